@@ -1,0 +1,46 @@
+# Two commands for a newcomer: `make demo` and `make test`. Needed: Python >= 3.11 and make, nothing else.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test up bench
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+# What is set for another project must not leak into this environment.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# uv's store may lie on another filesystem, where hard links do not reach.
+export UV_LINK_MODE ?= copy
+
+help:  ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
+
+demo: $(READY)  ## Import a quarter's earned badges into the simulator through Airflow, and check the account
+	@$(BIN)/python -m airflow_provider_capillary.demo
+
+test: $(READY)  ## Formatter check, linter, types, import contract and all tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2
+
+up:  ## Airflow, simulator and PostgreSQL for a person to look at (not there yet)
+	@echo "make up is not there yet: it comes with a later version." >&2; exit 1
+
+bench:  ## Speed, measured beside other ways to do it (not there yet)
+	@echo "make bench is not there yet: it comes with a later version." >&2; exit 1
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not that." >&2; \
+	  echo "Name one that is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up .venv (once; a minute or two) ..."
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	@# uv is fast but does not read pip.conf: where only pip knows the way to an index, pip does it.
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]' || { \
+	  echo "uv could not install; trying pip ..." >&2; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; }
+	@touch $@

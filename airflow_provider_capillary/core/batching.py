@@ -1,0 +1,110 @@
+"""Earned badges -> batches: by rows, by bytes, and never one customer in two batches in flight.
+
+Customers are dealt to *lanes* by their id. A lane has at most one batch in flight, so the rows of one
+customer are sent in the dataset's order, and lanes never wait for each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+
+_MIX = 0x9E3779B97F4A7C15  # Fibonacci hashing: neighbouring customer ids spread over all lanes
+_MASK = 2**64 - 1
+
+#: The canary ramp: batches of these sizes go first, one at a time.
+RAMP = (1, 10, 100)
+
+
+class Batch(msgspec.Struct):
+    """The earned badges of one request, in order. ``origins``: what the caller gave with the rows, without repeats."""
+
+    lane: int
+    badges: list[EarnedBadge]
+    origins: list[Any]
+    canary: bool = False
+    tries: int = 0  #: how often this batch was sent within the job already
+    doubt: str = ""  #: why its rows might be granted twice; set only where the user asked for it
+
+    def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
+        """A batch of some of the rows, for a later request."""
+        return Batch(self.lane, badges, self.origins, self.canary, self.tries if tries is None else tries, self.doubt)
+
+    def halves(self) -> list[Batch]:
+        """Two batches, in order."""
+        middle = (len(self.badges) + 1) // 2
+        return [self.part(self.badges[:middle], tries=0), self.part(self.badges[middle:], tries=0)]
+
+
+class BatchLimits(msgspec.Struct, frozen=True):
+    """How large a batch may be. ``size_of`` gives the bytes of one row in the body, separator included."""
+
+    rows: int
+    bytes: int
+    lanes: int
+    size_of: Callable[[EarnedBadge], int]
+
+
+class Batcher:
+    """Fills batches row by row; ``add`` gives a batch when one is full, ``flush`` what is left."""
+
+    def __init__(self, limits: BatchLimits, ramp: Sequence[int] = ()) -> None:
+        self._limits = limits
+        self._ramp = [min(rows, limits.rows) for rows in ramp]
+        self._filling: dict[int, Batch] = {}
+        self._bytes: dict[int, int] = {}
+
+    @property
+    def in_ramp(self) -> bool:
+        """Whether the next batch is still a canary."""
+        return bool(self._ramp)
+
+    def add(self, badge: EarnedBadge, origin: Any) -> list[Batch]:
+        """Put a row into its lane's batch; give the batches that became full (none, one, or two)."""
+        lane = 0 if self._ramp else lane_of(badge.customer_id, self._limits.lanes)
+        full: list[Batch] = []
+        size = self._limits.size_of(badge)
+        if lane in self._filling and self._bytes[lane] + size > self._limits.bytes:
+            full.append(self._take(lane))
+            lane = 0 if self._ramp else lane_of(badge.customer_id, self._limits.lanes)
+        batch = self._filling.get(lane)
+        if batch is None:
+            batch = self._filling[lane] = Batch(lane, [], [], canary=bool(self._ramp))
+            self._bytes[lane] = 2  # the brackets of the array
+        batch.badges.append(badge)
+        if not batch.origins or batch.origins[-1] is not origin:
+            batch.origins.append(origin)
+        self._bytes[lane] += size
+        if len(batch.badges) >= (self._ramp[0] if self._ramp else self._limits.rows):
+            full.append(self._take(lane))
+        return full
+
+    def flush(self) -> list[Batch]:
+        """The batches that are not full, in lane order."""
+        return [self._take(lane) for lane in sorted(self._filling)]
+
+    def _take(self, lane: int) -> Batch:
+        if self._ramp:
+            self._ramp.pop(0)
+        return self._filling.pop(lane)
+
+
+def lane_of(customer_id: int, lanes: int) -> int:
+    """The lane of a customer: always the same one, whatever the order of the rows."""
+    return (((customer_id * _MIX) & _MASK) >> 32) % lanes
+
+
+def fingerprint(body: bytes) -> str:
+    """Name a request body: equal bytes, equal fingerprint."""
+    return hashlib.blake2b(body, digest_size=16).hexdigest()
+
+
+def request_id(job_id: str, body_fingerprint: str, fence: int, tries: int) -> str:
+    """The ``X-CAP-REQUEST-ID`` of one attempt to send one batch: the same attempt, the same id."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}:{body_fingerprint}:{fence}:{tries}"))

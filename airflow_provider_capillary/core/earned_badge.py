@@ -1,0 +1,48 @@
+"""The earned badge: one row as the API will receive it, and its identity across jobs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+EARLIEST_INSTANT = 946_684_800  #: 2000-01-01T00:00:00Z in epoch seconds, the first instant accepted
+LATEST_INSTANT = 4_102_444_800  #: 2100-01-01T00:00:00Z in epoch seconds, the first instant no longer accepted
+
+
+class Identity(NamedTuple):
+    """What makes two rows the same badge of the same customer, in any job, whatever the batch or wire format.
+
+    ``earned_at`` is in whole epoch seconds. ``occurrence`` counts equal rows of one dataset from 1; it is
+    above 1 only where duplicates are allowed. The organisation is added by the ledger.
+    """
+
+    customer_id: int
+    badge_meta_id: str
+    earned_at: int
+    occurrence: int
+
+
+class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
+    """One checked row. Instants are whole epoch seconds, UTC (the API's samples carry no fraction)."""
+
+    row_number: int  #: position in the dataset, from 1
+    badge_meta_id: str  #: 24 lower-case hexadecimal digits
+    customer_id: int  #: Capillary's own customer id, 1 .. 2**63-1
+    earned_at: int
+    expires_at: int
+    occurrence: int = 1
+
+    @property
+    def identity(self) -> Identity:
+        """The row's identity within its organisation."""
+        return Identity(self.customer_id, self.badge_meta_id, self.earned_at, self.occurrence)
+
+
+class InvalidRow(msgspec.Struct, frozen=True):
+    """A row that cannot be sent: which column, the value (shortened), and what to do about it."""
+
+    row_number: int
+    column: str
+    value: str
+    reason: str

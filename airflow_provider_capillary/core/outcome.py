@@ -1,0 +1,227 @@
+"""The table of outcomes: what a reply proves about the rows of a batch.
+
+Pure. Each line is an assumption about the API that is written down here and nowhere else:
+
+=====================================================  ==========================================
+what happened                                          verdict
+=====================================================  ==========================================
+nothing was written (DNS, connect, TLS)                not applied: RETRY_LATER
+401 (after one token refresh)                          not applied: STOP
+403, 404, 405, 415; 3xx (never followed)               not applied: STOP
+413; 400 with code 1060                                not applied: HALVE
+400 with code 400 or 1054: the array was refused       not applied: BISECT
+400 with code 809: this request id was used before     UNKNOWN
+429                                                    not applied: RETRY_LATER
+other 4xx with an error envelope                       not applied: STOP
+2xx with an array                                      PER_ROW, if every proof holds; else UNKNOWN
+anything else (5xx, 52x, HTML, truncated, no reply)    UNKNOWN
+=====================================================  ==========================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.row_state import RowState
+
+BATCH_TOO_LARGE = 1060
+ARRAY_REFUSED = frozenset({400, 1054})
+REQUEST_ID_REUSED = 809
+PASSING = frozenset({521})
+STOPPING_STATUSES = frozenset({401, 403, 404, 405, 415})
+EXPIRY_TOLERANCE = 1.0  #: seconds
+_UNIT_FACTORS = (1_000.0, 1_000_000.0)
+
+
+class Verdict(Enum):
+    """What to do with the batch."""
+
+    PER_ROW = "each row has its outcome"
+    RETRY_LATER = "not applied: send the same rows later"
+    HALVE = "not applied: too large"
+    BISECT = "not applied: some row makes the API refuse all"
+    STOP = "not applied, and nothing else would be: a person must fix something"
+    UNKNOWN = "no proof either way"
+
+
+class RowOutcome(msgspec.Struct, frozen=True, gc=False):
+    """What became of one row: accepted, rejected or unknown."""
+
+    state: RowState
+    earned_badge_id: str | None = None
+    code: int | None = None
+    message: str = ""
+    passing: bool = False  #: refused for a reason that passes by itself; worth another try within the job
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """The verdict on one reply. ``rows`` has one outcome for each row, in order, with ``PER_ROW`` and ``UNKNOWN``."""
+
+    verdict: Verdict
+    reason: str = ""
+    code: int | None = None
+    rows: tuple[RowOutcome, ...] = ()
+    retry_after: float | None = None
+    proof_failed: bool = False  #: a 2xx reply contradicts what was sent
+    wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
+
+
+def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
+    """Judge the reply to one import request."""
+    if reply.delivery is Delivery.NOT_WRITTEN:
+        return Judgement(Verdict.RETRY_LATER, reply.problem or "no connection")
+    if reply.delivery is Delivery.LOST or reply.status is None:
+        return _unknown(badges, reply.problem or "no complete reply")
+    if 200 <= reply.status < 300:
+        return _judge_success(badges, reply)
+    if 300 <= reply.status < 500:
+        return _judge_refusal(badges, reply, reply.status)
+    return _unknown(badges, _described(reply))
+
+
+def _judge_refusal(badges: Sequence[EarnedBadge], reply: Reply, status: int) -> Judgement:
+    problem = _first(reply.envelope)
+    reason = _described(reply)
+    if status == 429:
+        return Judgement(Verdict.RETRY_LATER, reason, problem.code, retry_after=reply.retry_after)
+    if status == 413 or (status == 400 and problem.code == BATCH_TOO_LARGE):
+        return Judgement(Verdict.HALVE, reason, problem.code)
+    if status in STOPPING_STATUSES or status < 400:
+        return Judgement(Verdict.STOP, reason, problem.code)
+    if not reply.envelope:
+        return _unknown(badges, reason)
+    codes = {each.code for each in reply.envelope}
+    if REQUEST_ID_REUSED in codes:
+        return _unknown(badges, reason, REQUEST_ID_REUSED)
+    if status == 400 and codes & ARRAY_REFUSED:
+        return Judgement(Verdict.BISECT, reason, problem.code)
+    return Judgement(Verdict.STOP, reason, problem.code)
+
+
+def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
+    entries = reply.entries
+    if entries is None:
+        return _unknown(badges, _described(reply), proof_failed=True)
+    if len(entries) != len(badges):
+        reason = f"the reply has {len(entries)} entries for {len(badges)} rows"
+        return _unknown(badges, reason, proof_failed=True)
+    misplaced = _first_misplaced(badges, entries)
+    if misplaced is not None:
+        reason = f"entry {misplaced + 1} of the reply is not about row {misplaced + 1} of the batch"
+        return _unknown(badges, reason, proof_failed=True)
+    rows = tuple(map(_row_outcome, badges, entries))
+    unproven = next((row for row in rows if row.state is RowState.UNKNOWN), None)
+    return Judgement(
+        Verdict.PER_ROW,
+        rows=rows,
+        reason=unproven.message if unproven else "",
+        proof_failed=unproven is not None,
+        wrong_time_unit=unproven is not None and any(map(_is_wrong_unit, badges, entries)),
+    )
+
+
+def _first_misplaced(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> int | None:
+    """The first entry that is not about the row at its position."""
+    for index, (badge, entry) in enumerate(zip(badges, entries, strict=True)):
+        data = entry.data
+        if data is not None and not _is_about(data, badge, f"_{index + 1}"):
+            return index
+    return None
+
+
+def _is_about(data: EntryData, badge: EarnedBadge, suffix: str) -> bool:
+    """Whether the echo is of this row. A grant must echo all of it; a refusal may leave parts out."""
+    badge_id, customer_id, request_id = data.badge_meta_id, data.customer_id, data.request_id
+    if data.earned_badge_id and (badge_id is None or customer_id is None or request_id is None):
+        return False
+    return (
+        (badge_id is None or badge_id == badge.badge_meta_id or badge_id.lower() == badge.badge_meta_id)
+        and (customer_id is None or customer_id == badge.customer_id or customer_id == str(badge.customer_id))
+        and (request_id is None or request_id.endswith(suffix))
+    )
+
+
+def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
+    data = entry.data
+    granted_id = data.earned_badge_id if data is not None else None
+    problems = _listed(entry.errors)
+    if problems:
+        if granted_id:
+            return RowOutcome(RowState.UNKNOWN, message="the entry holds both an earnedBadgeId and errors")
+        problem = problems[0]
+        passing = any(each.code in PASSING for each in problems)
+        message = problem.message or "refused without a message"
+        return RowOutcome(RowState.REJECTED, code=problem.code, message=message, passing=passing)
+    if data is None or not granted_id:
+        return RowOutcome(RowState.UNKNOWN, message="the entry holds neither an earnedBadgeId nor errors")
+    if (mismatch := _expiry_mismatch(badge, data)) is not None:
+        return RowOutcome(RowState.UNKNOWN, earned_badge_id=granted_id, message=mismatch)
+    return RowOutcome(RowState.ACCEPTED, earned_badge_id=granted_id)
+
+
+def _expiry_mismatch(badge: EarnedBadge, data: EntryData) -> str | None:
+    """Why the echoed expiry does not prove ours, or ``None``. Every echo that there is must agree."""
+    number, text = _number(data.expires_on), data.expires_on_iso
+    if number is None and text is None:
+        return "the entry does not echo the expiry"
+    if number is not None and abs(number - badge.expires_at) > EXPIRY_TOLERANCE:
+        return f"the echoed expiry {number:.0f} is not the one sent, {badge.expires_at}"
+    if text is not None and abs(_iso_seconds(text) - badge.expires_at) > EXPIRY_TOLERANCE:
+        return "the echoed expiresOnISO is not the expiry sent"
+    return None
+
+
+def _is_wrong_unit(badge: EarnedBadge, entry: Entry) -> bool:
+    number = _number(entry.data.expires_on) if entry.data is not None else None
+    if number is None or number <= 0:
+        return False
+    ratio = max(number, badge.expires_at) / min(number, badge.expires_at)
+    return any(abs(ratio / factor - 1) < 0.001 for factor in _UNIT_FACTORS)
+
+
+def _number(value: float | str | None) -> float | None:
+    if value is None or isinstance(value, (int, float)):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return _iso_seconds(value)
+
+
+def _iso_seconds(text: str) -> float:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return float("inf")  # such as +57906-04-18T07:06:40Z: no year of ours
+    return moment.timestamp() if moment.tzinfo is not None else float("inf")
+
+
+def _listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
+    """The problems as a list; an empty object says nothing, as ``null`` and ``[]`` do."""
+    if problems is None:
+        return []
+    every = problems if isinstance(problems, list) else [problems]
+    return [problem for problem in every if problem.code is not None or problem.message is not None]
+
+
+def _first(problems: list[ApiProblem] | None) -> ApiProblem:
+    return problems[0] if problems else ApiProblem()
+
+
+def _described(reply: Reply) -> str:
+    problem = _first(reply.envelope)
+    told = f"code {problem.code}: {problem.message}" if reply.envelope else reply.problem
+    return f"HTTP {reply.status}" + (f", {told}" if told else "")
+
+
+def _unknown(
+    badges: Sequence[EarnedBadge], reason: str, code: int | None = None, *, proof_failed: bool = False
+) -> Judgement:
+    rows = tuple(RowOutcome(RowState.UNKNOWN, code=code, message=reason) for _ in badges)
+    return Judgement(Verdict.UNKNOWN, reason, code, rows, proof_failed=proof_failed)

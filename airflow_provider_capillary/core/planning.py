@@ -1,0 +1,75 @@
+"""What to do with a row, given what the ledger already holds of its identity. Pure, one table."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from airflow_provider_capillary.core.row_state import RowState
+
+
+class Plan(Enum):
+    """What to do with a row."""
+
+    SEND = "send"
+    ACCEPTED = "accepted by an earlier try of this job"
+    REJECTED = "rejected by an earlier try of this job; sent again only by a new job"
+    SETTLE = "sent before, and no proof either way"
+    ALREADY_ACCEPTED = "accepted by an earlier job"
+    DUPLICATE = "the same row stands earlier in this dataset"
+    BUSY = "another living job has the row in hand"
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What the ledger holds of one identity."""
+
+    job: int
+    row_number: int
+    state: RowState
+    earned_at: int
+    occurrence: int
+    attempt: int  #: how often it was sent, over all jobs
+    batch: int
+    job_is_alive: bool = False  #: whether that job is another one and its lease is held
+    unproven_since: float | None = None  #: with intent and unknown: when it was sent or given up, epoch seconds
+
+
+def plan_row(held: Held | None, *, job: int, row_number: int) -> Plan:
+    """Decide on one row of ``job``."""
+    if held is None:
+        return Plan.SEND
+    if held.job == job:
+        return _plan_own(held, row_number)
+    if held.state is RowState.ACCEPTED:
+        return Plan.ALREADY_ACCEPTED
+    if held.job_is_alive and held.state is not RowState.REJECTED:
+        return Plan.BUSY
+    if held.state in (RowState.INTENT, RowState.UNKNOWN):
+        return Plan.SETTLE
+    return Plan.SEND
+
+
+def _plan_own(held: Held, row_number: int) -> Plan:
+    if held.row_number != row_number:
+        return Plan.DUPLICATE
+    return {
+        RowState.PLANNED: Plan.SEND,
+        RowState.ACCEPTED: Plan.ACCEPTED,
+        RowState.REJECTED: Plan.REJECTED,
+        RowState.INTENT: Plan.SETTLE,
+        RowState.UNKNOWN: Plan.SETTLE,
+    }[held.state]
+
+
+def plan_once(held_of_badge: list[Held], *, job: int, row_number: int, earned_at: int) -> Plan:
+    """Decide on one row where a customer may hold a badge only once, whatever the earn date."""
+    own = [held for held in held_of_badge if held.earned_at == earned_at]
+    others = [held for held in held_of_badge if held.earned_at != earned_at]
+    if any(held.state is RowState.ACCEPTED and held.job != job for held in others):
+        return Plan.ALREADY_ACCEPTED
+    if any(held.job == job and held.row_number != row_number for held in others):
+        return Plan.DUPLICATE
+    if any(held.state in (RowState.INTENT, RowState.UNKNOWN) for held in others):
+        return Plan.BUSY
+    return plan_row(own[0] if own else None, job=job, row_number=row_number)

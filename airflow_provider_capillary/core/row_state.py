@@ -1,0 +1,36 @@
+"""The states of a row and the one table of allowed changes (the ledger's schema repeats it as a trigger)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RowState(StrEnum):
+    """Where a row stands. The first five live in the ledger; the last three are settled without sending."""
+
+    PLANNED = "planned"  #: proven not to be at the API, may be sent
+    INTENT = "intent"  #: noted durably before sending; found after a death, it means unknown
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"  #: sent, and no proof either way
+    INVALID = "invalid"
+    ALREADY_ACCEPTED = "already_accepted"
+    NOT_SENT = "not_sent"
+
+
+#: (from, to) -> who may do it. A first intent has no predecessor: a planned row enters the ledger with it.
+TRANSITIONS: dict[tuple[RowState, RowState], str] = {
+    (RowState.PLANNED, RowState.INTENT): "the batch is about to be sent",
+    (RowState.INTENT, RowState.ACCEPTED): "every proof of the reply holds",
+    (RowState.INTENT, RowState.REJECTED): "the API refused the row",
+    (RowState.INTENT, RowState.UNKNOWN): "no proof came back, or the attempt died",
+    (RowState.INTENT, RowState.PLANNED): "the reply proves that nothing was applied",
+    (RowState.UNKNOWN, RowState.ACCEPTED): "verification or a person found the badge",
+    (RowState.UNKNOWN, RowState.PLANNED): "verification or a person found no badge, or a person chose to resend",
+    (RowState.REJECTED, RowState.INTENT): "a later job sends the row again",
+}
+
+
+def may_become(old: RowState, new: RowState) -> bool:
+    """Whether the change is in the table."""
+    return (old, new) in TRANSITIONS

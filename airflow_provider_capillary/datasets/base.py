@@ -1,0 +1,63 @@
+"""What a dataset is to the rest of the package: windows of rows, streamed, each row with a place to point at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+
+class DatasetFacts(msgspec.Struct, frozen=True):
+    """What one complete pass over the dataset found, before anything is sent."""
+
+    rows: int
+    columns: tuple[str, ...]
+    fingerprint: str  #: of the content: the same rows in the same files give the same fingerprint, wherever they lie
+    sources: tuple[str, ...]  #: the URIs, in the order in which they are read
+
+
+class Window(Protocol):
+    """Some consecutive rows of one source, column by column."""
+
+    first_row_number: int  #: position in the whole dataset, from 1
+    source: str  #: URI of the file, or ``"rows"`` for a list of dicts
+
+    def __len__(self) -> int: ...
+
+    def column(self, name: str) -> Sequence[Any]:
+        """All values of one column, in order, as Python values.
+
+        Timestamps with a zone come as ``int`` epoch seconds (floored, cheap); naive ones as naive
+        ``datetime``; dates as ``date``; integers as ``int``; decimals as ``Decimal``; NaN as a float; nested values
+        as lists and dicts; CSV values as ``str``; missing values as ``None``. A column that this source does not
+        have is a ``KeyError``, but for JSON Lines and lists of dicts, where it is all ``None``.
+        """
+        ...
+
+    def original(self, index: int) -> dict[str, Any]:
+        """Row ``index`` (from 0 within the window) as the dataset gave it: every column, JSON-ready, for the report."""
+        ...
+
+    def line(self, index: int) -> int:
+        """Where the row stands in its own source, from 1 (rows, not counting a header)."""
+        ...
+
+
+class Dataset(Protocol):
+    """A frozen snapshot of rows that can be read from the start as often as needed."""
+
+    def inspect(self) -> DatasetFacts:
+        """Read everything once, quickly; raise one ``DatasetError`` that names whatever is wrong with the whole."""
+        ...
+
+    def windows(self, rows: int) -> Iterator[Window]:
+        """Stream the rows in order, at most ``rows`` a window, windows never crossing a source.
+
+        Inspects first if nobody did. A local file that changed since its inspection is a ``DatasetError``.
+        """
+        ...
+
+    def close(self) -> None:
+        """Remove local copies of remote files; may be called twice. The dataset cannot be read afterwards."""
+        ...

@@ -1,0 +1,80 @@
+"""One JSON Lines file, plain or gzip: an object per line, its keys the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.datasets.problems import Problems
+from airflow_provider_capillary.datasets.row_window import RowWindow
+from airflow_provider_capillary.datasets.text_files import open_bytes, reading
+from airflow_provider_capillary.exceptions import DatasetError
+
+LONGEST_LINE = 16 << 20  #: bytes; a longer one is a file without line ends, which would fill the memory
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+
+
+class JsonLinesFile:
+    """Streams the objects of one file. Integers of any size survive; blank lines are skipped and not counted."""
+
+    fixed_columns = False  #: keys may differ from row to row, so columns are gathered over all rows
+
+    def __init__(self, uri: str, path: Path) -> None:
+        self._uri = uri
+        self._path = path
+
+    def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]:
+        """Read everything once; return the number of rows and the union of their keys, in order of appearance."""
+        columns: dict[str, None] = {}
+        rows = 0
+        for row in self._rows(problems):
+            rows += 1
+            if not row.keys() <= columns.keys():
+                columns.update(dict.fromkeys(row))
+        return rows, tuple(columns)
+
+    def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[RowWindow]:
+        """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
+        gathered: list[dict[str, Any]] = []
+        done = 0
+        for row in self._rows(None):
+            gathered.append(row)
+            if len(gathered) == rows:
+                yield RowWindow(gathered, columns, self._uri, rows_before + done + 1, done + 1)
+                done += rows
+                gathered = []
+        if gathered:
+            yield RowWindow(gathered, columns, self._uri, rows_before + done + 1, done + 1)
+
+    def _rows(self, problems: Problems | None) -> Iterator[dict[str, Any]]:
+        """Every row; a line that is none goes to ``problems``, or is raised where none is given."""
+        decode = _OBJECT.decode
+        with reading(self._uri), open_bytes(self._path) as stream:
+            for number, line in enumerate(iter(partial(stream.readline, LONGEST_LINE), b""), start=1):
+                if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                    raise DatasetError(
+                        f"{self._uri}, line {number}: longer than {LONGEST_LINE >> 20} MiB. "
+                        "JSON Lines needs one object per line, not one array."
+                    )
+                try:
+                    yield decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                    self._note(number, line, error, problems)
+
+    def _note(self, number: int, line: bytes, error: Exception, problems: Problems | None) -> None:
+        if not line.strip():
+            return
+        if isinstance(error, UnicodeDecodeError):
+            message = f"{self._uri}, line {number}: not UTF-8 ({error.reason}). Save the file as UTF-8."
+        else:
+            message = (
+                f"{self._uri}, line {number}: not one JSON object ({error}). Every line must be a complete JSON object."
+            )
+        if problems is None:
+            raise DatasetError(message)
+        problems.add(message)

@@ -1,0 +1,65 @@
+"""The one door to datasets: whatever a user may name as a dataset, as rows that can be streamed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.files import FilesDataset
+from airflow_provider_capillary.datasets.locations import files_at, format_of
+from airflow_provider_capillary.datasets.rows import RowsDataset
+from airflow_provider_capillary.exceptions import DatasetError
+
+
+def open_dataset(dataset: Any, *, required_columns: Sequence[Sequence[str]] = ()) -> Dataset:
+    """Open a dataset; close it when done, as local copies of remote files are removed only then.
+
+    :param dataset: the URI or path of a Parquet, CSV or JSON Lines file (``.gz`` too for the latter two), or of a
+        folder of such files; a list of these; what the extract operator returned, or a list of that; or a list of
+        at most 10,000 dicts.
+    :param required_columns: for each column that must be there, the names under which it is accepted.
+    :raises DatasetError: the dataset is of no known form. What is wrong with its content is raised by ``inspect()``,
+        which ``windows()`` calls first where nobody did.
+    :raises ConfigurationError: no such Airflow connection, or no filesystem for the URI.
+    """
+    required = tuple(tuple(names) for names in required_columns)
+    if isinstance(dataset, (str, os.PathLike)):
+        return _files([str(dataset)], required)
+    if isinstance(dataset, Mapping):
+        return _extract([dataset], required)
+    if not isinstance(dataset, Sequence) or isinstance(dataset, (bytes, bytearray)):
+        raise DatasetError(f"A dataset cannot be a {type(dataset).__name__}. {_FORMS}")
+    if dataset and all(isinstance(member, (str, os.PathLike)) for member in dataset):
+        return _files([str(member) for member in dataset], required)
+    if dataset and all(isinstance(member, Mapping) and {"uri", "parts"} <= member.keys() for member in dataset):
+        return _extract(dataset, required)
+    return RowsDataset(dataset, required)
+
+
+_FORMS = "Give a URI, a list of URIs, what the extract operator returned, or a short list of dicts."
+
+
+def _extract(results: Sequence[Mapping[str, Any]], required: tuple[tuple[str, ...], ...]) -> Dataset:
+    uris: list[str] = []
+    for result in results:
+        parts = result.get("parts")
+        if not isinstance(parts, Sequence) or isinstance(parts, str) or not parts:
+            raise DatasetError(f"A dataset given as a dict needs its 'parts', a list of URIs. {_FORMS}")
+        uris.extend(str(part) for part in parts)
+    counts = [result.get("rows") for result in results]
+    expected = sum(counts) if all(isinstance(count, int) for count in counts) else None  # type: ignore[arg-type]
+    return _files(uris, required, expected)
+
+
+def _files(uris: list[str], required: tuple[tuple[str, ...], ...], expected_rows: int | None = None) -> Dataset:
+    files = [file for uri in uris for file in files_at(uri)]
+    twice = sorted({file for file in files if files.count(file) > 1}) if len(set(files)) < len(files) else []
+    if twice:
+        raise DatasetError(f"{twice[0]}: named twice, so that its rows would be imported twice. Name every file once.")
+    formats = {format_of(file): file for file in files}
+    if len(formats) > 1:
+        examples = ", ".join(f"{file_format.value} ({file})" for file_format, file in formats.items())
+        raise DatasetError(f"The dataset mixes formats: {examples}. Keep each format in a folder of its own.")
+    return FilesDataset(files, next(iter(formats)), required, expected_rows)

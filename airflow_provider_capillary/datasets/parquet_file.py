@@ -1,0 +1,126 @@
+"""One Parquet file, decoded page by page: a row group of any size takes no more memory than a few windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_provider_capillary.datasets.arrow_values import original_value, python_values
+from airflow_provider_capillary.datasets.problems import Problems, listed
+from airflow_provider_capillary.datasets.text_files import reading
+from airflow_provider_capillary.exceptions import DatasetError
+
+_SCAN_ROWS = 16_384
+_BUFFER_BYTES = 1 << 18
+
+
+class ParquetWindow:
+    """Some consecutive rows of a Parquet file; values become Python objects only where they are asked for."""
+
+    def __init__(
+        self, batch: pa.RecordBatch, columns: tuple[str, ...], source: str, first_row_number: int, first_line: int
+    ) -> None:
+        self._batch = batch
+        self._columns = columns
+        self.source = source
+        self.first_row_number = first_row_number
+        self._first_line = first_line
+
+    def __len__(self) -> int:
+        return self._batch.num_rows
+
+    def column(self, name: str) -> list[Any]:
+        """All values of one column; instants with a zone as whole epoch seconds."""
+        return python_values(self._batch.column(name))
+
+    def original(self, index: int) -> dict[str, Any]:
+        """One row, JSON-ready, every column of the dataset in order."""
+        return {name: original_value(self._batch.column(name), index) for name in self._columns}
+
+    def line(self, index: int) -> int:
+        """The row's place in its file, from 1."""
+        return self._first_line + index
+
+
+class ParquetFile:
+    """Streams one Parquet file. Page checksums are verified where the writer left any."""
+
+    fixed_columns = True  #: the schema decides, and every part must have the same columns
+
+    def __init__(self, uri: str, path: Path) -> None:
+        self._uri = uri
+        self._path = path
+
+    def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]:
+        """Decode and validate every value as Arrow, with no Python object made; return the rows and the columns."""
+        rows = 0
+        with reading(self._uri), self._opened() as file:
+            names = file.schema_arrow.names
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise DatasetError(f"{self._uri}: columns named twice: {listed(twice)}. Give each its own name.")
+            for batch in self._batches(file, _SCAN_ROWS):
+                self._validate(batch, rows)
+                rows += batch.num_rows
+        return rows, tuple(names)
+
+    def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[ParquetWindow]:
+        """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
+        done = 0
+        with reading(self._uri), self._opened() as file:
+            for batch in self._batches(file, rows):
+                if batch.num_rows:
+                    yield ParquetWindow(batch, columns, self._uri, rows_before + done + 1, done + 1)
+                    done += batch.num_rows
+
+    @contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        with self._broken("its footer"):
+            # With pre_buffer, or without a buffer size, Arrow holds whole column chunks in memory.
+            file = pq.ParquetFile(
+                self._path,
+                memory_map=False,
+                pre_buffer=False,
+                buffer_size=_BUFFER_BYTES,
+                page_checksum_verification=True,
+            )
+        with file:
+            yield file
+
+    def _batches(self, file: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
+        done = 0
+        with self._broken("its footer"):
+            batches = iter(file.iter_batches(batch_size=rows, use_threads=False))
+        while True:
+            with self._broken(f"the data after row {done}"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            done += batch.num_rows
+            yield batch
+
+    def _validate(self, batch: pa.RecordBatch, rows_before: int) -> None:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            try:
+                column.validate(full=True)
+            except (pa.ArrowException, ValueError) as error:
+                raise DatasetError(
+                    f"{self._uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
+                    f"invalid values, for text: not UTF-8 ({error}). Write the file again."
+                ) from error
+
+    @contextmanager
+    def _broken(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the operating system speaks, not the decoder
+            raise DatasetError(
+                f"{self._uri}: broken Parquet, {where} cannot be decoded ({error}). Write or transfer the file again."
+            ) from error

@@ -1,0 +1,53 @@
+"""What is wrong with a dataset, gathered over the whole of it, so that a person mends it in one go."""
+
+from __future__ import annotations
+
+from airflow_provider_capillary.exceptions import DatasetError
+
+MOST_SHOWN = 20  #: problems named in one message; the rest is counted
+
+
+class Problems:
+    """A bounded list of findings: however broken the dataset, the message stays readable and the memory flat."""
+
+    def __init__(self) -> None:
+        self._shown: list[str] = []
+        self._count = 0
+
+    def add(self, message: str) -> None:
+        """Note one finding; it names the file, the line or row, and what to do."""
+        self._count += 1
+        if len(self._shown) < MOST_SHOWN:
+            self._shown.append(message)
+
+    def raise_if_any(self) -> None:
+        """Raise one ``DatasetError`` that names every finding, or the first ones and how many there are in all."""
+        if not self._count:
+            return
+        if self._count == 1:
+            raise DatasetError(self._shown[0])
+        lines = [f"The dataset has {self._count} problems:", *(f"  - {message}" for message in self._shown)]
+        if self._count > len(self._shown):
+            lines.append(f"  ... and {self._count - len(self._shown)} more")
+        raise DatasetError("\n".join(lines))
+
+
+def listed(names: tuple[str, ...] | list[str]) -> str:
+    """Column names for a message: quoted, so that stray blanks show, and at most 50 of them."""
+    shown = ", ".join(repr(name) for name in names[:50]) or "none at all"
+    return shown if len(names) <= 50 else f"{shown}, ... ({len(names)} in all)"
+
+
+def missing_columns(required: tuple[tuple[str, ...], ...], found: tuple[str, ...]) -> str | None:
+    """The message for required columns of which no accepted name was found, or ``None`` if all are there."""
+    missing = [names for names in required if not set(names) & set(found)]
+    if not missing:
+        return None
+    wanted = "; ".join(" or ".join(repr(name) for name in names) for names in missing)
+    hint = ""
+    if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
+        hint = " The header was not split: the columns of a CSV file must be separated by commas."
+    return (
+        f"missing columns: {wanted}. Columns found: {listed(found)}.{hint} "
+        "Rename the columns or give a field mapping that names yours."
+    )

@@ -1,0 +1,53 @@
+"""A window over rows that are Python dicts already: JSON Lines and lists of dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_provider_capillary.datasets.json_ready import json_ready
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
+
+
+class RowWindow:
+    """Rows as dicts; a key that a row does not have is a ``None``, as the columns are the union over all rows."""
+
+    def __init__(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        columns: Sequence[str],
+        source: str,
+        first_row_number: int,
+        first_line: int,
+    ) -> None:
+        self._rows = rows
+        self._columns = columns
+        self.source = source
+        self.first_row_number = first_row_number
+        self._first_line = first_line
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def column(self, name: str) -> list[Any]:
+        """All values of one column; instants with a zone as whole epoch seconds."""
+        return [_plain(row.get(name)) for row in self._rows]
+
+    def original(self, index: int) -> dict[str, Any]:
+        """One row, JSON-ready, every column of the dataset in order."""
+        row = self._rows[index]
+        return {name: json_ready(row.get(name)) for name in self._columns}
+
+    def line(self, index: int) -> int:
+        """The row's place in its own source, from 1."""
+        return self._first_line + index
+
+
+def _plain(value: Any) -> Any:
+    # Floored by integer arithmetic: a float of seconds would round the last microseconds up.
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return (value - _EPOCH) // _SECOND
+    return value

@@ -1,0 +1,62 @@
+"""A short list of dicts as a dataset; long ones belong into a file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.datasets.base import DatasetFacts
+from airflow_provider_capillary.datasets.json_ready import json_ready
+from airflow_provider_capillary.datasets.problems import Problems, missing_columns
+from airflow_provider_capillary.datasets.row_window import RowWindow
+from airflow_provider_capillary.exceptions import DatasetError
+
+MOST_ROWS = 10_000  #: more would travel through XCom and the metadata database
+
+
+class RowsDataset:
+    """Rows that are in memory already. At most ``MOST_ROWS``."""
+
+    def __init__(self, rows: Sequence[Any], required_columns: tuple[tuple[str, ...], ...]) -> None:
+        if len(rows) > MOST_ROWS:
+            raise DatasetError(
+                f"The dataset is a list of {len(rows)} rows; at most {MOST_ROWS} are taken that way. Write them to a "
+                "Parquet, CSV or JSON Lines file on object storage (SqlToBadgeDatasetOperator does) and give its URI."
+            )
+        self._rows = list(rows)
+        self._required = required_columns
+        self._facts: DatasetFacts | None = None
+
+    def inspect(self) -> DatasetFacts:
+        """Check every row once; a row that is no dict with text keys is a ``DatasetError``."""
+        if self._facts is None:
+            self._facts = self._inspect()
+        return self._facts
+
+    def windows(self, rows: int) -> Iterator[RowWindow]:
+        """Stream the rows in order, at most ``rows`` a window."""
+        columns = self.inspect().columns
+        for start in range(0, len(self._rows), rows):
+            yield RowWindow(self._rows[start : start + rows], columns, "rows", start + 1, start + 1)
+
+    def close(self) -> None:
+        """Nothing to remove."""
+
+    def _inspect(self) -> DatasetFacts:
+        problems = Problems()
+        digest = hashlib.blake2b(digest_size=32)
+        columns: dict[str, None] = {}
+        for number, row in enumerate(self._rows, start=1):
+            if not isinstance(row, Mapping) or not all(isinstance(key, str) for key in row):
+                problems.add(f"rows, row {number}: not a dict of column names to values. Give one dict per row.")
+                continue
+            columns.update(dict.fromkeys(row))
+            digest.update(msgspec.json.encode({name: json_ready(value) for name, value in row.items()}) + b"\n")
+        missing = missing_columns(self._required, tuple(columns)) if self._rows else None
+        if missing:
+            problems.add(f"rows: {missing}")
+        problems.raise_if_any()
+        return DatasetFacts(len(self._rows), tuple(columns), digest.hexdigest(), ("rows",))

@@ -1,0 +1,76 @@
+"""Opening and hashing files, with every way in which that fails said in words that a person can act on."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from airflow_provider_capillary.exceptions import DatasetError
+
+_BUFFER_BYTES = 1 << 20
+
+
+@contextmanager
+def reading(uri: str) -> Iterator[None]:
+    """Turn what goes wrong with one file into a ``DatasetError``; other trouble (a disk error) goes through."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise no_such_file(uri) from error
+    except PermissionError as error:
+        raise DatasetError(f"{uri}: no permission to read. Grant the worker's user access.") from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise DatasetError(f"{uri}: not a file. Name a file, or a folder that holds files only.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DatasetError(f"{uri}: broken or truncated gzip ({error}). Write or transfer the file again.") from error
+
+
+def no_such_file(uri: str) -> DatasetError:
+    """The error for a file that is not there."""
+    return DatasetError(f"{uri}: no such file. Check the path and whether the task before has written it.")
+
+
+def digest_of(path: Path) -> bytes:
+    """The digest of a file's bytes as they lie on disk (compressed ones stay compressed)."""
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb", buffering=0) as source:
+        while block := source.read(_BUFFER_BYTES):
+            digest.update(block)
+    return digest.digest()
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """A buffered byte stream of a plain or gzip file, with a UTF-8 byte order mark at its start skipped."""
+    if path.name.lower().endswith(".gz"):
+        raw = cast(io.RawIOBase, gzip.GzipFile(path))
+    else:
+        raw = cast(io.RawIOBase, path.open("rb", buffering=0))
+    stream = io.BufferedReader(raw, _BUFFER_BYTES)
+    try:
+        if stream.peek(3)[:3] == b"\xef\xbb\xbf":
+            stream.read(3)
+    except BaseException:
+        stream.close()
+        raise
+    return cast(BinaryIO, stream)
+
+
+def not_utf8(uri: str, path: Path) -> DatasetError:
+    """The error for a file that is not UTF-8, naming the first line that is not; reads the file up to there."""
+    advice = "Save the file as UTF-8."
+    with open_bytes(path) as stream:
+        for number, line in enumerate(stream, start=1):
+            if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                return DatasetError(f"{uri}: not UTF-8 but UTF-16. {advice}")
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                found = f"byte 0x{line[error.start]:02x} at {error.start + 1}"
+                return DatasetError(f"{uri}, line {number}: not UTF-8 ({found}). {advice}")
+    return DatasetError(f"{uri}: not UTF-8. {advice}")

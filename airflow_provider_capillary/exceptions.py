@@ -1,0 +1,118 @@
+"""Every error of this package, one root, branches named for what the caller may do.
+
+::
+
+    CapillaryError
+    ├── FixableError                 a person must change something; trying again is useless
+    │   ├── ConfigurationError       connection, arguments or settings are wrong
+    │   ├── DatasetError             the dataset cannot be read as it is
+    │   ├── AuthenticationError      the API does not accept the credentials (401)
+    │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
+    │   ├── JobMismatchError         a retry brought another dataset or other settings
+    │   ├── ImportStoppedError       the job stopped itself; the rest was not sent
+    │   └── BudgetExceededError      everything is recorded, and too much of it was refused or is unknown
+    └── RetryableError               nothing to fix here; try again later
+        ├── ApiUnavailableError      no connection, 429, or a read failed
+        ├── JobIsRunningError        another living copy of the job holds the lease
+        ├── LeaseLostError           another copy took the job over; this one may write no more
+        ├── LedgerUnavailableError   the ledger's database cannot be reached or written
+        └── ImportInterruptedError   asked to stop (SIGTERM) in mid-job
+
+Whether the server may have acted is said by each class; the import itself never raises for a
+request whose fate is unknown: it records the rows as ``unknown``.
+"""
+
+from __future__ import annotations
+
+
+class CapillaryError(Exception):
+    """Root of all errors of this package."""
+
+
+class FixableError(CapillaryError):
+    """A person must change something first; a retry would fail in the same way."""
+
+
+class RetryableError(CapillaryError):
+    """A later try may succeed. ``retry_after``: seconds the server asked to wait, or ``None``."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ConfigurationError(FixableError):
+    """The connection, an argument or a setting is wrong. Nothing was sent."""
+
+
+class DatasetError(FixableError):
+    """The dataset is missing, unreadable or damaged. Found before anything is sent."""
+
+
+class JobMismatchError(FixableError):
+    """A retry brought another dataset or other settings than its job began with. Nothing was sent by this try."""
+
+
+class ImportStoppedError(FixableError):
+    """The job stopped itself because going on could only do harm; rows not yet sent are reported as ``not_sent``."""
+
+
+class BudgetExceededError(FixableError):
+    """All rows are recorded, but more were refused or stayed unknown than the budget allows."""
+
+
+class ApiError(CapillaryError):
+    """A call to the API failed. Evidence: ``status``, ``code``, ``request_id`` (any may be ``None``)."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class AuthenticationError(ApiError, FixableError):
+    """401 after one token refresh, or no token to be had. The server did not act."""
+
+
+class RequestRefusedError(ApiError, FixableError):
+    """The server refused the whole request before acting (403, 404, 405, 415, other 4xx with an error envelope)."""
+
+
+class ApiUnavailableError(ApiError, RetryableError):
+    """No connection, 429 or a server error. For reads only, or where nothing was written: the server did not act."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        ApiError.__init__(self, message, status=status, code=code, request_id=request_id)
+        self.retry_after = retry_after
+
+
+class JobIsRunningError(RetryableError):
+    """Another living copy of this job holds its lease. Nothing was sent by this try."""
+
+
+class LeaseLostError(RetryableError):
+    """Another copy took this job over. What this copy sent before is recorded as intent and will be verified."""
+
+
+class LedgerUnavailableError(RetryableError):
+    """The ledger cannot be reached or written. Nothing was sent that is not recorded."""
+
+
+class ImportInterruptedError(RetryableError):
+    """The job was asked to stop. Batches in flight were recorded; the rest goes on with the next try."""

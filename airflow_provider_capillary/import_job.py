@@ -1,0 +1,249 @@
+"""The main path: rows -> earned badges -> batches -> intent -> send -> outcome -> summary.
+
+Read ``ImportJob.run`` from top to bottom; ``importing/delivery.py`` is what happens to one batch.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Protocol
+
+import msgspec
+
+from airflow_provider_capillary.core.backoff import Backoff
+from airflow_provider_capillary.core.batching import RAMP, Batcher, BatchLimits
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.field_mapping import Columns, column_choices, resolve_columns
+from airflow_provider_capillary.core.planning import Plan
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import Summary
+from airflow_provider_capillary.core.timestamps import named_zone
+from airflow_provider_capillary.datasets.base import Dataset, DatasetFacts
+from airflow_provider_capillary.exceptions import (
+    CapillaryError,
+    DatasetError,
+    ImportInterruptedError,
+    JobIsRunningError,
+    LeaseLostError,
+    LedgerUnavailableError,
+)
+from airflow_provider_capillary.importing.account import Account
+from airflow_provider_capillary.importing.badge_check import badges_of, missing_badges
+from airflow_provider_capillary.importing.delivery import Delivery, Sender, Work
+from airflow_provider_capillary.importing.ending import Ending
+from airflow_provider_capillary.importing.hand_over import HandOver
+from airflow_provider_capillary.importing.lanes import Lanes
+from airflow_provider_capillary.importing.planner import Planner
+from airflow_provider_capillary.importing.progress import Progress
+from airflow_provider_capillary.importing.reading import RowCheck
+from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
+from airflow_provider_capillary.importing.shared import Shared
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.importing.verdict import compare, shortfall, summarised
+from airflow_provider_capillary.importing.verifier import Reader, Verifier
+from airflow_provider_capillary.ledger.base import Job, JobPlan, JobScope, Ledger
+from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+
+log = logging.getLogger(__name__)
+
+WINDOW_ROWS = 4_000
+
+
+class Api(Sender, Reader, Protocol):
+    """What the job needs of the API, for one organisation."""
+
+    @property
+    def organisation(self) -> str:
+        """The name that stands for the organisation in the ledger."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Where the API is."""
+        ...
+
+    @property
+    def wire_settings(self) -> dict[str, str]:
+        """The connection's settings that change what is sent."""
+        ...
+
+    def has_badge(self, badge_meta_id: str) -> bool:
+        """Whether the organisation has the badge."""
+        ...
+
+    def row_size(self, badge: EarnedBadge) -> int:
+        """How many bytes a row takes in the body, separator included."""
+        ...
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """The account of the job, and why it is no success (``None``: it is one)."""
+
+    summary: Summary
+    error: CapillaryError | None = None
+
+
+class ImportJob:
+    """One import of one dataset. ``run`` it once.
+
+    :param scope: whose job it is; the same scope goes on with the same job.
+    :param stop: lets another thread or a signal handler stop the job.
+    :param monotonic: the clock for durations, in seconds.
+    :param jitter: the randomness of waits, 0 <= value < 1.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        api: Api,
+        ledger: Ledger,
+        scope: JobScope,
+        settings: ImportSettings,
+        *,
+        stop: StopSignal | None = None,
+        heartbeat_seconds: float = 15.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._dataset = dataset
+        self._api = api
+        self._ledger = ledger
+        self._scope = msgspec.structs.replace(scope, dry_run=settings.dry_run)
+        self._settings = settings
+        self._stop = stop or StopSignal()
+        self._heartbeat_seconds = heartbeat_seconds
+        self._monotonic = monotonic
+        self._backoff = Backoff(jitter)
+        self._account = Account()
+
+    def run(self) -> ImportResult:
+        """Import the dataset.
+
+        Raises a ``CapillaryError`` where nothing could be begun or the ledger failed; what went wrong after
+        that comes back as the result's ``error``, beside the account of every row.
+        """
+        choices = column_choices(self._settings.field_mapping)
+        zone = named_zone(self._settings.timezone)
+        facts = self._dataset.inspect()
+        columns = resolve_columns(choices, facts.columns)
+        missing = self._missing_badges(columns)
+        rows = RowCheck(columns, zone, missing)
+        started = time.time()
+        job = self._open_job(facts)
+        try:
+            with closing(LedgerThread(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as book:
+                if self._settings.on_duplicate is OnDuplicate.FAIL:
+                    self._refuse_duplicates(rows, book, job)
+                self._read_and_deliver(rows, book, job, facts)
+            return self._result(job, facts, started)
+        except BaseException:
+            with suppress(CapillaryError):
+                self._ledger.finish_job(job, "failed", None)
+            raise
+
+    def _missing_badges(self, columns: Columns) -> frozenset[str]:
+        if not self._settings.check_badges:
+            return frozenset()
+        badges = badges_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS)
+        return missing_badges(badges, self._api.has_badge, self._backoff, self._stop)
+
+    def _open_job(self, facts: DatasetFacts) -> Job:
+        plan = JobPlan(
+            organisation=self._api.organisation,
+            host=self._api.host,
+            dataset_fingerprint=facts.fingerprint,
+            rows=facts.rows,
+            settings=self._settings.fixed_for_a_job() | self._api.wire_settings,
+            sources=facts.sources,
+        )
+        try:
+            job = self._ledger.open_job(self._scope, plan)
+        except JobIsRunningError as error:
+            # a try that died holds its lease a little longer; one that lives renews it, and then this one gives up
+            log.info("%s; waiting for it to run out", error)
+            self._stop.pause((error.retry_after or 0.0) + 1.0)
+            job = self._ledger.open_job(self._scope, plan)
+        for warning in job.warnings:
+            log.warning("%s", warning)
+        begun = "Going on with" if job.resumed else "Beginning"
+        log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
+        return job
+
+    def _refuse_duplicates(self, rows: RowCheck, book: LedgerThread, job: Job) -> None:
+        found: list[tuple[EarnedBadge, Plan]] = []
+        with closing(Planner.on(book, job.key, self._settings)) as planner:
+            for window in self._dataset.windows(WINDOW_ROWS):
+                done = planner.sort_new(rows.check(window)[0]).done
+                found += [pair for pair in done if pair[1] in (Plan.DUPLICATE, Plan.ALREADY_ACCEPTED)]
+                if len(found) > WINDOW_ROWS:
+                    break
+        if found:
+            badge, plan = found[0]
+            raise DatasetError(
+                f"on_duplicate='fail': {len(found):,} or more rows are duplicates, the first is row "
+                f"{badge.row_number} ({plan.value}). Nothing was sent; take them out, or set on_duplicate='skip'"
+            )
+
+    def _read_and_deliver(self, rows: RowCheck, book: LedgerThread, job: Job, facts: DatasetFacts) -> None:
+        settings, account = self._settings, self._account
+        ending = Ending(book, account)
+        progress = Progress(facts.rows, self._monotonic)
+        read = 0
+        with closing(Planner.on(book, job.key, settings)) as planner:
+            delivery = self._delivery(planner, ending, book, job)
+            with closing(Lanes[Work](settings.concurrency, delivery.deliver, self._stop)) as lanes:
+                hand_over = HandOver(delivery, lanes, self._batcher(), account, many=settings.concurrency)
+                for window in self._dataset.windows(WINDOW_ROWS):
+                    if self._must_leave():
+                        break
+                    read += len(window)
+                    badges, issues = rows.check(window)
+                    ending.keep(issues)
+                    planned = planner.sort_new(badges)
+                    ending.close(planned.done, [window])
+                    if settings.dry_run:
+                        account.count(RowState.NOT_SENT, len(planned.send) + len(planned.settle))
+                    else:
+                        hand_over.rows(planned, window)
+                    progress.tell(account.rows_so_far())
+                hand_over.rest()
+        account.count(RowState.NOT_SENT, facts.rows - read)
+
+    def _batcher(self) -> Batcher:
+        settings = self._settings
+        limits = BatchLimits(settings.batch_size, settings.max_batch_bytes, settings.concurrency, self._api.row_size)
+        return Batcher(limits, RAMP if settings.canary else ())
+
+    def _must_leave(self) -> bool:
+        """Whether there is no time, or no way, to account one by one for the rows that were not read yet."""
+        error = self._stop.error
+        return error is not None and (isinstance(error, ImportInterruptedError) or _cannot_be_recorded(error))
+
+    def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:
+        shared = Shared(book, planner, self._account, self._settings, self._stop, self._backoff)
+        return Delivery(shared, self._api, job, Verifier(shared, self._api), ending, self._monotonic)
+
+    def _result(self, job: Job, facts: DatasetFacts, started: float) -> ImportResult:
+        stopped = self._stop.error
+        if stopped is not None and _cannot_be_recorded(stopped):
+            raise stopped
+        summary = summarised(
+            self._account,
+            job_id=job.job_id,
+            ledger=self._ledger.description,
+            started=started,
+            finished=time.time(),
+            dry_run=self._settings.dry_run,
+        )
+        compare(summary, facts.rows, self._ledger.counts(job))
+        error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
+        self._ledger.finish_job(job, "failed" if error else "finished", summary.as_dict())
+        return ImportResult(summary, error)
+
+
+def _cannot_be_recorded(error: BaseException) -> bool:
+    return isinstance(error, (LeaseLostError, LedgerUnavailableError)) or not isinstance(error, CapillaryError)

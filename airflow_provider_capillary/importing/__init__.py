@@ -1,0 +1,1 @@
+"""The parts of one import, put together by ``import_job.py``."""

@@ -1,0 +1,229 @@
+"""Delivers one batch until every row of it is settled: intent, send, judge, and what follows from the verdict.
+
+Straight code on a lane's thread. It is the one owner of retries: neither the transport nor Airflow sends
+anything again by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from airflow_provider_capillary.core import batching
+from airflow_provider_capillary.core.batching import Batch
+from airflow_provider_capillary.core.early_stop import EarlyStop
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.reply import Reply
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import ApiUnavailableError, ImportStoppedError
+from airflow_provider_capillary.importing.ending import Ending
+from airflow_provider_capillary.importing.sent import Sent
+from airflow_provider_capillary.importing.settings import OnUnknown
+from airflow_provider_capillary.importing.shared import Shared
+from airflow_provider_capillary.importing.verifier import Taker, Unproven, Verifier
+from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
+
+log = logging.getLogger(__name__)
+
+#: An intent that waited longer than this for its turn is taken back and noted anew before anything is
+#: sent: whoever finds it after a death counts the time to verify from the intent.
+STALE_INTENT_SECONDS = 5.0
+
+WRONG_UNIT = (
+    "the API echoed expiry dates that are off by a factor of 1000: it reads another time unit than the "
+    "connection's extra 'timestamp_format' sends. Correct it, and revoke the badges of this batch"
+)
+
+Work = Batch | Unproven
+
+
+class Sender(Protocol):
+    """What sends: one request, one reply, nothing repeated."""
+
+    @property
+    def import_method(self) -> str:
+        """``PUT`` or ``POST``."""
+        ...
+
+    def encode(self, badges: Sequence[EarnedBadge]) -> bytes:
+        """The request's body; the same rows give the same bytes."""
+        ...
+
+    def import_badges(self, body: bytes, request_id: str) -> Reply:
+        """Send one request; never raise for trouble on the wire."""
+        ...
+
+
+class Delivery:
+    """Shared by all lanes; each call of ``deliver`` works on rows of its own."""
+
+    def __init__(
+        self,
+        shared: Shared,
+        sender: Sender,
+        job: Job,
+        verifier: Verifier,
+        ending: Ending,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._sender = sender
+        self._job = job
+        self._verifier = verifier
+        self._ending = ending
+        self._monotonic = monotonic
+        self._ledger = shared.ledger
+        self._planner = shared.planner
+        self._account = shared.account
+        self._settings = shared.settings
+        self._stop = shared.stop
+        self._backoff = shared.backoff
+        self._taker = Taker(shared.ledger, job)
+        self._early_stop = EarlyStop()
+        self._early_stop_lock = threading.Lock()
+
+    def deliver(self, work: Work) -> None:
+        """Deliver a batch, or settle rows that an earlier try left unproven, and all that follows from it."""
+        todo: deque[Work] = deque([work])
+        while todo:
+            todo.extendleft(reversed(self._step(todo.popleft())))
+
+    def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
+        """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
+        try:
+            return list(self._taker.take_over(rows, batch))
+        except IntentConflictError:
+            return self._plan_again(batch.part([badge for badge, _ in rows]))
+
+    def _step(self, work: Work) -> list[Work]:
+        if isinstance(work, Unproven):
+            return list(self._verifier.settle(work))
+        if self._stop.requested:
+            self._ending.not_sent(work, f"the job stopped: {self._stop.error}")
+            return []
+        return self._send(work)
+
+    def _send(self, batch: Batch) -> list[Work]:
+        body = self._sender.encode(batch.badges)
+        fingerprint = batching.fingerprint(body)
+        request_id = batching.request_id(self._job.job_id, fingerprint, self._job.fence, batch.tries)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, self._settings.once_per_customer)
+        begun = self._monotonic()
+        try:
+            (key,) = self._ledger.record(intent)
+        except IntentConflictError:
+            return self._plan_again(batch)
+        self._planner.release(batch.badges)
+        if self._stop.requested or self._monotonic() - begun > STALE_INTENT_SECONDS:
+            taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
+            self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
+            return [batch.part(batch.badges, tries=batch.tries + 1)]
+        reply = self._sender.import_badges(body, request_id)
+        self._account.request_sent()
+        return self._follow(Sent(batch, key, request_id, reply, judge(batch.badges, reply)))
+
+    def _follow(self, sent: Sent) -> list[Work]:
+        match sent.judgement.verdict:
+            case Verdict.PER_ROW | Verdict.UNKNOWN:
+                return self._settle_rows(sent)
+            case Verdict.RETRY_LATER:
+                return self._retry_later(sent)
+            case Verdict.HALVE | Verdict.BISECT:
+                return self._split(sent)
+            case Verdict.STOP:
+                self._ledger.record(sent.not_applied())
+                self._stop.request(sent.refusal(self._sender.import_method))
+                return [sent.batch]
+
+    def _settle_rows(self, sent: Sent) -> list[Work]:
+        """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
+        changes: list[RowChange] = []
+        issues: list[RowIssue] = []
+        again: list[EarnedBadge] = []
+        unknown: list[EarnedBadge] = []
+        for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
+            if row.state is RowState.ACCEPTED:
+                changes.append(RowChange(badge, RowState.ACCEPTED, row.earned_badge_id))
+                if sent.batch.doubt:
+                    issues.append(sent.issue(badge, msgspec.structs.replace(row, message=sent.batch.doubt)))
+            elif row.state is RowState.UNKNOWN:
+                unknown.append(badge)
+                changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
+                if self._settings.on_unknown is OnUnknown.HOLD:
+                    issues.append(sent.issue(badge, row))
+            elif row.passing and not self._backoff.exhausted(sent.batch.tries):
+                again.append(badge)
+                changes.append(RowChange(badge, RowState.PLANNED))
+            else:
+                changes.append(RowChange(badge, RowState.REJECTED))
+                issues.append(sent.issue(badge, row))
+        self._ledger.record(sent.outcome(changes, issues))
+        self._account.close_rows(issues)
+        settled = len(changes) - len(again) - len(unknown)
+        self._account.count(RowState.ACCEPTED, settled - sum(i.state is not RowState.UNKNOWN for i in issues))
+        self._watch(sent)
+        return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
+
+    def _unproven(self, sent: Sent, unknown: list[EarnedBadge]) -> list[Work]:
+        if not unknown or self._settings.on_unknown is OnUnknown.HOLD:
+            return []
+        reason = sent.judgement.reason
+        return [Unproven(sent.batch.part(unknown), sent.key, self._ledger.now(), reason, sent.request_id)]
+
+    def _after_a_pause(self, sent: Sent, badges: list[EarnedBadge]) -> list[Work]:
+        if not badges:
+            return []
+        seconds = self._backoff.seconds(sent.batch.tries, sent.judgement.retry_after)
+        log.info("Sending %d rows again in %.1f s: %s", len(badges), seconds, sent.told())
+        self._stop.pause(seconds)
+        return [sent.batch.part(badges, tries=sent.batch.tries + 1)]
+
+    def _retry_later(self, sent: Sent) -> list[Work]:
+        self._ledger.record(sent.not_applied())
+        if not self._backoff.exhausted(sent.batch.tries):
+            return self._after_a_pause(sent, sent.batch.badges)
+        self._stop.request(
+            ApiUnavailableError(
+                f"the API could not be used ({sent.told()}); nothing of the rows reported as not sent was applied",
+                status=sent.reply.status,
+                retry_after=sent.judgement.retry_after,
+            )
+        )
+        return [sent.batch]
+
+    def _split(self, sent: Sent) -> list[Work]:
+        """Nothing was applied: look in each half for the rows that are to blame. A row alone is rejected."""
+        if len(sent.batch.badges) > 1:
+            self._ledger.record(sent.not_applied())
+            return list(sent.batch.halves())
+        judgement = sent.judgement
+        refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
+        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, rows=(refused,))
+        return self._settle_rows(msgspec.structs.replace(sent, judgement=alone))
+
+    def _plan_again(self, batch: Batch) -> list[Work]:
+        """Another job was quicker with some of the rows: look again what the ledger holds of them."""
+        rows = self._planner.sort_again(batch.badges)
+        self._ending.close(rows.done, batch.origins)
+        self._planner.release([badge for badge, _ in rows.done])
+        works = self.take_over(rows.settle, batch) if rows.settle else []
+        return [*works, batch.part(rows.send)] if rows.send else works
+
+    def _watch(self, sent: Sent) -> None:
+        judgement = sent.judgement
+        if judgement.wrong_time_unit:
+            self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
+        states = [row.state for row in judgement.rows]
+        with self._early_stop_lock:
+            reason = self._early_stop.observe(states, canary=sent.batch.canary, proof_failed=judgement.proof_failed)
+            sick = self._early_stop.server_is_sick
+        if reason:
+            self._stop.request(ImportStoppedError(f"stopped early: {reason} ({sent.told()})"))
+        elif sick:
+            self._stop.request(ApiUnavailableError(f"several batches in a row came back without proof ({sent.told()})"))

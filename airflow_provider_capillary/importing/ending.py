@@ -1,0 +1,51 @@
+"""How rows come to their end without an answer to a request: closed at planning, or never sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_provider_capillary.core.batching import Batch
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.planning import Plan
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.datasets.base import Window
+from airflow_provider_capillary.importing.account import Account, issue_of
+from airflow_provider_capillary.ledger.base import Issues, RowIssue
+from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+
+_ENDS = {
+    Plan.ACCEPTED: RowState.ACCEPTED,
+    Plan.ALREADY_ACCEPTED: RowState.ALREADY_ACCEPTED,
+    Plan.DUPLICATE: RowState.ALREADY_ACCEPTED,
+    Plan.REJECTED: RowState.REJECTED,
+}
+
+
+class Ending:
+    """Counts rows that end without being sent, and keeps their story."""
+
+    def __init__(self, ledger: LedgerThread, account: Account) -> None:
+        self._ledger = ledger
+        self._account = account
+
+    def close(self, done: Sequence[tuple[EarnedBadge, Plan]], origins: Sequence[Window]) -> None:
+        """Rows whose end is clear from what the ledger holds."""
+        busy = []
+        for badge, plan in done:
+            if plan is Plan.BUSY:
+                busy.append(issue_of(badge, origins, RowState.NOT_SENT, "plan", plan.value))
+                continue
+            self._account.count(_ENDS[plan])
+            if plan in (Plan.REJECTED, Plan.DUPLICATE):
+                self._account.explain("plan", None, plan.value)
+        self.keep(busy)
+
+    def not_sent(self, batch: Batch, why: str) -> None:
+        """Rows that were to be sent, but the job stopped before."""
+        self.keep([issue_of(badge, batch.origins, RowState.NOT_SENT, "send", why) for badge in batch.badges])
+
+    def keep(self, issues: Sequence[RowIssue]) -> None:
+        """Rows that end with a story: told to the ledger, then counted."""
+        if issues:
+            self._ledger.record(Issues(issues))
+            self._account.close_rows(issues)

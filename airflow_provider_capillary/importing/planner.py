@@ -1,0 +1,138 @@
+"""Sorts rows by what the ledger already holds of them: to send, to settle, or at their end without being sent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.planning import Held, Plan, plan_once, plan_row
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
+from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
+
+
+class Sorted(msgspec.Struct):
+    """Rows by what to do with them, each list in dataset order."""
+
+    send: list[EarnedBadge]
+    settle: list[tuple[EarnedBadge, Held]]
+    done: list[tuple[EarnedBadge, Plan]]
+
+
+class Planner:
+    """Asks the ledger about rows, many at a time, and remembers those that wait for their intent.
+
+    A row that waits is not in the ledger yet, so an equal row that comes later would not be seen there.
+    """
+
+    def __init__(
+        self, find: Callable[..., dict[tuple[int, str], list[Held]]], job: int, settings: ImportSettings
+    ) -> None:
+        self._find = find
+        self._job = job
+        self._once = settings.once_per_customer
+        self._lock = threading.Lock()
+        self._waiting: dict[tuple[object, ...], int] = {}
+        counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
+        self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
+        self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
+
+    @classmethod
+    def on(cls, ledger: LedgerThread, job: int, settings: ImportSettings) -> Planner:
+        """A planner that asks through the ledger's thread."""
+        return cls(ledger.find, job, settings)
+
+    def sort_new(self, badges: Sequence[EarnedBadge]) -> Sorted:
+        """Sort rows that were just read; those to send wait from now on for their intent."""
+        repeated: set[int] = set()
+        if self._counter is not None:
+            badges, repeated = self._counted(badges, self._counter)
+        with self._lock:
+            waiting = {badge.row_number for badge in badges if self._key(badge) in self._waiting}
+        found = self._find(badges, any_date=self._once)
+        sorted_rows = Sorted([], [], [])
+        with self._lock:
+            for badge in badges:
+                key = self._key(badge)
+                if badge.row_number in waiting or badge.row_number in repeated or key in self._waiting:
+                    sorted_rows.done.append((badge, Plan.DUPLICATE))
+                    continue
+                self._put(sorted_rows, badge, found)
+                if sorted_rows.send and sorted_rows.send[-1] is badge:
+                    self._waiting[key] = badge.row_number
+        return sorted_rows
+
+    def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
+        """Sort rows that were to be sent, but another job was quicker with some of them."""
+        found = self._find(badges, any_date=self._once)
+        sorted_rows = Sorted([], [], [])
+        for badge in badges:
+            self._put(sorted_rows, badge, found)
+        return sorted_rows
+
+    def others_at_instant(self, badges: Sequence[EarnedBadge]) -> dict[int, int]:
+        """For each row number: how many other rows claim the same customer, badge and instant."""
+        found = self._find(badges)
+        claiming = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.INTENT)
+        return {
+            badge.row_number: sum(
+                held.state in claiming and held.occurrence != badge.occurrence for held in _same_instant(found, badge)
+            )
+            for badge in badges
+        }
+
+    def release(self, badges: Iterable[EarnedBadge]) -> None:
+        """These rows are in the ledger now, or at their end."""
+        with self._lock:
+            for badge in badges:
+                self._waiting.pop(self._key(badge), None)
+
+    def close(self) -> None:
+        """Remove the scratch file, if there is one."""
+        if self._counter is not None:
+            self._counter.close()
+
+    def _key(self, badge: EarnedBadge) -> tuple[object, ...]:
+        if self._once:
+            return (badge.customer_id, badge.badge_meta_id)
+        return (badge.customer_id, badge.badge_meta_id, badge.earned_at, badge.occurrence)
+
+    def _counted(
+        self, badges: Sequence[EarnedBadge], counter: OccurrenceCounter
+    ) -> tuple[Sequence[EarnedBadge], set[int]]:
+        """Number equal rows where that is allowed, else name the rows that repeat an earlier one."""
+        counts = counter.count(badges)
+        if self._numbers_occurrences:
+            numbered = [
+                badge if count == 1 else msgspec.structs.replace(badge, occurrence=count)
+                for badge, count in zip(badges, counts, strict=True)
+            ]
+            return numbered, set()
+        return badges, {badge.row_number for badge, count in zip(badges, counts, strict=True) if count > 1}
+
+    def _put(self, sorted_rows: Sorted, badge: EarnedBadge, found: dict[tuple[int, str], list[Held]]) -> None:
+        held = self._held_of(badge, found)
+        if self._once:
+            every = found.get((badge.customer_id, badge.badge_meta_id), [])
+            plan = plan_once(every, job=self._job, row_number=badge.row_number, earned_at=badge.earned_at)
+        else:
+            plan = plan_row(held, job=self._job, row_number=badge.row_number)
+        if plan is Plan.SEND:
+            sorted_rows.send.append(badge)
+        elif plan is Plan.SETTLE and held is not None:
+            sorted_rows.settle.append((badge, held))
+        else:
+            sorted_rows.done.append((badge, plan))
+
+    @staticmethod
+    def _held_of(badge: EarnedBadge, found: dict[tuple[int, str], list[Held]]) -> Held | None:
+        return next((held for held in _same_instant(found, badge) if held.occurrence == badge.occurrence), None)
+
+
+def _same_instant(found: dict[tuple[int, str], list[Held]], badge: EarnedBadge) -> Iterable[Held]:
+    every = found.get((badge.customer_id, badge.badge_meta_id), ())
+    return (held for held in every if held.earned_at == badge.earned_at)

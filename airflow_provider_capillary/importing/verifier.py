@@ -1,0 +1,169 @@
+"""Settles rows whose fate is not proven, as the policy says: hold, send again, or read back first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from airflow_provider_capillary.core.batching import Batch
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.general_text import general
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, Verified, settle
+from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError
+from airflow_provider_capillary.importing.account import issue_of
+from airflow_provider_capillary.importing.settings import OnUnknown
+from airflow_provider_capillary.importing.shared import Shared
+from airflow_provider_capillary.ledger.base import Adoption, Job, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+
+log = logging.getLogger(__name__)
+
+MAY_BE_TWICE = "sent again without proof, as on_unknown=resend asks: may be granted twice"
+FOUND = "no proof came back when it was sent; found by reading back"
+
+
+class Reader(Protocol):
+    """What reads a customer's badge."""
+
+    def view_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadgeView:
+        """Read; raise ``ApiError`` where that fails."""
+        ...
+
+
+class Unproven(msgspec.Struct, frozen=True):
+    """Rows that the ledger knows as unknown, all of one sent batch."""
+
+    batch: Batch
+    key: int  #: the ledger's number of the batch in which they were sent
+    since: float  #: when they were sent or given up, by the ledger's clock
+    reason: str
+    request_id: str | None = None
+
+
+class Verifier:
+    """One for all lanes; keeps no state of its own."""
+
+    def __init__(self, shared: Shared, reader: Reader) -> None:
+        self._reader = reader
+        self._ledger = shared.ledger
+        self._planner = shared.planner
+        self._account = shared.account
+        self._settings = shared.settings
+        self._stop = shared.stop
+        self._backoff = shared.backoff
+
+    def settle(self, unproven: Unproven) -> list[Batch]:
+        """Settle the rows; give those that are to be sent (again)."""
+        if self._settings.on_unknown is OnUnknown.HOLD or self._stop.requested:
+            self._hold(unproven, unproven.batch.badges, unproven.reason)
+            return []
+        if self._settings.on_unknown is OnUnknown.RESEND:
+            log.warning("%d rows are sent again without proof: they may be granted twice", len(unproven.batch.badges))
+            self._ledger.record(_change(unproven, unproven.batch.badges, RowState.PLANNED))
+            again = unproven.batch.part(unproven.batch.badges, tries=unproven.batch.tries + 1)
+            again.doubt = MAY_BE_TWICE
+            return [again]
+        return self._verify(unproven)
+
+    def _verify(self, unproven: Unproven) -> list[Batch]:
+        badges = unproven.batch.badges
+        wait = unproven.since + self._settings.verify_after - self._ledger.now()
+        log.info(
+            "%d rows came back without proof (%s); reading back in %.0f s",
+            len(badges),
+            general(unproven.reason),
+            max(wait, 0),
+        )
+        self._stop.pause(wait)
+        others = self._planner.others_at_instant(badges)
+        absent: list[EarnedBadge] = []
+        for badge in badges:
+            if self._stop.requested or self._ledger.now() < unproven.since + self._settings.verify_after:
+                self._hold(unproven, [badge], unproven.reason)
+                continue
+            verified = self._read(badge, others[badge.row_number])
+            if verified.finding is Finding.ABSENT:
+                absent.append(badge)
+            elif verified.finding is Finding.GRANTED:
+                self._found(unproven, badge, verified)
+            else:
+                self._hold(unproven, [badge], f"{unproven.reason}; {verified.finding.value}")
+        if not absent:
+            return []
+        self._ledger.record(_change(unproven, absent, RowState.PLANNED))
+        return [unproven.batch.part(absent, tries=unproven.batch.tries + 1)]
+
+    def _read(self, badge: EarnedBadge, others_at_instant: int) -> Verified:
+        tries = 0
+        while True:
+            try:
+                view = self._reader.view_customer_badge(badge.customer_id, badge.badge_meta_id)
+                return settle(badge.earned_at, view, others_at_instant=others_at_instant)
+            except ApiError as error:
+                retryable = isinstance(error, ApiUnavailableError)
+                if not retryable or self._backoff.exhausted(tries) or self._stop.requested:
+                    self._stop.request(error)
+                    return Verified(Finding.UNDECIDED)
+                self._stop.pause(self._backoff.seconds(tries, getattr(error, "retry_after", None)))
+                tries += 1
+
+    def _found(self, unproven: Unproven, badge: EarnedBadge, verified: Verified) -> None:
+        issue = _issue(unproven, badge, RowState.ACCEPTED, FOUND)
+        change = RowChange(badge, RowState.ACCEPTED, verified.earned_badge_id)
+        self._ledger.record(Outcome(unproven.key, "", None, [change], [issue]))
+        self._account.close_rows([issue])
+
+    def _hold(self, unproven: Unproven, badges: Sequence[EarnedBadge], reason: str) -> None:
+        issues = [_issue(unproven, badge, RowState.UNKNOWN, reason) for badge in badges]
+        self._ledger.record(Outcome(unproven.key, "", None, [], issues))
+        self._account.close_rows(issues)
+
+
+class Taker:
+    """Takes over rows that a dead job, or a dead try of this one, left unproven."""
+
+    def __init__(self, ledger: LedgerThread, job: Job) -> None:
+        self._ledger = ledger
+        self._job = job
+
+    def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Unproven]:
+        """Make the rows this job's own unknown rows, by the batch in which they were sent.
+
+        Raises ``IntentConflictError`` where another job was quicker; then plan the rows anew.
+        """
+        foreign = [(badge, held) for badge, held in rows if held.job != self._job.key]
+        if foreign:
+            self._ledger.record(Adoption(foreign))
+        by_batch: dict[int, list[tuple[EarnedBadge, Held]]] = {}
+        for badge, held in rows:
+            by_batch.setdefault(held.batch, []).append((badge, held))
+        return [
+            Unproven(
+                batch.part([badge for badge, _ in group], tries=group[0][1].attempt),
+                key,
+                max(held.unproven_since or 0.0 for _, held in group),
+                "an earlier try was cut off before the outcome was known",
+            )
+            for key, group in by_batch.items()
+        ]
+
+
+def _change(unproven: Unproven, badges: Sequence[EarnedBadge], state: RowState) -> Outcome:
+    return Outcome(unproven.key, "", None, [RowChange(badge, state) for badge in badges])
+
+
+def _issue(unproven: Unproven, badge: EarnedBadge, state: RowState, message: str) -> RowIssue:
+    return issue_of(
+        badge,
+        unproven.batch.origins,
+        state,
+        "verify",
+        message,
+        request_id=unproven.request_id,
+        attempt=unproven.batch.tries + 1,
+    )

@@ -1,0 +1,126 @@
+"""One thread that owns the ledger: callers wait for their commit, and what arrives together is committed together."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.exceptions import CapillaryError
+from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Ledger, Note
+
+log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+_MOST_TOGETHER = 64
+
+
+class _Told:
+    """Notes to commit, or a question to ask, and where the answer goes."""
+
+    def __init__(self, notes: Sequence[Note] | None, question: Callable[[], Any] | None) -> None:
+        self.notes = notes
+        self.question = question
+        self.answer: Future[Any] = Future()
+
+
+class LedgerThread:
+    """Serves many callers from one thread, and keeps the job's lease alive while nothing else happens."""
+
+    def __init__(self, ledger: Ledger, job: Job, *, heartbeat_seconds: float) -> None:
+        self._ledger = ledger
+        self._job = job
+        self._heartbeat_seconds = heartbeat_seconds
+        self._told: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="capillary-ledger", daemon=True)
+        self._thread.start()
+
+    def record(self, *notes: Note) -> list[int]:
+        """Commit durably, then return; see ``Ledger.record``."""
+        keys: list[int] = self._tell(_Told(notes, None))
+        return keys
+
+    def find(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
+        """See ``Ledger.find``."""
+        return self._ask(lambda: self._ledger.find(self._job, badges, any_date=any_date))
+
+    def now(self) -> float:
+        """The ledger's clock."""
+        return self._ask(self._ledger.now)
+
+    def close(self) -> None:
+        """Commit what was told, then end the thread."""
+        self._told.put(None)
+        self._thread.join()
+
+    def _ask(self, question: Callable[[], _Result]) -> _Result:
+        answer: _Result = self._tell(_Told(None, question))
+        return answer
+
+    def _tell(self, told: _Told) -> Any:
+        self._told.put(told)
+        return told.answer.result()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                first = self._told.get(timeout=self._heartbeat_seconds)
+            except queue.Empty:
+                self._renew_lease()
+                continue
+            together = self._all_waiting(first)
+            self._serve([told for told in together if told is not None])
+            if None in together:
+                return
+
+    def _all_waiting(self, first: _Told | None) -> list[_Told | None]:
+        together = [first]
+        while len(together) < _MOST_TOGETHER and together[-1] is not None:
+            try:
+                together.append(self._told.get_nowait())
+            except queue.Empty:
+                break
+        return together
+
+    def _serve(self, together: list[_Told]) -> None:
+        notes = [told for told in together if told.notes is not None]
+        if notes:
+            self._commit(notes)
+        for told in together:
+            if told.question is not None:
+                _answer(told, told.question)
+
+    def _commit(self, told_together: list[_Told]) -> None:
+        every = [note for told in told_together for note in told.notes or ()]
+        try:
+            keys = iter(self._ledger.record(self._job, every))
+        except IntentConflictError as error:
+            if len(told_together) == 1:
+                told_together[0].answer.set_exception(error)
+            for told in told_together if len(told_together) > 1 else ():
+                self._commit([told])  # one batch's conflict is not the others'
+        except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait
+            for told in told_together:
+                told.answer.set_exception(error)
+        else:
+            for told in told_together:
+                told.answer.set_result([next(keys) for note in told.notes or () if isinstance(note, Intent)])
+
+    def _renew_lease(self) -> None:
+        try:
+            self._ledger.renew_lease(self._job)
+        except CapillaryError as error:
+            # the next intent will say so to a caller who can stop
+            log.warning("The job's lease could not be renewed: %s", error)
+
+
+def _answer(told: _Told, question: Callable[[], Any]) -> None:
+    try:
+        told.answer.set_result(question())
+    except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits
+        told.answer.set_exception(error)

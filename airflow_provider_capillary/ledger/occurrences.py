@@ -1,0 +1,43 @@
+"""Counts equal rows of one dataset on disk, so that memory stays flat however many rows there are."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+
+_COUNT = """
+    INSERT INTO seen (customer_id, badge_meta_id, earned_at, rows) VALUES (?, ?, ?, 1)
+    ON CONFLICT DO UPDATE SET rows = rows + 1 RETURNING rows
+"""
+
+
+class OccurrenceCounter:
+    """A scratch file, removed by ``close``. Not durable on purpose: it can be counted again from the dataset."""
+
+    def __init__(self, *, any_date: bool = False) -> None:
+        self._any_date = any_date
+        self._folder = tempfile.TemporaryDirectory(prefix="capillary-")
+        self._database = sqlite3.connect(Path(self._folder.name) / "seen.db", check_same_thread=False)
+        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
+        self._database.execute(
+            "CREATE TABLE seen (customer_id INTEGER, badge_meta_id TEXT, earned_at INTEGER, rows INTEGER,"
+            " PRIMARY KEY (customer_id, badge_meta_id, earned_at)) WITHOUT ROWID"
+        )
+
+    def count(self, badges: Sequence[EarnedBadge]) -> list[int]:
+        """How often each row's identity was seen so far, this time included."""
+        return [
+            self._database.execute(
+                _COUNT, (badge.customer_id, badge.badge_meta_id, 0 if self._any_date else badge.earned_at)
+            ).fetchone()[0]
+            for badge in badges
+        ]
+
+    def close(self) -> None:
+        """Remove the scratch file."""
+        self._database.close()
+        self._folder.cleanup()

@@ -1,0 +1,93 @@
+"""The statements about jobs, batches and issues: each for SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+ADD_ORGANISATION = text(
+    "INSERT INTO capillary_organisation (name, host) VALUES (:name, :host) ON CONFLICT (name) DO NOTHING"
+)
+FIND_ORGANISATION = text("SELECT id FROM capillary_organisation WHERE name = :name")
+
+#: Other names under which badges were granted at this host.
+OTHER_ORGANISATIONS = text("""
+    SELECT o.name FROM capillary_organisation o WHERE o.host = :host AND o.name <> :name
+    AND EXISTS (SELECT 1 FROM capillary_earned_badge e WHERE e.organisation_id = o.id) ORDER BY o.name
+""")
+HAS_ROWS = text("SELECT 1 FROM capillary_earned_badge WHERE organisation_id = :organisation LIMIT 1")
+#: Makes the writers of one organisation wait for each other (PostgreSQL; SQLite has one writer anyway).
+LOCK_ORGANISATION = text("UPDATE capillary_organisation SET host = host WHERE id = :organisation")
+
+ADD_BADGE = text("INSERT INTO capillary_badge (badge_meta_id) VALUES (:name) ON CONFLICT (badge_meta_id) DO NOTHING")
+FIND_BADGE = text("SELECT id FROM capillary_badge WHERE badge_meta_id = :name")
+
+FIND_JOB = text("""
+    SELECT id, fence, lease_owner, lease_until, state, dataset_fingerprint, settings FROM capillary_job
+    WHERE job_id = :job_id
+""")
+ADD_JOB = text("""
+    INSERT INTO capillary_job (job_id, organisation_id, dag_id, task_id, run_id, map_index, max_tries, dry_run,
+        dataset_fingerprint, settings, sources, row_count, state, started_at, fence, lease_owner, lease_until)
+    VALUES (:job_id, :organisation, :dag_id, :task_id, :run_id, :map_index, :max_tries, :dry_run,
+        :dataset_fingerprint, :settings, :sources, :row_count, 'open', :now, 1, :owner, :until) RETURNING id
+""")
+#: Takes the lease where it is still as it was read: of two that steal at once, one gets it.
+TAKE_LEASE = text("""
+    UPDATE capillary_job SET fence = fence + 1, lease_owner = :owner, lease_until = :until, state = 'open',
+        finished_at = NULL
+    WHERE id = :job AND fence = :fence
+""")
+RENEW_LEASE = text("""
+    UPDATE capillary_job SET lease_until = :until WHERE id = :job AND fence = :fence AND lease_owner = :owner
+""")
+#: A found intent of a dead try is unknown.
+INTENTS_ARE_UNKNOWN = text(
+    "UPDATE capillary_earned_badge SET state = 'unknown' WHERE job_id = :job AND state = 'intent'"
+)
+#: Told anew by every try; what was refused stays, for a refused row is not sent again by its job.
+FORGET_ISSUES = text("DELETE FROM capillary_row_issue WHERE job_id = :job AND state <> 'rejected'")
+
+ADD_BATCH = text("""
+    INSERT INTO capillary_batch (job_id, fence, attempt, row_count, fingerprint, request_id, sent_at)
+    VALUES (:job, :fence, :attempt, :row_count, :fingerprint, :request_id, :now) RETURNING id
+""")
+SETTLE_BATCH = text("""
+    UPDATE capillary_batch SET settled_at = :now, status = :status, verdict = :verdict WHERE id = :batch
+""")
+ADOPT = text("""
+    UPDATE capillary_earned_badge SET state = 'unknown', job_id = :job, row_number = :row_number
+    WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
+        AND earned_at = :earned_at AND occurrence = :occurrence
+        AND job_id = :old_job AND batch_id = :batch AND state IN ('intent', 'unknown')
+""")
+
+ADD_ISSUE = text("""
+    INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt,
+        badge_meta_id, source, line, original)
+    VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt,
+        :badge_meta_id, :source, :line, :original)
+    ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
+        code = excluded.code, message = excluded.message, request_id = excluded.request_id,
+        attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
+        line = excluded.line, original = excluded.original
+""")
+ISSUES = text("""
+    SELECT i.row_number, i.state, i.stage, i.code, i.message, i.request_id, i.attempt, i.badge_meta_id, i.source,
+        i.line, i.original
+    FROM capillary_row_issue i JOIN capillary_job j ON j.id = i.job_id
+    WHERE j.job_id = :job_id ORDER BY i.row_number
+""")
+
+COUNT_STATES = text("SELECT state, count(*) FROM capillary_earned_badge WHERE job_id = :job GROUP BY state")
+FINISH_JOB = text("""
+    UPDATE capillary_job SET state = :state, finished_at = :now, summary = :summary, lease_until = :now
+    WHERE id = :job AND fence = :fence
+""")
+
+_JOB_COLUMNS = """
+    j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at, j.finished_at,
+    j.row_count AS rows, j.sources, j.summary
+    FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+"""
+ONE_JOB = text(f"SELECT {_JOB_COLUMNS} WHERE j.job_id = :job_id")
+LATEST_JOBS = text(f"SELECT {_JOB_COLUMNS} ORDER BY j.id DESC LIMIT :limit")

@@ -1,0 +1,163 @@
+"""Datasets on an object storage: published whole, read as a frozen local copy, refused while they are incomplete."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
+
+from .conftest import Extract, LakeFileSystem
+
+URI = "memory://lake@bucket/badges/20260101"
+ROWS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i AS customer_id FROM n"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def customers(dataset: Any) -> list[Any]:
+    opened = open_dataset(dataset)
+    try:
+        return sorted(value for window in opened.windows(100) for value in window.column("customer_id"))
+    finally:
+        opened.close()
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_extract_is_readable_from_the_storage_in_every_form(extract: Extract, lake: LakeFileSystem) -> None:
+    result = extract(ROWS.format(100), URI, partitions=2)
+    assert result["parts"] == [f"{URI}/part-0000{n}-of-00002.parquet" for n in range(2)]
+    for form in (result, URI, f"{URI}/", result["parts"]):
+        assert customers(form) == list(range(1, 101))
+    assert sorted(lake.find("/")) == [f"/bucket/badges/20260101/part-0000{n}-of-00002.parquet" for n in range(2)]
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_second_run_replaces_everything_of_the_first(extract: Extract, lake: LakeFileSystem) -> None:
+    extract(ROWS.format(100), URI, partitions=5)
+    extract(ROWS.format(10), URI, partitions=2)
+    assert customers(URI) == list(range(1, 11))
+    assert len(lake.find("/")) == 2
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_upload_that_fails_leaves_the_earlier_dataset_whole(extract: Extract, lake: LakeFileSystem) -> None:
+    extract(ROWS.format(10), URI, partitions=3)
+    lake.failing["put_file"] = 1
+    with pytest.raises(ConnectionResetError):
+        extract(ROWS.format(20), URI, partitions=3)
+    assert customers(URI) == list(range(1, 11))
+    assert len(lake.find("/")) == 3
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_folder_whose_exchange_failed_is_refused_until_a_run_succeeds(extract: Extract, lake: LakeFileSystem) -> None:
+    extract(ROWS.format(10), URI, partitions=3)
+    lake.failing["cp_file"] = 1
+    with pytest.raises(ConnectionResetError):
+        extract(ROWS.format(20), URI, partitions=3)
+    with pytest.raises(DatasetError, match="only partly written"):
+        customers(URI)
+    lake.failing.clear()
+    extract(ROWS.format(20), URI, partitions=3)
+    assert customers(URI) == list(range(1, 21))
+    assert len(lake.find("/")) == 3
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_leftovers_of_a_killed_try_are_removed_by_the_next(extract: Extract, lake: LakeFileSystem) -> None:
+    lake.pipe_file("/bucket/badges/.20260101.incomplete-dead/part-00000-of-00001.parquet", b"half")
+    extract(ROWS.format(10), URI)
+    assert lake.find("/") == ["/bucket/badges/20260101/part-00000-of-00001.parquet"]
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_foreign_files_and_whole_buckets_are_left_alone(extract: Extract, lake: LakeFileSystem) -> None:
+    lake.pipe_file("/bucket/badges/20260101/precious.txt", b"x")
+    for target, reason in ((URI, "'precious.txt'"), ("memory://lake@bucket", "top folder")):
+        with pytest.raises(ConfigurationError, match=reason):
+            extract(ROWS.format(10), target)
+    assert lake.find("/") == ["/bucket/badges/20260101/precious.txt"]
+
+
+def test_remote_files_are_copied_once_and_removed_on_close(lake: LakeFileSystem, temporary: Path) -> None:
+    lake.pipe_file("/bucket/in/a.csv", b"customer_id\n1\n2\n")
+    lake.pipe_file("/bucket/in/b.csv", b"customer_id\n3\n")
+    dataset = open_dataset("memory://lake@bucket/in")
+    facts = dataset.inspect()
+    assert facts.sources == ("memory://lake@bucket/in/a.csv", "memory://lake@bucket/in/b.csv")
+    assert len([path for path in temporary.rglob("*.csv")]) == 2
+    # From here on the storage may change: the snapshot does not.
+    lake.pipe_file("/bucket/in/a.csv", b"customer_id\n9\n")
+    lake.rm("/bucket/in/b.csv")
+    read = [(window.source, list(window.column("customer_id"))) for window in dataset.windows(10)]
+    assert read == [(facts.sources[0], ["1", "2"]), (facts.sources[1], ["3"])]
+    dataset.close()
+    dataset.close()
+    assert list(temporary.iterdir()) == []
+
+
+def test_remote_and_local_copies_of_the_same_files_have_the_same_fingerprint(
+    lake: LakeFileSystem, tmp_path: Path
+) -> None:
+    content = b"customer_id\n1\n2\n"
+    (tmp_path / "a.csv").write_bytes(content)
+    lake.pipe_file("/bucket/in/a.csv", content)
+    remote = open_dataset("memory://lake@bucket/in/a.csv")
+    assert remote.inspect().fingerprint == open_dataset(str(tmp_path / "a.csv")).inspect().fingerprint
+    remote.close()
+
+
+def test_broken_remote_file_leaves_no_copy_behind(lake: LakeFileSystem, temporary: Path) -> None:
+    lake.pipe_file("/bucket/in/a.csv.gz", b"no gzip")
+    dataset = open_dataset("memory://lake@bucket/in/a.csv.gz")
+    with pytest.raises(DatasetError, match=r"memory://lake@bucket/in/a.csv.gz: broken or truncated gzip"):
+        dataset.inspect()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.usefixtures("lake")
+def test_missing_remote_file_is_named() -> None:
+    with pytest.raises(DatasetError, match=r"memory://lake@bucket/none.csv: no such file"):
+        open_dataset("memory://lake@bucket/none.csv").inspect()
+
+
+def test_remote_file_without_permission_is_named(lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.pipe_file("/bucket/a.csv", b"x")
+
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise PermissionError("Forbidden")
+
+    monkeypatch.setattr(lake, "open", refuse)
+    with pytest.raises(DatasetError, match=r"a.csv: no permission"):
+        open_dataset("memory://lake@bucket/a.csv").inspect()
+
+
+def test_unknown_storage_and_unknown_connection_say_what_to_do() -> None:
+    with pytest.raises(ConfigurationError, match=r"no filesystem for nosuch://.*Install"):
+        open_dataset("nosuch://bucket/a.csv")
+    with pytest.raises(ConfigurationError):
+        open_dataset("s3://there_is_none@bucket/a.csv")
+
+
+def test_trouble_that_may_pass_stays_what_it_is_so_that_a_retry_can_help(
+    lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.pipe_file("/bucket/a.csv", b"x")
+
+    def break_off(*arguments: Any, **named: Any) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(lake, "open", break_off)
+    with pytest.raises(TimeoutError):
+        open_dataset("memory://lake@bucket/a.csv").inspect()

@@ -1,0 +1,219 @@
+"""From a SQLite warehouse to a dataset on a local disk: complete, typed, atomic, repeatable."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
+
+from .conftest import Extract
+
+CUSTOMERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) SELECT i AS customer_id, "
+
+
+def values(result: dict[str, Any], name: str) -> list[Any]:
+    return [value for window in open_dataset(result).windows(100) for value in window.column(name)]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_result_is_readable_by_the_import_as_uri_parts_or_returned_value(extract: Extract, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "20260101"
+    sql = CUSTOMERS.format(1_000) + "printf('%024x', i % 7) AS badge_meta_id FROM n"
+    result = extract(sql, target, partitions=3, fetch_size=64)
+    assert result["uri"] == str(target)
+    assert result["parts"] == [f"{target}/part-0000{n}-of-00003.parquet" for n in range(3)]
+    assert result["rows"] == 1_000
+    assert result["columns"] == ["customer_id", "badge_meta_id"]
+    assert json.loads(json.dumps(result)) == result
+    for form in (result, result["uri"], result["parts"]):
+        assert open_dataset(form, required_columns=[("customerId", "customer_id")]).inspect().rows == 1_000
+    assert sorted(values(result, "customer_id")) == list(range(1, 1_001))
+    parts = [set(values({"uri": "", "parts": [part]}, "customer_id")) for part in result["parts"]]
+    assert all(parts)
+    assert sum(map(len, parts)) == 1_000
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_rows_keep_the_order_of_the_result(extract: Extract, tmp_path: Path) -> None:
+    result = extract(CUSTOMERS.format(500) + "i FROM n ORDER BY i DESC", tmp_path / "out", fetch_size=7)
+    assert values(result, "customer_id") == list(range(500, 0, -1))
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_empty_result_is_a_valid_empty_dataset(extract: Extract, tmp_path: Path) -> None:
+    result = extract("SELECT 1 AS customer_id, 'x' AS badge WHERE 1 = 0", tmp_path / "out", partitions=2)
+    assert (result["rows"], len(result["parts"]), result["columns"]) == (0, 2, ["customer_id", "badge"])
+    facts = open_dataset(result, required_columns=[("customer_id",), ("badge",)]).inspect()
+    assert (facts.rows, facts.columns) == (0, ("customer_id", "badge"))
+
+
+def test_types_are_decided_over_the_whole_result(
+    extract: Extract, warehouse: sqlite3.Connection, tmp_path: Path
+) -> None:
+    warehouse.execute("CREATE TABLE t (customer_id, late, mixed, big)")
+    rows = [(n, None if n < 25 else n, n if n % 2 else f"{n:03d}", 2**60 + n) for n in range(30)]
+    warehouse.executemany("INSERT INTO t VALUES (?, ?, ?, ?)", rows)
+    warehouse.commit()
+    result = extract("SELECT * FROM t", tmp_path / "out", fetch_size=10)
+    assert values(result, "late") == [row[1] for row in rows]
+    assert values(result, "mixed") == [str(row[2]) for row in rows]
+    assert values(result, "big") == [row[3] for row in rows]
+    schema = pq.read_schema(result["parts"][0])
+    assert schema.types == [pa.int64(), pa.int64(), pa.string(), pa.int64()]
+
+
+def test_values_without_a_safe_type_leave_no_dataset(
+    extract: Extract, warehouse: sqlite3.Connection, tmp_path: Path
+) -> None:
+    warehouse.execute("CREATE TABLE t (customer_id)")
+    warehouse.executemany("INSERT INTO t VALUES (?)", [("a",), (b"\xff",)])
+    warehouse.commit()
+    with pytest.raises(DatasetError, match="'customer_id' of the result holds binary values and others"):
+        extract("SELECT * FROM t", tmp_path / "out", fetch_size=1)
+    assert files(tmp_path) == ["warehouse.db"]
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("parameters", [{"least": 3}, [3]])
+def test_parameters_are_bound_and_never_logged(
+    extract: Extract, tmp_path: Path, caplog: pytest.LogCaptureFixture, parameters: Any
+) -> None:
+    secret = "O'Neil; DROP TABLE t"
+    bound = {**parameters, "name": secret} if isinstance(parameters, dict) else [secret, *parameters]
+    marks = (":name", ":least") if isinstance(parameters, dict) else ("?", "?")
+    with caplog.at_level(logging.INFO):
+        result = extract(
+            CUSTOMERS.format(5) + f"{marks[0]} AS name FROM n WHERE i >= {marks[1]}", tmp_path / "o", parameters=bound
+        )
+    assert values(result, "customer_id") == [3, 4, 5]
+    assert values(result, "name") == [secret] * 3
+    assert "O'Neil" not in caplog.text
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_second_run_replaces_everything_of_the_first_at_the_same_place(extract: Extract, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    extract(CUSTOMERS.format(100) + "1 FROM n", target, partitions=5)
+    result = extract(CUSTOMERS.format(10) + "1 FROM n", target, partitions=2)
+    assert files(target) == ["part-00000-of-00002.parquet", "part-00001-of-00002.parquet"]
+    assert open_dataset(str(target)).inspect().rows == result["rows"] == 10
+    assert files(tmp_path) == ["out/part-00000-of-00002.parquet", "out/part-00001-of-00002.parquet", "warehouse.db"]
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_same_run_writes_the_same_bytes(extract: Extract, tmp_path: Path) -> None:
+    sql = CUSTOMERS.format(1_000) + "i * 2 AS value FROM n ORDER BY i"
+    first = open_dataset(extract(sql, tmp_path / "a", partitions=3)).inspect().fingerprint
+    assert open_dataset(extract(sql, tmp_path / "b", partitions=3)).inspect().fingerprint == first
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_try_that_fails_in_mid_result_leaves_the_earlier_dataset_whole(extract: Extract, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    extract(CUSTOMERS.format(10) + "1 FROM n", target)
+    before = (target / "part-00000-of-00001.parquet").read_bytes()
+    # SQLite finds the overflow only when it comes to that row.
+    with pytest.raises(sqlite3.OperationalError, match="overflow"):
+        extract(CUSTOMERS.format(100) + "abs(-9223372036854775808 + (i != 90)) FROM n", target, fetch_size=10)
+    assert files(tmp_path) == ["out/part-00000-of-00001.parquet", "warehouse.db"]
+    assert (target / "part-00000-of-00001.parquet").read_bytes() == before
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_publication_that_fails_half_way_puts_the_earlier_dataset_back(
+    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    extract(CUSTOMERS.format(10) + "1 FROM n", target)
+    rename = Path.rename
+
+    def renamed(self: Path, to: Path) -> Path:
+        if self.name == "new":
+            raise OSError(28, "No space left on device")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with pytest.raises(OSError, match="No space left"):
+        extract(CUSTOMERS.format(20) + "1 FROM n", target)
+    assert open_dataset(str(target)).inspect().rows == 10
+    assert files(tmp_path) == ["out/part-00000-of-00001.parquet", "warehouse.db"]
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_leftovers_of_a_killed_try_are_removed_by_the_next(extract: Extract, tmp_path: Path) -> None:
+    killed = tmp_path / ".out.incomplete-dead" / "new"
+    killed.mkdir(parents=True)
+    (killed / "part-00000-of-00001.parquet").write_bytes(b"half")
+    extract(CUSTOMERS.format(10) + "1 FROM n", tmp_path / "out")
+    assert files(tmp_path) == ["out/part-00000-of-00001.parquet", "warehouse.db"]
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("name", ["notes.txt", "part-1.parquet"])
+def test_folder_with_foreign_files_is_refused_and_left_alone(extract: Extract, tmp_path: Path, name: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("precious")
+    with pytest.raises(ConfigurationError, match=f"holds '{name}', which is no part"):
+        extract("SELECT 1 AS customer_id", tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "precious"
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("target", ["/", "file:///"])
+def test_top_folder_is_refused(extract: Extract, target: str) -> None:
+    with pytest.raises(ConfigurationError):
+        extract("SELECT 1 AS customer_id", target)
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_target_that_is_a_file_is_refused(extract: Extract, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(ConfigurationError, match="is a file"):
+        extract("SELECT 1 AS customer_id", tmp_path / "out")
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize(
+    ("sql", "arguments", "reason"),
+    [
+        ("SELECT 1 AS id, 2 AS name", {"partitions": 2}, "No column 'customerId' or 'customer_id' .* 'id', 'name'"),
+        ("SELECT 1 AS id", {"partitions": 2, "partition_by": "member"}, "No column 'member'"),
+        ("SELECT 1 AS id, 2 AS id", {}, "the column 'id' twice"),
+        ("CREATE TABLE t (a)", {}, "not a query"),
+    ],
+)
+def test_query_that_cannot_be_a_dataset_is_explained(
+    extract: Extract, tmp_path: Path, sql: str, arguments: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        extract(sql, tmp_path / "out", **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_rows_can_be_divided_by_any_named_column(extract: Extract, tmp_path: Path) -> None:
+    sql = CUSTOMERS.format(100) + "i % 5 AS member FROM n"
+    result = extract(sql, tmp_path / "out", partitions="3", partition_by="member")
+    parts = [set(values({"uri": "", "parts": [part]}, "member")) for part in result["parts"]]
+    assert sorted(member for part in parts for member in part) == [0, 1, 2, 3, 4]
+
+
+def test_connection_that_is_no_database_is_refused(
+    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_FILES", json.dumps({"conn_type": "fs"}))
+    with pytest.raises(ConfigurationError, match="'files' is for no SQL database: its hook FSHook is no DbApiHook"):
+        extract("SELECT 1", tmp_path / "out", conn_id="files")

@@ -1,0 +1,126 @@
+"""Parts hold every row once, in order, one customer in one part, and types that suit the whole result."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_provider_capillary.datasets.part_writer import PartWriter, partition_of
+from airflow_provider_capillary.exceptions import DatasetError
+
+
+def written(folder: Path, *groups: list[tuple[Any, ...]], partitions: int = 1) -> list[pa.Table]:
+    writer = PartWriter(folder, ["customer_id", "value"], partitions, "customer_id")
+    for group in groups:
+        writer.write(group)
+    assert writer.rows == sum(map(len, groups))
+    return [pq.read_table(path) for path in writer.finish()]
+
+
+def column(table: pa.Table, name: str) -> list[Any]:
+    return table.column(name).to_pylist()
+
+
+def test_rows_of_a_customer_are_in_one_part_in_the_order_of_the_result(tmp_path: Path) -> None:
+    rows = [(number % 50, number) for number in range(1_000)]
+    parts = written(tmp_path, rows[:300], rows[300:], partitions=4)
+    seen: dict[int, int] = {}
+    for part, table in enumerate(parts):
+        values = column(table, "value")
+        assert values == sorted(values)
+        for customer in column(table, "customer_id"):
+            assert seen.setdefault(customer, part) == part
+    assert sorted(value for table in parts for value in column(table, "value")) == list(range(1_000))
+
+
+def test_all_parts_are_written_even_without_rows(tmp_path: Path) -> None:
+    parts = written(tmp_path, [(1, 1)], partitions=5)
+    assert [table.num_rows for table in parts if table.num_rows] == [1]
+    assert {table.schema for table in parts} == {pa.schema([("customer_id", pa.int64()), ("value", pa.int64())])}
+
+
+def test_empty_result_has_its_columns(tmp_path: Path) -> None:
+    [table] = written(tmp_path)
+    assert table.column_names == ["customer_id", "value"]
+    assert table.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("groups", "kind", "values"),
+    [
+        ([[None], [7], [None]], pa.int64(), [None, 7, None]),
+        ([[1], [2**70]], pa.decimal128(38, 0), [Decimal(1), Decimal(2**70)]),
+        ([[1], [Decimal("1.25")], [Decimal("0.5")]], pa.decimal128(38, 2), [1, Decimal("1.25"), Decimal("0.50")]),
+        ([[2**60 + 1], ["x"], [3]], pa.string(), [str(2**60 + 1), "x", "3"]),
+        ([[Decimal("1.50")], [Decimal("1.5001")], ["x"]], pa.string(), ["1.5", "1.5001", "x"]),
+        ([["x"], [1]], pa.string(), ["x", "1"]),
+    ],
+    ids=["late first value", "beyond 64 bits", "finer decimals", "number then text", "decimal then text", "text first"],
+)
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_later_rows_widen_what_is_already_written_without_changing_it(
+    tmp_path: Path, groups: list[list[Any]], kind: pa.DataType, values: list[Any], partitions: int
+) -> None:
+    parts = written(tmp_path, *[[(1, value) for value in group] for group in groups], partitions=partitions)
+    table = parts[partition_of(1, partitions)]
+    assert table.schema.field("value").type == kind
+    assert table.column("value").to_pylist() == values
+    assert len({part.schema for part in parts}) == 1
+
+
+def test_rewritten_layers_leave_no_files_behind(tmp_path: Path) -> None:
+    written(tmp_path, [(1, None)], [(1, 1)], [(1, "x")], partitions=2)
+    assert sorted(path.name for path in tmp_path.rglob("*.parquet")) == [
+        "part-00000-of-00002.parquet", "part-00001-of-00002.parquet",
+    ]  # fmt: skip
+
+
+def test_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    contents = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        writer = PartWriter(folder, ["customer_id"], 3, "customer_id")
+        writer.write([(number,) for number in range(500)])
+        contents.append([path.read_bytes() for path in writer.finish()])
+    assert contents[0] == contents[1]
+
+
+def test_many_rows_are_flushed_on_the_way_not_held(tmp_path: Path) -> None:
+    writer = PartWriter(tmp_path, ["customer_id"], 64, "customer_id")
+    for start in range(0, 200_000, 10_000):
+        writer.write([(number,) for number in range(start, start + 10_000)])
+    paths = writer.finish()
+    assert sum(pq.read_metadata(path).num_rows for path in paths) == 200_000
+    assert min(pq.read_metadata(path).num_row_groups for path in paths) >= 2
+
+
+def test_unfit_values_name_the_column_and_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"Column 'value' of the result holds binary values and others.*in the SQL"):
+        written(tmp_path, [(1, b"x")], [(1, "x")])
+
+
+@pytest.mark.parametrize("same", [[7, "7", " 007 ", "+7", Decimal("7.0"), Decimal(7), 7.0], [0, "0", "000"]])
+def test_customer_written_in_another_way_is_still_the_same_customer(same: list[Any]) -> None:
+    assert len({partition_of(customer, 97) for customer in same}) == 1
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), Decimal("NaN"), Decimal("Infinity"), "\ud800", None, b"x"])
+def test_any_customer_has_a_part(odd: Any) -> None:
+    assert 0 <= partition_of(odd, 4) < 4
+
+
+def test_customers_are_spread_evenly() -> None:
+    for partitions in (2, 4, 7, 16):
+        shares = Counter(partition_of(customer, partitions) for customer in range(500_000_000, 500_010_000))
+        assert len(shares) == partitions
+        assert max(shares.values()) < 1.3 * 10_000 / partitions
+
+
+def test_part_of_a_customer_is_the_same_in_every_release() -> None:
+    assert [partition_of(customer, 8) for customer in (1, 2, 98662653, "abc", None)] == [7, 5, 4, 2, 1]

@@ -58,9 +58,9 @@ class Summary(msgspec.Struct, frozen=True):
             raise UnaccountedRowsError(f"rows_read={self.rows_read}, but {accounted} rows are accounted for")
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON-ready values."""
+        """Give plain JSON-ready values; a list and no tuple, which XCom would dress up."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
-        return plain
+        return plain | {"reasons": list(plain["reasons"])}
 
 
 class UnaccountedRowsError(CapillaryError):

@@ -6,13 +6,22 @@ import base64
 import math
 from collections.abc import Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Any
+
+_LARGEST_INTEGER = 10**4000  # decoders refuse longer ones; they travel as text
 
 
 def json_ready(value: Any) -> Any:
     """The same value in JSON's own types: instants as ISO 8601, decimals and NaN as text, bytes as base64."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return value if abs(value) <= _LARGEST_INTEGER else str(value)
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()  # a lone surrogate has no UTF-8 form
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value() and abs(value) <= _LARGEST_INTEGER:
+        return int(value)  # as text, 123.00 would no longer be read as a customer id
     if isinstance(value, float):
         return value if math.isfinite(value) else _not_finite(value)
     if isinstance(value, (datetime, date, time)):

@@ -344,7 +344,7 @@ def _record_issues(connection: sa.Connection, job: Job, issues: Sequence[RowIssu
     for issue in issues:
         values = msgspec.structs.asdict(issue)
         values["state"] = issue.state.value
-        rows.append(values | {"job": job.key, "original": _encoded(issue.original)})
+        rows.append(values | {"job": job.key, "original": msgspec.json.encode(issue.original).decode()})
     connection.execute(statements.ADD_ISSUE, rows)
 
 

@@ -1,0 +1,143 @@
+"""Who calls: Basic with a till's credentials, or Capillary's own OAuth (not RFC 6749's)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import requests
+from requests.auth import AuthBase
+
+from airflow_provider_capillary.client.facts import AccessToken
+from airflow_provider_capillary.client.settings import ClientSettings
+
+TOKEN_HEADER = "X-CAP-API-OAUTH-TOKEN"
+ATTRIBUTION_TYPE_HEADER = "X-CAP-API-ATTRIBUTION-ENTITY-TYPE"
+ATTRIBUTION_CODE_HEADER = "X-CAP-API-ATTRIBUTION-ENTITY-CODE"
+
+#: A token is renewed this many seconds before it expires, or a tenth of its lifetime where that is less.
+EXPIRY_MARGIN = 30.0
+
+SecretSink = Callable[[str], None]
+
+
+class Auth(Protocol):
+    """What the client asks of an authentication."""
+
+    def headers(self) -> dict[str, str]:
+        """Give the headers that prove who calls. May fetch a token, and raises as the fetch does."""
+        ...
+
+    def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Get new headers after a 401 to ``rejected``; ``False`` where there is nothing new to try."""
+        ...
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give the texts that must never be shown."""
+        ...
+
+
+class _HeaderAuth(AuthBase):
+    """Makes ``headers()`` usable as ``requests``' own ``auth=``."""
+
+    def headers(self) -> dict[str, str]:
+        raise NotImplementedError
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers.update(self.headers())
+        return request
+
+
+class BasicAuth(_HeaderAuth):
+    """``Basic base64(till id:md5 of the till password)``. A 401 is final: there is nothing to renew."""
+
+    def __init__(self, till_id: str, password: str, *, password_is_md5: bool = False) -> None:
+        digest = password.lower() if password_is_md5 else md5_hex(password)
+        self._encoded = base64.b64encode(f"{till_id}:{digest}".encode()).decode("ascii")
+        self._secrets = (password, digest, self._encoded)
+
+    def headers(self) -> dict[str, str]:
+        """Give the ``Authorization`` header."""
+        return {"Authorization": f"Basic {self._encoded}"}
+
+    def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Answer that the same credentials would only be refused again."""
+        return False
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give the password, its digest, and the header's value."""
+        return self._secrets
+
+
+class OAuthAuth(_HeaderAuth):
+    """A token of the API's own kind, cached until shortly before it expires, and shared by all threads.
+
+    Threads that were refused with the same token fetch one new token between them.
+
+    :param fetch: gets a new token from the API; what it raises reaches the caller of :meth:`headers`.
+    :param clock: monotonic seconds.
+    :param on_secret: told of every token, so that logs can mask it.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], AccessToken],
+        *,
+        client_secret: str,
+        clock: Callable[[], float],
+        attribution: Mapping[str, str] | None = None,
+        on_secret: SecretSink | None = None,
+    ) -> None:
+        self._fetch = fetch
+        self._client_secret = client_secret
+        self._clock = clock
+        self._attribution = dict(attribution or {})
+        self._on_secret = on_secret
+        self._lock = threading.Lock()
+        self._token = ""
+        self._renew_at = 0.0
+
+    def headers(self) -> dict[str, str]:
+        """Give the token's header, and those of the attribution."""
+        with self._lock:
+            if not self._token or self._clock() >= self._renew_at:
+                self._refresh()
+            return {TOKEN_HEADER: self._token, **self._attribution}
+
+    def renew(self, rejected: Mapping[str, str]) -> bool:
+        """Fetch a new token, unless another thread did so since ``rejected`` was sent."""
+        with self._lock:
+            if rejected.get(TOKEN_HEADER) == self._token:
+                self._refresh()
+            return True
+
+    def secrets(self) -> tuple[str, ...]:
+        """Give the client secret and the token."""
+        return (self._client_secret, self._token)
+
+    def _refresh(self) -> None:
+        # Forgotten first: where the fetch fails, the next caller must not go on with a token known to be bad.
+        self._token = ""
+        fetched = self._fetch()
+        if self._on_secret is not None:
+            self._on_secret(fetched.token)
+        margin = min(EXPIRY_MARGIN, fetched.lifetime / 10)
+        self._token, self._renew_at = fetched.token, self._clock() + fetched.lifetime - margin
+
+
+def md5_hex(password: str) -> str:
+    """Give the form in which the API wants a till's password. No protection: it is as good as the password."""
+    return hashlib.md5(password.encode(), usedforsecurity=False).hexdigest()
+
+
+def attribution_headers(settings: ClientSettings) -> dict[str, str]:
+    """Give the headers that act for another till or store."""
+    if settings.attribution_entity_code is None:
+        return {}
+    return {
+        ATTRIBUTION_TYPE_HEADER: settings.attribution_entity_type or "TILL",
+        ATTRIBUTION_CODE_HEADER: settings.attribution_entity_code,
+    }

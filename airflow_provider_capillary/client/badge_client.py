@@ -1,0 +1,288 @@
+"""The API's badge calls for one organisation. No Airflow, no ledger, no resends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from airflow_provider_capillary.client import wire, wire_reads
+from airflow_provider_capillary.client.auth import Auth, BasicAuth, OAuthAuth, SecretSink, attribution_headers
+from airflow_provider_capillary.client.facts import AccessToken, Badge, CustomerBadge, RevokedBadge
+from airflow_provider_capillary.client.redaction import redacted
+from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.client.transport import Exchange, Transport
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply
+from airflow_provider_capillary.exceptions import (
+    ApiError,
+    ApiUnavailableError,
+    AuthenticationError,
+    RequestRefusedError,
+)
+
+IMPORT_PATH = "/api_gateway/v1/badges/import/customerBadges"
+BADGES_PATH = "/api_gateway/v1/badges/badgeMeta"
+MANAGEMENT_PATH = "/api_gateway/v1/badges/management"
+REVOKE_PATH = "/api_gateway/v1/badges/customer/revokeEarn"
+LOOKUP_PATH = "/v2/customers/lookup"
+TOKEN_PATH = "/v3/oauth/token/generate"
+
+REQUEST_ID_HEADER = "X-CAP-REQUEST-ID"
+MOST_PAGES = 1_000  #: of the badge list; more means that the server does not page as it says
+CHECK_SECONDS = 5.0  #: to connect, and again to be answered: each request of a check takes at most 10 s
+BADGE_ABSENT = frozenset({404, 1054})
+CUSTOMER_ABSENT = frozenset({8015})
+
+_FIXED_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "Content-Type": "application/json",
+    "User-Agent": "airflow-provider-capillary",
+}
+_Decoded = TypeVar("_Decoded")
+
+
+class BadgeClient:
+    """Talks to the API. Thread-safe; making one touches no network.
+
+    Nothing is ever sent twice, with one exception: after a 401 with OAuth the request is repeated once with
+    a new token, because a 401 proves that it was not applied.
+
+    :param clock: monotonic seconds, for the lifetime of tokens.
+    :param now: epoch seconds, for ``Retry-After`` dates.
+    :param on_secret: told of every derived secret (MD5, ``Basic`` value, token), for masking in logs.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        on_secret: SecretSink | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._now = now
+        self._on_secret = on_secret
+        self._transport = transport or Transport(settings)
+        self._auth = self._make_auth()
+
+    def __repr__(self) -> str:
+        return f"BadgeClient({self.settings!r})"
+
+    def close(self) -> None:
+        """Close the kept connections. The client may be used again, and reconnects."""
+        self._transport.close()
+
+    # -- the import ------------------------------------------------------------------------------------
+
+    def import_badges(self, body: bytes, request_id: str) -> Reply:
+        """Send one batch, once, and tell what came back. Network trouble is told in the reply, never raised.
+
+        :param body: from :func:`~airflow_provider_capillary.client.wire.encode_batch`.
+        :param request_id: sent as ``X-CAP-REQUEST-ID``, for tracing; whether the server refuses it
+            when it comes twice is not documented, so it does not make the call safe to repeat.
+        :return: facts to be judged by :func:`~airflow_provider_capillary.core.outcome.judge`. With
+            ``Delivery.LOST`` the server may have granted the badges.
+        """
+        try:
+            exchange = self._exchange(self.settings.import_method, IMPORT_PATH, body=body, request_id=request_id)
+        except ApiUnavailableError as error:
+            # Only the token can be missing here: the batch itself was not sent, or was answered with 401.
+            return Reply(Delivery.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
+        except ApiError as error:
+            status = 401 if isinstance(error, AuthenticationError) else error.status or 401
+            problem = ApiProblem(error.code, str(error))
+            return Reply(Delivery.REPLIED, status, envelope=[problem], problem=str(error))
+        if exchange.delivery is not Delivery.REPLIED:
+            return Reply(exchange.delivery, exchange.status, problem=exchange.problem)
+        reply = wire.decode_reply(exchange.status or 0, exchange.headers, exchange.body, now=self._now())
+        return msgspec.structs.replace(reply, problem=self._shown(exchange.problem or reply.problem))
+
+    # -- reads -----------------------------------------------------------------------------------------
+
+    def list_badges(self, *, page_size: int = 100) -> Iterator[Badge]:
+        """Go through all badges of the organisation, ``page_size`` a request, fetched as they are asked for.
+
+        :raises ApiUnavailableError: also where the server repeats itself instead of paging.
+        """
+        seen: set[str] = set()
+        for number in range(MOST_PAGES):
+            query = {"page": number, "size": page_size}
+            listed = _there(self._read("GET", BADGES_PATH, wire_reads.decode_badge_list, query=query))
+            fresh = [badge for badge in listed.badges if badge.badge_meta_id not in seen]
+            if listed.badges and not fresh:
+                raise ApiUnavailableError("the badge list repeats itself instead of going on; its paging is not usable")
+            seen.update(badge.badge_meta_id for badge in fresh)
+            yield from fresh
+            # Without totals, a list shorter than asked for is the last one.
+            last = len(listed.badges) < page_size if listed.total_pages is None else number + 1 >= listed.total_pages
+            if last or not listed.badges:
+                return
+        raise ApiUnavailableError(f"the badge list has more than {MOST_PAGES} parts; ask for larger ones")
+
+    def get_badge(self, badge_meta_id: str) -> Badge | None:
+        """Give a badge, or ``None`` where the API says that the organisation does not have it.
+
+        ``None`` is given only for the API's own error (404 or 1054 in ``errors``): an address that does not
+        exist is a wrong host, and raises :class:`RequestRefusedError`.
+        """
+        path = f"{BADGES_PATH}/{quote(badge_meta_id, safe='')}"
+        return self._read("GET", path, wire_reads.decode_badge, absent=BADGE_ABSENT)
+
+    def get_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadge:
+        """Give what a customer has of one badge, with statistics.
+
+        Read-after-write delay is not documented: a badge just granted may not show yet.
+
+        :raises RequestRefusedError: also where the API knows no such customer (code 1026) or badge (404).
+        """
+        path = f"{MANAGEMENT_PATH}/{customer_id}/badge/{quote(badge_meta_id, safe='')}"
+        return _there(self._read("GET", path, wire_reads.decode_customer_badge, query={"includeStatistics": "true"}))
+
+    def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
+        """Give Capillary's id of a customer, or ``None`` where nobody has the identifier (code 8015).
+
+        :param identifier_name: ``mobile``, ``email``, ``externalId``, ``cardnumber``, ...
+        """
+        query = {"source": source, "identifierName": identifier_name, "identifierValue": identifier_value}
+        return self._read("GET", LOOKUP_PATH, wire_reads.decode_customer_id, query=query, absent=CUSTOMER_ABSENT)
+
+    def revoke_earned_badge(self, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
+        """Take one earned badge back.
+
+        After :class:`ApiUnavailableError` it may or may not be revoked; asking again is harmless, and is
+        refused with code 814 where it was.
+        """
+        body = wire_reads.encode_revocation(badge_meta_id, customer_id, earned_badge_id)
+        return _there(self._read("POST", REVOKE_PATH, wire_reads.decode_revoked, body=body))
+
+    def check(self) -> None:
+        """Prove that host, credentials and the badge API work, with the cheapest read there is; else raise."""
+        hurried = msgspec.structs.replace(
+            self.settings,
+            timeout=min(CHECK_SECONDS, self.settings.timeout),
+            connect_timeout=min(CHECK_SECONDS, self.settings.connect_timeout),
+        )
+        client = BadgeClient(hurried, clock=self._clock, now=self._now, on_secret=self._on_secret)
+        try:
+            client._read("GET", BADGES_PATH, wire_reads.decode_badge_list, query={"page": 0, "size": 1})
+        finally:
+            client.close()
+
+    # -- how -------------------------------------------------------------------------------------------
+
+    def _read(
+        self,
+        method: str,
+        path: str,
+        decode: Callable[[Any], _Decoded],
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        absent: frozenset[int] = frozenset(),
+    ) -> _Decoded | None:
+        """Send one read and decode its data; ``None`` where an error of ``absent`` says that there is nothing."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        return self._decoded(self._exchange(method, target, body=body), decode, absent)
+
+    def _decoded(
+        self, exchange: Exchange, decode: Callable[[Any], _Decoded], absent: frozenset[int] = frozenset()
+    ) -> _Decoded | None:
+        envelope = wire.decode_envelope(exchange.body) if exchange.delivery is Delivery.REPLIED else None
+        codes = {problem.code for problem in envelope.errors} if envelope is not None else set()
+        if codes & absent and exchange.status in (200, 400, 404):
+            return None
+        self._raise_for(exchange, envelope)
+        try:
+            return decode(envelope.data if envelope is not None else None)
+        except wire_reads.UndecodableError as error:
+            raise self._unavailable(exchange, str(error)) from None
+
+    def _raise_for(self, exchange: Exchange, envelope: wire.Envelope | None) -> None:
+        """Raise what an exchange means. HTTP 200 can hold an error, so the status alone never decides."""
+        status = exchange.status
+        if exchange.delivery is not Delivery.REPLIED or status is None:
+            raise self._unavailable(exchange, exchange.problem)
+        first = envelope.problems[0] if envelope is not None and envelope.problems else None
+        told = wire.described(first) if first else exchange.problem
+        if envelope is None:
+            told = told or wire.undecodable(exchange.headers, exchange.body)
+        if status == 429 or status >= 500 or (envelope is None and status < 300):
+            raise self._unavailable(exchange, told, first)
+        if status >= 300 or first is not None:
+            kind = AuthenticationError if status == 401 else RequestRefusedError
+            raise kind(
+                self._shown(f"HTTP {status}: {told}" if told else f"HTTP {status}"),
+                status=status,
+                code=first.code if first else None,
+                request_id=wire.server_request_id(exchange.headers),
+            )
+
+    def _unavailable(self, exchange: Exchange, told: str, problem: ApiProblem | None = None) -> ApiUnavailableError:
+        return ApiUnavailableError(
+            self._shown(told if exchange.status is None else f"HTTP {exchange.status}: {told}"),
+            status=exchange.status,
+            code=problem.code if problem else None,
+            request_id=wire.server_request_id(exchange.headers),
+            retry_after=wire.retry_after(exchange.headers, now=self._now()),
+        )
+
+    def _exchange(self, method: str, target: str, *, body: bytes | None, request_id: str | None = None) -> Exchange:
+        identity = self._auth.headers()
+        exchange = self._send(method, target, identity, body, request_id)
+        if exchange.status != 401 or exchange.delivery is not Delivery.REPLIED or not self._auth.renew(identity):
+            return exchange
+        return self._send(method, target, self._auth.headers(), body, request_id)
+
+    def _send(
+        self, method: str, target: str, identity: Mapping[str, str], body: bytes | None, request_id: str | None
+    ) -> Exchange:
+        headers = {**_FIXED_HEADERS, **identity}
+        if request_id is not None:
+            headers[REQUEST_ID_HEADER] = request_id
+        return self._transport.send(method, f"{self.settings.base_url}{target}", headers, body)
+
+    def _make_auth(self) -> Auth:
+        settings = self.settings
+        if settings.auth_type is AuthType.BASIC:
+            auth: Auth = BasicAuth(settings.login, settings.password, password_is_md5=settings.password_is_md5)
+        else:
+            auth = OAuthAuth(
+                self._fetch_token,
+                client_secret=settings.password,
+                clock=self._clock,
+                attribution=attribution_headers(settings),
+                on_secret=self._on_secret,
+            )
+        if self._on_secret is not None:
+            for secret in filter(None, auth.secrets()):
+                self._on_secret(secret)
+        return auth
+
+    def _fetch_token(self) -> AccessToken:
+        body = wire_reads.encode_token_request(self.settings.login, self.settings.password)
+        exchange = self._send("POST", TOKEN_PATH, {}, body, None)
+        try:
+            token = self._decoded(exchange, wire_reads.decode_token)
+        except RequestRefusedError as error:
+            if error.status == 404 or (error.status or 0) in range(300, 400):
+                raise
+            # How a bad key is answered is not documented; any refusal of the token call means the credentials.
+            raise AuthenticationError(f"no token: {error}", status=error.status, code=error.code) from None
+        return _there(token)
+
+    def _shown(self, text: str) -> str:
+        return redacted(text, self._auth.secrets())
+
+
+def _there(found: _Decoded | None) -> _Decoded:
+    """Narrow the type: a read gives ``None`` only where ``absent`` codes are named."""
+    if found is None:
+        raise AssertionError("a read without absent codes gave None")
+    return found

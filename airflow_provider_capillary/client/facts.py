@@ -1,0 +1,74 @@
+"""What the API's reads tell, as typed facts. Instants are whole epoch seconds; names are untrusted text."""
+
+from __future__ import annotations
+
+import msgspec
+
+from airflow_provider_capillary.core.verification import CustomerBadgeView, Sighting
+
+
+class Badge(msgspec.Struct, frozen=True):
+    """A badge that the organisation has (its ``badgeMeta``)."""
+
+    badge_meta_id: str
+    name: str | None = None
+    status: str | None = None  #: ``UPCOMING``, ``LIVE``, ``EXPIRED``
+    is_active: bool | None = None
+    earn_type: str | None = None  #: ``EARN`` or ``ISSUE_EARN``
+    starts_at: int | None = None
+    expires_at: int | None = None
+
+
+class BadgeList(msgspec.Struct, frozen=True):
+    """One reply of the paged badge list. ``total_pages`` is ``None`` where the reply does not say."""
+
+    badges: tuple[Badge, ...]
+    total_pages: int | None = None
+
+
+class Earn(msgspec.Struct, frozen=True):
+    """One earn of a badge. The API's shape is not documented, so either part may be unknown."""
+
+    earned_badge_id: str | None = None
+    earn_event_at: int | None = None
+
+
+class CustomerBadge(msgspec.Struct, frozen=True):
+    """One badge of one customer, as the API tells it with statistics."""
+
+    earn_count: int
+    active_earned_count: int | None = None
+    last_earn_event_at: int | None = None
+    last_earned_at: int | None = None  #: when the API processed the last earn, which is not the earn event
+    earns: tuple[Earn, ...] = ()
+
+    def view(self) -> CustomerBadgeView:
+        """Give what verification reasons about.
+
+        Any sign of an earn counts as one: an ``earnCount`` of 0 beside an active badge must not
+        pass for proof that the badge is absent.
+        """
+        signs = (self.earn_count, self.active_earned_count or 0, int(self.last_earned_at is not None))
+        return CustomerBadgeView(
+            earn_count=max(signs),
+            last_earned_at=self.last_earn_event_at,
+            sightings=tuple(Sighting(each.earned_badge_id, each.earn_event_at) for each in self.earns),
+        )
+
+
+class RevokedBadge(msgspec.Struct, frozen=True):
+    """The reply to a revocation. ``is_active`` is ``False`` where the API confirms it."""
+
+    earned_badge_id: str | None = None
+    is_active: bool | None = None
+
+
+class AccessToken(msgspec.Struct, frozen=True):
+    """An OAuth token and its lifetime in seconds from the reply."""
+
+    token: str
+    lifetime: float
+
+    def __repr__(self) -> str:
+        """Keep the token out of logs and tracebacks."""
+        return f"AccessToken(***, lifetime={self.lifetime})"

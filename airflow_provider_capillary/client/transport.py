@@ -1,0 +1,242 @@
+"""One HTTP exchange: sent at most once, read within a deadline, never raising for network trouble.
+
+A ``requests.Session`` is left out on purpose: it would add redirects, cookies and ``~/.netrc``, and an
+import must go to the address given, once, with the credentials given. What is used of ``requests`` is its
+adapter, which is thread-safe. Proxies (``HTTPS_PROXY``, ``NO_PROXY``) and the CA bundle
+(``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``) are taken from the environment, once, when the client is made;
+loopback addresses are never sent to a proxy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.transport_errors import classify
+from airflow_provider_capillary.core.reply import Delivery
+
+LARGEST_REPLY = 64 * 2**20  #: bytes, decoded
+POOL_SIZE = 16  #: connections kept open; more threads work, and reconnect
+NETWORK_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+)
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """What became of one request. ``status`` is known without a complete body where the body broke off."""
+
+    delivery: Delivery
+    status: int | None = None
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
+    problem: str = ""
+
+
+class _SentTwiceError(RuntimeError):
+    pass
+
+
+class _SingleUseBody:
+    """The bytes of one request. Knows whether they may have begun to leave, and refuses to leave twice.
+
+    No exception tells for certain whether a request was written: a TLS error may come from the handshake or
+    from the reply. The moment at which the body is asked for is a fact.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.has_left = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self.has_left:
+            raise _SentTwiceError("a request body was about to be sent a second time")
+        self.has_left = True
+        yield self._data
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket until a deadline for all of it, so that no trickle of bytes can keep a reply open."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._socket = sock
+        self._raw: Any = sock.makefile("rb", buffering=0)
+        self._deadline = time.monotonic() + seconds
+        self.at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        received: int | None = self._raw.readinto(buffer)
+        self.at_end = received == 0
+        return received
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineSocket:
+    """Stands in for the socket where ``http.client`` makes the reply's file of it."""
+
+    def __init__(self, reader: _DeadlineReader) -> None:
+        self._reader = reader
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self._reader)
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        # Here the socket's timeout is the read timeout, just set for the reply that is about to be read.
+        self._reader = _DeadlineReader(sock, sock.gettimeout())
+        super().__init__(_DeadlineSocket(self._reader), *args, **kwargs)  # type: ignore[arg-type]  # calls makefile only
+
+    def begin(self) -> None:
+        super().begin()
+        # http.client takes the end of the stream for the end of the headers: half a reply would pass for a whole one.
+        if self._reader.at_end:
+            raise http.client.IncompleteRead(b"")
+
+
+class _Connection(HTTPConnection):
+    response_class = _DeadlineResponse
+    write_seconds = 60.0
+
+    def send(self, data: Any) -> None:
+        # Without this the body would have to be gone within the connect timeout.
+        if self.sock is not None:
+            self.sock.settimeout(self.write_seconds)
+        super().send(data)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    """``requests``' adapter with our connections, and without any resend."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_maxsize=POOL_SIZE, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        return manager
+
+    def close(self) -> None:
+        # requests only forgets its pools, and leaves the closing of sockets to the garbage collector.
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in manager.pools.keys():  # noqa: SIM118 - no mapping: it cannot be iterated over
+                if (pool := manager.pools.get(key)) is not None:
+                    pool.close()
+        super().close()
+
+
+class Transport:
+    """Sends requests to one host. Thread-safe: connections are pooled, nothing else is shared."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self._adapter = _Adapter()
+        self._timeout = (settings.connect_timeout, settings.timeout)
+        self._verify = _verification(settings.verify_ssl)
+        self._proxies = _proxies(settings.base_url)
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Exchange:
+        """Send one request, once, and read its reply; network trouble is told in the exchange, never raised."""
+        single = _SingleUseBody(body) if body is not None else None
+        status: int | None = None
+        try:
+            request = requests.Request(method, url, headers=dict(headers), data=single).prepare()
+            response = self._adapter.send(
+                request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies
+            )
+            status = response.status_code
+            return _read(response)
+        except NETWORK_ERRORS as error:
+            delivery, problem = classify(error, body_has_left=single is None or single.has_left)
+            return Exchange(delivery, status, problem=problem)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._adapter.close()
+
+
+def _read(response: requests.Response) -> Exchange:
+    headers: CaseInsensitiveDict[str] = response.headers
+    raw = response.raw
+    try:
+        body = raw.read(LARGEST_REPLY + 1, decode_content=True)
+    except urllib3.exceptions.DecodeError:
+        raw.close()
+        # All bytes are there, but they are not what Content-Encoding says.
+        return Exchange(Delivery.REPLIED, response.status_code, headers, problem="the body cannot be decompressed")
+    except BaseException:
+        raw.close()
+        raise
+    if len(body) > LARGEST_REPLY:
+        raw.close()
+        problem = f"the reply is larger than {LARGEST_REPLY} bytes"
+        return Exchange(Delivery.LOST, response.status_code, headers, problem=problem)
+    raw.release_conn()
+    return Exchange(Delivery.REPLIED, response.status_code, headers, body)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _verification(verify_ssl: bool | str) -> bool | str:
+    if verify_ssl is not True:
+        return verify_ssl
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
+
+def _proxies(base_url: str) -> dict[str, str]:
+    return {} if is_loopback(urlsplit(base_url).hostname or "") else dict(get_environ_proxies(base_url))

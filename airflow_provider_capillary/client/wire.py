@@ -1,0 +1,293 @@
+"""The API's JSON, both ways: the import and the shape of every reply. ``wire_reads.py`` has the reads.
+
+No other file knows it.
+
+Source: the reference page of ``api_gateway/v1/badges/import/customerBadges`` (two versions of it) and the
+pages of the badge reads. Where versions disagree, what is decoded here accepts each of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.client.redaction import redacted
+from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+
+LONGEST_RETRY_AFTER = 3600.0  #: seconds; whatever asks for more is held to this
+
+_encode = msgspec.json.Encoder().encode
+_decode_entries = msgspec.json.Decoder(list[Entry]).decode
+_decode_any = msgspec.json.Decoder().decode
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_DIGITS = re.compile(r"\d{1,18}(\.\d{1,9})?", re.ASCII)
+_TITLE = re.compile(rb"<title[^>]*>([^<]{1,120})", re.IGNORECASE)
+_CODE_NAMES = ("code", "errorCode")
+_MESSAGE_NAMES = ("message", "errorMessage", "error")
+
+
+class _Row(msgspec.Struct, rename="camel", gc=False):
+    badge_meta_id: str
+    customer_id: int
+    earn_event_date: int
+    earn_expires_on: int
+
+
+class _IsoRow(msgspec.Struct, rename="camel", gc=False):
+    badge_meta_id: str
+    customer_id: int
+    earn_event_date: datetime  # UTC, which is encoded as yyyy-MM-ddTHH:mm:ssZ
+    earn_expires_on: datetime
+
+
+class _BothRow(msgspec.Struct, rename="camel", gc=False):
+    badge_meta_id: str
+    customer_id: int
+    earn_event_date: int
+    earn_event_date_iso: datetime = msgspec.field(name="earnEventDateISO")
+    earn_expires_on: int
+    earn_expires_on_iso: datetime = msgspec.field(name="earnExpiresOnISO")
+
+
+_WireRow = _Row | _IsoRow | _BothRow
+
+
+def _seconds_row(badge: EarnedBadge) -> _WireRow:
+    return _Row(badge.badge_meta_id, badge.customer_id, badge.earned_at, badge.expires_at)
+
+
+def _milliseconds_row(badge: EarnedBadge) -> _WireRow:
+    return _Row(badge.badge_meta_id, badge.customer_id, badge.earned_at * 1000, badge.expires_at * 1000)
+
+
+def _iso_row(badge: EarnedBadge) -> _WireRow:
+    return _IsoRow(badge.badge_meta_id, badge.customer_id, _utc(badge.earned_at), _utc(badge.expires_at))
+
+
+def _both_row(badge: EarnedBadge) -> _WireRow:
+    earned, expires = badge.earned_at, badge.expires_at
+    return _BothRow(badge.badge_meta_id, badge.customer_id, earned, _utc(earned), expires, _utc(expires))
+
+
+_ROWS: dict[TimestampFormat, Callable[[EarnedBadge], _WireRow]] = {
+    TimestampFormat.EPOCH_SECONDS: _seconds_row,
+    TimestampFormat.EPOCH_MILLISECONDS: _milliseconds_row,
+    TimestampFormat.ISO_INLINE: _iso_row,
+    TimestampFormat.ISO_FIELDS: _both_row,
+}
+
+
+# Each row is written twice, for its size and in its batch, and expiries repeat.
+@functools.lru_cache(maxsize=2**16)
+def _utc(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def encode_batch(badges: Sequence[EarnedBadge], timestamp_format: TimestampFormat) -> bytes:
+    """Give the request body of a batch. The same rows in the same order always give the same bytes."""
+    return _encode(list(map(_ROWS[timestamp_format], badges)))
+
+
+def row_size(badge: EarnedBadge, timestamp_format: TimestampFormat) -> int:
+    """Give the bytes that one row takes in the body, its separator included.
+
+    Exact: a body is one byte longer than the sum of its rows (two brackets, one separator less than rows).
+    """
+    return len(_encode(_ROWS[timestamp_format](badge))) + 1
+
+
+def decode_reply(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
+    """Turn a complete HTTP reply to an import into facts.
+
+    :param headers: must look names up without regard to case.
+    :param now: epoch seconds, for a ``Retry-After`` given as a date.
+    """
+    entries: list[Entry] | None = None
+    envelope: list[ApiProblem] | None = None
+    problem = ""
+    if body.lstrip()[:1] == b"[":
+        entries = _entries(body)
+    elif (found := _json_object(body)) is not None:
+        envelope = _problems(found)
+    if entries is None and envelope is None:
+        problem = undecodable(headers, body)
+    elif envelope:
+        problem = described(envelope[0])
+    return Reply(
+        delivery=Delivery.REPLIED,
+        status=status,
+        entries=entries,
+        envelope=envelope,
+        retry_after=retry_after(headers, now=now),
+        server_request_id=server_request_id(headers),
+        problem=problem,
+    )
+
+
+def server_request_id(headers: Mapping[str, str]) -> str | None:
+    """Give the id under which the server logged the call; it is spelled in two ways."""
+    found = headers.get("X-Cap-Requestid") or headers.get("X-Cap-Request-Id")
+    return redacted(found, longest=100) if found else None
+
+
+def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Give the seconds to wait: a number or an HTTP date, capped; ``None`` for anything that makes no sense."""
+    text = (headers.get("Retry-After") or "").strip()
+    if not text:
+        return None
+    if _DIGITS.fullmatch(text):
+        return min(float(text), LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)  # "-0000" is parsed as naive, and means UTC
+    return min(max(moment.timestamp() - now, 0.0), LONGEST_RETRY_AFTER)
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """The object that every call but the import is answered with.
+
+    ``errors`` holds what stood under ``errors``; ``problems`` also what gateways and frameworks put elsewhere.
+    """
+
+    data: Any
+    errors: tuple[ApiProblem, ...]
+    problems: tuple[ApiProblem, ...]
+
+
+def decode_envelope(body: bytes) -> Envelope | None:
+    """Give the reply to a read, or ``None`` where the body is no JSON object."""
+    found = _json_object(body)
+    if found is None:
+        return None
+    data = found.get("data") if "data" in found else found
+    return Envelope(data, tuple(_error_list(found.get("errors"))), tuple(_problems(found)))
+
+
+def _entries(body: bytes) -> list[Entry] | None:
+    try:
+        entries = _decode_entries(body)
+        if not any(map(_has_silent_error, entries)):
+            return entries
+    except msgspec.ValidationError:
+        pass  # some entry is of unforeseen types; what follows it may be broken too
+    except _NO_JSON:
+        return None
+    found = _json(body)
+    return [_tolerant_entry(each) for each in found] if isinstance(found, list) else None
+
+
+def _has_silent_error(entry: Entry) -> bool:
+    """Whether an error lost all it had to say, because its fields have other names."""
+    errors = entry.errors
+    if not errors:
+        return False
+    listed = errors if isinstance(errors, list) else [errors]
+    return any(each.code is None and each.message is None for each in listed)
+
+
+def _tolerant_entry(found: Any) -> Entry:
+    """Read an entry of unforeseen types part by part: one odd entry must not make the whole array unreadable."""
+    if not isinstance(found, dict):
+        return Entry(errors=None)
+    data = found.get("data")
+    return Entry(
+        data=_tolerant_data(data) if isinstance(data, dict) else None,
+        errors=_error_list(found.get("errors")) or None,
+        warnings=_error_list(found.get("warnings")) or None,
+    )
+
+
+def _tolerant_data(found: dict[str, Any]) -> EntryData:
+    def text(name: str) -> str | None:
+        value = found.get(name)
+        return value if isinstance(value, str) else None
+
+    customer, expires = found.get("customerId"), found.get("expiresOn")
+    return EntryData(
+        badge_meta_id=text("badgeMetaId"),
+        customer_id=customer if _is_number(customer, int) or isinstance(customer, str) else None,
+        earned_badge_id=text("earnedBadgeId"),
+        expires_on=expires if _is_number(expires, (int, float)) or isinstance(expires, str) else None,
+        expires_on_iso=text("expiresOnISO"),
+        request_id=text("requestId"),
+    )
+
+
+def _is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    found = _json(body)
+    return found if isinstance(found, dict) else None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return _decode_any(body)
+    except _NO_JSON:
+        return None
+
+
+def _problems(found: dict[str, Any]) -> list[ApiProblem]:
+    """List the errors of an object: the badge API's ``errors``, else what a gateway or framework writes."""
+    if "errors" in found and (listed := _error_list(found["errors"])):
+        return listed
+    status = found.get("status")
+    if isinstance(status, dict):  # the v2 APIs' {"status": {"success": false, "code": ..., "message": ...}}
+        return [] if status.get("success") in (True, "true") else [_problem(status)]
+    if "code" in found or (isinstance(status, int) and "error" in found):
+        # Spring's own error page has a status and no code: it speaks of the address, not of the call.
+        return [_problem(found)]
+    return []
+
+
+def _error_list(found: Any) -> list[ApiProblem]:
+    """Read ``errors``, which comes as null, object or array; an empty one holds no error."""
+    if not found:
+        return []
+    listed = found if isinstance(found, list) else [found]
+    return [_problem(each) for each in listed if each is not None and each != {}]
+
+
+def _problem(found: Any) -> ApiProblem:
+    if not isinstance(found, dict):
+        return ApiProblem(message=redacted(str(found)))
+    code = next((number for name in _CODE_NAMES if (number := _whole(found.get(name))) is not None), None)
+    message = next((found[name] for name in _MESSAGE_NAMES if isinstance(found.get(name), str)), None)
+    if code is None and message is None:
+        message = _encode(found).decode()
+    return ApiProblem(code, redacted(message) if message is not None else None)
+
+
+def _whole(value: Any) -> int | None:
+    if _is_number(value, int):
+        return int(value)
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) and value.isdigit() else None
+
+
+def described(problem: ApiProblem) -> str:
+    """Give an error of the API as short text."""
+    told = problem.message or "no message"
+    return redacted(told if problem.code is None else f"code {problem.code}: {told}")
+
+
+def undecodable(headers: Mapping[str, str], body: bytes) -> str:
+    """Say what came instead of JSON; nothing of the body is repeated but an HTML title."""
+    if not body.strip():
+        return "an empty body instead of JSON"
+    kind = (headers.get("Content-Type") or "no content type").partition(";")[0]
+    title = _TITLE.search(body[:4096])
+    told = f", titled {title.group(1).decode('utf-8', 'replace').strip()!r}" if title else ""
+    return redacted(f"{len(body)} bytes of {kind} that are no complete JSON{told}")

@@ -1,0 +1,153 @@
+"""The JSON of everything but the import: badges, a customer's badge, lookup, revocation, tokens.
+
+Reads are decoded leniently: a field that is missing or of another type is ``None``, never a guess. The one
+exception is ``earnCount``: verification builds on it, so its absence makes the reply undecodable.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from airflow_provider_capillary.client.facts import AccessToken, Badge, BadgeList, CustomerBadge, Earn, RevokedBadge
+
+#: Lifetime in seconds of a token whose reply does not say; short, since asking too often does no harm.
+UNSTATED_LIFETIME = 60.0
+_encode = msgspec.json.encode
+_Value = TypeVar("_Value")
+
+
+class UndecodableError(ValueError):
+    """The reply is JSON, but lacks what the call is for."""
+
+
+def encode_token_request(key: str, secret: str) -> bytes:
+    """Give the body that asks for an OAuth token."""
+    return _encode({"key": key, "secret": secret})
+
+
+def encode_revocation(badge_meta_id: str, customer_id: int, earned_badge_id: str) -> bytes:
+    """Give the body that revokes one earned badge."""
+    return _encode({"badgeMetaId": badge_meta_id, "customerId": customer_id, "earnedBadgeId": earned_badge_id})
+
+
+def decode_token(data: Any) -> AccessToken:
+    """Read a token reply; its lifetime is ``ttlSeconds``."""
+    token = _text(_get(data, "accessToken"))
+    if not token or not token.isascii() or not token.isprintable():
+        raise UndecodableError("the reply holds no accessToken")
+    lifetime = _number(_get(data, "ttlSeconds"))
+    return AccessToken(token, lifetime if lifetime is not None and lifetime > 0 else UNSTATED_LIFETIME)
+
+
+def decode_badge_list(data: Any) -> BadgeList:
+    """Read one reply of the badge list."""
+    listed = _get(data, "metaBasicDetails")
+    if not isinstance(listed, list):
+        raise UndecodableError("the reply holds no metaBasicDetails")
+    total = _number(_get(_get(data, "pagination"), "totalPages"))
+    badges = tuple(badge for each in listed if (badge := _badge(each)) is not None)
+    return BadgeList(badges, int(total) if total is not None else None)
+
+
+def decode_badge(data: Any) -> Badge:
+    """Read one badge."""
+    badge = _badge(data)
+    if badge is None:
+        raise UndecodableError("the reply holds no badge with an id")
+    return badge
+
+
+def decode_customer_badge(data: Any) -> CustomerBadge:
+    """Read one badge of one customer."""
+    details = _get(data, "earnDetails")
+    count = _number(_get(details, "earnCount"))
+    if count is None:
+        raise UndecodableError("the reply holds no earnDetails.earnCount")
+    active = _number(_get(data, "activeEarnedCount"))
+    earns = _get(details, "earns")
+    return CustomerBadge(
+        earn_count=int(count),
+        active_earned_count=int(active) if active is not None else None,
+        last_earn_event_at=_instant(data, "lastEarnEventDate"),
+        last_earned_at=_first(_instant(data, "lastEarnedOn"), _instant(data, "lastEarnedOnDate")),
+        earns=tuple(map(_earn, earns)) if isinstance(earns, list) else (),
+    )
+
+
+def decode_customer_id(data: Any) -> int:
+    """Read a customer lookup: the id is the reply's ``entity``."""
+    entity = _get(data, "entity")
+    if isinstance(entity, str) and entity.isascii() and entity.isdigit():
+        return int(entity)
+    if not isinstance(entity, int) or isinstance(entity, bool):
+        raise UndecodableError("the reply holds no entity")
+    return entity
+
+
+def decode_revoked(data: Any) -> RevokedBadge:
+    """Read the reply to a revocation."""
+    return RevokedBadge(_text(_get(data, "earnedBadgeId")), _flag(_get(data, "isActive")))
+
+
+def _badge(found: Any) -> Badge | None:
+    badge_meta_id = _text(_get(found, "id"))
+    if not badge_meta_id:
+        return None
+    return Badge(
+        badge_meta_id=badge_meta_id.lower(),
+        name=_text(_get(found, "name")),
+        status=_text(_get(found, "status")),
+        is_active=_first(_flag(_get(found, "active")), _flag(_get(found, "isActive"))),
+        earn_type=_text(_get(found, "earnType")),
+        starts_at=_instant(found, "startOn"),
+        expires_at=_instant(found, "expiresOn"),
+    )
+
+
+def _earn(found: Any) -> Earn:
+    return Earn(
+        earned_badge_id=_first(_text(_get(found, "earnedBadgeId")), _text(_get(found, "id"))),
+        earn_event_at=_instant(found, "earnEventDate"),
+    )
+
+
+def _instant(found: Any, name: str) -> int | None:
+    """Read ``name``, a number of epoch seconds or ISO text, or else ``<name>ISO``."""
+    return _first(*(_seconds(_get(found, each)) for each in (name, f"{name}ISO")))
+
+
+def _seconds(value: Any) -> int | None:
+    number = _number(value)
+    if number is not None:
+        return math.floor(number)
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return math.floor(moment.timestamp()) if moment.tzinfo is not None else None
+
+
+def _get(found: Any, name: str) -> Any:
+    return found.get(name) if isinstance(found, dict) else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _first(*values: _Value | None) -> _Value | None:
+    return next((value for value in values if value is not None), None)

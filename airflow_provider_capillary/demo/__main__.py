@@ -1,0 +1,33 @@
+"""``python -m airflow_provider_capillary.demo``: what ``make demo`` runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from airflow_provider_capillary.demo.driver import Demo
+from airflow_provider_capillary.demo.processes import sigterm_as_interrupt
+from airflow_provider_capillary.demo.screen import Screen
+
+INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo and return the exit code: 0 if all accounts agree, 1 if not, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_capillary.demo", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(".demo"), help="where everything is kept (default: .demo)")
+    folder = parser.parse_args(arguments).folder
+    screen = Screen(Console())
+    try:
+        with sigterm_as_interrupt():
+            return Demo(folder, screen).run()
+    except KeyboardInterrupt:
+        screen.say("Stopped, with everything that it had started.")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""The hook: an Airflow Connection turned into the API's client."""
+
+from __future__ import annotations
+
+import functools
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.facts import Badge, CustomerBadge, RevokedBadge
+from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.client.wire import encode_batch
+from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
+from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.outcome import Judgement, RowOutcome, Verdict, judge
+from airflow_provider_capillary.core.reply import Reply
+from airflow_provider_capillary.exceptions import (
+    ApiError,
+    ApiUnavailableError,
+    AuthenticationError,
+    CapillaryError,
+    DatasetError,
+    RequestRefusedError,
+)
+from airflow_provider_capillary.hooks.connection import ConnectionFields, ConnectionSettings, connection_settings
+
+LARGEST_IMPORT = 1000  #: rows in one call of :meth:`CapillaryBadgeHook.import_badges`
+
+
+class CapillaryBadgeHook(BaseHook):
+    """Calls Capillary's badge API with the credentials of a connection of type ``capillary``.
+
+    Making the hook touches nothing: the connection is read when it is first needed.
+
+    :param capillary_conn_id: the connection.
+    """
+
+    conn_name_attr = "capillary_conn_id"
+    default_conn_name = "capillary_default"
+    conn_type = "capillary"
+    hook_name = "Capillary"
+
+    def __init__(self, capillary_conn_id: str = default_conn_name) -> None:
+        super().__init__()
+        self.capillary_conn_id = capillary_conn_id
+
+    @functools.cached_property
+    def settings(self) -> ConnectionSettings:
+        """What the connection says.
+
+        :raises ConfigurationError: names the field that is wrong.
+        """
+        conn = self.get_connection(self.capillary_conn_id)
+        if conn.password:
+            mask_secret(conn.password)
+        return connection_settings(
+            ConnectionFields(
+                conn_id=self.capillary_conn_id,
+                host=conn.host,
+                schema=conn.schema,
+                port=conn.port,
+                login=conn.login,
+                password=conn.password,
+                extra=conn.extra,
+            )
+        )
+
+    @functools.cached_property
+    def _client(self) -> BadgeClient:
+        return BadgeClient(self.settings.client, on_secret=mask_secret)
+
+    def get_conn(self) -> BadgeClient:
+        """Give the client, which knows nothing of Airflow and is safe to share between threads."""
+        return self._client
+
+    @property
+    def organisation(self) -> str:
+        """The name that stands for this organisation in the ledger: extra ``organisation``, else host and login."""
+        return self.settings.organisation
+
+    @property
+    def requests_per_minute(self) -> int | None:
+        """The request budget of the connection, or ``None`` for no limit."""
+        return self.settings.requests_per_minute
+
+    def list_badges(self, *, page_size: int = 100) -> Iterator[Badge]:
+        """Go through all badges of the organisation; see :meth:`BadgeClient.list_badges`."""
+        return self.get_conn().list_badges(page_size=page_size)
+
+    def get_badge(self, badge_meta_id: str) -> Badge | None:
+        """Give a badge, or ``None`` where the organisation does not have it; see :meth:`BadgeClient.get_badge`."""
+        return self.get_conn().get_badge(badge_meta_id)
+
+    def get_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadge:
+        """Give what a customer has of one badge; see :meth:`BadgeClient.get_customer_badge`."""
+        return self.get_conn().get_customer_badge(customer_id, badge_meta_id)
+
+    def revoke_earned_badge(self, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
+        """Take one earned badge back; see :meth:`BadgeClient.revoke_earned_badge`."""
+        return self.get_conn().revoke_earned_badge(badge_meta_id, customer_id, earned_badge_id)
+
+    def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
+        """Give a customer's id, or ``None`` where nobody has the identifier."""
+        return self.get_conn().lookup_customer(identifier_name, identifier_value, source)
+
+    def import_badges(self, rows: Sequence[EarnedBadge | Mapping[str, Any]]) -> list[RowOutcome]:
+        """Send up to 1,000 rows in one request and give their outcomes, in row order.
+
+        For small, interactive use. There is no ledger behind it: nothing is remembered, so calling it again
+        with the same rows grants the badges again, and a row whose outcome is ``unknown`` may or may not have
+        been granted. ``BadgeImportOperator`` is what promises more.
+
+        :param rows: earned badges, or dicts with the API's names or their snake_case forms; timestamps are
+            epoch seconds, ISO 8601 text with an offset, or aware datetimes.
+        :raises DatasetError: a row is not valid; nothing was sent.
+        :raises ApiUnavailableError: not applied; the same rows may be sent later.
+        :raises AuthenticationError: not applied; the credentials are not accepted.
+        :raises RequestRefusedError: not applied; the request as a whole was refused.
+        """
+        badges = _earned_badges(rows)
+        if not badges:
+            return []
+        body = encode_batch(badges, self.settings.client.timestamp_format)
+        reply = self.get_conn().import_badges(body, str(uuid.uuid4()))
+        judgement = judge(badges, reply)
+        if judgement.verdict not in (Verdict.PER_ROW, Verdict.UNKNOWN):
+            raise _refusal(judgement, reply, self.settings.client)
+        return list(judgement.rows)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Read one badge from the list, and say whether that works or what to fix. Changes nothing, shows no secret."""
+        try:
+            self.get_conn().check()
+        except CapillaryError as error:
+            return False, f"{error}{self._advice(error)}"
+        return True, f"Connected to {self.settings.client.base_url}: credentials accepted, badge API reached."
+
+    def _advice(self, error: CapillaryError) -> str:
+        if isinstance(error, AuthenticationError):
+            basic = self.settings.client.auth_type is AuthType.BASIC
+            return f". {_BASIC_ADVICE if basic else _OAUTH_ADVICE}"
+        if isinstance(error, RequestRefusedError):
+            return f". {_REFUSED_ADVICE.get(error.status or 0, _BADGES_ADVICE)}"
+        if isinstance(error, ApiUnavailableError) and error.status is None:
+            return f". Check host ({self.settings.client.base_url}), port, proxy and, for TLS, verify_ssl."
+        return ""
+
+
+_BASIC_ADVICE = (
+    "Check login (till id), password (till password; set password_is_md5 if it is already hashed) and whether "
+    "Basic authentication is enabled for the organisation."
+)
+_OAUTH_ADVICE = "Check login (client key) and password (client secret), and that host is the organisation's cluster."
+_BADGES_ADVICE = "Check that host is the organisation's cluster and that Capillary enabled badges for it."
+_REFUSED_ADVICE = {
+    403: "The credentials are known but may not read badges: check their access group, and that badges are enabled.",
+    404: f"There is no badge API at this address. {_BADGES_ADVICE}",
+}
+
+
+def _refusal(judgement: Judgement, reply: Reply, settings: ClientSettings) -> ApiError:
+    """The error for a request that was proven not to be applied."""
+    status, code, request_id = reply.status, judgement.code, reply.server_request_id
+    if judgement.verdict is Verdict.RETRY_LATER:
+        return ApiUnavailableError(
+            judgement.reason, status=status, code=code, request_id=request_id, retry_after=judgement.retry_after
+        )
+    kind = AuthenticationError if status == 401 else RequestRefusedError
+    message = f"{judgement.reason}{_method_hint(status, settings)}"
+    return kind(message, status=status, code=code, request_id=request_id)
+
+
+def _method_hint(status: int | None, settings: ClientSettings) -> str:
+    if status not in (404, 405):
+        return ""
+    other = "POST" if settings.import_method == "PUT" else "PUT"
+    return f"; sent as {settings.import_method.value}: the organisation may want extra import_method {other}"
+
+
+def _earned_badges(rows: Sequence[EarnedBadge | Mapping[str, Any]]) -> list[EarnedBadge]:
+    if len(rows) > LARGEST_IMPORT:
+        raise DatasetError(
+            f"{len(rows)} rows are more than one request takes ({LARGEST_IMPORT}); use BadgeImportOperator"
+        )
+    return [_earned_badge(number, row) for number, row in enumerate(rows, 1)]
+
+
+def _earned_badge(number: int, row: EarnedBadge | Mapping[str, Any]) -> EarnedBadge:
+    if isinstance(row, EarnedBadge):
+        return row
+    columns = resolve_columns(column_choices(None), list(row))
+    values = (
+        [row[name]] for name in (columns.badge_meta_id, columns.customer_id, columns.earned_at, columns.expires_at)
+    )
+    checked = next(RowReader(columns, None).read(number, *values))
+    if isinstance(checked, InvalidRow):
+        raise DatasetError(f"row {number}: {checked.column} ({checked.value!r}) {checked.reason}")
+    return checked

@@ -1,0 +1,136 @@
+"""From imports to the files that tell a person what was not accepted, and why."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.reports.destination import publish_files, report_folder
+from airflow_provider_capillary.reports.error_report import ErrorReport, write_error_report
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+DEFAULT_FOLDER = "capillary_reports"
+
+
+class BadgeErrorReportOperator(BaseOperator):
+    """Writes ``errors.csv`` and ``summary.json`` of one or many imports, whether they succeeded or failed.
+
+    ``errors.csv`` has the rows that are rejected, invalid, unknown or not sent, with the columns of the dataset and
+    why. Correct them there and import that file as it is; what else is in the file is not sent again where it was
+    accepted since. Open it with all columns as text: spreadsheets round a ``customerId`` of more than 15 digits.
+
+    Give it ``trigger_rule="all_done"``, for a failed import is when the report is wanted. Where no import began a job
+    (``job`` is ``None``) there is nothing to tell, and the task is skipped: an empty report would read like "no
+    errors". A retry writes the same files to the same place; each is replaced as a whole.
+
+    :param job: what the import returned, a job id, or a list of these from a mapped import (templated)
+    :param report_path: URI of a folder on any object storage; below it each job has a folder of its own,
+        ``<dag_id>/<run_id>/<job_id>``. Default: the option ``report_path`` of ``[capillary]``, else
+        ``capillary_reports`` in ``AIRFLOW_HOME`` (templated)
+    :param ledger_conn_id: the same as the import's (templated)
+    :return: ``{"errors_csv", "summary_json", "jobs", "rows_reported"}`` and the summary's counts over all jobs
+    """
+
+    template_fields: Sequence[str] = ("job", "report_path", "ledger_conn_id")
+    ui_color = "#f4e9dc"
+
+    def __init__(
+        self,
+        *,
+        job: Any,
+        report_path: str | None = None,
+        ledger_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job = job
+        self.report_path = report_path
+        self.ledger_conn_id = ledger_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the report and return where it lies.
+
+        :raises BadgeTaskFailed: an argument is wrong, the ledger does not know the job, or the folder is no good
+        :raises BadgeTaskInterrupted: the ledger cannot be reached, or the job runs at this moment; try again
+        :raises AirflowSkipException: no import began a job
+        """
+        try:
+            return self._report()
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+
+    def _report(self) -> dict[str, Any]:
+        job_ids, without_job = job_ids_of(self.job)
+        if without_job:
+            self.log.warning(
+                "%s of the imports began no job, and nothing was sent by them; see the logs of those tasks", without_job
+            )
+        if not job_ids:
+            raise AirflowSkipException("There is no job to report on: the import failed before it began one.")
+        root = self.report_path or option("report_path") or f"file://{airflow_home() / DEFAULT_FOLDER}"
+        with (
+            closing(open_ledger(self.ledger_conn_id)) as ledger,
+            tempfile.TemporaryDirectory(prefix="capillary-report-") as folder,
+        ):
+            report = write_error_report(ledger, job_ids, Path(folder))
+            errors_csv, summary_json = publish_files(report.files, report_folder(root, report.facts))
+        self._tell(report, errors_csv)
+        total = report.facts.total
+        found = {"jobs": total.jobs, "rows_reported": total.problems.rows, **total.counts}
+        return {"errors_csv": errors_csv, "summary_json": summary_json, **found}
+
+    def _tell(self, report: ErrorReport, errors_csv: str) -> None:
+        total = report.facts.total
+        self.log.info("%s rows of %s jobs were not accepted: %s", f"{total.problems.rows:,}", total.jobs, errors_csv)
+        for job in report.facts.jobs:
+            if job.counts is None:
+                self.log.warning("Job %s has not come to an end; the report tells what it recorded so far", job.job_id)
+                continue
+            for state, listed in job.problems.by_state.items():
+                if listed != job.counts[state]:
+                    self.log.warning(
+                        "Job %s: the import counted %s rows as %s, the ledger tells of %s of them one by one",
+                        job.job_id,
+                        job.counts[state],
+                        state,
+                        listed,
+                    )
+
+
+def job_ids_of(job: Any) -> tuple[list[str], int]:
+    """The job ids in what was given as ``job``, each once and in order, and how many imports have none."""
+    given = [job] if job is None or isinstance(job, (str, Mapping)) else job
+    if not isinstance(given, Iterable):
+        raise _not_a_job(job)
+    ids = [_job_id(one) for one in given]
+    return list(dict.fromkeys(one for one in ids if one is not None)), ids.count(None)
+
+
+def _job_id(job: Any) -> str | None:
+    if isinstance(job, Mapping):
+        job = job.get("job_id", job)
+    # a template without a value renders to the text "None"
+    if job is None or (isinstance(job, str) and job.strip() in ("", "None")):
+        return None
+    if not isinstance(job, str):
+        raise _not_a_job(job)
+    return job.strip()
+
+
+def _not_a_job(job: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"job is a {type(job).__name__} without a job id. Give what the import returned (job=import_task.output), "
+        "a job id, or a list of these"
+    )

@@ -1,0 +1,206 @@
+"""Imports earned badges from a dataset: in batches, none twice, none lost, none green without proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
+
+from airflow_provider_capillary.core.field_mapping import column_choices
+from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
+from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.importing.api import CapillaryApi
+from airflow_provider_capillary.importing.settings import ImportSettings, import_settings
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class _NotGiven(int):
+    """A default that can be told from the same number given: only for the first counts the configured default."""
+
+
+class BadgeImportOperator(BaseOperator):
+    """Imports earned badges into Capillary, row by row accounted for in a durable ledger.
+
+    A retry goes on where the last try was cut off; a clear, a later run or a backfill begins a new job on
+    the same ledger. None of them sends again what was accepted. With ``on_unknown`` ``hold`` or ``verify``
+    no row is granted twice by this operator; what it cannot prevent is said in the README.
+
+    The return value (XCom) is the summary: ``job_id, rows_read, accepted, already_accepted, rejected,
+    invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger``. Always
+    ``rows_read == accepted + already_accepted + rejected + invalid + unknown + not_sent``. It is there for a
+    failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log.
+
+    :param dataset: (templated) URI of a Parquet, CSV or JSON Lines file or folder on any Airflow object
+        storage, a list of URIs, what ``SqlToBadgeDatasetOperator`` returns, or a small list of dicts.
+    :param capillary_conn_id: (templated) connection of type ``capillary``.
+    :param ledger_conn_id: (templated) SQL connection of the ledger (PostgreSQL or SQLite). Default:
+        ``[capillary] ledger_conn_id``, else a SQLite file under ``AIRFLOW_HOME``, for one machine only.
+    :param field_mapping: (templated) API field -> dataset column, e.g. ``{"badgeMetaId": "badge_id"}``.
+        Default: columns named as the API does, or in snake case.
+    :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
+    :param batch_size: (templated) rows in a request.
+    :param max_batch_bytes: bytes in a request.
+    :param concurrency: requests in flight; the rows of one customer are never in two of them.
+    :param on_unknown: (templated) what to do with rows whose outcome is not proven: ``hold`` them,
+        ``verify`` by reading back, or ``resend`` them (may grant twice, and the report says so).
+    :param on_duplicate: (templated) ``skip``, ``fail`` or ``allow`` rows of the same badge, customer and
+        earn date that were accepted already or stand twice in the dataset.
+    :param once_per_customer: a customer gets a badge at most once, whatever the earn date.
+    :param verify_after: seconds after a send before a read may be trusted to say that a badge is not there.
+    :param max_rejected: (templated) rows, or a share such as ``"5%"``, that may be refused by the API or be
+        invalid before the task fails (after all is sent and recorded).
+    :param max_unknown: (templated) the same for rows that stay unknown.
+    :param canary: send 1, 10, 100 rows first, and stop at once where a reply proves nothing.
+    :param check_badges: look every badge up before anything is sent; rows of missing ones are rejected.
+    :param dry_run: (templated) validate and plan, send nothing.
+    """
+
+    template_fields: Sequence[str] = (
+        "dataset",
+        "capillary_conn_id",
+        "ledger_conn_id",
+        "field_mapping",
+        "timezone",
+        "batch_size",
+        "on_unknown",
+        "on_duplicate",
+        "max_rejected",
+        "max_unknown",
+        "dry_run",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "field_mapping": "json"}
+    ui_color = "#e3f2e1"
+
+    def __init__(
+        self,
+        *,
+        dataset: Any,
+        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        ledger_conn_id: str | None = None,
+        field_mapping: Mapping[str, str] | None = None,
+        timezone: str | None = None,
+        batch_size: int | str = _NotGiven(500),
+        max_batch_bytes: int = 1_000_000,
+        concurrency: int = 4,
+        on_unknown: str = "verify",
+        on_duplicate: str = "skip",
+        once_per_customer: bool = False,
+        verify_after: float = 60,
+        max_rejected: int | str = "5%",
+        max_unknown: int | str = 0,
+        canary: bool = True,
+        check_badges: bool = True,
+        dry_run: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.capillary_conn_id = capillary_conn_id
+        self.ledger_conn_id = ledger_conn_id
+        self.field_mapping = field_mapping
+        self.timezone = timezone
+        self.batch_size = batch_size
+        self.max_batch_bytes = max_batch_bytes
+        self.concurrency = concurrency
+        self.on_unknown = on_unknown
+        self.on_duplicate = on_duplicate
+        self.once_per_customer = once_per_customer
+        self.verify_after = verify_after
+        self.max_rejected = max_rejected
+        self.max_unknown = max_unknown
+        self.canary = canary
+        self.check_badges = check_badges
+        self.dry_run = dry_run  # type: ignore[assignment,method-assign] # hides BaseOperator.dry_run, a printer of templates
+        self._stop: StopSignal | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the job, or go on with it; give the summary, or fail with it in XCom."""
+        try:
+            result = self._import(context)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+        summary = result.summary.as_dict()
+        self.log.info("%s", _told(result.summary))
+        if result.error is None:
+            return summary
+        # a failed task returns nothing, and the report that follows needs to know which job it was
+        if (push := getattr(context["ti"], "xcom_push", None)) is not None:
+            push(key="return_value", value=summary)
+        raise as_airflow_error(result.error, _failure(result)) from result.error
+
+    def on_kill(self) -> None:
+        """Stop sending; batches in flight end and are recorded."""
+        if self._stop is not None:
+            self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
+
+    def _import(self, context: Context) -> ImportResult:
+        settings = self._settings()
+        if self.dataset is None:
+            raise ConfigurationError("dataset is None: the task that was to give it returned nothing")
+        hook = CapillaryBadgeHook(self.capillary_conn_id)
+        self._stop = StopSignal()
+        dataset = open_dataset(self.dataset, required_columns=column_choices(settings.field_mapping))
+        with closing(dataset), closing(open_ledger(self.ledger_conn_id)) as ledger, closing(hook.get_conn()) as client:
+            api = CapillaryApi(client, hook.organisation)
+            return ImportJob(dataset, api, ledger, _scope(context), settings, stop=self._stop).run()
+
+    def _settings(self) -> ImportSettings:
+        batch_size = self.batch_size
+        if isinstance(batch_size, _NotGiven):
+            batch_size = conf.get("capillary", "default_batch_size", fallback=None) or batch_size
+        return import_settings(
+            field_mapping=self.field_mapping,
+            timezone=self.timezone,
+            batch_size=batch_size,
+            max_batch_bytes=self.max_batch_bytes,
+            concurrency=self.concurrency,
+            on_unknown=self.on_unknown,
+            on_duplicate=self.on_duplicate,
+            once_per_customer=self.once_per_customer,
+            verify_after=self.verify_after,
+            max_rejected=self.max_rejected,
+            max_unknown=self.max_unknown,
+            canary=self.canary,
+            check_badges=self.check_badges,
+            dry_run=self.dry_run,
+        )
+
+
+def _scope(context: Context) -> JobScope:
+    ti = context["ti"]
+    return JobScope(
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=getattr(ti, "map_index", -1),
+        max_tries=ti.max_tries,
+    )
+
+
+def _told(summary: Summary) -> str:
+    counts = ", ".join(f"{getattr(summary, state.value):,} {state.value.replace('_', ' ')}" for state in FINAL_STATES)
+    return f"{summary.rows_read:,} rows read: {counts}; {summary.requests:,} requests; job {summary.job_id}"
+
+
+def _failure(result: ImportResult) -> str:
+    summary = result.summary
+    reasons = "; ".join(
+        f"{reason.rows:,} x {reason.stage}{f' {reason.code}' if reason.code is not None else ''}: {reason.message}"
+        for reason in summary.reasons[:3]
+    )
+    return (
+        f"{result.error}. {_told(summary)}. Top reasons: {reasons or 'none'}. "
+        f"Every row that was not accepted, with its reason: BadgeErrorReportOperator of job {summary.job_id}"
+    )

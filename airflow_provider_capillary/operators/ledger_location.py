@@ -1,0 +1,161 @@
+"""Which ledger an operator uses, and the refusal of one that could not keep its promise."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from sqlalchemy.engine import URL
+
+from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.operators.airflow_settings import airflow_home, configured_executors, option
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+DEFAULT_FILE = "capillary_ledger.db"
+#: Executors whose tasks all run where the scheduler runs. A class of somebody's own may do anything.
+_ONE_MACHINE = frozenset(
+    {
+        "LocalExecutor",
+        "SequentialExecutor",
+        "DebugExecutor",
+        "airflow.executors.local_executor.LocalExecutor",
+        "airflow.executors.sequential_executor.SequentialExecutor",
+        "airflow.executors.debug_executor.DebugExecutor",
+    }
+)
+# KubernetesExecutor marks its pods so; pod templates commonly set [core] executor to LocalExecutor inside them.
+_POD_MARK = "AIRFLOW_IS_K8S_EXECUTOR_POD"
+#: Extras of a PostgreSQL connection that are the driver's; others are Airflow's or another driver's.
+_POSTGRES_EXTRAS = (
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "gssencmode",
+    "host",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "krbsrvname",
+    "options",
+    "passfile",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+)
+
+
+def open_ledger(ledger_conn_id: str | None) -> SqlLedger:
+    """Open the ledger; close it when done. Nothing may be sent before this has returned.
+
+    :param ledger_conn_id: an Airflow connection to PostgreSQL or to an SQLite file; ``None`` for the option
+        ``ledger_conn_id`` of ``[capillary]``, and without that a file in ``AIRFLOW_HOME``.
+    :raises ConfigurationError: no such connection, or of an unfit type, or an SQLite file where tasks may run on
+        several machines: the file would be lost or split there, and badges granted twice.
+    :raises LedgerUnavailableError: the database cannot be reached or written.
+    """
+    url = ledger_url(ledger_conn_id or option("ledger_conn_id"))
+    if url.get_backend_name() == "sqlite":
+        _refuse_file_on_many_machines(url)
+    # SQLAlchemy and Alembic take their time to load; a DAG file that names an operator need not wait for them.
+    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+    try:
+        return SqlLedger(url)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"the ledger's database driver is missing ({error.name}). Install airflow-provider-capillary[postgres]"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"the ledger's file {url.database} cannot be made: {error}") from error
+
+
+def ledger_url(ledger_conn_id: str | None) -> URL:
+    """Where the ledger is: of a connection, or the default file."""
+    if not ledger_conn_id:
+        return URL.create("sqlite", database=str(airflow_home() / DEFAULT_FILE))
+    try:
+        connection = BaseHook.get_connection(ledger_conn_id)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(
+            f"there is no connection {ledger_conn_id!r} for the ledger. Create it, or correct ledger_conn_id"
+        ) from error
+    return url_of(connection)
+
+
+def url_of(connection: Connection) -> URL:
+    """Translate an Airflow connection. Not by ``get_uri()``, which puts extras of any kind into the URL."""
+    kind = (connection.conn_type or "").lower().partition("+")[0]
+    if kind == "sqlite":
+        return URL.create("sqlite", database=_sqlite_path(connection))
+    if kind in ("postgres", "postgresql"):
+        return URL.create(
+            "postgresql+psycopg",
+            username=connection.login or None,
+            password=connection.password or None,
+            host=connection.host or None,
+            port=connection.port,
+            database=connection.schema or None,
+            query=_driver_options(connection.extra_dejson),
+        )
+    raise ConfigurationError(
+        f"connection {connection.conn_id!r} is of type {connection.conn_type!r}; "
+        "a ledger needs one of type postgres, or of type sqlite on one machine"
+    )
+
+
+def remote_executor(executors: str, environ: Mapping[str, str]) -> str | None:
+    """Which executor may run tasks on another machine than the scheduler's, or ``None`` if there is none.
+
+    :param executors: ``[core] executor``: names, aliases (``alias:path``) and class paths, by commas; lists of
+        teams (``team=...``) by semicolons. All of them count, for any task may ask for any.
+    :param environ: this process' environment.
+    """
+    if environ.get(_POD_MARK):
+        return "KubernetesExecutor"
+    of_teams = [team.rpartition("=")[2] for team in executors.split(";")]
+    names = [name.strip().rpartition(":")[2].strip() for team in of_teams for name in team.split(",")]
+    return next((name for name in names if name and name not in _ONE_MACHINE), None)
+
+
+def _refuse_file_on_many_machines(url: URL) -> None:
+    executor = remote_executor(configured_executors(), os.environ)
+    if executor is None:
+        return
+    raise ConfigurationError(
+        f"The ledger would be the SQLite file {url.database}, but with {executor} tasks may run on other machines, "
+        "where the file would be lost or split and badges granted twice. Nothing was sent. Create an Airflow "
+        "connection to a PostgreSQL database that all workers reach, such as AIRFLOW_CONN_CAPILLARY_LEDGER="
+        "postgresql://user:password@host:5432/database, and name it: ledger_conn_id='capillary_ledger' on the "
+        "operator, or for all of them ledger_conn_id = capillary_ledger in the section [capillary] of airflow.cfg "
+        "(AIRFLOW__CAPILLARY__LEDGER_CONN_ID)."
+    )
+
+
+def _sqlite_path(connection: Connection) -> str:
+    """As Airflow's own SQLite hook reads it: the host is the path, or begins it; a URI without host is absolute."""
+    host, schema = connection.host or "", connection.schema or ""
+    path = f"{host}/{schema}" if host and schema else host or (f"/{schema.lstrip('/')}" if schema else "")
+    if not path or ":memory:" in path:
+        raise ConfigurationError(
+            f"connection {connection.conn_id!r} names no file for the ledger. Give the path as its host, such as "
+            "/var/lib/airflow/capillary_ledger.db"
+        )
+    # not the working directory: processes that differ in it would have a ledger each
+    return str(airflow_home() / path)
+
+
+def _driver_options(extra: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(extra[name]) for name in _POSTGRES_EXTRAS if extra.get(name) not in (None, "")}

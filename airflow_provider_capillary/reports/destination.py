@@ -1,0 +1,72 @@
+"""Where reports are kept: finished files come to their place whole, over what an earlier try has left there."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from airflow_provider_capillary.datasets.locations import local_path
+from airflow_provider_capillary.datasets.object_storage import storage
+from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.reports.facts import ReportFacts
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def report_folder(root: str, facts: ReportFacts) -> str:
+    """The URI of the folder of these jobs below ``root``: the same jobs always have the same one."""
+    ids = [job.job_id for job in facts.jobs]
+    first = facts.jobs[0]
+    digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    jobs = ids[0] if len(ids) == 1 else f"{len(ids)}-jobs-{digest[:16]}"
+    return "/".join((root.rstrip("/"), *(_safe(name) for name in (first.dag_id, first.run_id, jobs))))
+
+
+def publish_files(files: Sequence[Path], folder: str) -> list[str]:
+    """Move local files into a folder on any object storage and return their URIs.
+
+    Each file appears at once: on a local disk by a rename, on object storage by the upload itself.
+
+    :raises ConfigurationError: the folder cannot be used as it is given.
+    """
+    path = local_path(folder)
+    if path is None:
+        return _publish_to_storage(files, folder)
+    if not path.is_absolute():
+        raise ConfigurationError(f"report_path {folder!r} is relative: workers differ in where that is. Give a URI.")
+    try:
+        return [_publish_locally(file, path) for file in files]
+    except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        raise ConfigurationError(
+            f"{folder}: cannot be written ({error}). Correct report_path or the rights."
+        ) from error
+
+
+def _publish_locally(file: Path, folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = folder / f".{file.name}.{uuid4().hex}"
+    target = folder / file.name
+    try:
+        shutil.move(file, unfinished)
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    # not Path.as_uri(): Airflow takes the path of a file URI as it stands, blanks and all
+    return f"file://{target}"
+
+
+def _publish_to_storage(files: Sequence[Path], folder: str) -> list[str]:
+    with storage(folder) as (filesystem, path):
+        filesystem.makedirs(path, exist_ok=True)
+        for file in files:
+            filesystem.put_file(str(file), f"{path.rstrip('/')}/{file.name}")
+    return [f"{folder}/{file.name}" for file in files]
+
+
+def _safe(name: str) -> str:
+    safe = _UNSAFE.sub("_", name)
+    return safe if safe.strip(".") else "_"

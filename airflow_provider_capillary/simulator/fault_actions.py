@@ -1,0 +1,221 @@
+"""What a fault does to a call: whether it is applied, what the reply becomes, and how much of it is delivered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from email.utils import formatdate
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_provider_capillary.simulator import fault_plan as faults
+from airflow_provider_capillary.simulator.import_endpoint import RefuseRow
+from airflow_provider_capillary.simulator.messages import JSON, Reply, refusal
+
+#: Does the work of a call. Its reply is what a call without faults would get.
+Apply = Callable[[RefuseRow | None], Reply]
+
+_EDGE = frozenset({413, 502, 503, 504, *range(520, 528)})
+_DECODER = msgspec.json.Decoder(float_hook=Decimal)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a reply reaches the caller, if it does."""
+
+    reply: Reply | None = None  #: ``None``: nothing is written
+    cut: Literal["no", "instead", "midway"] = "no"  #: the connection, instead of the reply or in the middle of it
+    reset: bool = True  #: a cut with RST
+    hold: float | None = 0.0  #: seconds without a sign before the cut; ``None``: until the simulator stops
+    pieces: int = 1
+    seconds: float = 0.0  #: from the first piece to the last
+
+
+class LateCommits:
+    """Work that is done after its call was answered or dropped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[Callable[[], object]] = []
+        self._timers: list[threading.Timer] = []
+
+    def add(self, work: Callable[[], object], seconds: float | None) -> None:
+        """Do it in so many seconds, or with ``None`` when :meth:`release` is called."""
+        with self._lock:
+            self._waiting.append(work)
+            if seconds is not None:
+                timer = threading.Timer(seconds, self._do, [work])
+                timer.daemon = True
+                self._timers.append(timer)
+                timer.start()
+
+    def _do(self, work: Callable[[], object]) -> bool:
+        with self._lock:
+            if work not in self._waiting:
+                return False
+            self._waiting.remove(work)
+        work()
+        return True
+
+    def release(self) -> int:
+        """Do all that is waiting, now; returns how much that was."""
+        with self._lock:
+            waiting = list(self._waiting)
+        return sum(self._do(work) for work in waiting)
+
+    def discard(self) -> None:
+        """Forget what is waiting."""
+        with self._lock:
+            self._waiting.clear()
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+
+
+def perform(fault: faults.AnyFault, apply: Apply, late: LateCommits, now: float, refuse: RefuseRow) -> Delivery:
+    """Make the call go wrong. ``refuse`` tells which rows a row error is for."""
+    match fault:
+        case faults.StatusFault():
+            _apply_when(fault.when, fault.late_by, apply, late)
+            return Delivery(_other_reply(fault, now))
+        case faults.HangFault():
+            _apply_when(fault.when, fault.late_by, apply, late)
+            return Delivery(cut="instead", hold=fault.seconds)
+        case faults.DropFault():
+            return _drop(fault, apply, late)
+        case faults.SlowFault():
+            return Delivery(apply(None), pieces=max(fault.pieces, 1), seconds=fault.seconds)
+        case faults.RowErrorFault():
+            return Delivery(apply(refuse))
+        case _:
+            return Delivery(_change(fault, apply(None)))
+
+
+def _apply_when(when: faults.When, late_by: float | None, apply: Apply, late: LateCommits) -> None:
+    if when == "after":
+        apply(None)
+    elif when == "late":
+        late.add(lambda: apply(None), late_by)
+
+
+def _drop(fault: faults.DropFault, apply: Apply, late: LateCommits) -> Delivery:
+    if fault.at == "mid_reply":
+        return Delivery(apply(None), cut="midway", reset=fault.reset)
+    if fault.at == "after_applying":
+        apply(None)
+    elif fault.at == "late":
+        late.add(lambda: apply(None), fault.late_by)
+    return Delivery(cut="instead", reset=fault.reset)
+
+
+def _other_reply(fault: faults.StatusFault, now: float) -> Reply:
+    shape = fault.body if fault.body != "auto" else "html" if fault.status in _EDGE else "envelope"
+    if shape == "envelope":
+        code = fault.code if fault.code is not None else 999_999 if fault.status == 500 else fault.status
+        reply = refusal(fault.status, code, fault.message or f"Injected error {code}")
+    else:
+        reply = Reply(fault.status, b"" if shape == "empty" else _edge_page(fault), {"Content-Type": "text/html"})
+    if fault.retry_after is not None:
+        reply.headers["Retry-After"] = (
+            f"{fault.retry_after:g}"
+            if fault.retry_after_as == "seconds"
+            else formatdate(now + fault.retry_after, usegmt=True)
+        )
+    return reply
+
+
+def _edge_page(fault: faults.StatusFault) -> bytes:
+    title = f"{fault.status}: {fault.message or 'Error'}"
+    return f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>".encode()
+
+
+def _change(fault: faults.AnyFault, reply: Reply) -> Reply:
+    """A reply with a wrong content. One that is no array (a refusal of the whole call) keeps its entries: none."""
+    match fault:
+        case faults.SuccessStatusFault() if reply.status == 200:
+            reply.status = fault.status
+        case faults.TruncatedFault():
+            content = reply.content()
+            reply.entries, reply.body = None, content[: int(len(content) * fault.keep)]
+        case faults.ArrayFault() if reply.entries is not None:
+            reply.entries = _CHANGES[fault.change](reply.entries)
+        case faults.ErrorsShapeFault() if reply.entries is not None:
+            reply.entries = [_with_errors(entry, fault.shape) for entry in reply.entries]
+        case faults.EchoFault() if reply.entries is not None:
+            reply.entries = [
+                _with_wrong_echo(entry, fault.field) if fault.position in (None, position) else entry
+                for position, entry in enumerate(reply.entries, 1)
+            ]
+        case _:
+            pass
+    return reply
+
+
+def _edited(entry: str, edit: Callable[[dict[str, Any]], None]) -> str:
+    """The entry with its ``data`` edited; a refused row has none and stays as it is."""
+    decoded = _DECODER.decode(entry)
+    if decoded["data"] is not None:
+        edit(decoded["data"])
+    return JSON.encode(decoded).decode()
+
+
+def _numbered(entry: str, number: Callable[[int], int]) -> str:
+    def edit(data: dict[str, Any]) -> None:
+        base, _, position = data["requestId"].rpartition("_")
+        data["requestId"] = f"{base}_{number(int(position))}"
+
+    return _edited(entry, edit)
+
+
+def _renumbered(entries: list[str]) -> list[str]:
+    return [_numbered(entry, lambda _, place=place: place) for place, entry in enumerate(reversed(entries), 1)]  # type: ignore[misc]
+
+
+_CHANGES: dict[str, Callable[[list[str]], list[str]]] = {
+    "short": lambda entries: entries[:-1],
+    "long": lambda entries: [*entries, *entries[-1:]],
+    "reordered": lambda entries: entries[::-1],
+    "renumbered": _renumbered,
+    "duplicated": lambda entries: [*entries[:1], *entries[:1], *entries[2:]],
+    "misnumbered": lambda entries: [_numbered(entry, lambda position: position + 1) for entry in entries],
+}
+
+
+def _with_errors(entry: str, shape: Literal["null", "object", "array"]) -> str:
+    decoded = _DECODER.decode(entry)
+    errors = decoded["errors"] or []
+    # A row without errors shows an empty array, but no empty object: that would be an error without a code.
+    shapes = {"null": None, "object": errors[0] if errors else None, "array": errors}
+    return JSON.encode(decoded | {"errors": shapes[shape]}).decode()
+
+
+def _with_wrong_echo(entry: str, field: str) -> str:
+    def edit(data: dict[str, Any]) -> None:
+        if field == "badge":
+            data["badgeMetaId"] = data["badgeMetaId"][::-1]
+        elif field == "customer":
+            data["customerId"] += 1
+        else:
+            seconds = data["expiresOn"] + 86_400 if field == "expiry" else data["expiresOn"] * 1_000
+            # Without its ISO form, so that the number is what the caller has to judge.
+            data["expiresOn"], data["expiresOnISO"] = seconds, None
+
+    return _edited(entry, edit)
+
+
+def row_refuser(plan: faults.FaultPlan, place: int, number: int) -> RefuseRow:
+    """Which rows the row error at this place of the plan refuses in the call with this number."""
+    fault = plan.faults[place]
+
+    def refuse(position: int, row: tuple[Any, ...]) -> tuple[int, str] | None:
+        if not isinstance(fault, faults.RowErrorFault) or not faults.names_row(fault, row[1], row[0]):
+            return None
+        if fault.positions and position not in fault.positions:
+            return None
+        drawn = faults.fault_share(fault.row_share, plan.seed, place, number, position)
+        return (fault.code, fault.message) if drawn else None
+
+    return refuse

@@ -1,0 +1,236 @@
+"""Which calls go wrong, and how: a plan that can be written as JSON, and one pure function that reads it.
+
+A plan is a seed and a list of faults. The first fault that fits a call happens to it, and only that
+one. Calls are numbered from 1 for each operation, so that the third import is the third import,
+whatever else was called in between; the same plan therefore does the same to the same numbers::
+
+    {"seed": 7, "faults": [
+        {"kind": "status", "status": 503, "when": "after", "numbers": [2]},
+        {"kind": "drop", "at": "after_applying", "share": 0.05},
+        {"kind": "status", "status": 429, "retry_after": 1, "every": 10},
+        {"kind": "row_error", "code": 521, "customer_id": 17, "times": 1}]}
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import msgspec
+
+from airflow_provider_capillary.simulator.routing import IMPORT, OPERATIONS
+
+#: Whether the call does its work all the same: not at all, before the fault shows, or some time after it.
+When = Literal["before", "after", "late"]
+
+
+class Fault(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", omit_defaults=True
+):
+    """What all kinds of faults share: the calls they happen to. Every condition given must hold."""
+
+    operation: str = IMPORT  #: as in ``routing.py``, or ``any``
+    numbers: tuple[int, ...] = ()  #: these calls of the operation; empty: any
+    first: int = 1  #: not before this number
+    every: int = 1  #: from ``first`` on, every n-th call
+    share: float = 1.0  #: this part of the calls, drawn with the plan's seed
+    times: int | None = None  #: at most this often
+    method: str | None = None
+    path: str | None = None  #: with ``*`` as in a shell
+    min_rows: int = 0
+    min_bytes: int = 0  #: of the body
+    customer_id: int | None = None  #: a row (or the path) names this customer ...
+    badge_id: str | None = None  #: ... and this badge
+
+    def __post_init__(self) -> None:
+        if self.operation != "any" and self.operation not in OPERATIONS:
+            raise ValueError(f"operation: {self.operation!r} is none of any, {', '.join(sorted(OPERATIONS))}")
+        if self.every < 1 or self.first < 1:
+            raise ValueError("every and first count from 1")
+
+    @property
+    def looks_into_rows(self) -> bool:
+        """Whether the body has to be read to know if the fault fits."""
+        return bool(self.min_rows) or self.customer_id is not None or self.badge_id is not None
+
+
+class StatusFault(Fault, frozen=True, kw_only=True, tag="status"):
+    """Another status (200 with an error envelope too), as the API or the edge in front of it would send it."""
+
+    status: int
+    when: When = "before"
+    late_by: float | None = None  #: seconds until a ``late`` call is applied; ``None``: when it is released
+    body: Literal["auto", "envelope", "html", "empty"] = "auto"  #: auto: HTML for 413, 502-504 and 520-527
+    code: int | None = None  #: in the envelope; by default the status, and 999999 for 500
+    message: str | None = None
+    retry_after: float | None = None  #: seconds
+    retry_after_as: Literal["seconds", "date"] = "seconds"
+
+
+class DropFault(Fault, frozen=True, kw_only=True, tag="drop"):
+    """The TCP connection is cut. ``late``: cut at once, applied afterwards."""
+
+    at: Literal["before_reading", "after_reading", "after_applying", "mid_reply", "late"]
+    late_by: float | None = None
+    reset: bool = True  #: with RST, as when a process dies; else with FIN, as when it closes in good order
+
+
+class HangFault(Fault, frozen=True, kw_only=True, tag="hang"):
+    """No reply at all: the connection stays open for so many seconds, then it is cut."""
+
+    when: When = "before"
+    late_by: float | None = None
+    seconds: float | None = None  #: ``None``: until the simulator stops
+
+
+class SlowFault(Fault, frozen=True, kw_only=True, tag="slow"):
+    """The right reply, in pieces spread over so many seconds."""
+
+    seconds: float
+    pieces: int = 10
+
+
+class ArrayFault(Fault, frozen=True, kw_only=True, tag="array"):
+    """All rows are applied, but the array that says so is wrong.
+
+    ``reordered``: other order, each entry with its own number; ``renumbered``: other order, numbered by
+    place; ``duplicated``: the first entry also stands in the second's place; ``misnumbered``: numbers off by one.
+    """
+
+    change: Literal["short", "long", "reordered", "renumbered", "duplicated", "misnumbered"]
+
+
+class ErrorsShapeFault(Fault, frozen=True, kw_only=True, tag="errors_shape"):
+    """``errors`` of each entry as null, an object or an array. With ``null`` a refused row says nothing of itself."""
+
+    shape: Literal["null", "object", "array"]
+
+
+class EchoFault(Fault, frozen=True, kw_only=True, tag="echo"):
+    """Applied, but an entry echoes something else than was sent. ``thousandfold``: an expiry in milliseconds."""
+
+    field: Literal["badge", "customer", "expiry", "thousandfold"]
+    position: int | None = None  #: from 1; ``None``: every entry
+
+
+class RowErrorFault(Fault, frozen=True, kw_only=True, tag="row_error"):
+    """Some rows are refused in the array, by default for a passing reason; the others are granted.
+
+    With ``customer_id`` or ``badge_id`` only the rows that name them are refused.
+    """
+
+    code: int = 521
+    message: str = "Multiple actions are running for the same customer. Please try after some time."
+    positions: tuple[int, ...] = ()  #: only these rows, from 1
+    row_share: float = 1.0  #: only this part of the rows, drawn with the plan's seed
+
+
+class SuccessStatusFault(Fault, frozen=True, kw_only=True, tag="success_status"):
+    """The right reply under another status of success."""
+
+    status: int = 201
+
+
+class TruncatedFault(Fault, frozen=True, kw_only=True, tag="truncated"):
+    """A complete HTTP reply whose JSON ends too early."""
+
+    keep: float = 0.5  #: part of the body that is left
+
+
+AnyFault = (
+    StatusFault
+    | DropFault
+    | HangFault
+    | SlowFault
+    | ArrayFault
+    | ErrorsShapeFault
+    | EchoFault
+    | RowErrorFault
+    | SuccessStatusFault
+    | TruncatedFault
+)
+
+
+class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A seed and faults, the first that fits a call first."""
+
+    seed: int = 0
+    faults: tuple[AnyFault, ...] = ()
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What a plan may look at. ``rows`` is ``None`` as long as the body has not been read."""
+
+    operation: str
+    number: int  #: from 1, counted for each operation
+    method: str
+    path: str
+    size: int  #: bytes of the body
+    rows: Sequence[tuple[int | None, str | None]] | None = None  #: customerId and badgeMetaId of each
+
+
+def read_plan(plan: FaultPlan | Mapping[str, Any] | Sequence[Any] | bytes | None) -> FaultPlan:
+    """A plan from JSON, from what JSON decodes to, or from a list of faults. Raises ``ValueError`` for a wrong one."""
+    if plan is None:
+        return FaultPlan()
+    if isinstance(plan, FaultPlan):
+        return plan
+    try:
+        if isinstance(plan, bytes):
+            return msgspec.json.decode(plan, type=FaultPlan)
+        if not isinstance(plan, Mapping):
+            plan = {"faults": [msgspec.to_builtins(fault) for fault in plan]}
+        return msgspec.convert(plan, type=FaultPlan)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not a fault plan: {error}") from error
+
+
+def choose_fault(plan: FaultPlan, call: Call, happened: Sequence[int] = ()) -> int | None:
+    """The place in the plan of the fault that happens to a call, or ``None``.
+
+    Pure: the same arguments choose the same fault. ``happened`` says how often each fault of the plan
+    already did, for ``times``. Before the body is read only a drop before reading can be chosen.
+    """
+    for place, fault in enumerate(plan.faults):
+        if call.rows is None and not (isinstance(fault, DropFault) and fault.at == "before_reading"):
+            continue
+        used = happened[place] if place < len(happened) else 0
+        if (fault.times is None or used < fault.times) and _fits(fault, call) and _is_drawn(plan, place, call):
+            return place
+    return None
+
+
+def _fits(fault: Fault, call: Call) -> bool:
+    return (
+        fault.operation in ("any", call.operation)
+        and (not fault.numbers or call.number in fault.numbers)
+        and call.number >= fault.first
+        and (call.number - fault.first) % fault.every == 0
+        and fault.method in (None, call.method)
+        and (fault.path is None or fnmatchcase(call.path, fault.path))
+        and call.size >= fault.min_bytes
+        and (not fault.looks_into_rows or _fits_rows(fault, call.rows or ()))
+    )
+
+
+def _fits_rows(fault: Fault, rows: Sequence[tuple[int | None, str | None]]) -> bool:
+    return len(rows) >= fault.min_rows and any(names_row(fault, customer, badge) for customer, badge in rows)
+
+
+def names_row(fault: Fault, customer: int | None, badge: str | None) -> bool:
+    """Whether a row is of the customer and the badge that a fault names, where it names any."""
+    return fault.customer_id in (None, customer) and fault.badge_id in (None, badge)
+
+
+def _is_drawn(plan: FaultPlan, place: int, call: Call) -> bool:
+    return fault_share(plan.faults[place].share, plan.seed, place, call.operation, call.number)
+
+
+def fault_share(share: float, *names: int | str) -> bool:
+    """Whether what is named belongs to a share: always the same answer for the same names."""
+    if share >= 1:
+        return True
+    drawn = hashlib.blake2b(repr(names).encode(), digest_size=8).digest()
+    return int.from_bytes(drawn) / 2**64 < share

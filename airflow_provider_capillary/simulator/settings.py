@@ -1,0 +1,101 @@
+"""What a simulated Capillary cluster is like: who may call it, which badges it has, how it answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """A badge of the organisation, as its catalogue (``badgeMeta``) lists it."""
+
+    id: str  #: 24 hexadecimal digits, ``badgeMetaId`` in requests
+    name: str = ""
+
+
+#: The badges of the published samples, so that the samples work as they are printed.
+DOCUMENTED_BADGES = (
+    Badge("654e08f2041fd452b3ef5b2e", "Sample badge of the older page"),
+    Badge("696f0fd40772ad476ecf74ac", "First sample badge"),
+    Badge("697a16140772ad476ecfe51c", "Second sample badge"),
+)
+
+
+def numbered_badges(count: int) -> tuple[Badge, ...]:
+    """``count`` badges with ids that are the same every time, the first ending in ``000001``."""
+    return tuple(Badge(f"5eed0000bad9e0000{number:07x}", f"Badge {number}") for number in range(1, count + 1))
+
+
+def catalogue(badges: int | Iterable[Badge | str | Mapping[str, Any]]) -> tuple[Badge, ...]:
+    """A catalogue from a number of badges, their ids, or ``{"id", "name"}`` objects."""
+    if isinstance(badges, int):
+        return numbered_badges(badges)
+    return tuple(_as_badge(badge) for badge in badges)
+
+
+def _as_badge(badge: Badge | str | Mapping[str, Any]) -> Badge:
+    if isinstance(badge, Badge):
+        return badge
+    if isinstance(badge, str):
+        return Badge(badge)
+    return Badge(str(badge["id"]), str(badge.get("name", "")))
+
+
+def read_catalogue(text: str) -> tuple[Badge, ...]:
+    """A catalogue from a command line's word: a number, or the path of a JSON file for :func:`catalogue`."""
+    return catalogue(int(text) if text.isdigit() else json.loads(Path(text).read_text(encoding="utf-8")))
+
+
+def read_customers(path: Path) -> tuple[frozenset[int], dict[tuple[str, str], int]]:
+    """Customer ids, and identifiers to find them by, from a JSON list like ``[{"id": 7, "mobile": "91..."}]``."""
+    customers = json.loads(path.read_text(encoding="utf-8"))
+    found = {
+        (name, str(value)): int(customer["id"])
+        for customer in customers
+        for name, value in customer.items()
+        if name != "id"
+    }
+    return frozenset(int(customer["id"]) for customer in customers), found
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatorSettings:
+    """All that can be chosen when a simulator starts; nothing of it changes while it runs.
+
+    The defaults follow the API's documentation; where that is silent or contradicts itself, the
+    choice is a setting, so that a client can be tried against either reading.
+    """
+
+    username: str = "simulated.till"
+    password: str = "simulated-password"  #: plain; on the wire it travels as its MD5, in hexadecimal
+    oauth_key: str = "simulated-key"
+    oauth_secret: str = "simulated-secret"
+    token_ttl_seconds: int = 300
+    badges: tuple[Badge, ...] = DOCUMENTED_BADGES + numbered_badges(10)
+    #: ids of the customers that exist; ``None``: every customer does
+    customers: Container[int] | None = None
+    #: ``(identifierName, identifierValue)`` -> customer id, for the look-up
+    identifiers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    zone: str = "UTC"  #: time zone of the server: ``UTC`` as in Europe, ``Asia/Kolkata`` as in India
+    methods: tuple[str, ...] = ("PUT",)  #: what the import answers to; others get 405
+    unknown_badge: Literal["row", "call"] = "row"  #: 1054 refuses only its row, or the whole call
+    #: 400 with code 809 for an ``X-CAP-REQUEST-ID`` that was used for an import before
+    refuse_repeated_request_ids: bool = False
+    earns_detail: bool = True  #: ``False``: ``earns`` stays empty, as in every published sample
+    read_delay_seconds: float = 0.0  #: how long the reading endpoints do not yet know of a new grant
+    latency_ms: float = 0.0  #: how long each call takes before anything happens
+    keep_grants: bool = True  #: ``False``: only count them (for imports too large to remember)
+    path_prefix: str = ""  #: as a gateway in front of the API may have, e.g. ``/eu``
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"zone: {self.zone!r} is not an IANA time zone") from error
+        if not self.methods or not set(self.methods) <= {"PUT", "POST"}:
+            raise ValueError(f"methods: one or both of PUT and POST, not {self.methods!r}")

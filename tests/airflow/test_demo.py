@@ -1,0 +1,36 @@
+"""`make demo`, for a few days instead of a quarter."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from airflow_provider_capillary.demo.driver import Demo
+from airflow_provider_capillary.demo.screen import Screen
+
+
+def demo(folder: Path) -> tuple[int, str]:
+    output = io.StringIO()
+    screen = Screen(Console(file=output, width=120))
+    code = Demo(folder, screen, first_day="2025-01-13", day_after="2025-01-16").run()
+    return code, output.getvalue()
+
+
+def test_a_second_demo_sends_nothing_again_and_all_accounts_agree_both_times(tmp_path: Path) -> None:
+    code, output = demo(tmp_path / "a folder with spaces")
+    assert code == 0, output
+    assert "errors.csv" in output
+    code, output = demo(tmp_path / "a folder with spaces")
+    assert code == 0, output
+    assert "This one sent 0 again" in output
+
+
+def test_a_demo_that_was_cut_off_leaves_nothing_that_the_next_one_trusts(tmp_path: Path) -> None:
+    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow" / "capillary_ledger.db").write_text("of a simulator that has forgotten")
+    (tmp_path / "unfinished").touch()
+    Demo(tmp_path, Screen(Console(file=io.StringIO()))).forget_if_cut_off()
+    assert not (tmp_path / "airflow").exists()
+    assert not (tmp_path / "unfinished").exists()

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.facts import Badge
+from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.core.outcome import Verdict, judge
+from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.exceptions import ApiUnavailableError, AuthenticationError, RequestRefusedError
+
+Answer = Callable[[socket.socket], None]
+Serve = Callable[..., Any]
+BADGE = "654e08f2041fd452b3ef5b2e"
+GRANTED = [{"data": {"earnedBadgeId": "6576f7d291e0b01c659ad606"}, "errors": None, "warnings": None}]
+
+
+def says(content: Any, status: int = 200, **headers: str) -> Answer:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    lines = [f"HTTP/1.1 {status} Some", f"Content-Length: {len(body)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+    return lambda connection: connection.sendall(data)
+
+
+def token(name: str, ttl: int = 300) -> Answer:
+    return says({"data": {"accessToken": name, "ttlSeconds": ttl}, "errors": None})
+
+
+def refusal(code: int, message: str = "no", status: int = 200) -> Answer:
+    return says({"data": None, "errors": [{"code": code, "message": message, "reference": None}]}, status)
+
+
+@contextmanager
+def basic(url: str, **settings: Any) -> Iterator[BadgeClient]:
+    made = BadgeClient(ClientSettings(base_url=url, login="till.1", password="sesame", timeout=5.0, **settings))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextmanager
+def oauth(url: str, **settings: Any) -> Iterator[BadgeClient]:
+    with basic(url, auth_type=AuthType.OAUTH, **settings) as made:
+        yield made
+
+
+def paths(server: Any) -> list[str]:
+    return [request.split(b" ")[1].decode() for request in server.requests]
+
+
+# -- tokens
+
+
+def test_a_token_is_fetched_once_and_sent_with_the_attribution(serve: Serve) -> None:
+    server = serve(token("token-1"), says(GRANTED))
+    with oauth(server.url, attribution_entity_code="s1", attribution_entity_type="STORE_CODE") as client:
+        assert client.import_badges(b"[1]", "r1").entries is not None
+        assert client.import_badges(b"[1]", "r2").entries is not None
+    assert paths(server) == ["/v3/oauth/token/generate"] + ["/api_gateway/v1/badges/import/customerBadges"] * 2
+    asked, sent, _ = server.requests
+    assert json.loads(asked.split(b"\r\n\r\n")[1]) == {"key": "till.1", "secret": "sesame"}
+    for header in (
+        b"X-CAP-API-OAUTH-TOKEN: token-1",
+        b"X-CAP-API-ATTRIBUTION-ENTITY-TYPE: STORE_CODE",
+        b"X-CAP-API-ATTRIBUTION-ENTITY-CODE: s1",
+    ):
+        assert header in sent
+    assert b"Authorization" not in sent
+
+
+def test_a_401_costs_one_new_token_and_one_repetition(serve: Serve) -> None:
+    server = serve(token("token-1"), refusal(401, status=401), token("token-2"), says(GRANTED))
+    with oauth(server.url) as client:
+        assert client.import_badges(b"[1]", "r1").entries is not None
+    assert b"X-CAP-API-OAUTH-TOKEN: token-2" in server.requests[3]
+    assert b"X-CAP-REQUEST-ID: r1" in server.requests[3]
+    assert server.requests[3].endswith(b"\r\n\r\n[1]")
+
+
+def test_a_second_401_is_the_reply(serve: Serve) -> None:
+    server = serve(token("token-1"), refusal(401, status=401), token("token-2"), refusal(401, status=401))
+    with oauth(server.url) as client:
+        found = client.import_badges(b"[1]", "r1")
+    assert (found.delivery, found.status, len(server.requests)) == (Delivery.REPLIED, 401, 4)
+
+
+def test_a_401_with_basic_is_the_reply(serve: Serve) -> None:
+    server = serve(refusal(401, status=401))
+    with basic(server.url) as client:
+        assert client.import_badges(b"[1]", "r1").status == 401
+    assert len(server.requests) == 1
+
+
+def test_a_401_that_breaks_off_is_not_repeated(serve: Serve) -> None:
+    def broken(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 500\r\n\r\n{")
+        connection.shutdown(socket.SHUT_RDWR)
+
+    server = serve(token("token-1"), broken)
+    with oauth(server.url) as client:
+        assert client.import_badges(b"[1]", "r1").delivery is Delivery.LOST
+    assert len(server.requests) == 2
+
+
+def test_threads_that_meet_a_stale_token_refresh_it_once_and_all_get_through(serve: Serve) -> None:
+    given: list[str] = []
+    lock = threading.Lock()
+    everyone_refused = threading.Barrier(4)
+    newest: dict[int, bytes] = {}
+
+    def answer(connection: socket.socket) -> None:
+        request = newest[connection.fileno()]
+        if b"/oauth/token/" in request:
+            with lock:
+                given.append(f"token-{len(given) + 1}")
+                token(given[-1])(connection)
+        elif b"OAUTH-TOKEN: token-1\r" in request:
+            everyone_refused.wait(timeout=10)
+            refusal(401, status=401)(connection)
+        else:
+            says(GRANTED)(connection)
+
+    server = serve(answer)
+    server.on_request = lambda connection, request: newest.__setitem__(connection.fileno(), request)
+    with oauth(server.url) as client, ThreadPoolExecutor(4) as pool:
+        replies = list(pool.map(lambda number: client.import_badges(b"[1]", str(number)), range(4)))
+    assert [reply.entries is not None for reply in replies] == [True] * 4
+    assert given == ["token-1", "token-2"]
+    assert sum(b"customerBadges" in request for request in server.requests) == 8
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (refusal(1, "bad key", status=400), Verdict.STOP),
+        (refusal(1, "bad key", status=401), Verdict.STOP),
+        (refusal(1, "Failed to generate OAuth token"), Verdict.STOP),
+        (says(b"<html></html>", 404), Verdict.STOP),
+        (says(b"<html></html>", 503), Verdict.RETRY_LATER),
+        (says(b"{}", 429, Retry_After="7"), Verdict.RETRY_LATER),
+        (says({"data": {}}), Verdict.RETRY_LATER),
+    ],
+    ids=["400", "401", "200 with errors", "404", "503", "429", "no token"],
+)
+def test_a_batch_that_finds_no_token_was_not_applied(serve: Serve, answer: Answer, verdict: Verdict) -> None:
+    server = serve(answer)
+    with oauth(server.url) as client:
+        found = client.import_badges(b"[1]", "r1")
+    assert judge([], found).verdict is verdict
+    assert paths(server) == ["/v3/oauth/token/generate"]
+    assert "sesame" not in found.problem
+
+
+def test_a_token_that_cannot_be_renewed_after_a_401_leaves_the_batch_not_applied(serve: Serve) -> None:
+    server = serve(token("token-1"), refusal(401, status=401), says(b"", 503))
+    with oauth(server.url) as client:
+        assert client.import_badges(b"[1]", "r1").delivery is Delivery.NOT_WRITTEN
+
+
+def test_derived_secrets_are_announced_and_never_shown(serve: Serve) -> None:
+    told: list[str] = []
+    server = serve(token("token-1"), refusal(5, "your token token-1 and secret sesame are odd", status=403))
+    settings = ClientSettings(base_url=server.url, login="key", password="sesame", auth_type=AuthType.OAUTH)
+    client = BadgeClient(settings, on_secret=told.append)
+    with pytest.raises(RequestRefusedError) as caught:
+        client.get_badge(BADGE)
+    client.close()
+    assert set(told) == {"sesame", "token-1"}
+    assert "token-1" not in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+# -- reads
+
+
+def badge_list(ids: list[str], **pagination: int) -> Answer:
+    return says({"data": {"metaBasicDetails": [{"id": each} for each in ids], "pagination": pagination}, "errors": []})
+
+
+def test_all_parts_of_the_badge_list_are_read_as_they_are_asked_for(serve: Serve) -> None:
+    server = serve(
+        badge_list(["a", "b"], totalPages=3), badge_list(["c", "d"], totalPages=3), badge_list(["e"], totalPages=3)
+    )
+    with basic(server.url) as client:
+        badges = client.list_badges(page_size=2)
+        assert next(badges) == Badge("a")
+        assert len(server.requests) == 1
+        assert [badge.badge_meta_id for badge in badges] == ["b", "c", "d", "e"]
+    assert paths(server) == [f"/api_gateway/v1/badges/badgeMeta?page={number}&size=2" for number in range(3)]
+
+
+def test_without_totals_a_short_part_is_the_last(serve: Serve) -> None:
+    server = serve(badge_list(["a", "b"]), badge_list(["c"]))
+    with basic(server.url) as client:
+        assert len(list(client.list_badges(page_size=2))) == 3
+
+
+def test_a_server_that_does_not_page_cannot_keep_us_reading(serve: Serve) -> None:
+    server = serve(badge_list(["a", "b"], totalPages=99))
+    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="repeats itself"):
+        list(client.list_badges(page_size=2))
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("answer", [refusal(404, "Passed badge is not found", 404), refusal(1054), refusal(404)])
+def test_a_badge_that_the_api_says_is_not_there_is_none(serve: Serve, answer: Answer) -> None:
+    server = serve(answer)
+    with basic(server.url) as client:
+        assert client.get_badge(BADGE) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        says(b"<html>Not Found</html>", 404),
+        says({"status": 404, "error": "Not Found"}, 404),
+        says({"code": 404, "message": "No such route"}, 404),
+        says({"status": {"success": False, "code": 404, "message": "No such route"}}, 404),
+        says(b"", 404),
+    ],
+    ids=["html", "spring", "gateway", "v2", "empty"],
+)
+def test_an_address_that_is_not_there_is_not_taken_for_a_missing_badge(serve: Serve, answer: Answer) -> None:
+    server = serve(answer)
+    with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
+        client.get_badge(BADGE)
+    assert caught.value.status == 404
+
+
+def test_a_badge_that_is_there_is_given(serve: Serve) -> None:
+    server = serve(says({"data": {"id": BADGE, "name": "Gold", "active": True}, "errors": None}))
+    with basic(server.url) as client:
+        assert client.get_badge(BADGE) == Badge(BADGE, "Gold", is_active=True)
+    assert paths(server) == [f"/api_gateway/v1/badges/badgeMeta/{BADGE}"]
+
+
+def test_an_id_cannot_lead_to_another_address(serve: Serve) -> None:
+    server = serve(refusal(404))
+    with basic(server.url) as client:
+        client.get_badge("../../v2/customers?x=1#")
+    assert paths(server) == ["/api_gateway/v1/badges/badgeMeta/..%2F..%2Fv2%2Fcustomers%3Fx%3D1%23"]
+
+
+def test_a_customer_s_badge_is_read_with_statistics(serve: Serve) -> None:
+    data = {"earnDetails": {"earnCount": 2, "earns": []}, "activeEarnedCount": 1, "lastEarnEventDate": 1674292011}
+    server = serve(says({"data": data, "errors": [], "warnings": []}))
+    with basic(server.url) as client:
+        found = client.get_customer_badge(382442802, BADGE)
+    assert (found.earn_count, found.active_earned_count, found.last_earn_event_at) == (2, 1, 1674292011)
+    assert paths(server) == [f"/api_gateway/v1/badges/management/382442802/badge/{BADGE}?includeStatistics=true"]
+
+
+def test_a_reply_without_statistics_proves_nothing_about_a_customer(serve: Serve) -> None:
+    server = serve(says({"data": {"id": BADGE, "activeEarnedCount": 0}, "errors": []}))
+    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="earnCount"):
+        client.get_customer_badge(1, BADGE)
+
+
+def test_an_unknown_customer_is_refused_with_its_code(serve: Serve) -> None:
+    server = serve(refusal(1026, "Customer with the specified ID is not found"))
+    with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
+        client.get_customer_badge(1, BADGE)
+    assert (caught.value.status, caught.value.code) == (200, 1026)
+
+
+def test_a_customer_is_looked_up_by_identifier(serve: Serve) -> None:
+    server = serve(says({"entity": 306, "warnings": []}))
+    with basic(server.url) as client:
+        assert client.lookup_customer("email", "a+b@example.com") == 306
+    assert paths(server) == [
+        "/v2/customers/lookup?source=INSTORE&identifierName=email&identifierValue=a%2Bb%40example.com"
+    ]
+
+
+def test_an_identifier_that_nobody_has_gives_none(serve: Serve) -> None:
+    answer = says({"errors": [{"status": False, "code": 8015, "message": "No customer"}], "warnings": []}, 400)
+    server = serve(answer)
+    with basic(server.url) as client:
+        assert client.lookup_customer("mobile", "919111111111") is None
+
+
+def test_a_revocation_is_posted_once(serve: Serve) -> None:
+    server = serve(says({"data": {"earnedBadgeId": "e1", "isActive": False}, "errors": []}))
+    with basic(server.url) as client:
+        assert client.revoke_earned_badge(BADGE, 1, "e1").is_active is False
+    [request] = server.requests
+    assert request.startswith(b"POST /api_gateway/v1/badges/customer/revokeEarn ")
+    assert json.loads(request.split(b"\r\n\r\n")[1]) == {"badgeMetaId": BADGE, "customerId": 1, "earnedBadgeId": "e1"}
+
+
+def test_a_revocation_of_what_is_not_there_is_refused_with_its_code(serve: Serve) -> None:
+    server = serve(refusal(814, "Active earn instance is not present.", 409))
+    with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
+        client.revoke_earned_badge(BADGE, 1, "e1")
+    assert caught.value.code == 814
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "retry_after"),
+    [
+        (refusal(401, status=401), AuthenticationError, None),
+        (refusal(403, status=403), RequestRefusedError, None),
+        (refusal(1051), RequestRefusedError, None),
+        (says(b"", 302, Location="/x"), RequestRefusedError, None),
+        (says(b"{}", 429, Retry_After="7"), ApiUnavailableError, 7.0),
+        (says(b"<html></html>", 503, Retry_After="9"), ApiUnavailableError, 9.0),
+        (says(b"<html></html>", 520), ApiUnavailableError, None),
+        (says(b"<html></html>"), ApiUnavailableError, None),
+        (says(b"[]"), ApiUnavailableError, None),
+    ],
+    ids=["401", "403", "200 with errors", "302", "429", "503", "520", "200 html", "200 array"],
+)
+def test_a_read_that_fails_says_what_the_caller_may_do(
+    serve: Serve, answer: Answer, error: type[Exception], retry_after: float | None
+) -> None:
+    server = serve(answer)
+    with basic(server.url) as client, pytest.raises(error) as caught:
+        client.get_customer_badge(1, BADGE)
+    assert type(caught.value) is error
+    assert getattr(caught.value, "retry_after", None) == retry_after
+    assert len(server.requests) == 1
+
+
+def test_a_check_reads_one_badge_and_changes_nothing(serve: Serve) -> None:
+    server = serve(badge_list([BADGE], totalPages=5))
+    with basic(server.url) as client:
+        client.check()
+    assert [request.split(b"\r\n")[0] for request in server.requests] == [
+        b"GET /api_gateway/v1/badges/badgeMeta?page=0&size=1 HTTP/1.1"
+    ]
+
+
+def test_a_check_of_an_organisation_without_badges_succeeds(serve: Serve) -> None:
+    server = serve(badge_list([]))
+    with basic(server.url) as client:
+        client.check()
+    assert len(server.requests) == 1

@@ -1,0 +1,108 @@
+"""TLS fails before the request is written or after it, under one and the same name of exception."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.core.reply import Delivery, Reply
+
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for loopback and its key, in one file that serves as CA bundle too."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "loopback.pem"
+    path.write_bytes(
+        built.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+@contextmanager
+def tls_server(certificate: Path, *, garbled: bool) -> Iterator[tuple[str, list[bytes]]]:
+    """Answers one request; ``garbled``: with bytes that are no TLS, after it has read the whole request."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    received: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            plain, _ = listener.accept()
+            plain.settimeout(5)
+            raw = socket.socket(fileno=socket.dup(plain.fileno()))
+            with raw, context.wrap_socket(plain, server_side=True) as secured:
+                request = b""
+                while not request.endswith(b"[1]"):
+                    request += secured.recv(65536)
+                received.append(request)
+                raw.sendall(b"this is no TLS at all") if garbled else secured.sendall(REPLY)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", received
+    finally:
+        thread.join(timeout=10)
+        listener.close()
+
+
+def sent(url: str, verify_ssl: bool | str) -> Reply:
+    client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", timeout=5.0, verify_ssl=verify_ssl))
+    try:
+        return client.import_badges(b"[1]", "r1")
+    finally:
+        client.close()
+
+
+def test_a_ca_bundle_makes_its_servers_trusted(certificate: Path) -> None:
+    with tls_server(certificate, garbled=False) as (url, _):
+        assert sent(url, str(certificate)).entries == []
+
+
+def test_a_certificate_that_is_not_trusted_means_not_written(certificate: Path) -> None:
+    with tls_server(certificate, garbled=False) as (url, received):
+        found = sent(url, True)
+    assert found.delivery is Delivery.NOT_WRITTEN
+    assert "not trusted" in found.problem
+    assert received == []
+
+
+def test_tls_that_fails_after_the_request_was_written_is_lost(certificate: Path) -> None:
+    with tls_server(certificate, garbled=True) as (url, received):
+        found = sent(url, str(certificate))
+    assert len(received) == 1
+    assert found.delivery is Delivery.LOST
+    assert "TLS failed" in found.problem

@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import gzip
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.core.reply import Delivery, Reply
+
+BODY = (
+    b'[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":1,"earnEventDate":1674292011,"earnExpiresOn":1705828011}]'
+)
+ARRAY = b'[{"data":{"earnedBadgeId":"6576f7d291e0b01c659ad606"},"errors":null,"warnings":null}]'
+Serve = Callable[..., Any]
+
+
+def written(data: bytes) -> Callable[[socket.socket], None]:
+    return lambda connection: connection.sendall(data)
+
+
+def then_closed(data: bytes) -> Callable[[socket.socket], None]:
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    return answer
+
+
+def reset(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@contextmanager
+def client(url: str, **settings: Any) -> Iterator[BadgeClient]:
+    made = BadgeClient(ClientSettings(base_url=url, login="till.1", password="sesame", **{"timeout": 5.0, **settings}))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def sent(url: str, **settings: Any) -> Reply:
+    with client(url, **settings) as made:
+        return made.import_badges(BODY, "request-1")
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+# -- nothing was written
+
+
+def test_a_refused_port_means_not_written() -> None:
+    found = sent(f"http://127.0.0.1:{closed_port()}")
+    assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "the connection was refused (Connection refused)")
+
+
+def test_a_name_that_does_not_resolve_means_not_written() -> None:
+    found = sent("https://no-such-cluster.invalid")
+    assert found.delivery is Delivery.NOT_WRITTEN
+    assert "cannot be resolved" in found.problem
+
+
+def test_tls_to_a_plain_port_means_not_written(serve: Serve) -> None:
+    server = serve(written(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    found = sent(f"https://127.0.0.1:{server.port}", timeout=0.3, connect_timeout=0.3)
+    assert found.delivery is Delivery.NOT_WRITTEN
+    assert not any(BODY in request for request in server.requests)
+
+
+def test_a_connection_that_is_never_accepted_means_not_written() -> None:
+    # Linux completes handshakes up to the backlog; with that full, further connects hang as in a dropped network.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fillers = []
+        try:
+            for _ in range(4):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+                fillers.append(filler)
+            found = sent(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.2)
+        finally:
+            for filler in fillers:
+                filler.close()
+    assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "no connection within the connect timeout")
+
+
+def test_a_missing_ca_bundle_means_not_written() -> None:
+    found = sent("https://127.0.0.1:1", verify_ssl="/no/such/bundle.pem")
+    assert found.delivery is Delivery.NOT_WRITTEN
+    assert "CA certificate bundle" in found.problem
+
+
+# -- the server may have acted
+
+
+@pytest.mark.parametrize(
+    ("answer", "story"),
+    [
+        (reset, "reset"),
+        (then_closed(b""), "closed the connection without a reply"),
+        (then_closed(b"HTTP/1.1 200 OK\r\nContent-Le"), ""),
+        (then_closed(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + ARRAY), "broke off"),
+        (then_closed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" + ARRAY[:10]), ""),
+        (then_closed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + ARRAY), ""),
+        (then_closed(b"no HTTP at all\r\n\r\n"), "no valid HTTP"),
+    ],
+    ids=["reset", "closed", "half a header", "length too long", "chunk broken off", "chunk length", "no http"],
+)
+def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve, answer: Any, story: str) -> None:
+    server = serve(answer)
+    found = sent(server.url)
+    assert found.delivery is Delivery.LOST
+    assert story in found.problem
+    assert found.problem
+    assert found.entries is None
+    assert [BODY in request for request in server.requests] == [True]
+
+
+def test_a_connection_dropped_between_two_batches_costs_no_second_send_of_either(serve: Serve) -> None:
+    server = serve(written(reply(ARRAY)), reset, written(reply(ARRAY)))
+    with client(server.url) as made:
+        deliveries = [made.import_badges(BODY, f"request-{number}").delivery for number in range(3)]
+    assert deliveries == [Delivery.REPLIED, Delivery.LOST, Delivery.REPLIED]
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_never_answers_is_lost_after_the_timeout(serve: Serve) -> None:
+    hold = threading.Event()
+    server = serve(lambda connection: hold.wait(10))
+    started = time.monotonic()
+    found = sent(server.url, timeout=0.2)
+    elapsed = time.monotonic() - started
+    hold.set()
+    assert found.delivery is Delivery.LOST
+    assert found.problem == "no complete reply within the timeout"
+    assert elapsed < 3
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"HTTP/1.1 200 OK\r\n", reply(b" " * 500)[:90]], ids=["nothing", "headers", "body"]
+)
+def test_a_server_that_drips_bytes_cannot_hold_a_request_beyond_its_timeout(serve: Serve, start: bytes) -> None:
+    done = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while not done.wait(0.02):
+            connection.sendall(b"x")
+
+    server = serve(drip)
+    started = time.monotonic()
+    found = sent(server.url, timeout=0.3)
+    elapsed = time.monotonic() - started
+    done.set()
+    assert found.delivery is Delivery.LOST
+    assert 0.25 < elapsed < 3
+
+
+def test_a_late_sign_of_life_does_not_start_the_timeout_anew(serve: Serve) -> None:
+    hold = threading.Event()
+
+    def late(connection: socket.socket) -> None:
+        hold.wait(0.5)
+        connection.sendall(b"HTTP/1.1 200 OK\r\n")
+        hold.wait(10)
+
+    server = serve(late)
+    started = time.monotonic()
+    found = sent(server.url, timeout=0.6)
+    elapsed = time.monotonic() - started
+    hold.set()
+    assert found.delivery is Delivery.LOST
+    assert elapsed < 1.0
+
+
+# -- complete replies
+
+
+def test_a_complete_reply_is_decoded_and_the_request_is_as_documented(serve: Serve) -> None:
+    server = serve(written(reply(ARRAY, "200 OK", "X-Cap-RequestID: srv-9")))
+    found = sent(f"{server.url}/prefix")
+    assert (found.delivery, found.status, found.server_request_id) == (Delivery.REPLIED, 200, "srv-9")
+    assert found.entries is not None
+    [request] = server.requests
+    head = request.split(b"\r\n\r\n")[0].decode().lower().split("\r\n")
+    assert head[0] == "put /prefix/api_gateway/v1/badges/import/customerbadges http/1.1"
+    assert "x-cap-request-id: request-1" in head
+    assert "content-type: application/json" in head
+    assert f"content-length: {len(BODY)}" in head
+    assert request.endswith(BODY)
+
+
+def test_the_other_method_is_used_only_when_it_is_set(serve: Serve) -> None:
+    server = serve(written(reply(ARRAY)))
+    sent(server.url, import_method="POST")
+    assert server.requests[0].startswith(b"POST ")
+
+
+def test_a_compressed_reply_is_read(serve: Serve) -> None:
+    server = serve(written(reply(gzip.compress(ARRAY), "200 OK", "Content-Encoding: gzip")))
+    found = sent(server.url)
+    assert found.entries is not None
+    assert found.entries[0].data is not None
+
+
+def test_a_compressed_reply_that_is_damaged_is_no_proof(serve: Serve) -> None:
+    server = serve(written(reply(b"not gzip at all", "200 OK", "Content-Encoding: gzip")))
+    found = sent(server.url)
+    assert (found.status, found.entries, found.envelope) == (200, None, None)
+    assert found.problem == "the body cannot be decompressed"
+
+
+def test_a_chunked_reply_is_read(serve: Serve) -> None:
+    size = f"{len(ARRAY):x}".encode()
+    server = serve(
+        written(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\n" + ARRAY + b"\r\n0\r\n\r\n")
+    )
+    assert sent(server.url).entries is not None
+
+
+def test_connections_are_kept_between_batches(serve: Serve) -> None:
+    connections: set[int] = set()
+
+    def answer(connection: socket.socket) -> None:
+        connections.add(connection.fileno())
+        connection.sendall(reply(ARRAY))
+
+    server = serve(answer)
+    with client(server.url) as made:
+        for number in range(5):
+            assert made.import_badges(BODY, str(number)).entries is not None
+    assert len(connections) == 1
+
+
+def test_a_redirect_is_not_followed(serve: Serve) -> None:
+    server = serve(written(reply(b"", "307 Temporary Redirect", "Location: /elsewhere")))
+    found = sent(server.url)
+    assert found.status == 307
+    assert len(server.requests) == 1
+
+
+def test_an_early_refusal_is_read_though_the_server_stops_reading(serve: Serve) -> None:
+    server = serve(then_closed(reply(b'{"errors":[{"code":1060,"message":"too many"}]}', "413 Too Large")))
+    found = sent(server.url)
+    assert (found.delivery, found.status) == (Delivery.REPLIED, 413)
+
+
+def test_neither_netrc_nor_a_proxy_comes_between_us_and_loopback(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password other\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
+    server = serve(written(reply(ARRAY)))
+    assert sent(server.url).delivery is Delivery.REPLIED
+    assert b"Authorization: Basic dGlsbC4xO" in server.requests[0]
+
+
+def test_a_dead_proxy_means_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, f"http://user:hidden@127.0.0.1:{closed_port()}")
+    found = sent("https://cluster.invalid")
+    assert found.delivery is Delivery.NOT_WRITTEN
+    assert "proxy" in found.problem
+    assert "hidden" not in found.problem
+
+
+def test_closing_the_client_closes_its_connections_at_once(serve: Serve) -> None:
+    server = serve(written(reply(ARRAY)))
+    with client(server.url) as made:
+        made.import_badges(BODY, "x")
+        made.close()
+        server.wait_for_hang_up()
+        assert made.import_badges(BODY, "y").delivery is Delivery.REPLIED
+
+
+def test_sixteen_threads_share_a_client(serve: Serve) -> None:
+    server = serve(written(reply(ARRAY)))
+    found: list[Reply] = []
+    with client(server.url) as made:
+        threads = [
+            threading.Thread(target=lambda: found.extend(made.import_badges(BODY, "x") for _ in range(5)))
+            for _ in range(16)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=30)
+    assert [each.delivery for each in found] == [Delivery.REPLIED] * 80
+    assert len(server.requests) == 80

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from requests.structures import CaseInsensitiveDict
+
+from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.wire import (
+    LONGEST_RETRY_AFTER,
+    decode_envelope,
+    decode_reply,
+    encode_batch,
+    retry_after,
+    row_size,
+)
+from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT, EarnedBadge
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply
+
+NOW = datetime(2026, 1, 29, 13, 0, tzinfo=UTC).timestamp()
+DOCUMENTED_ROW = EarnedBadge(1, "654e08f2041fd452b3ef5b2e", 382442802, 1674292011, 1705828011)
+
+OLDER_REPLY = b"""[{"data": {"badgeMetaId": "654e08f2041fd452b3ef5b2e", "customerId": 382442802,
+ "earnedBadgeId": "6576f7d291e0b01c659ad606", "expiresOn": 1705828011.000000000,
+ "requestId": "f93f710f169c8390c41ae095986c5a50_1"}, "errors": null, "warnings": null}]"""
+NEWER_REPLY = b"""[{"data": {"badgeMetaId": "696f0fd40772ad476ecf74ac", "customerId": 555567088,
+ "earnedBadgeId": "697b5f6f0772ad476ecff272", "expiresOn": 1705828011.000000000,
+ "expiresOnISO": "2024-01-21T09:06:51Z", "requestId": "d9e144be-2450-4300-892f-798f9bb68ce2_1", "issuedId": null},
+ "errors": null, "warnings": null}]"""
+
+earned_badges = st.builds(
+    EarnedBadge,
+    row_number=st.integers(1, 10**9),
+    badge_meta_id=st.text("0123456789abcdef", min_size=24, max_size=24),
+    customer_id=st.integers(1, 2**63 - 1),
+    earned_at=st.integers(EARLIEST_INSTANT, LATEST_INSTANT - 1),
+    expires_at=st.integers(EARLIEST_INSTANT, LATEST_INSTANT - 1),
+)
+formats = st.sampled_from(TimestampFormat)
+
+
+def decoded(body: bytes, status: int = 200, **headers: str) -> Reply:
+    named = CaseInsensitiveDict({name.replace("_", "-"): value for name, value in headers.items()})
+    return decode_reply(status, named, body, now=NOW)
+
+
+# -- requests
+
+
+def test_the_documented_request_is_encoded_as_documented() -> None:
+    assert (
+        json.loads(encode_batch([DOCUMENTED_ROW] * 2, TimestampFormat.EPOCH_SECONDS))
+        == [
+            {
+                "badgeMetaId": "654e08f2041fd452b3ef5b2e",
+                "customerId": 382442802,
+                "earnEventDate": 1674292011,
+                "earnExpiresOn": 1705828011,
+            }
+        ]
+        * 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("timestamp_format", "times"),
+    [
+        (TimestampFormat.EPOCH_SECONDS, '"earnEventDate":1674292011,"earnExpiresOn":1705828011'),
+        (TimestampFormat.EPOCH_MILLISECONDS, '"earnEventDate":1674292011000,"earnExpiresOn":1705828011000'),
+        (
+            TimestampFormat.ISO_INLINE,
+            '"earnEventDate":"2023-01-21T09:06:51Z","earnExpiresOn":"2024-01-21T09:06:51Z"',
+        ),
+        (
+            TimestampFormat.ISO_FIELDS,
+            '"earnEventDate":1674292011,"earnEventDateISO":"2023-01-21T09:06:51Z",'
+            '"earnExpiresOn":1705828011,"earnExpiresOnISO":"2024-01-21T09:06:51Z"',
+        ),
+    ],
+)
+def test_each_format_writes_these_very_bytes(timestamp_format: TimestampFormat, times: str) -> None:
+    expected = '[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":382442802,' + times + "}]"
+    assert encode_batch([DOCUMENTED_ROW], timestamp_format).decode() == expected
+
+
+@given(earned_badges, formats)
+def test_every_format_writes_the_same_instants(badge: EarnedBadge, timestamp_format: TimestampFormat) -> None:
+    [row] = json.loads(encode_batch([badge], timestamp_format))
+    factor = 1000 if timestamp_format is TimestampFormat.EPOCH_MILLISECONDS else 1
+    for name, seconds in (("earnEventDate", badge.earned_at), ("earnExpiresOn", badge.expires_at)):
+        for value in filter(None, (row[name], row.get(f"{name}ISO"))):
+            if isinstance(value, str):
+                assert datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() == seconds
+            else:
+                assert value == seconds * factor
+
+
+@given(st.lists(earned_badges, min_size=1, max_size=20), formats)
+def test_the_size_of_a_body_is_known_exactly_from_its_rows(
+    badges: list[EarnedBadge], timestamp_format: TimestampFormat
+) -> None:
+    body = encode_batch(badges, timestamp_format)
+    assert len(body) == 1 + sum(row_size(badge, timestamp_format) for badge in badges)
+
+
+# -- replies to an import
+
+
+@pytest.mark.parametrize(
+    ("body", "earned_id", "iso"),
+    [
+        (OLDER_REPLY, "6576f7d291e0b01c659ad606", None),
+        (NEWER_REPLY, "697b5f6f0772ad476ecff272", "2024-01-21T09:06:51Z"),
+    ],
+)
+def test_both_documented_replies_decode(body: bytes, earned_id: str, iso: str | None) -> None:
+    reply = decoded(body, x_cap_requestid="f93f710f")
+    assert reply.delivery is Delivery.REPLIED
+    assert reply.server_request_id == "f93f710f"
+    assert reply.entries is not None
+    data = reply.entries[0].data
+    assert data is not None
+    assert (data.earned_badge_id, data.expires_on, data.expires_on_iso) == (earned_id, 1705828011.0, iso)
+    assert reply.envelope is None
+    assert reply.problem == ""
+
+
+@pytest.mark.parametrize(
+    "errors",
+    ['{"code": 1054, "message": "no such badge"}', '[{"code": "1054", "message": "no such badge", "reference": null}]'],
+)
+def test_errors_of_an_entry_come_as_object_or_array(errors: str) -> None:
+    reply = decoded(f'[{{"data": null, "errors": {errors}, "warnings": []}}]'.encode())
+    assert reply.entries is not None
+    errors_found = reply.entries[0].errors
+    listed = errors_found if isinstance(errors_found, list) else [errors_found]
+    assert listed == [ApiProblem(1054, "no such badge")]
+
+
+def test_an_error_with_unforeseen_names_keeps_what_it_says() -> None:
+    reply = decoded(b'[{"data": null, "errors": {"errorCode": 7, "errorMessage": "odd"}}, {"errors": {"why": "so"}}]')
+    assert reply.entries is not None
+    assert reply.entries[0].errors == [ApiProblem(7, "odd")]
+    assert reply.entries[1].errors == [ApiProblem(None, '{"why":"so"}')]
+
+
+def test_an_empty_errors_object_is_no_error() -> None:
+    reply = decoded(b'[{"data": {"earnedBadgeId": "a"}, "errors": {}}]')
+    assert reply.entries is not None
+    assert reply.entries[0].errors is None
+
+
+def test_one_odd_entry_leaves_the_others_readable() -> None:
+    odd = b'[{"data": {"earnedBadgeId": 5, "customerId": true}}, null, ' + OLDER_REPLY[1:]
+    reply = decoded(odd)
+    assert reply.entries is not None
+    assert len(reply.entries) == 3
+    assert reply.entries[0].data is not None
+    assert reply.entries[0].data.earned_badge_id is None
+    assert reply.entries[0].data.customer_id is None
+    assert reply.entries[1].data is None
+    assert reply.entries[2].data is not None
+    assert reply.entries[2].data.earned_badge_id == "6576f7d291e0b01c659ad606"
+
+
+@pytest.mark.parametrize(
+    ("body", "problems"),
+    [
+        (b'{"data": null, "errors": [{"code": 1060, "message": "too many"}]}', [ApiProblem(1060, "too many")]),
+        (b'{"data": null, "errors": {"code": 809, "message": "again"}}', [ApiProblem(809, "again")]),
+        (b'{"code": 400, "message": "JSON parse error"}', [ApiProblem(400, "JSON parse error")]),
+        (b'{"status": 404, "error": "Not Found", "path": "/x"}', [ApiProblem(None, "Not Found")]),
+        (b'{"status": {"success": false, "code": 500, "message": "no"}}', [ApiProblem(500, "no")]),
+        (b'{"data": {"id": 1}, "errors": [], "warnings": []}', []),
+        (b"{}", []),
+    ],
+)
+def test_every_known_shape_of_an_error_envelope_is_read(body: bytes, problems: list[ApiProblem]) -> None:
+    reply = decoded(body, status=400)
+    assert reply.envelope == problems
+    assert reply.entries is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"  ",
+        b"null",
+        b"7",
+        b'"ok"',
+        b"<html><title>502 Bad Gateway</title></html>",
+        NEWER_REPLY[:-2],
+        b"[" * 5000,
+        b'{"errors": [',
+        b"\xff\xfe[]",
+        b'[{"data": "\xff"}]',
+        b"[{}, 5",
+        OLDER_REPLY + b"x",
+    ],
+)
+def test_what_is_no_complete_json_array_or_object_is_neither_and_says_so(body: bytes) -> None:
+    reply = decoded(body, content_type="text/html; charset=utf-8")
+    assert reply.entries is None
+    assert reply.envelope is None
+    assert reply.problem
+
+
+def test_an_edge_server_s_page_is_told_by_its_title_only() -> None:
+    reply = decoded(b"<html><title>502 Bad Gateway</title><p>ray 123</p></html>", 502, content_type="text/html")
+    assert reply.problem == "57 bytes of text/html that are no complete JSON, titled '502 Bad Gateway'"
+
+
+# -- Retry-After
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("1.5", 1.5),
+        (" 0 ", 0.0),
+        ("Thu, 29 Jan 2026 13:00:30 GMT", 30.0),
+        ("Thu, 29 Jan 2026 14:00:30 +0100", 30.0),
+        ("Thu, 29 Jan 2026 13:00:30 -0000", 30.0),
+        ("Thu, 29 Jan 2026 12:00:00 GMT", 0.0),
+        ("999999999", LONGEST_RETRY_AFTER),
+        ("Thu, 29 Jan 2099 12:00:00 GMT", LONGEST_RETRY_AFTER),
+        ("-5", None),
+        ("soon", None),
+        ("inf", None),
+        ("1e9", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_nothing_absurd(header: str, seconds: float | None) -> None:
+    assert retry_after(CaseInsensitiveDict({"retry-after": header}), now=NOW) == seconds
+
+
+def test_only_the_errors_field_counts_as_the_api_s_own_error() -> None:
+    spring = decode_envelope(b'{"status": 404, "error": "Not Found"}')
+    own = decode_envelope(b'{"data": null, "errors": [{"code": 404, "message": "Passed badge is not found"}]}')
+    assert spring is not None
+    assert own is not None
+    assert (spring.errors, [each.code for each in own.errors]) == ((), [404])
+    assert spring.problems

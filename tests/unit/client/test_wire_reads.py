@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_capillary.client.facts import Badge, CustomerBadge, Earn, RevokedBadge
+from airflow_provider_capillary.client.wire_reads import (
+    UNSTATED_LIFETIME,
+    UndecodableError,
+    decode_badge,
+    decode_badge_list,
+    decode_customer_badge,
+    decode_customer_id,
+    decode_revoked,
+    decode_token,
+)
+from airflow_provider_capillary.core.verification import Finding, settle
+
+EARNED = 1674292011
+
+
+def customer_badge(**changes: Any) -> CustomerBadge:
+    return decode_customer_badge({"earnDetails": {"earnCount": 0, "earns": []}, "activeEarnedCount": 0, **changes})
+
+
+def test_a_badge_of_the_list_is_read() -> None:
+    found = decode_badge_list(
+        {
+            "metaBasicDetails": [
+                {
+                    "id": "66868A683778145CBB91193A",
+                    "name": "Gold",
+                    "startOn": 1721520000.0,
+                    "expiresOnISO": "2024-09-20T09:16:40+05:30",
+                    "status": "LIVE",
+                    "earnType": "EARN",
+                    "active": True,
+                },
+                {"name": "without an id"},
+                None,
+            ],
+            "pagination": {"page": 0, "size": 10, "total": 11, "totalPages": 2},
+        }
+    )
+    assert found.total_pages == 2
+    assert found.badges == (
+        Badge("66868a683778145cbb91193a", "Gold", "LIVE", True, "EARN", starts_at=1721520000, expires_at=1726804000),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "instant"),
+    [
+        ({"lastEarnEventDate": 1674292011.9}, EARNED),
+        ({"lastEarnEventDate": "2023-01-21T09:06:51Z"}, EARNED),
+        ({"lastEarnEventDate": None, "lastEarnEventDateISO": "2023-01-21T14:36:51+05:30"}, EARNED),
+        ({"lastEarnEventDateISO": "+57906-04-18T07:06:40Z"}, None),
+        ({"lastEarnEventDateISO": "2023-01-21T09:06:51"}, None),
+        ({"lastEarnEventDate": True}, None),
+        ({}, None),
+    ],
+)
+def test_the_last_earn_event_is_a_number_or_iso_text_or_unknown(fields: dict[str, Any], instant: int | None) -> None:
+    assert customer_badge(**fields).last_earn_event_at == instant
+
+
+def test_earns_of_unknown_shape_are_kept_as_unknown() -> None:
+    earns = [
+        {"earnedBadgeId": "a", "earnEventDate": EARNED},
+        {"id": "b", "earnEventDateISO": "2023-01-21T09:06:51Z"},
+        {"earnedOn": EARNED},
+        "text",
+    ]
+    found = customer_badge(earnDetails={"earnCount": 4, "earns": earns})
+    assert found.earns == (Earn("a", EARNED), Earn("b", EARNED), Earn(), Earn())
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"earnDetails": None}, {"earnDetails": {"earns": []}}, {"activeEarnedCount": 0}]
+)
+def test_a_missing_earn_count_is_never_read_as_none_earned(data: Any) -> None:
+    with pytest.raises(UndecodableError):
+        decode_customer_badge(data)
+
+
+@pytest.mark.parametrize(
+    "sign", [{"activeEarnedCount": 1}, {"lastEarnedOn": EARNED}, {"lastEarnedOnDateISO": "2023-01-21T09:06:51Z"}]
+)
+def test_any_sign_of_an_earn_keeps_verification_from_finding_the_badge_absent(sign: dict[str, Any]) -> None:
+    assert settle(EARNED, customer_badge().view(), others_at_instant=0).finding is Finding.ABSENT
+    assert settle(EARNED, customer_badge(**sign).view(), others_at_instant=0).finding is Finding.UNDECIDED
+
+
+def test_a_lookup_gives_the_entity_as_a_number() -> None:
+    assert decode_customer_id({"entity": 306, "warnings": []}) == 306
+    assert decode_customer_id({"entity": "306"}) == 306
+
+
+@pytest.mark.parametrize("data", [{}, {"entity": None}, {"entity": True}, {"entity": "x"}, []])
+def test_a_lookup_without_an_entity_is_undecodable(data: Any) -> None:
+    with pytest.raises(UndecodableError):
+        decode_customer_id(data)
+
+
+def test_a_token_that_no_header_can_carry_is_undecodable() -> None:
+    with pytest.raises(UndecodableError):
+        decode_token({"accessToken": "a\r\nX: y", "ttlSeconds": 300})
+
+
+@pytest.mark.parametrize(("ttl", "lifetime"), [(300, 300.0), (None, UNSTATED_LIFETIME), (-1, UNSTATED_LIFETIME)])
+def test_a_token_without_a_sensible_lifetime_is_used_for_a_short_time(ttl: int | None, lifetime: float) -> None:
+    assert decode_token({"accessToken": "t", "ttlSeconds": ttl}).lifetime == lifetime
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "sesame" not in repr(decode_token({"accessToken": "sesame", "ttlSeconds": 300}))
+
+
+def test_a_badge_without_an_id_is_undecodable() -> None:
+    with pytest.raises(UndecodableError):
+        decode_badge({"name": "Gold"})
+
+
+def test_a_revocation_says_whether_the_badge_is_still_active() -> None:
+    assert decode_revoked({"earnedBadgeId": "a", "isActive": False}) == RevokedBadge("a", False)
+    assert decode_revoked({}) == RevokedBadge()

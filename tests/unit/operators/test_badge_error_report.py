@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.base import Issues, JobPlan, JobScope, RowIssue
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
+
+NO_CONTEXT = cast(Context, {})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home of airflow"))
+    return tmp_path / "home of airflow"
+
+
+@pytest.fixture
+def job_id(home: Path) -> str:
+    return imported(home / "capillary_ledger.db")
+
+
+def imported(database: Path, *, map_index: int = -1, ended: bool = True, not_sent: int = 0) -> str:
+    """A job of three rows, one of which was refused."""
+    issue = RowIssue(2, RowState.REJECTED, "send", "=no", "rows", 2, {"customer_id": "84", "note": "x"}, code=1054)
+    counts = {"accepted": 2 - not_sent, "already_accepted": 0, "rejected": 1, "invalid": 0, "unknown": 0}
+    with closing(SqlLedger(f"sqlite:///{database}")) as ledger:
+        job = ledger.open_job(
+            JobScope("nightly", "import", "manual__2025-01-15T12:00:00+00:00", map_index),
+            JobPlan("shop", "https://api", "f00d", 3, {}),
+        )
+        ledger.record(job, [Issues([issue])])
+        if ended:
+            ledger.finish_job(job, "finished", {"rows_read": 3, **counts, "not_sent": not_sent, "requests": 1})
+    return job.job_id
+
+
+def report(job: Any, **arguments: Any) -> dict[str, Any]:
+    return BadgeErrorReportOperator(task_id="report", job=job, **arguments).execute(NO_CONTEXT)
+
+
+def rows(uri: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(ObjectStoragePath(uri).read_bytes().decode(), newline="")))
+
+
+@pytest.fixture
+def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What was logged at INFO and above: by Airflow's loggers, which write themselves, or by Python's."""
+    caplog.set_level(logging.INFO)
+    return lambda: "".join((*capfd.readouterr(), caplog.text))
+
+
+def test_a_job_is_reported_to_a_folder_of_its_own_below_airflow_home(home: Path, job_id: str) -> None:
+    returned = report({"job_id": job_id, "rows_read": 3})
+    folder = home / "capillary_reports" / "nightly" / "manual__2025-01-15T12_00_00_00_00" / job_id
+    assert returned["errors_csv"] == f"file://{folder}/errors.csv"
+    assert returned["summary_json"] == f"file://{folder}/summary.json"
+    [row] = rows(returned["errors_csv"])
+    assert (row["customer_id"], row["stage"], row["code"], row["message"]) == ("84", "send", "1054", "'=no")
+    total = json.loads((folder / "summary.json").read_text())["total"]["counts"]
+    assert {name: returned[name] for name in total} == total
+    assert (returned["jobs"], returned["rows_reported"], returned["rows_read"], returned["accepted"]) == (1, 1, 3, 2)
+
+
+def test_what_is_returned_is_small_and_json(job_id: str) -> None:
+    assert len(json.dumps(report(job_id))) < 1_000
+
+
+def test_a_retry_writes_the_same_bytes_to_the_same_place(home: Path, job_id: str) -> None:
+    first = report(job_id)
+    before = {path: path.read_bytes() for path in (home / "capillary_reports").rglob("*.*") if path.is_file()}
+    assert report(job_id) == first
+    after = {path: path.read_bytes() for path in (home / "capillary_reports").rglob("*.*") if path.is_file()}
+    assert len(before) == 2
+    assert after == before
+
+
+class LazyXComs(Sequence[Any]):
+    """As Airflow hands over what a mapped task returned: a sequence, but no list."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._values[index]
+
+
+@pytest.mark.parametrize("kind", [list, tuple, LazyXComs])
+def test_mapped_imports_share_one_report_and_those_without_a_job_are_told_of(
+    home: Path, kind: Any, logged: Callable[[], str]
+) -> None:
+    first, second = (imported(home / "capillary_ledger.db", map_index=index) for index in (0, 1))
+    returned = report(kind([{"job_id": first}, None, second, {"job_id": first}]))
+    assert [row["job_id"] for row in rows(returned["errors_csv"])] == [first, second]
+    assert (returned["jobs"], returned["rows_read"]) == (2, 6)
+    assert "1 of the imports began no job" in logged()
+
+
+@pytest.mark.parametrize("nothing", [None, "None", "", [], [None, None]])
+def test_without_a_job_the_task_is_skipped_rather_than_green(home: Path, nothing: Any) -> None:
+    with pytest.raises(AirflowSkipException, match="no job to report on"):
+        report(nothing)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [(7, "job is a int"), ({"rows_read": 3}, "job is a dict"), ([["x"]], "job is a list"), ("x", "holds no job 'x'")],
+)
+def test_what_is_no_job_fails_without_a_retry_and_says_what_to_give(home: Path, job: Any, words: str) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        report(job)
+
+
+def test_the_report_path_is_the_argument_else_the_option(
+    tmp_path: Path, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CAPILLARY__REPORT_PATH", f"file://{tmp_path}/option")
+    assert report(job_id)["errors_csv"].startswith(f"file://{tmp_path}/option/nightly/")
+    assert report(job_id, report_path=f"{tmp_path}/argument/")["errors_csv"].startswith(
+        f"file://{tmp_path}/argument/nightly/"
+    )
+
+
+def test_the_ledger_is_that_of_the_import(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other.db"
+    job = imported(other)
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "sqlite", "host": str(other)}))
+    assert report(job, ledger_conn_id="other")["rows_reported"] == 1
+    with pytest.raises(AirflowFailException, match="same ledger_conn_id"):
+        report(job)
+
+
+def test_a_job_without_an_end_and_rows_that_are_not_listed_are_warned_of(home: Path, logged: Callable[[], str]) -> None:
+    open_job = imported(home / "capillary_ledger.db", map_index=0, ended=False)
+    short = imported(home / "capillary_ledger.db", map_index=1, not_sent=2)
+    report([open_job, short])
+    text = logged()
+    assert f"Job {open_job} has not come to an end" in text
+    assert f"Job {short}: the import counted 2 rows as not_sent, the ledger tells of 0" in text
+
+
+def test_no_row_and_no_message_is_logged(job_id: str, logged: Callable[[], str]) -> None:
+    report(job_id)
+    text = logged()
+    assert "1 rows of 1 jobs were not accepted" in text
+    assert "customer_id" not in text
+    assert "=no" not in text
+
+
+def test_arguments_are_rendered_and_nothing_is_done_before(tmp_path: Path, home: Path) -> None:
+    operator = BadgeErrorReportOperator(
+        task_id="report", job="{{ job }}", report_path="file:///{{ ds }}", ledger_conn_id="{{ ledger }}"
+    )
+    assert (operator.job, operator.report_path, operator.ledger_conn_id) == (
+        "{{ job }}",
+        "file:///{{ ds }}",
+        "{{ ledger }}",
+    )
+    operator.render_template_fields(cast(Context, {"job": "j", "ds": "2025-01-15", "ledger": "l"}))
+    assert (operator.job, operator.report_path, operator.ledger_conn_id) == ("j", "file:///2025-01-15", "l")
+    assert not home.exists()

@@ -1,0 +1,70 @@
+"""A real ledger on a file, with a job that is told what became of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.base import Issues, Job, JobPlan, JobScope, RowIssue
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+Told = Callable[..., Job]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    with closing(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}", clock=lambda: 1_736_942_400.0)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def told(ledger: SqlLedger) -> Told:
+    """Opens a job, records issues, and ends it with a summary that adds up (unless ``summary`` says otherwise)."""
+
+    def tell(
+        issues: Sequence[RowIssue],
+        *,
+        accepted: int = 0,
+        map_index: int = -1,
+        summary: dict[str, Any] | None = None,
+        ended: bool = True,
+    ) -> Job:
+        counts = {
+            state.value: sum(issue.state is state for issue in issues)
+            for state in (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT)
+        }
+        rows = sum(counts.values()) + accepted
+        job = ledger.open_job(
+            JobScope("badges.daily", "import", "manual__2025-01-15T12:00:00+00:00", map_index),
+            JobPlan("shop", "https://api", "f00d", rows, {}, ("file:///data/rows.csv",)),
+        )
+        if issues:
+            ledger.record(job, [Issues(issues)])
+        if ended:
+            whole = {"rows_read": rows, "accepted": accepted, "already_accepted": 0, **counts}
+            ledger.finish_job(job, "finished", summary or whole | {"requests": 2, "batches": 1})
+        return job
+
+    return tell
+
+
+@pytest.fixture
+def issue() -> Callable[..., RowIssue]:
+    """Makes an issue of a row; what is not said is ordinary."""
+
+    def make(row_number: int, state: RowState, original: dict[str, Any] | None = None, **told: Any) -> RowIssue:
+        ordinary: dict[str, Any] = {
+            "stage": "send",
+            "message": "refused",
+            "source": "file:///data/rows.csv",
+            "line": row_number,
+        }
+        row = {"customer_id": str(row_number)} if original is None else original
+        return RowIssue(row_number=row_number, state=state, original=row, **(ordinary | told))
+
+    return make

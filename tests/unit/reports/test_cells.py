@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_capillary.reports.cells import LONGEST_TEXT, original_cell, report_cell
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        (None, ""),
+        ("", ""),
+        ("64fa0c8d3b9e2a1f5c7d8e90", "64fa0c8d3b9e2a1f5c7d8e90"),
+        ("007", "007"),
+        (7, "7"),
+        (2**63 - 1, "9223372036854775807"),
+        (True, "true"),
+        (123.0, "123"),
+        (1736942400.5, "1736942400.5"),
+        (-0.25, "-0.25"),
+        (1e300, "1e300"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+    ],
+)
+def test_a_value_becomes_text_that_the_import_reads_as_the_same(value: Any, cell: str) -> None:
+    assert original_cell(value) == cell
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-84",
+        "-1.5e-7",
+        "+1736942400",
+        "+05:30",
+        "-03",
+        "+49 170 1234567",
+        "2025-01-31T09:00:00+01:00",
+        "1736942400",
+        "Smith-Jones; A+",
+        "10 points; -5",
+        "a = b",
+        " leading and trailing ",
+        'she said "no", twice',
+        "line one\nline two\r\nline three\rfour\tfive",
+        "naïve 漢字 👩‍👧 a\u00a0b",
+        "'quoted",
+    ],
+)
+def test_numbers_offsets_instants_and_common_text_come_back_as_they_were(text: str) -> None:
+    assert original_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+SUM(A1)", "'+SUM(A1)"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("-1:1", "-1:1"),
+        ("-1-1", "'-1-1"),
+        ("-1A", "'-1A"),
+        ("  =1+1", "  '=1+1"),
+        ("\t=1+1", "'\t'=1+1"),
+        ("\tx", "'\tx"),
+        ("\rx", "'\rx"),
+        ('"=1+1"', '"\'=1+1"'),
+        ("x;=1+1;y", "x;'=1+1;y"),
+        ("x\n=1+1", "x\n'=1+1"),
+        ('x; "=1+1"', 'x; "\'=1+1"'),
+    ],
+)
+def test_what_a_spreadsheet_would_run_gets_an_apostrophe(text: str, cell: str) -> None:
+    assert original_cell(text) == cell
+
+
+@given(st.text(alphabet=st.sampled_from("=+-@;|\t\r\n \"'a1.:,e\uff1d"), max_size=12))
+def test_no_cell_begins_a_formula_wherever_a_spreadsheet_splits_it(text: str) -> None:
+    cell = original_cell(text)
+    for split in (";", "\t", "|", "\n", "\r"):
+        for part in cell.replace('"', " ").split(split):
+            begin = part.strip()[:2]
+            assert begin[:1] not in ("=", "@", "\uff1d")
+            assert begin[:1] not in ("+", "-") or begin[1:].isdigit()
+    assert cell[:1] not in ("\t", "\r")
+
+
+@given(st.text(max_size=30))
+def test_a_defused_text_is_not_changed_again_when_the_report_is_imported_and_reported(text: str) -> None:
+    cell = original_cell(text)
+    assert original_cell(cell) == cell
+
+
+@given(st.lists(st.text(max_size=20), min_size=2, max_size=5))
+def test_any_row_is_read_back_as_it_was_written(values: list[str]) -> None:
+    cells = [original_cell(value) for value in values]
+    written = io.StringIO(newline="")
+    csv.writer(written, lineterminator="\r\n").writerow(cells)
+    written.getvalue().encode("utf-8")
+    assert list(csv.reader(io.StringIO(written.getvalue(), newline=""), strict=True)) == [cells]
+
+
+def test_control_characters_and_lone_surrogates_are_escaped() -> None:
+    assert original_cell("a\x1b\x00\x85\ud800z") == r"a\x1b\x00\x85\ud800z"
+
+
+def test_words_of_the_api_are_one_harmless_line() -> None:
+    assert report_cell("=cmd\n\u202eevil\x1b[2J") == r"'=cmd\n\u202eevil\x1b[2J"
+    assert report_cell("prénom\u00a0: refusé") == "prénom\u00a0: refusé"
+    assert (report_cell(None), report_cell(-1)) == ("", "-1")
+
+
+@pytest.mark.parametrize("text", ["x" * 300_000, "=;" * 150_000, "\x00" * 300_000, "\t" * 300_000])
+def test_no_cell_is_longer_than_readers_of_csv_allow(text: str) -> None:
+    cell = original_cell(text)
+    assert len(cell) == LONGEST_TEXT < csv.field_size_limit()

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import csv
+import tracemalloc
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import UnaccountedRowsError
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError
+from airflow_provider_capillary.ledger.base import Issues, Job, RowIssue
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.reports.columns import REPORT_COLUMNS
+from airflow_provider_capillary.reports.error_report import survey, write_error_report
+from airflow_provider_capillary.reports.errors_csv import write_errors_csv
+from airflow_provider_capillary.reports.facts import MOST_KEPT_APART
+
+Told = Callable[..., Job]
+MakeIssue = Callable[..., RowIssue]
+BADGE = "64fa0c8d3b9e2a1f5c7d8e90"
+
+
+def errors(folder: Path) -> list[dict[str, str]]:
+    with (folder / "errors.csv").open(encoding="utf-8", newline="") as text:
+        return list(csv.DictReader(text, strict=True))
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode((folder / "summary.json").read_bytes())
+    return decoded
+
+
+def issues_of(dataset: Any, make: MakeIssue, state: RowState = RowState.REJECTED) -> list[RowIssue]:
+    """An issue of every row, made as the import makes them."""
+    return [
+        make(window.first_row_number + index, state, window.original(index), source=window.source)
+        for window in open_dataset(dataset).windows(100)
+        for index in range(len(window))
+    ]
+
+
+def earned_badges(dataset: Any) -> list[Any]:
+    opened = open_dataset(dataset)
+    columns = resolve_columns(column_choices(None), opened.inspect().columns)
+    names = (columns.badge_meta_id, columns.customer_id, columns.earned_at, columns.expires_at)
+    [window] = opened.windows(100)
+    return list(RowReader(columns, None).read(1, *(window.column(name) for name in names)))
+
+
+def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    row = {"z_note": "x", "customer_id": 7, "a_shop": None}
+    job = told([issue(3, RowState.REJECTED, row, code=1054, request_id="r-1", attempt=2, line=5)])
+    write_error_report(ledger, [job.job_id], tmp_path)
+    [written] = errors(tmp_path)
+    assert list(written) == [*row, *REPORT_COLUMNS]
+    assert list(written.values()) == [
+        *("x", "7", ""),
+        *("send", "rejected", "1054", "refused", "r-1", "2", "file:///data/rows.csv", "5", job.job_id),
+    ]
+
+
+def test_every_row_that_was_not_accepted_is_reported_and_no_other(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    states = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
+    job = told([issue(number, state) for number, state in enumerate(states, start=1)], accepted=1)
+    report = write_error_report(ledger, [job.job_id], tmp_path)
+    assert [row["state"] for row in errors(tmp_path)] == ["rejected", "invalid", "unknown", "not_sent"]
+    assert report.facts.total.problems.rows == 4
+
+
+def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    first = told([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
+    second = told([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
+    write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
+    one, two = errors(tmp_path)
+    assert list(one)[:3] == ["id", "state", "shop"]
+    assert (one["id"], one["state"], one["shop"], one["import_state"]) == ("1", "CA", "", "unknown")
+    assert (two["id"], two["state"], two["shop"], two["import_state"]) == ("2", "", "s", "invalid")
+    assert [one["job_id"], two["job_id"]] == [first.job_id, second.job_id]
+
+
+def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strings(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    earned = datetime(2025, 1, 31, 9, tzinfo=UTC)
+    good = {"badge_meta_id": BADGE, "customer_id": 2**63 - 1, "earn_event_date": earned, "note": 'a\r\n"b", -5; c\rd'}
+    rows = [
+        good | {"earn_expires_on": earned.replace(year=2026)},
+        good | {"earn_expires_on": "+1767225600", "customer_id": 84.0},
+        good | {"earn_expires_on": 1_767_225_600.5, "customer_id": "84", "note": None},
+    ]
+    before = earned_badges(rows)
+    assert all(isinstance(badge, EarnedBadge) for badge in before)
+    job = told(issues_of(rows, issue))
+    write_error_report(ledger, [job.job_id], tmp_path)
+    again = str(tmp_path / "errors.csv")
+    assert earned_badges(again) == before
+    [window] = open_dataset(again).windows(100)
+    assert list(window.column("note")) == [good["note"], good["note"], ""]
+
+
+def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    rows = [{"id": "-1", "state": "CA", "note": "=1+1"}, {"id": "007", "state": "x\r\ny", "note": "\x07"}]
+    job = told(issues_of(rows, issue), map_index=0)
+    write_error_report(ledger, [job.job_id], tmp_path)
+    first = errors(tmp_path)
+    again = told(issues_of(str(tmp_path / "errors.csv"), issue, RowState.NOT_SENT), map_index=1)
+    write_error_report(ledger, [again.job_id], tmp_path)
+    second = errors(tmp_path)
+    assert [list(row) for row in second] == [list(row) for row in first]
+    assert [[row[name] for name in rows[0]] for row in second] == [[row[name] for name in rows[0]] for row in first]
+    assert {(row["import_state"], row["job_id"]) for row in second} == {("not_sent", again.job_id)}
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_harmless_in_the_header(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    job = told([issue(1, RowState.INVALID, {"=1+1": "x"})])
+    write_error_report(ledger, [job.job_id], tmp_path)
+    assert next(iter(errors(tmp_path)[0])) == "'=1+1"
+
+
+def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: SqlLedger, told: Told) -> None:
+    write_error_report(ledger, [told([], accepted=9).job_id], tmp_path)
+    assert (tmp_path / "errors.csv").read_bytes() == ",".join(REPORT_COLUMNS).encode() + b"\r\n"
+    assert summary(tmp_path)["total"]["counts"]["accepted"] == 9
+
+
+def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    first = told(
+        [
+            issue(1, RowState.REJECTED, code=1054, message="no badge", badge_meta_id=BADGE),
+            issue(2, RowState.UNKNOWN, badge_meta_id=BADGE),
+            issue(3, RowState.INVALID, stage="validate", message="bad"),
+        ],
+        accepted=5,
+        map_index=0,
+    )
+    second = told([issue(1, RowState.INVALID, stage="validate", message="bad")], map_index=1)
+    write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
+    written = summary(tmp_path)
+    assert written["ledger"] == ledger.description
+    total, (one, _) = written["total"], written["jobs"]
+    counts = total["counts"]
+    assert (total["jobs"], total["counted"], counts["rows_read"], counts["accepted"]) == (2, 2, 9, 5)
+    assert (counts["requests"], counts["batches"]) == (4, 2)
+    assert total["problems"]["rows"] == 4
+    assert total["problems"]["reasons"][0] == {"stage": "validate", "code": None, "message": "bad", "rows": 2}
+    assert one["problems"]["by_state"] == {"rejected": 1, "invalid": 1, "unknown": 1, "not_sent": 0}
+    assert one["problems"]["by_badge"] == [
+        {"badge_meta_id": BADGE, "rejected": 1, "invalid": 0, "unknown": 1, "not_sent": 0},
+        {"badge_meta_id": None, "rejected": 0, "invalid": 1, "unknown": 0, "not_sent": 0},
+    ]
+    assert one["started_at"] == one["finished_at"] == "2025-01-15T12:00:00+00:00"
+    assert one["sources"] == ["file:///data/rows.csv"]
+    assert (one["dag_id"], one["task_id"], one["map_index"]) == ("badges.daily", "import", 0)
+
+
+def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue) -> None:
+    job = told([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
+    written = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        files = write_error_report(ledger, [job.job_id], tmp_path / name).files
+        written.append([file.read_bytes() for file in files])
+    assert written[0] == written[1]
+
+
+def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: SqlLedger, told: Told) -> None:
+    wrong = dict.fromkeys(("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent"), 1)
+    job = told([], summary={"rows_read": 7, **wrong})
+    with pytest.raises(UnaccountedRowsError, match="rows_read=7, but 6"):
+        write_error_report(ledger, [job.job_id], tmp_path)
+
+
+def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    dead = told([issue(1, RowState.REJECTED)], ended=False, map_index=0)
+    done = told([], accepted=3, map_index=1)
+    write_error_report(ledger, [dead.job_id, done.job_id], tmp_path)
+    written = summary(tmp_path)
+    assert len(errors(tmp_path)) == 1
+    assert written["jobs"][0]["counts"] is None
+    assert (written["total"]["jobs"], written["total"]["counted"]) == (2, 1)
+    assert written["total"]["counts"]["rows_read"] == 3
+
+
+def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: Path, ledger: SqlLedger) -> None:
+    with pytest.raises(ConfigurationError, match=r"ledger\.db holds no job 'no-such-job'.*ledger_conn_id"):
+        write_error_report(ledger, ["no-such-job"], tmp_path)
+
+
+def test_a_job_that_goes_on_in_the_meantime_is_no_report_with_columns_missing(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    job = told([issue(1, RowState.REJECTED, {"id": "1"})], ended=False)
+    _, columns = survey(ledger, [job.job_id])
+    ledger.record(job, [Issues([issue(2, RowState.REJECTED, {"id": "2", "new": "x"})])])
+    with pytest.raises(JobIsRunningError):
+        write_errors_csv(tmp_path / "errors.csv", ledger, [job.job_id], columns)
+
+
+def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    def many(first: int, rows: int) -> Sequence[RowIssue]:
+        return [
+            issue(
+                number,
+                RowState.REJECTED,
+                {"customer_id": number, "note": f"{number:0200}"},
+                message=f"customer {number:0100}",
+                badge_meta_id=f"{number:024x}",
+            )
+            for number in range(first, first + rows)
+        ]
+
+    def peak(job: Job) -> int:
+        tracemalloc.start()
+        write_error_report(ledger, [job.job_id], tmp_path)
+        measured = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return measured
+
+    few, lots = told(many(1, 1_500), map_index=0), told(many(1, 6_000), map_index=1)
+    peak(few)  # what is loaded and cached once is not counted
+    least = peak(few)
+    assert peak(lots) < least * 1.1
+    written = summary(tmp_path)["total"]["problems"]
+    assert len(errors(tmp_path)) == written["rows"] == 6_000
+    assert sum(badge["rejected"] for badge in written["by_badge"]) == 6_000
+    assert len(written["by_badge"]) == MOST_KEPT_APART + 1
+    assert written["reasons"][0] == {
+        "stage": "send",
+        "code": None,
+        "message": "(others)",
+        "rows": 6_000 - MOST_KEPT_APART,
+    }

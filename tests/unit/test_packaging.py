@@ -1,0 +1,141 @@
+"""What a user gets who installs the wheel: everything that is needed, and nothing that is not."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_capillary
+
+CHECKOUT = Path(__file__).parents[2]
+PACKAGE = "airflow_provider_capillary"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by the backend that `pip install` would call, without network."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert built.returncode == 0, built.stdout + built.stderr
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="session")
+def unpacked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def metadata(unpacked: Path) -> Message:
+    [path] = unpacked.glob("*.dist-info/METADATA")
+    return Parser().parsestr(path.read_text("utf-8"))
+
+
+def run_python(unpacked: Path, code: str) -> str:
+    """Run ``code`` with the unpacked wheel in front of the checkout."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(unpacked), "PATH": "/usr/bin:/bin", "AIRFLOW_HOME": str(unpacked / "airflow")},
+        cwd=unpacked,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_module_of_the_package_is_in_the_wheel(names: set[str]) -> None:
+    sources = {
+        str(path.relative_to(CHECKOUT))
+        for path in (CHECKOUT / PACKAGE).rglob("*.py")
+        if "__pycache__" not in path.parts
+    }
+    assert sources <= names
+
+
+def test_everything_that_is_not_python_is_in_the_wheel(names: set[str]) -> None:
+    """Migrations, templates, SQL, sample data, the marker of typed packages."""
+    others = {
+        str(path.relative_to(CHECKOUT))
+        for path in (CHECKOUT / PACKAGE).rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc"}
+    }
+    assert f"{PACKAGE}/py.typed" in others
+    assert f"{PACKAGE}/demo/data/purchases.csv.gz" in others
+    assert others <= names
+
+
+def test_every_sample_dag_and_its_sql_is_where_airflow_looks_for_samples(names: set[str]) -> None:
+    samples = {
+        f"{PACKAGE}/example_dags/{path.relative_to(CHECKOUT / 'dags')}"
+        for path in (CHECKOUT / "dags").rglob("*")
+        if path.suffix in {".py", ".sql"} and "__pycache__" not in path.parts
+    }
+    assert f"{PACKAGE}/example_dags/nightly_badge_sync.py" in samples
+    assert f"{PACKAGE}/example_dags/sql/earned_badges.sql" in samples
+    assert samples <= names
+
+
+def test_nothing_but_the_package_is_in_the_wheel(names: set[str]) -> None:
+    strangers = [
+        name for name in names if not name.startswith((f"{PACKAGE}/", f"{PACKAGE}-", "airflow_provider_capillary-"))
+    ]
+    assert not strangers
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "/tests/" in name]
+
+
+def test_metadata_says_what_interface_and_code_say(metadata: Message) -> None:
+    assert metadata["Name"] == "airflow-provider-capillary"
+    assert metadata["Version"] == airflow_provider_capillary.__version__
+    assert metadata["Requires-Python"] == ">=3.11"
+    requirements = metadata.get_all("Requires-Dist") or []
+    assert "apache-airflow<4,>=3.2" in requirements
+    classifiers = metadata.get_all("Classifier") or []
+    assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(classifiers)
+
+
+def test_every_entry_point_leads_to_something_that_can_be_imported(unpacked: Path) -> None:
+    [path] = unpacked.glob("*.dist-info/entry_points.txt")
+    groups = configparser.ConfigParser()
+    groups.read(path)
+    assert {"apache_airflow_provider", "pytest11"} <= set(groups.sections())
+    targets = [target for section in groups.sections() for target in groups[section].values()]
+    code = f"import pkgutil; [pkgutil.resolve_name(name) for name in {targets!r}]; print('all found')"
+    assert run_python(unpacked, code) == "all found"
+
+
+def test_importing_the_package_from_the_wheel_costs_no_import_of_airflow(unpacked: Path) -> None:
+    code = f"import {PACKAGE}, sys; print({PACKAGE}.__file__, 'airflow' in sys.modules)"
+    assert run_python(unpacked, code) == f"{unpacked / PACKAGE / '__init__.py'} False"
+
+
+def test_the_license_travels_with_the_wheel(unpacked: Path) -> None:
+    [path] = unpacked.glob("*.dist-info/licenses/LICENSE")
+    assert "Apache License" in path.read_text("utf-8")
+
+
+def test_constraints_pin_every_version_and_name_no_place() -> None:
+    lines = (CHECKOUT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert len(pins) > 100
+    assert not [line for line in pins if line.count("==") != 1 or set(line) & {"/", "@", " ", ":"}]

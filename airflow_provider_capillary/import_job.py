@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Protocol
+from functools import partial
 
 import msgspec
 
@@ -22,7 +22,7 @@ from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Summary
 from airflow_provider_capillary.core.timestamps import named_zone
-from airflow_provider_capillary.datasets.base import Dataset, DatasetFacts
+from airflow_provider_capillary.datasets.base import Dataset, DatasetFacts, Window
 from airflow_provider_capillary.exceptions import (
     CapillaryError,
     DatasetError,
@@ -32,11 +32,13 @@ from airflow_provider_capillary.exceptions import (
     LedgerUnavailableError,
 )
 from airflow_provider_capillary.importing.account import Account
+from airflow_provider_capillary.importing.api import Api
 from airflow_provider_capillary.importing.badge_check import badges_of, missing_badges
-from airflow_provider_capillary.importing.delivery import Delivery, Sender, Work
+from airflow_provider_capillary.importing.delivery import Delivery, Work
 from airflow_provider_capillary.importing.ending import Ending
 from airflow_provider_capillary.importing.hand_over import HandOver
 from airflow_provider_capillary.importing.lanes import Lanes
+from airflow_provider_capillary.importing.pace import Pace
 from airflow_provider_capillary.importing.planner import Planner
 from airflow_provider_capillary.importing.progress import Progress
 from airflow_provider_capillary.importing.reading import RowCheck
@@ -44,40 +46,13 @@ from airflow_provider_capillary.importing.settings import ImportSettings, OnDupl
 from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.importing.verdict import compare, shortfall, summarised
-from airflow_provider_capillary.importing.verifier import Reader, Verifier
+from airflow_provider_capillary.importing.verifier import Verifier
 from airflow_provider_capillary.ledger.base import Job, JobPlan, JobScope, Ledger
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 
 log = logging.getLogger(__name__)
 
 WINDOW_ROWS = 4_000
-
-
-class Api(Sender, Reader, Protocol):
-    """What the job needs of the API, for one organisation."""
-
-    @property
-    def organisation(self) -> str:
-        """The name that stands for the organisation in the ledger."""
-        ...
-
-    @property
-    def host(self) -> str:
-        """Where the API is."""
-        ...
-
-    @property
-    def wire_settings(self) -> dict[str, str]:
-        """The connection's settings that change what is sent."""
-        ...
-
-    def has_badge(self, badge_meta_id: str) -> bool:
-        """Whether the organisation has the badge."""
-        ...
-
-    def row_size(self, badge: EarnedBadge) -> int:
-        """How many bytes a row takes in the body, separator included."""
-        ...
 
 
 class ImportResult(msgspec.Struct, frozen=True):
@@ -149,7 +124,8 @@ class ImportJob:
         if not self._settings.check_badges:
             return frozenset()
         badges = badges_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS)
-        return missing_badges(badges, self._api.has_badge, self._backoff, self._stop)
+        pace = self._pace(self._ledger.reserve_request)
+        return missing_badges(badges, self._api.has_badge, self._backoff, self._stop, pace)
 
     def _open_job(self, facts: DatasetFacts) -> Job:
         plan = JobPlan(
@@ -192,40 +168,51 @@ class ImportJob:
         settings, account = self._settings, self._account
         ending = Ending(book, account)
         progress = Progress(facts.rows, self._monotonic)
-        read = 0
         with closing(Planner.on(book, job.key, settings)) as planner:
             delivery = self._delivery(planner, ending, book, job)
             with closing(Lanes[Work](settings.concurrency, delivery.deliver, self._stop)) as lanes:
                 hand_over = HandOver(delivery, lanes, self._batcher(), account, many=settings.concurrency)
-                for window in self._dataset.windows(WINDOW_ROWS):
-                    if self._must_leave():
-                        break
-                    read += len(window)
-                    badges, issues = rows.check(window)
-                    ending.keep(issues)
-                    planned = planner.sort_new(badges)
-                    ending.close(planned.done, [window])
-                    if settings.dry_run:
-                        account.count(RowState.NOT_SENT, len(planned.send) + len(planned.settle))
-                    else:
-                        hand_over.rows(planned, window)
-                    progress.tell(account.rows_so_far())
-                hand_over.rest()
-        account.count(RowState.NOT_SENT, facts.rows - read)
+                try:
+                    for window in self._windows(facts):
+                        badges, issues = rows.check(window)
+                        ending.keep(issues)
+                        planned = planner.sort_new(badges)
+                        ending.close(planned.done, [window])
+                        if settings.dry_run:
+                            account.count(RowState.NOT_SENT, len(planned.send) + len(planned.settle))
+                        else:
+                            hand_over.rows(planned, window)
+                        progress.tell(account.rows_so_far())
+                    hand_over.rest()
+                except BaseException as error:
+                    self._stop.request(error)  # or the lanes would first send all that waits
+                    raise
+
+    def _windows(self, facts: DatasetFacts) -> Iterator[Window]:
+        """The dataset's windows; where the job must leave at once, the rows not read are counted as not sent."""
+        read = 0
+        for window in self._dataset.windows(WINDOW_ROWS):
+            error = self._stop.error
+            if isinstance(error, ImportInterruptedError) or (error is not None and _cannot_be_recorded(error)):
+                self._account.count(RowState.NOT_SENT, facts.rows - read)
+                return
+            read += len(window)
+            yield window
 
     def _batcher(self) -> Batcher:
         settings = self._settings
         limits = BatchLimits(settings.batch_size, settings.max_batch_bytes, settings.concurrency, self._api.row_size)
         return Batcher(limits, RAMP if settings.canary else ())
 
-    def _must_leave(self) -> bool:
-        """Whether there is no time, or no way, to account one by one for the rows that were not read yet."""
-        error = self._stop.error
-        return error is not None and (isinstance(error, ImportInterruptedError) or _cannot_be_recorded(error))
-
     def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:
-        shared = Shared(book, planner, self._account, self._settings, self._stop, self._backoff)
+        pace = self._pace(book.reserve_request)
+        shared = Shared(book, planner, self._account, self._settings, self._stop, self._backoff, pace)
         return Delivery(shared, self._api, job, Verifier(shared, self._api), ending, self._monotonic)
+
+    def _pace(self, reserve: Callable[[str, int], float]) -> Pace:
+        organisation, per_minute = self._api.organisation, self._api.requests_per_minute
+        budget = None if per_minute is None else partial(reserve, organisation, per_minute)
+        return Pace(self._settings.concurrency, budget, self._stop, self._monotonic)
 
     def _result(self, job: Job, facts: DatasetFacts, started: float) -> ImportResult:
         stopped = self._stop.error

@@ -15,6 +15,7 @@ class Backoff(msgspec.Struct, frozen=True):
     longest: float = 60.0
     longest_asked: float = 300.0  #: a server that asks for more is not waited for any longer than this
     tries: int = 6
+    deadline: float = 900.0  #: all waits for the same rows together
 
     def seconds(self, tries: int, asked: float | None = None) -> float:
         """The wait after ``tries`` earlier tries; ``asked``: the server's Retry-After, if it sent one."""
@@ -22,6 +23,6 @@ class Backoff(msgspec.Struct, frozen=True):
             return min(max(asked, 0.0), self.longest_asked) + self.random()
         return float(self.random() * min(self.longest, self.first * 2**tries))
 
-    def exhausted(self, tries: int) -> bool:
-        """Whether ``tries`` earlier tries were enough."""
-        return tries + 1 >= self.tries
+    def exhausted(self, tries: int, waited: float = 0.0) -> bool:
+        """Whether ``tries`` earlier tries, or ``waited`` seconds between them, were enough."""
+        return tries + 1 >= self.tries or waited >= self.deadline

@@ -30,11 +30,13 @@ class Batch(msgspec.Struct):
     origins: list[Any]
     canary: bool = False
     tries: int = 0  #: how often this batch was sent within the job already
+    waited: float = 0.0  #: seconds that its rows have waited to be sent again
     doubt: str = ""  #: why its rows might be granted twice; set only where the user asked for it
 
     def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
-        return Batch(self.lane, badges, self.origins, self.canary, self.tries if tries is None else tries, self.doubt)
+        tries = self.tries if tries is None else tries
+        return Batch(self.lane, badges, self.origins, self.canary, tries, self.waited, self.doubt)
 
     def halves(self) -> list[Batch]:
         """Two batches, in order."""

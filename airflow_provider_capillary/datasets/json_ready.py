@@ -20,7 +20,12 @@ def json_ready(value: Any) -> Any:
         return value if abs(value) <= _LARGEST_INTEGER else str(value)
     if isinstance(value, str):
         return value.encode(errors="backslashreplace").decode()  # a lone surrogate has no UTF-8 form
-    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value() and abs(value) <= _LARGEST_INTEGER:
+    if (
+        isinstance(value, Decimal)
+        and value.is_finite()
+        and value == value.to_integral_value()
+        and abs(value) <= _LARGEST_INTEGER
+    ):
         return int(value)  # as text, 123.00 would no longer be read as a customer id
     if isinstance(value, float):
         return value if math.isfinite(value) else _not_finite(value)

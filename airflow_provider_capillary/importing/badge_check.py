@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from airflow_provider_capillary.core.backoff import Backoff
 from airflow_provider_capillary.datasets.base import Dataset
 from airflow_provider_capillary.exceptions import ApiUnavailableError, DatasetError, ImportStoppedError
+from airflow_provider_capillary.importing.pace import Pace
 from airflow_provider_capillary.importing.stop import StopSignal
 
 log = logging.getLogger(__name__)
@@ -34,11 +35,11 @@ def badges_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
 
 
 def missing_badges(
-    badges: Iterable[str], exists: Callable[[str], bool], backoff: Backoff, stop: StopSignal
+    badges: Iterable[str], exists: Callable[[str], bool], backoff: Backoff, stop: StopSignal, pace: Pace
 ) -> frozenset[str]:
     """The badges that the organisation does not have. Where it has none of them, nothing may be sent at all."""
     wanted = sorted(badges)
-    missing = frozenset(badge for badge in wanted if not _exists(badge, exists, backoff, stop))
+    missing = frozenset(badge for badge in wanted if not _exists(badge, exists, backoff, stop, pace))
     if wanted and len(missing) == len(wanted):
         raise ImportStoppedError(
             f"the organisation has none of the {len(wanted)} badges of this dataset (first: {wanted[0]}). "
@@ -51,9 +52,10 @@ def missing_badges(
     return missing
 
 
-def _exists(badge: str, exists: Callable[[str], bool], backoff: Backoff, stop: StopSignal) -> bool:
+def _exists(badge: str, exists: Callable[[str], bool], backoff: Backoff, stop: StopSignal, pace: Pace) -> bool:
     tries = 0
     while True:
+        pace.wait_for_turn()
         try:
             return exists(badge)
         except ApiUnavailableError as error:

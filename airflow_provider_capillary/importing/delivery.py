@@ -84,6 +84,7 @@ class Delivery:
         self._settings = shared.settings
         self._stop = shared.stop
         self._backoff = shared.backoff
+        self._pace = shared.pace
         self._taker = Taker(shared.ledger, job)
         self._early_stop = EarlyStop()
         self._early_stop_lock = threading.Lock()
@@ -110,6 +111,13 @@ class Delivery:
         return self._send(work)
 
     def _send(self, batch: Batch) -> list[Work]:
+        self._pace.wait_for_turn()
+        with self._pace.in_flight():
+            sent: Sent | list[Work] = [batch] if self._stop.requested else self._exchange(batch)
+        return self._follow(sent) if isinstance(sent, Sent) else sent
+
+    def _exchange(self, batch: Batch) -> Sent | list[Work]:
+        """Note the intent, send, judge. Where nothing could be sent, give what is to be done instead."""
         body = self._sender.encode(batch.badges)
         fingerprint = batching.fingerprint(body)
         request_id = batching.request_id(self._job.job_id, fingerprint, self._job.fence, batch.tries)
@@ -120,13 +128,16 @@ class Delivery:
         except IntentConflictError:
             return self._plan_again(batch)
         self._planner.release(batch.badges)
-        if self._stop.requested or self._monotonic() - begun > STALE_INTENT_SECONDS:
+        noted = self._monotonic()
+        if self._stop.requested or noted - begun > STALE_INTENT_SECONDS:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
             return [batch.part(batch.badges, tries=batch.tries + 1)]
         reply = self._sender.import_badges(body, request_id)
         self._account.request_sent()
-        return self._follow(Sent(batch, key, request_id, reply, judge(batch.badges, reply)))
+        judgement = judge(batch.badges, reply)
+        self._pace.observe(self._monotonic() - noted, judgement.verdict, reply.status)
+        return Sent(batch, key, request_id, reply, judgement)
 
     def _follow(self, sent: Sent) -> list[Work]:
         match sent.judgement.verdict:
@@ -157,7 +168,7 @@ class Delivery:
                 changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
                 if self._settings.on_unknown is OnUnknown.HOLD:
                     issues.append(sent.issue(badge, row))
-            elif row.passing and not self._backoff.exhausted(sent.batch.tries):
+            elif row.passing and not self._backoff.exhausted(sent.batch.tries, sent.batch.waited):
                 again.append(badge)
                 changes.append(RowChange(badge, RowState.PLANNED))
             else:
@@ -179,14 +190,19 @@ class Delivery:
     def _after_a_pause(self, sent: Sent, badges: list[EarnedBadge]) -> list[Work]:
         if not badges:
             return []
-        seconds = self._backoff.seconds(sent.batch.tries, sent.judgement.retry_after)
+        asked = sent.judgement.retry_after
+        seconds = self._backoff.seconds(sent.batch.tries, asked)
+        if asked is not None:
+            self._pace.hold_all(seconds)
         log.info("Sending %d rows again in %.1f s: %s", len(badges), seconds, sent.told())
         self._stop.pause(seconds)
-        return [sent.batch.part(badges, tries=sent.batch.tries + 1)]
+        again = sent.batch.part(badges, tries=sent.batch.tries + 1)
+        again.waited += seconds
+        return [again]
 
     def _retry_later(self, sent: Sent) -> list[Work]:
         self._ledger.record(sent.not_applied())
-        if not self._backoff.exhausted(sent.batch.tries):
+        if not self._backoff.exhausted(sent.batch.tries, sent.batch.waited):
             return self._after_a_pause(sent, sent.batch.badges)
         self._stop.request(
             ApiUnavailableError(

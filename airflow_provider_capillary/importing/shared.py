@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_capillary.core.backoff import Backoff
 from airflow_provider_capillary.importing.account import Account
+from airflow_provider_capillary.importing.pace import Pace
 from airflow_provider_capillary.importing.planner import Planner
 from airflow_provider_capillary.importing.settings import ImportSettings
 from airflow_provider_capillary.importing.stop import StopSignal
@@ -22,3 +23,4 @@ class Shared:
     settings: ImportSettings
     stop: StopSignal
     backoff: Backoff
+    pace: Pace

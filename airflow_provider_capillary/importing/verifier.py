@@ -56,6 +56,7 @@ class Verifier:
         self._settings = shared.settings
         self._stop = shared.stop
         self._backoff = shared.backoff
+        self._pace = shared.pace
 
     def settle(self, unproven: Unproven) -> list[Batch]:
         """Settle the rows; give those that are to be sent (again)."""
@@ -101,6 +102,7 @@ class Verifier:
     def _read(self, badge: EarnedBadge, others_at_instant: int) -> Verified:
         tries = 0
         while True:
+            self._pace.wait_for_turn()
             try:
                 view = self._reader.view_customer_badge(badge.customer_id, badge.badge_meta_id)
                 return settle(badge.earned_at, view, others_at_instant=others_at_instant)

@@ -163,6 +163,13 @@ class Ledger(Protocol):
         """
         ...
 
+    def reserve_request(self, organisation: str, per_minute: int) -> float:
+        """Take one request out of the organisation's budget; give the seconds until its turn.
+
+        The turns of all who share the ledger are ``60 / per_minute`` seconds apart, so that no minute holds more.
+        """
+        ...
+
     def counts(self, job: Job) -> dict[RowState, int]:
         """How many sent rows of the job stand in which state."""
         ...

@@ -49,6 +49,10 @@ class LedgerThread:
         """See ``Ledger.find``."""
         return self._ask(lambda: self._ledger.find(self._job, badges, any_date=any_date))
 
+    def reserve_request(self, organisation: str, per_minute: int) -> float:
+        """See ``Ledger.reserve_request``."""
+        return self._ask(lambda: self._ledger.reserve_request(organisation, per_minute))
+
     def now(self) -> float:
         """The ledger's clock."""
         return self._ask(self._ledger.now)

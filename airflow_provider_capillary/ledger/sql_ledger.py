@@ -134,6 +134,14 @@ class SqlLedger:
                     _record_issues(connection, job, note.rows)
         return intents
 
+    def reserve_request(self, organisation: str, per_minute: int) -> float:
+        """Take one request out of the organisation's budget."""
+        with writing(self._engine) as connection:
+            now = self._now(connection)
+            values = {"organisation": organisation, "now": now, "apart": 60.0 / per_minute}
+            turn = connection.execute(statements.RESERVE_REQUEST, values).scalar_one()
+        return max(0.0, float(turn) - now)
+
     def counts(self, job: Job) -> dict[RowState, int]:
         """How many sent rows of the job stand in which state."""
         with reading(self._engine) as connection:

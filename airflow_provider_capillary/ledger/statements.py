@@ -78,6 +78,14 @@ ISSUES = text("""
     WHERE j.job_id = :job_id ORDER BY i.row_number
 """)
 
+#: The turn of one more request: ``apart`` seconds after the last one, or now. One row, so all who ask wait in line.
+RESERVE_REQUEST = text("""
+    INSERT INTO capillary_request_budget (organisation, turn) VALUES (:organisation, :now)
+    ON CONFLICT (organisation) DO UPDATE SET turn = CASE
+        WHEN capillary_request_budget.turn + :apart > :now THEN capillary_request_budget.turn + :apart ELSE :now END
+    RETURNING turn
+""")
+
 COUNT_STATES = text("SELECT state, count(*) FROM capillary_earned_badge WHERE job_id = :job GROUP BY state")
 FINISH_JOB = text("""
     UPDATE capillary_job SET state = :state, finished_at = :now, summary = :summary, lease_until = :now

@@ -153,7 +153,7 @@ class BadgeImportOperator(BaseOperator):
         self._stop = StopSignal()
         dataset = open_dataset(self.dataset, required_columns=column_choices(settings.field_mapping))
         with closing(dataset), closing(open_ledger(self.ledger_conn_id)) as ledger, closing(hook.get_conn()) as client:
-            api = CapillaryApi(client, hook.organisation)
+            api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
             return ImportJob(dataset, api, ledger, _scope(context), settings, stop=self._stop).run()
 
     def _settings(self) -> ImportSettings:

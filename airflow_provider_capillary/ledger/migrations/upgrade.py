@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.exceptions import ConfigurationError
 
-HEAD = "0001"
+HEAD = "0002"
 _LOCK = 0x_CA91_11A9  # any constant: two workers that start at once must not both migrate
 
 

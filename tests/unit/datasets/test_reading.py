@@ -259,7 +259,7 @@ def test_originals_of_parquet_are_json_ready_exact_and_in_order(tmp_path: Path) 
         ("raw", "/wA="),
         ("word", "w"),
         ("none", None),
-        ("nested", {"at": "2026-01-01T00:00:00+00:00", "all": ["2"]}),
+        ("nested", {"at": "2026-01-01T00:00:00+00:00", "all": [2]}),
         ("clock", "00:00:00.000000001"),
     ]
     json.dumps(row, allow_nan=False)
@@ -287,7 +287,7 @@ def test_list_of_dicts_is_a_dataset() -> None:
     assert column(dataset, "b", 1) == [datetime(2026, 1, 1), Decimal("1.0")]
     assert originals(dataset, 1) == [
         {"a": "1969-12-31T23:59:59.500000+00:00", "b": "2026-01-01T00:00:00", "c": None},
-        {"a": None, "b": "1.0", "c": "NaN"},
+        {"a": None, "b": 1, "c": "NaN"},
     ]
     assert [(w.first_row_number, w.line(0), w.source) for w in dataset.windows(1)] == [(1, 1, "rows"), (2, 2, "rows")]
 

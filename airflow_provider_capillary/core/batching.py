@@ -78,7 +78,7 @@ class Batcher:
         batch = self._filling.get(lane)
         if batch is None:
             batch = self._filling[lane] = Batch(lane, [], [], canary=bool(self._ramp))
-            self._bytes[lane] = 2  # the brackets of the array
+            self._bytes[lane] = 1  # brackets: as many as separators, and one more
         batch.badges.append(badge)
         if not batch.origins or batch.origins[-1] is not origin:
             batch.origins.append(origin)

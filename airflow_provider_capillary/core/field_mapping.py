@@ -22,6 +22,7 @@ from airflow_provider_capillary.exceptions import ConfigurationError, DatasetErr
 
 LARGEST_CUSTOMER_ID = 2**63 - 1
 LONGEST_TEXT = 64
+_LONG_INTEGER_BITS = 4_000
 _LARGEST_EXACT_FLOAT = 2**53
 _BADGE_ID = re.compile(r"[0-9a-fA-F]{24}")
 _CUSTOMER_ID = re.compile(r"[1-9][0-9]*")
@@ -53,6 +54,9 @@ def column_choices(field_mapping: Mapping[str, str] | None) -> list[tuple[str, .
         raise ConfigurationError(
             f"field_mapping has unknown field(s) {', '.join(unknown)}; known: {', '.join(FIELD_COLUMNS)}"
         )
+    twice = sorted({field for field in FIELD_COLUMNS if sum(by_name[name] == field for name in mapping) > 1})
+    if twice:
+        raise ConfigurationError(f"field_mapping names a column for {', '.join(twice)} twice; give one")
     chosen = {by_name[name]: column for name, column in mapping.items()}
     return [(chosen[field],) if field in chosen else aliases for field, aliases in FIELD_COLUMNS.items()]
 
@@ -131,6 +135,8 @@ class _BadValueError(ValueError):
 
 def shortened(value: Any) -> str:
     """Give a value as short printable text, control characters escaped."""
+    if isinstance(value, int) and value.bit_length() > _LONG_INTEGER_BITS:
+        return f"a whole number of {value.bit_length()} bits"  # Python refuses to write it out
     text = value if isinstance(value, str) else repr(value)
     text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
@@ -147,7 +153,7 @@ def _text_problem(text: str) -> str | None:
 def _present(value: Any) -> Any:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise _BadValueError("is missing")
-    if isinstance(value, (float, Decimal)) and math.isnan(value):
+    if isinstance(value, (float, Decimal)) and (value.is_nan() if isinstance(value, Decimal) else math.isnan(value)):
         raise _BadValueError("is NaN (not a number)")
     if isinstance(value, str) and (problem := _text_problem(value)):
         raise _BadValueError(problem)

@@ -6,11 +6,12 @@ import re
 
 LONGEST = 160
 _VALUES = re.compile(
-    r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*"     # quoted values
-      | [^\s@,;:]+@[^\s@,;:]+                     # addresses
-      | \b(?=\w*\d)[0-9a-fA-F-]{12,}\b            # object ids, UUIDs
-      | \d{5,}                                    # customer ids, telephone numbers, instants""",
-    re.VERBOSE,
+    r"""(?<!\w)(?P<quote>['"])(?:\\.|.)*?(?:(?P=quote)(?!\w)|$)  # quoted values, also those cut off; no apostrophes
+      | [^\s@,;:]+@[^\s@,;:]+                          # addresses
+      | [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:_\d+)?  # UUIDs and request ids
+      | [0-9a-f]{16,}(?:_\d+)?                         # object ids
+      | \d{5,}                                         # customer ids, telephone numbers, instants""",
+    re.VERBOSE | re.IGNORECASE,
 )
 
 

@@ -10,7 +10,7 @@ nothing was written (DNS, connect, TLS)                not applied: RETRY_LATER
 403, 404, 405, 415; 3xx (never followed)               not applied: STOP
 413; 400 with code 1060                                not applied: HALVE
 400 with code 400 or 1054: the array was refused       not applied: BISECT
-400 with code 809: this request id was used before     UNKNOWN
+4xx with code 809: this request id was used before     UNKNOWN
 429                                                    not applied: RETRY_LATER
 other 4xx with an error envelope                       not applied: STOP
 2xx with an array                                      PER_ROW, if every proof holds; else UNKNOWN
@@ -20,6 +20,7 @@ anything else (5xx, 52x, HTML, truncated, no reply)    UNKNOWN
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
@@ -90,15 +91,15 @@ def _judge_refusal(badges: Sequence[EarnedBadge], reply: Reply, status: int) -> 
     reason = _described(reply)
     if status == 429:
         return Judgement(Verdict.RETRY_LATER, reason, problem.code, retry_after=reply.retry_after)
+    codes = {each.code for each in reply.envelope or ()}
+    if REQUEST_ID_REUSED in codes:
+        return _unknown(badges, reason, REQUEST_ID_REUSED)
     if status == 413 or (status == 400 and problem.code == BATCH_TOO_LARGE):
         return Judgement(Verdict.HALVE, reason, problem.code)
     if status in STOPPING_STATUSES or status < 400:
         return Judgement(Verdict.STOP, reason, problem.code)
     if not reply.envelope:
         return _unknown(badges, reason)
-    codes = {each.code for each in reply.envelope}
-    if REQUEST_ID_REUSED in codes:
-        return _unknown(badges, reason, REQUEST_ID_REUSED)
     if status == 400 and codes & ARRAY_REFUSED:
         return Judgement(Verdict.BISECT, reason, problem.code)
     return Judgement(Verdict.STOP, reason, problem.code)
@@ -153,7 +154,8 @@ def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
     problems = _listed(entry.errors)
     if problems:
         if granted_id:
-            return RowOutcome(RowState.UNKNOWN, message="the entry holds both an earnedBadgeId and errors")
+            both = "the entry holds both an earnedBadgeId and errors"
+            return RowOutcome(RowState.UNKNOWN, earned_badge_id=granted_id, message=both)
         problem = problems[0]
         passing = any(each.code in PASSING for each in problems)
         message = problem.message or "refused without a message"
@@ -167,39 +169,48 @@ def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
 
 def _expiry_mismatch(badge: EarnedBadge, data: EntryData) -> str | None:
     """Why the echoed expiry does not prove ours, or ``None``. Every echo that there is must agree."""
-    number, text = _number(data.expires_on), data.expires_on_iso
-    if number is None and text is None:
+    echoes = _echoed_expiries(data)
+    if not echoes:
         return "the entry does not echo the expiry"
-    if number is not None and abs(number - badge.expires_at) > EXPIRY_TOLERANCE:
-        return f"the echoed expiry {number:.0f} is not the one sent, {badge.expires_at}"
-    if text is not None and abs(_iso_seconds(text) - badge.expires_at) > EXPIRY_TOLERANCE:
-        return "the echoed expiresOnISO is not the expiry sent"
+    for seconds in echoes:
+        if not abs(seconds - badge.expires_at) <= EXPIRY_TOLERANCE:  # not the other way round: NaN proves nothing
+            return f"the echoed expiry {seconds:.0f} is not the one sent, {badge.expires_at}"
     return None
 
 
 def _is_wrong_unit(badge: EarnedBadge, entry: Entry) -> bool:
-    number = _number(entry.data.expires_on) if entry.data is not None else None
-    if number is None or number <= 0:
-        return False
-    ratio = max(number, badge.expires_at) / min(number, badge.expires_at)
-    return any(abs(ratio / factor - 1) < 0.001 for factor in _UNIT_FACTORS)
+    return any(
+        seconds > 0 and abs(max(seconds / badge.expires_at, badge.expires_at / seconds) / factor - 1) < 0.001
+        for seconds in (_echoed_expiries(entry.data) if entry.data is not None else ())
+        for factor in _UNIT_FACTORS
+    )
 
 
-def _number(value: float | str | None) -> float | None:
-    if value is None or isinstance(value, (int, float)):
-        return value
+def _echoed_expiries(data: EntryData) -> list[float]:
+    """The expiry as it was echoed, once or twice, in epoch seconds; what is no instant of ours is infinite."""
+    echoes = []
+    if data.expires_on is not None:
+        echoes.append(_seconds(data.expires_on))
+    if data.expires_on_iso is not None:
+        echoes.append(_iso_seconds(data.expires_on_iso))
+    return echoes
+
+
+def _seconds(value: float | str) -> float:
     try:
         return float(value)
+    except OverflowError:
+        return math.inf
     except ValueError:
-        return _iso_seconds(value)
+        return _iso_seconds(str(value))
 
 
 def _iso_seconds(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        return float("inf")  # such as +57906-04-18T07:06:40Z: no year of ours
-    return moment.timestamp() if moment.tzinfo is not None else float("inf")
+        return moment.timestamp() if moment.tzinfo is not None else math.inf
+    except (ValueError, OverflowError):
+        return math.inf  # such as +57906-04-18T07:06:40Z: no year of ours
 
 
 def _listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:

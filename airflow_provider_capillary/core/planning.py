@@ -18,7 +18,7 @@ class Plan(Enum):
     SETTLE = "sent before, and no proof either way"
     ALREADY_ACCEPTED = "accepted by an earlier job"
     DUPLICATE = "the same row stands earlier in this dataset"
-    BUSY = "another living job has the row in hand"
+    BUSY = "another job has this badge of this customer in hand, and has not settled it"
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -64,12 +64,16 @@ def _plan_own(held: Held, row_number: int) -> Plan:
 
 def plan_once(held_of_badge: list[Held], *, job: int, row_number: int, earned_at: int) -> Plan:
     """Decide on one row where a customer may hold a badge only once, whatever the earn date."""
-    own = [held for held in held_of_badge if held.earned_at == earned_at]
-    others = [held for held in held_of_badge if held.earned_at != earned_at]
+    own = [held for held in held_of_badge if held.earned_at == earned_at and held.occurrence == 1]
+    others = [held for held in held_of_badge if held not in own]
     if any(held.state is RowState.ACCEPTED and held.job != job for held in others):
         return Plan.ALREADY_ACCEPTED
     if any(held.job == job and held.row_number != row_number for held in others):
         return Plan.DUPLICATE
-    if any(held.state in (RowState.INTENT, RowState.UNKNOWN) for held in others):
+    if any(held.state in (RowState.INTENT, RowState.UNKNOWN) or _in_hand(held) for held in others):
         return Plan.BUSY
     return plan_row(own[0] if own else None, job=job, row_number=row_number)
+
+
+def _in_hand(held: Held) -> bool:
+    return held.job_is_alive and held.state is RowState.PLANNED

@@ -66,7 +66,11 @@ def _seconds(value: Any, zone: tzinfo | None) -> int:
 
 
 def _whole(value: float | Decimal) -> int:
-    if not math.isfinite(value):
+    try:
+        finite = math.isfinite(value)  # also refuses a decimal whose digits would fill the memory
+    except ValueError:
+        finite = False  # a signalling NaN
+    if not finite:
         raise NotAnInstantError("is not a finite number")
     return math.floor(value)
 
@@ -94,6 +98,8 @@ def _placed(naive: datetime, zone: tzinfo | None) -> datetime:
     if zone is None:
         raise NotAnInstantError("has no offset; add one to the data, or set timezone= on the operator")
     moment = naive.replace(tzinfo=zone, fold=0)
+    if not 2 <= naive.year <= 9998:
+        raise NotAnInstantError("outside 2000-01-01 .. 2100-01-01")  # where converting itself would overflow
     if moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) != naive.replace(fold=0):
         raise NotAnInstantError(f"does not exist in {zone}: clocks skipped it")
     return moment

@@ -20,6 +20,7 @@ from airflow_provider_capillary.core.early_stop import EarlyStop
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
 from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.reply import Delivery as Delivered
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ApiUnavailableError, ImportStoppedError
@@ -134,7 +135,8 @@ class Delivery:
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
             return [batch.part(batch.badges, tries=batch.tries + 1)]
         reply = self._sender.import_badges(body, request_id)
-        self._account.request_sent()
+        if reply.delivery is not Delivered.NOT_WRITTEN:
+            self._account.request_sent()
         judgement = judge(batch.badges, reply)
         self._pace.observe(self._monotonic() - noted, judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)

@@ -40,10 +40,7 @@ class HandOver:
 
     def _batch(self, batch: Batch) -> None:
         self._account.batch_begun()
-        if batch.canary:
-            self._delivery.deliver(batch)
-        else:
-            self._lanes.put(batch.lane, [batch])
+        self._put(batch.lane, [batch], here=batch.canary)
 
     def _unproven(self, rows: Sequence[tuple[EarnedBadge, Held]], window: Window) -> None:
         by_lane: dict[int, list[tuple[EarnedBadge, Held]]] = {}
@@ -51,4 +48,11 @@ class HandOver:
             by_lane.setdefault(lane_of(badge.customer_id, self._many), []).append((badge, held))
         for lane, group in by_lane.items():
             works = self._delivery.take_over(group, Batch(lane, [badge for badge, _ in group], [window]))
+            self._put(lane, works, here=self._batcher.in_ramp)
+
+    def _put(self, lane: int, works: Sequence[Work], *, here: bool) -> None:
+        """While canaries go, everything goes on this thread: no customer may be on a lane at the same time."""
+        if not here:
             self._lanes.put(lane, works)
+        for work in works if here else ():
+            self._delivery.deliver(work)

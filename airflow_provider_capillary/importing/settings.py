@@ -44,8 +44,8 @@ class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_duplicate: OnDuplicate = OnDuplicate.SKIP
     once_per_customer: bool = False
     verify_after: float = 60
-    max_rejected: Budget = Budget("5%", share=0.05)
-    max_unknown: Budget = Budget("0", count=0)
+    max_rejected: Budget = parse_budget("max_rejected", "5%")
+    max_unknown: Budget = parse_budget("max_unknown", 0)
     canary: bool = True
     check_badges: bool = True
     dry_run: bool = False

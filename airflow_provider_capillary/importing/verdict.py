@@ -52,7 +52,10 @@ def shortfall(summary: Summary, settings: ImportSettings) -> CapillaryError | No
         if budget.exceeded(rows, summary.rows_read):
             return BudgetExceededError(f"{rows} of {summary.rows_read} rows are {name}; allowed: {budget.text}")
     if summary.not_sent and not settings.dry_run:
-        return JobIsRunningError(f"{summary.not_sent} rows were not sent: another running job has them in hand")
+        return JobIsRunningError(
+            f"{summary.not_sent} rows were not sent: another job has them in hand, or has left them unknown; "
+            "a retry sends them once that job has ended and its unknown rows are settled"
+        )
     return None
 
 

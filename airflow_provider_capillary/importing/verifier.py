@@ -24,7 +24,7 @@ from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 log = logging.getLogger(__name__)
 
 MAY_BE_TWICE = "sent again without proof, as on_unknown=resend asks: may be granted twice"
-FOUND = "no proof came back when it was sent; found by reading back"
+FOUND = "found by reading back"
 
 
 class Reader(Protocol):
@@ -115,7 +115,7 @@ class Verifier:
                 tries += 1
 
     def _found(self, unproven: Unproven, badge: EarnedBadge, verified: Verified) -> None:
-        issue = _issue(unproven, badge, RowState.ACCEPTED, FOUND)
+        issue = _issue(unproven, badge, RowState.ACCEPTED, f"{unproven.reason}; {FOUND}")
         change = RowChange(badge, RowState.ACCEPTED, verified.earned_badge_id)
         self._ledger.record(Outcome(unproven.key, "", None, [change], [issue]))
         self._account.close_rows([issue])

@@ -159,7 +159,11 @@ class Ledger(Protocol):
     def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
         """Commit the notes durably, all or none; give the batch key of each intent, in order.
 
+        Outcomes count even where another copy took the job over, for they are true whoever tells them; of such a
+        copy the issues do not count, and a refused row becomes planned. Of notes told together, intents come last.
+
         Raises ``LeaseLostError``, ``IntentConflictError`` or ``LedgerUnavailableError``; then nothing was committed.
+        (One exception: a connection that broke in the very commit leaves open whether all was committed or nothing.)
         """
         ...
 
@@ -175,7 +179,7 @@ class Ledger(Protocol):
         ...
 
     def finish_job(self, job: Job, state: str, summary: Mapping[str, Any] | None) -> None:
-        """Keep the summary and give the lease back."""
+        """Keep the summary and give the lease back; raise ``LeaseLostError`` where another copy took over."""
         ...
 
     def job(self, job_id: str) -> JobRecord:

@@ -43,7 +43,10 @@ class Bulk(Protocol):
         ...
 
     def change(self, connection: sa.Connection, rows: Sequence[ChangeRow]) -> int:
-        """Change the state of rows that are an intent or unknown, and still of the given batch."""
+        """Change the state of rows that are an intent or unknown, and still of the given batch.
+
+        A refusal that comes late, for a row that is unknown by now, proves that it is not there: planned.
+        """
         ...
 
     def find(
@@ -61,9 +64,11 @@ class SqliteBulk:
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'intent') {_ON_CONFLICT}
     """
     _CHANGE = """
-        UPDATE capillary_earned_badge SET state = ?, earned_badge_id = coalesce(?, earned_badge_id)
-        WHERE organisation_id = ? AND customer_id = ? AND badge_id = ? AND earned_at = ? AND occurrence = ?
-            AND batch_id = ? AND state IN ('intent', 'unknown')
+        UPDATE capillary_earned_badge
+        SET state = CASE WHEN ?1 = 'rejected' AND state = 'unknown' THEN 'planned' ELSE ?1 END,
+            earned_badge_id = coalesce(?2, earned_badge_id)
+        WHERE organisation_id = ?3 AND customer_id = ?4 AND badge_id = ?5 AND earned_at = ?6 AND occurrence = ?7
+            AND batch_id = ?8 AND state IN ('intent', 'unknown')
     """
     # CROSS JOIN: SQLite then reads the keys first and looks each up, whatever its statistics say
     _FIND = f"""
@@ -74,11 +79,11 @@ class SqliteBulk:
 
     def claim(self, connection: sa.Connection, rows: Sequence[ClaimRow]) -> int:
         """Note intents."""
-        return connection.exec_driver_sql(self._CLAIM, list(rows)).rowcount
+        return connection.exec_driver_sql(self._CLAIM, list(rows)).rowcount if rows else 0
 
     def change(self, connection: sa.Connection, rows: Sequence[ChangeRow]) -> int:
         """Change states."""
-        return connection.exec_driver_sql(self._CHANGE, list(rows)).rowcount
+        return connection.exec_driver_sql(self._CHANGE, list(rows)).rowcount if rows else 0
 
     def find(
         self, connection: sa.Connection, keys: Sequence[Key], *, any_date: bool, **values: Any
@@ -98,37 +103,46 @@ class PostgresBulk:
             %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[]) AS v {_ON_CONFLICT}
     """
     _CHANGE = """
-        UPDATE capillary_earned_badge AS t SET state = v.state, earned_badge_id = coalesce(v.granted, t.earned_badge_id)
+        UPDATE capillary_earned_badge AS t
+        SET state = CASE WHEN v.state = 'rejected' AND t.state = 'unknown' THEN 'planned' ELSE v.state END,
+            earned_badge_id = coalesce(v.granted, t.earned_badge_id)
         FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[],
             %s::bigint[]) AS v(state, granted, organisation_id, customer_id, badge_id, earned_at, occurrence, batch_id)
         WHERE t.organisation_id = v.organisation_id AND t.customer_id = v.customer_id AND t.badge_id = v.badge_id
             AND t.earned_at = v.earned_at AND t.occurrence = v.occurrence AND t.batch_id = v.batch_id
             AND t.state IN ('intent', 'unknown')
     """
+    # LATERAL with OFFSET 0: each key is looked up by itself. The planner, whose statistics lag behind a night's
+    # growth, would else read the whole table for every batch.
     _FIND = f"""
         SELECT {_HELD_COLUMNS}
         FROM unnest(CAST(:customers AS bigint[]), CAST(:badges AS bigint[]), CAST(:dates AS bigint[]))
             AS k(customer_id, badge_id, earned_at)
-        JOIN capillary_earned_badge t ON t.customer_id = k.customer_id AND t.badge_id = k.badge_id
-        WHERE t.organisation_id = :organisation
+        CROSS JOIN LATERAL (
+            SELECT * FROM capillary_earned_badge e WHERE e.organisation_id = :organisation
+            AND e.customer_id = k.customer_id AND e.badge_id = k.badge_id {{and_date}} OFFSET 0) t
     """
 
     def claim(self, connection: sa.Connection, rows: Sequence[ClaimRow]) -> int:
         """Note intents."""
-        return connection.exec_driver_sql(self._CLAIM, tuple(map(list, zip(*rows, strict=True)))).rowcount
+        return connection.exec_driver_sql(self._CLAIM, _columns(rows)).rowcount if rows else 0
 
     def change(self, connection: sa.Connection, rows: Sequence[ChangeRow]) -> int:
         """Change states."""
-        return connection.exec_driver_sql(self._CHANGE, tuple(map(list, zip(*rows, strict=True)))).rowcount
+        return connection.exec_driver_sql(self._CHANGE, _columns(rows)).rowcount if rows else 0
 
     def find(
         self, connection: sa.Connection, keys: Sequence[Key], *, any_date: bool, **values: Any
     ) -> Sequence[sa.Row[Any]]:
         """Find what is held."""
-        customers, badges, dates = (list(column) for column in zip(*keys, strict=True))
-        statement = self._FIND + ("" if any_date else " AND t.earned_at = k.earned_at")
+        customers, badges, dates = _columns(keys)
+        statement = self._FIND.format(and_date="" if any_date else "AND e.earned_at = k.earned_at")
         values |= {"customers": customers, "badges": badges, "dates": dates}
         return connection.execute(sa.text(statement), values).all()
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
+    return tuple(map(list, zip(*rows, strict=True)))
 
 
 def bulk_for(dialect: str) -> Bulk:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -14,61 +15,83 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnavailableError
 
 SUPPORTED = ("sqlite", "postgresql")
-_BUSY_SECONDS = 60
+PATIENCE_SECONDS = 60.0
+_WRITES = "capillary_write"
+#: A server or a network that vanished is noticed within a minute, not after hours. A URL's own values win.
+_POSTGRES_DEFAULTS = {
+    "fallback_application_name": "airflow-provider-capillary",
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays.
+# Without the two joins each row is looked up by itself; by statistics that lag behind, the whole table would be read.
+_POSTGRES_BEGIN = """
+    SELECT set_config('lock_timeout', '{milliseconds}', true),
+        set_config('idle_in_transaction_session_timeout', '{milliseconds}', true),
+        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+        CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END
+"""
+_TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again
+_TRIES = 5
+
+_Result = TypeVar("_Result")
 
 
-def make_engine(url: str | URL) -> sa.Engine:
-    """Build the engine; nothing is opened yet. SQLite and PostgreSQL are supported, others are refused."""
+def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Engine:
+    """Build the engine; nothing is opened yet. SQLite and PostgreSQL are supported, others are refused.
+
+    :param patience: seconds to wait for what another process has locked.
+    """
     try:
         parsed = make_url(url)
         dialect = parsed.get_backend_name()
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
             "the ledger's URL is not a SQLAlchemy URL such as sqlite:////path/ledger.db"
         ) from error
     if dialect not in SUPPORTED:
         raise ConfigurationError(f"a ledger on {dialect} is not supported; use PostgreSQL, or SQLite on one machine")
-    if dialect == "postgresql":
-        return sa.create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
-    if not parsed.database or parsed.database == ":memory:":
-        raise ConfigurationError(
-            "a ledger in memory would be forgotten; give a file, such as sqlite:////path/ledger.db"
-        )
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_SECONDS})
-    sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_sqlite)
+    engine = _sqlite(parsed, patience) if dialect == "sqlite" else _postgres(parsed)
+    sa.event.listen(engine, "begin", _begin(dialect, patience))
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")  # survives power loss too, and costs next to nothing in batches
-    connection.execute("PRAGMA foreign_keys=ON")
+def shown(url: URL) -> str:
+    """The URL without its secrets, wherever they stand in it."""
+    secret = {name: "***" for name in url.query if "password" in name.lower()}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
 
 
-def _begin_sqlite(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("capillary_write"):
-        # IMMEDIATE: a reader that turns writer in mid-transaction would fail instead of waiting
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """One durable transaction; what the database cannot do becomes ``LedgerUnavailableError``."""
-    with (
-        _translated(engine),
-        engine.connect().execution_options(capillary_write=True) as connection,
-        connection.begin(),
-    ):
-        yield connection
+def durably(engine: sa.Engine, work: Callable[[sa.Connection], _Result]) -> _Result:
+    """Do the work in one durable transaction; do it anew where the database took it back to end a deadlock."""
+    for _ in range(_TRIES - 1):
+        try:
+            with _writing(engine) as connection:
+                return work(connection)
+        except LedgerUnavailableError as error:
+            if not _was_taken_back(error):
+                raise
+    with _writing(engine) as connection:
+        return work(connection)
 
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection for reading."""
+    """A connection for reading; what the database cannot do becomes ``LedgerUnavailableError``."""
     with _translated(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    with (
+        _translated(engine),
+        engine.connect().execution_options(**{_WRITES: True}) as connection,
+        connection.begin(),
+    ):
         yield connection
 
 
@@ -77,10 +100,58 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
     except IntegrityError:
-        raise
-    except DBAPIError as error:
-        where = engine.url.render_as_string(hide_password=True)
+        raise  # a defect of the caller, not trouble of the database
+    except (DBAPIError, sa.exc.TimeoutError) as error:
+        told = error.orig if isinstance(error, DBAPIError) else error
         raise LedgerUnavailableError(
-            f"the ledger {where} cannot be used: {error.orig}. Nothing was sent that is not recorded; "
+            f"the ledger {shown(engine.url)} cannot be used: {told}. Nothing was sent that is not recorded; "
             "see that the database is reachable, writable and has space"
         ) from error
+
+
+def _was_taken_back(error: LedgerUnavailableError) -> bool:
+    return getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) in _TAKEN_BACK
+
+
+def _postgres(url: URL) -> sa.Engine:
+    defaults = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
+    return sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        # Claims rest on seeing what others committed while this one waited.
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        hide_parameters=True,
+        # Prepared statements would be lost between two transactions behind a pooler.
+        connect_args={"prepare_threshold": None, **defaults},
+    )
+
+
+def _sqlite(url: URL, patience: float) -> sa.Engine:
+    database = url.database or ""
+    if not database or ":memory:" in database or url.query.get("mode") == "memory":
+        raise ConfigurationError(
+            "a ledger in memory would be forgotten; give a file, such as sqlite:////path/ledger.db"
+        )
+    Path(database.removeprefix("file:")).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url.set(drivername="sqlite"), hide_parameters=True, connect_args={"timeout": patience})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _pooled: Any) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")  # survives power loss too, and costs next to nothing in batches
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin(dialect: str, patience: float) -> Callable[[sa.Connection], None]:
+    # IMMEDIATE: a reader that turns writer in mid-transaction would fail instead of waiting
+    on_postgres = _POSTGRES_BEGIN.format(milliseconds=int(patience * 1000))
+    statement = "BEGIN IMMEDIATE" if dialect == "sqlite" else on_postgres
+
+    def begin(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get(_WRITES):
+            connection.exec_driver_sql(statement)
+
+    return begin

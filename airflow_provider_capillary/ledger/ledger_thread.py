@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
-from airflow_provider_capillary.exceptions import CapillaryError
+from airflow_provider_capillary.exceptions import LeaseLostError, LedgerUnavailableError
 from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Ledger, Note
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,26 @@ class _Told:
 
 
 class LedgerThread:
-    """Serves many callers from one thread, and keeps the job's lease alive while nothing else happens."""
+    """Serves many callers from one thread, and keeps the job's lease alive however idle or busy they are.
 
-    def __init__(self, ledger: Ledger, job: Job, *, heartbeat_seconds: float) -> None:
+    :param monotonic: the clock of the heartbeat, in seconds.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        job: Job,
+        *,
+        heartbeat_seconds: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ledger = ledger
         self._job = job
         self._heartbeat_seconds = heartbeat_seconds
+        self._monotonic = monotonic
         self._told: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._closed = False
+        self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="capillary-ledger", daemon=True)
         self._thread.start()
 
@@ -59,7 +73,9 @@ class LedgerThread:
 
     def close(self) -> None:
         """Commit what was told, then end the thread."""
-        self._told.put(None)
+        with self._closing:
+            self._closed = True
+            self._told.put(None)
         self._thread.join()
 
     def _ask(self, question: Callable[[], _Result]) -> _Result:
@@ -67,23 +83,28 @@ class LedgerThread:
         return answer
 
     def _tell(self, told: _Told) -> Any:
-        self._told.put(told)
+        with self._closing:
+            if self._closed:  # nobody would ever answer
+                raise LedgerUnavailableError("the job's ledger is closed; nothing was recorded")
+            self._told.put(told)
         return told.answer.result()
 
     def _run(self) -> None:
-        while True:
-            try:
-                first = self._told.get(timeout=self._heartbeat_seconds)
-            except queue.Empty:
-                self._renew_lease()
-                continue
-            together = self._all_waiting(first)
+        due = self._monotonic() + self._heartbeat_seconds
+        together: list[_Told | None] = []
+        while None not in together:
+            together = self._all_waiting(max(0.0, due - self._monotonic()))
             self._serve([told for told in together if told is not None])
-            if None in together:
-                return
+            if self._monotonic() >= due:
+                # questions alone do not renew the lease, however many there are
+                self._renew_lease()
+                due = self._monotonic() + self._heartbeat_seconds
 
-    def _all_waiting(self, first: _Told | None) -> list[_Told | None]:
-        together = [first]
+    def _all_waiting(self, seconds: float) -> list[_Told | None]:
+        try:
+            together = [self._told.get(timeout=seconds)]
+        except queue.Empty:
+            return []
         while len(together) < _MOST_TOGETHER and together[-1] is not None:
             try:
                 together.append(self._told.get_nowait())
@@ -103,11 +124,12 @@ class LedgerThread:
         every = [note for told in told_together for note in told.notes or ()]
         try:
             keys = iter(self._ledger.record(self._job, every))
-        except IntentConflictError as error:
+        except (IntentConflictError, LeaseLostError) as error:
             if len(told_together) == 1:
                 told_together[0].answer.set_exception(error)
             for told in told_together if len(told_together) > 1 else ():
-                self._commit([told])  # one batch's conflict is not the others'
+                # one batch's conflict is not the others', and an outcome counts without the lease too
+                self._commit([told])
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait
             for told in told_together:
                 told.answer.set_exception(error)
@@ -118,7 +140,7 @@ class LedgerThread:
     def _renew_lease(self) -> None:
         try:
             self._ledger.renew_lease(self._job)
-        except CapillaryError as error:
+        except Exception as error:  # noqa: BLE001 - a dead thread would leave its callers waiting for ever
             # the next intent will say so to a caller who can stop
             log.warning("The job's lease could not be renewed: %s", error)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+#: PostgreSQL's clock.
+NOW = text("SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)")
+
 ADD_ORGANISATION = text(
     "INSERT INTO capillary_organisation (name, host) VALUES (:name, :host) ON CONFLICT (name) DO NOTHING"
 )
@@ -29,17 +32,19 @@ ADD_JOB = text("""
     INSERT INTO capillary_job (job_id, organisation_id, dag_id, task_id, run_id, map_index, max_tries, dry_run,
         dataset_fingerprint, settings, sources, row_count, state, started_at, fence, lease_owner, lease_until)
     VALUES (:job_id, :organisation, :dag_id, :task_id, :run_id, :map_index, :max_tries, :dry_run,
-        :dataset_fingerprint, :settings, :sources, :row_count, 'open', :now, 1, :owner, :until) RETURNING id
+        :dataset_fingerprint, :settings, :sources, :row_count, 'open', :now, 1, :owner, :until)
+    ON CONFLICT (job_id) DO NOTHING RETURNING id
 """)
 #: Takes the lease where it is still as it was read: of two that steal at once, one gets it.
 TAKE_LEASE = text("""
     UPDATE capillary_job SET fence = fence + 1, lease_owner = :owner, lease_until = :until, state = 'open',
         finished_at = NULL
-    WHERE id = :job AND fence = :fence
+    WHERE id = :job AND fence = :fence AND lease_until = :seen
 """)
-RENEW_LEASE = text("""
-    UPDATE capillary_job SET lease_until = :until WHERE id = :job AND fence = :fence AND lease_owner = :owner
-""")
+RENEW_LEASE = text(
+    "UPDATE capillary_job SET lease_until = :until WHERE id = :job AND fence = :fence AND state = 'open'"
+)
+IS_LATEST = text("SELECT 1 FROM capillary_job WHERE id = :job AND fence = :fence")
 #: A found intent of a dead try is unknown.
 INTENTS_ARE_UNKNOWN = text(
     "UPDATE capillary_earned_badge SET state = 'unknown' WHERE job_id = :job AND state = 'intent'"

@@ -7,10 +7,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
+from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
@@ -20,6 +21,7 @@ from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.settings import ImportSettings, import_settings
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 
 if TYPE_CHECKING:
@@ -147,23 +149,20 @@ class BadgeImportOperator(BaseOperator):
 
     def _import(self, context: Context) -> ImportResult:
         settings = self._settings()
-        if self.dataset is None:
-            raise ConfigurationError("dataset is None: the task that was to give it returned nothing")
-        hook = CapillaryBadgeHook(self.capillary_conn_id)
+        _refuse_text_of_something_else(self.dataset)
+        columns = column_choices(settings.field_mapping)
         self._stop = StopSignal()
-        dataset = open_dataset(self.dataset, required_columns=column_choices(settings.field_mapping))
-        with closing(dataset), closing(open_ledger(self.ledger_conn_id)) as ledger, closing(hook.get_conn()) as client:
-            api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
-            return ImportJob(dataset, api, ledger, _scope(context), settings, stop=self._stop).run()
+        with closing(open_dataset(self.dataset, required_columns=columns)) as dataset:
+            hook = _connected(self.capillary_conn_id)
+            with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
+                api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
+                return ImportJob(dataset, api, ledger, _scope(context), settings, stop=self._stop).run()
 
     def _settings(self) -> ImportSettings:
-        batch_size = self.batch_size
-        if isinstance(batch_size, _NotGiven):
-            batch_size = conf.get("capillary", "default_batch_size", fallback=None) or batch_size
-        return import_settings(
+        settings = import_settings(
             field_mapping=self.field_mapping,
             timezone=self.timezone,
-            batch_size=batch_size,
+            batch_size=_configured() if isinstance(self.batch_size, _NotGiven) else self.batch_size,
             max_batch_bytes=self.max_batch_bytes,
             concurrency=self.concurrency,
             on_unknown=self.on_unknown,
@@ -175,6 +174,37 @@ class BadgeImportOperator(BaseOperator):
             canary=self.canary,
             check_badges=self.check_badges,
             dry_run=self.dry_run,
+        )
+        named_zone(settings.timezone)
+        return settings
+
+
+def _connected(conn_id: str) -> CapillaryBadgeHook:
+    """The hook, its connection looked up and checked: nothing is opened or written before that."""
+    hook = CapillaryBadgeHook(conn_id)
+    try:
+        hook.get_conn()
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(f"there is no connection {conn_id!r}: create it or correct capillary_conn_id") from error
+    return hook
+
+
+def _configured() -> int:
+    text = option("default_batch_size") or "500"
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"[{SECTION}] default_batch_size is {text!r}, which is no whole number") from None
+
+
+def _refuse_text_of_something_else(dataset: Any) -> None:
+    """Templates render to text: one without a value to ``None``, one of a dict to what Python prints of it."""
+    if dataset is None or (isinstance(dataset, str) and dataset.strip() in ("", "None")):
+        raise ConfigurationError("dataset is None: the task that was to give it returned nothing")
+    if isinstance(dataset, str) and dataset.lstrip()[:1] in ("{", "["):
+        raise ConfigurationError(
+            "dataset is the text of a dict or a list. Give the value itself, such as dataset=extract.output, "
+            "or set render_template_as_native_obj=True"
         )
 
 

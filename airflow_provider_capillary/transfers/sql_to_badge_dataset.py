@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.datasets.part_writer import PartWriter
 from airflow_provider_capillary.datasets.publish import check_target, publish
-from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.hooks.errors import as_airflow_error
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -86,10 +88,16 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the query, write the parts, publish them; return where they lie.
 
-        :raises ConfigurationError: the connection is not for a SQL database, an argument is wrong, or the target
-            folder holds other files
-        :raises DatasetError: a column of the result has values for which no type is safe
+        :raises BadgeTaskFailed: the connection is not for a SQL database, an argument is wrong, the target folder
+            holds other files, or a column of the result has values for which no type is safe. What the database
+            itself raises comes as it is, and Airflow tries again
         """
+        try:
+            return self._extract()
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+
+    def _extract(self) -> dict[str, Any]:
         partitions = _number(self.partitions, "partitions", MOST_PARTITIONS)
         fetch_size = _number(self.fetch_size, "fetch_size", 1_000_000)
         hook = self._hook()
@@ -101,7 +109,12 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         return {"uri": self.dataset_path, "parts": parts, "rows": writer.rows, "columns": list(writer.columns)}
 
     def _hook(self) -> DbApiHook:
-        hook = BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call]
+        try:
+            hook = BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call]
+        except AirflowNotFoundException as error:
+            raise ConfigurationError(
+                f"There is no connection {self.conn_id!r}. Create it, or correct conn_id"
+            ) from error
         if not isinstance(hook, DbApiHook):
             raise ConfigurationError(
                 f"Connection {self.conn_id!r} is for no SQL database: its hook {type(hook).__name__} is no DbApiHook."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from airflow_provider_capillary.exceptions import ConfigurationError
 
 HEAD = "0002"
 _LOCK = 0x_CA91_11A9  # any constant: two workers that start at once must not both migrate
+_ALEMBIC = threading.Lock()  # Alembic's context is global to the process
 
 
 def upgrade(connection: sa.Connection) -> bool:
@@ -45,7 +47,7 @@ def _run_alembic(connection: sa.Connection, found: str | None) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
-    with contextlib.ExitStack() as stack:
+    with _ALEMBIC, contextlib.ExitStack() as stack:
         stack.callback(config.attributes.clear)
         try:
             command.upgrade(config, HEAD)

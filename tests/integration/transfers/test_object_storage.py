@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract, LakeFileSystem
 
@@ -85,7 +86,7 @@ def test_leftovers_of_a_killed_try_are_removed_by_the_next(extract: Extract, lak
 def test_foreign_files_and_whole_buckets_are_left_alone(extract: Extract, lake: LakeFileSystem) -> None:
     lake.pipe_file("/bucket/badges/20260101/precious.txt", b"x")
     for target, reason in ((URI, "'precious.txt'"), ("memory://lake@bucket", "top folder")):
-        with pytest.raises(ConfigurationError, match=reason):
+        with pytest.raises(BadgeTaskFailed, match=reason):
             extract(ROWS.format(10), target)
     assert lake.find("/") == ["/bucket/badges/20260101/precious.txt"]
 

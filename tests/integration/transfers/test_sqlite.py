@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract
 
@@ -81,7 +81,7 @@ def test_values_without_a_safe_type_leave_no_dataset(
     warehouse.execute("CREATE TABLE t (customer_id)")
     warehouse.executemany("INSERT INTO t VALUES (?)", [("a",), (b"\xff",)])
     warehouse.commit()
-    with pytest.raises(DatasetError, match="'customer_id' of the result holds binary values and others"):
+    with pytest.raises(BadgeTaskFailed, match="'customer_id' of the result holds binary values and others"):
         extract("SELECT * FROM t", tmp_path / "out", fetch_size=1)
     assert files(tmp_path) == ["warehouse.db"]
 
@@ -166,7 +166,7 @@ def test_leftovers_of_a_killed_try_are_removed_by_the_next(extract: Extract, tmp
 def test_folder_with_foreign_files_is_refused_and_left_alone(extract: Extract, tmp_path: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("precious")
-    with pytest.raises(ConfigurationError, match=f"holds '{name}', which is no part"):
+    with pytest.raises(BadgeTaskFailed, match=f"holds '{name}', which is no part"):
         extract("SELECT 1 AS customer_id", tmp_path / "out")
     assert (tmp_path / "out" / name).read_text() == "precious"
 
@@ -174,14 +174,14 @@ def test_folder_with_foreign_files_is_refused_and_left_alone(extract: Extract, t
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("target", ["/", "file:///"])
 def test_top_folder_is_refused(extract: Extract, target: str) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(BadgeTaskFailed):
         extract("SELECT 1 AS customer_id", target)
 
 
 @pytest.mark.usefixtures("warehouse")
 def test_target_that_is_a_file_is_refused(extract: Extract, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("precious")
-    with pytest.raises(ConfigurationError, match="is a file"):
+    with pytest.raises(BadgeTaskFailed, match="is a file"):
         extract("SELECT 1 AS customer_id", tmp_path / "out")
 
 
@@ -198,7 +198,7 @@ def test_target_that_is_a_file_is_refused(extract: Extract, tmp_path: Path) -> N
 def test_query_that_cannot_be_a_dataset_is_explained(
     extract: Extract, tmp_path: Path, sql: str, arguments: dict[str, Any], reason: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=reason):
+    with pytest.raises(BadgeTaskFailed, match=reason):
         extract(sql, tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()
 
@@ -215,5 +215,5 @@ def test_connection_that_is_no_database_is_refused(
     extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FILES", json.dumps({"conn_type": "fs"}))
-    with pytest.raises(ConfigurationError, match="'files' is for no SQL database: its hook FSHook is no DbApiHook"):
+    with pytest.raises(BadgeTaskFailed, match="'files' is for no SQL database: its hook FSHook is no DbApiHook"):
         extract("SELECT 1", tmp_path / "out", conn_id="files")

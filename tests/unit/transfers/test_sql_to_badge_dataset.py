@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
 TEMPLATES: dict[str, Any] = {
@@ -34,5 +34,5 @@ def test_sql_files_are_templates_and_shown_as_sql() -> None:
 def test_wrong_numbers_are_refused_before_any_connection_is_looked_up(wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
     operator = SqlToBadgeDatasetOperator(task_id="extract", **arguments)
-    with pytest.raises(ConfigurationError, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
+    with pytest.raises(BadgeTaskFailed, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
         operator.execute({})

@@ -37,22 +37,21 @@ _SQLITE_TRIGGERS = (
     """,
 )
 
+# The conditions stand in WHEN: a function is called only to refuse, not for every row.
 _POSTGRESQL_TRIGGERS = (
-    f"""
-    CREATE FUNCTION capillary_check_row_state() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF TG_OP = 'INSERT' AND NEW.state <> 'intent' THEN
-            RAISE EXCEPTION 'a row enters the ledger as an intent';
-        ELSIF TG_OP = 'UPDATE' AND OLD.state <> NEW.state
-            AND OLD.state || '>' || NEW.state NOT IN ({_TRANSITIONS}) THEN
-            RAISE EXCEPTION 'this change of a row''s state is not allowed: % to %', OLD.state, NEW.state;
-        END IF;
-        RETURN NEW;
-    END $$
+    """
+    CREATE FUNCTION capillary_refuse_row_state() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = TG_ARGV[0]; END $$
     """,
     """
-    CREATE TRIGGER capillary_earned_badge_changes BEFORE INSERT OR UPDATE OF state ON capillary_earned_badge
-    FOR EACH ROW EXECUTE FUNCTION capillary_check_row_state()
+    CREATE TRIGGER capillary_earned_badge_begins BEFORE INSERT ON capillary_earned_badge
+    FOR EACH ROW WHEN (NEW.state <> 'intent')
+    EXECUTE FUNCTION capillary_refuse_row_state('a row enters the ledger as an intent')
+    """,
+    f"""
+    CREATE TRIGGER capillary_earned_badge_changes BEFORE UPDATE OF state ON capillary_earned_badge
+    FOR EACH ROW WHEN (OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({_TRANSITIONS}))
+    EXECUTE FUNCTION capillary_refuse_row_state('this change of a row''s state is not allowed')
     """,
 )
 
@@ -152,7 +151,7 @@ def _create_rows() -> None:
         sa.Column("row_number", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("stage", sa.Text, nullable=False),
-        sa.Column("code", sa.Integer),
+        sa.Column("code", sa.BigInteger),
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("request_id", sa.Text),
         sa.Column("attempt", sa.Integer, nullable=False),

@@ -1,0 +1,196 @@
+"""Writes what a job tells its ledger, within one transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections import ChainMap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger import statements
+from airflow_provider_capillary.ledger.base import (
+    Adoption,
+    Intent,
+    IntentConflictError,
+    Issues,
+    Job,
+    Note,
+    Outcome,
+    RowIssue,
+)
+from airflow_provider_capillary.ledger.bulk import Bulk
+
+log = logging.getLogger(__name__)
+
+_LARGEST = 2**63 - 1
+
+
+class Recording:
+    """The notes of one transaction, written in one order by all jobs: two of them do not wait in a circle.
+
+    :param badge_keys: name -> the ledger's number. What is looked up here is added; it may be kept only when
+        the transaction is committed: a number that was rolled back is given to another badge.
+    :param keeps_issues: whether the issues of outcomes count; those of a copy that was replaced do not.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        bulk: Bulk,
+        job: Job,
+        badge_keys: ChainMap[str, int],
+        *,
+        now: float,
+        keeps_issues: bool,
+    ) -> None:
+        self._connection = connection
+        self._bulk = bulk
+        self._job = job
+        self._badge_keys = badge_keys
+        self._now = now
+        self._keeps_issues = keeps_issues
+
+    def write(self, notes: Sequence[Note]) -> list[int]:
+        """Write the notes, intents last; give the key of each intent's batch."""
+        intents = [note for note in notes if isinstance(note, Intent)]
+        _refuse_repeated(intents)
+        if any(intent.once_per_customer for intent in intents):
+            self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
+        for name in sorted({badge.badge_meta_id for badge in _badges(notes)} - self._badge_keys.keys()):
+            self._badge_keys[name] = self._register(name)
+        for note in notes:
+            if isinstance(note, Outcome):
+                self._outcome(note)
+            elif isinstance(note, Adoption):
+                self._adoption(note)
+            elif isinstance(note, Issues):
+                self._issues(note.rows)
+        return self._intents(intents) if intents else []
+
+    def _register(self, name: str) -> int:
+        self._connection.execute(statements.ADD_BADGE, {"name": name})
+        return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
+
+    def _identity(self, badge: EarnedBadge) -> tuple[int, int, int, int, int]:
+        key = self._badge_keys[badge.badge_meta_id]
+        return self._job.organisation_key, badge.customer_id, key, badge.earned_at, badge.occurrence
+
+    def _intents(self, intents: Sequence[Intent]) -> list[int]:
+        self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
+        batches = [self._batch(intent) for intent in intents]
+        rows = [
+            (*self._identity(b), self._job.key, b.row_number, batch, intent.attempt, b.expires_at)
+            for intent, batch in zip(intents, batches, strict=True)
+            for b in intent.badges
+        ]
+        rows.sort()  # one order for all jobs; and neighbours in the index are written together
+        claimed = self._bulk.claim(self._connection, rows)
+        if claimed != len(rows):
+            raise IntentConflictError(f"{len(rows) - claimed} rows are held by another batch or another job")
+        return batches
+
+    def _batch(self, intent: Intent) -> int:
+        values = {
+            "job": self._job.key,
+            "fence": self._job.fence,
+            "attempt": intent.attempt,
+            "row_count": len(intent.badges),
+            "fingerprint": intent.fingerprint,
+            "request_id": intent.request_id,
+            "now": self._now,
+        }
+        return int(self._connection.execute(statements.ADD_BATCH, values).scalar_one())
+
+    def _refuse_second_badge(self, badges: Sequence[EarnedBadge]) -> None:
+        if not badges:
+            return
+        keys = {(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges}
+        own = {(b.customer_id, self._badge_keys[b.badge_meta_id], b.earned_at, b.row_number) for b in badges}
+        values = {"organisation": self._job.organisation_key, "job": self._job.key, "now": self._now}
+        for found in self._bulk.find(self._connection, sorted(keys), any_date=True, **values):
+            customer, badge, owner, row, state, earned = tuple(found)[:6]
+            in_hand = owner == self._job.key and (customer, badge, earned, row) in own
+            if not in_hand and state in (RowState.ACCEPTED, RowState.INTENT, RowState.UNKNOWN):
+                raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
+
+    def _outcome(self, outcome: Outcome) -> None:
+        rows = [
+            (change.state.value, _storable(change.earned_badge_id), *self._identity(change.badge), outcome.batch)
+            for change in outcome.rows
+        ]
+        rows.sort(key=lambda row: row[2:])
+        late = len(rows) - self._bulk.change(self._connection, rows)
+        if late:
+            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
+        if outcome.verdict:
+            values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
+            self._connection.execute(statements.SETTLE_BATCH, values)
+        if self._keeps_issues:
+            self._issues(outcome.issues)
+
+    def _adoption(self, adoption: Adoption) -> None:
+        for badge, held in sorted(adoption.rows, key=lambda pair: self._identity(pair[0])):
+            organisation, customer, key, earned_at, occurrence = self._identity(badge)
+            values = {
+                "organisation": organisation,
+                "customer_id": customer,
+                "badge_id": key,
+                "earned_at": earned_at,
+                "occurrence": occurrence,
+                "job": self._job.key,
+                "row_number": badge.row_number,
+                "old_job": held.job,
+                "batch": held.batch,
+            }
+            if self._connection.execute(statements.ADOPT, values).rowcount != 1:
+                raise IntentConflictError("another job settled a row that was to be taken over")
+
+    def _issues(self, issues: Sequence[RowIssue]) -> None:
+        if issues:
+            values = [_issue_values(issue) | {"job": self._job.key} for issue in issues]
+            self._connection.execute(statements.ADD_ISSUE, values)
+
+
+def _badges(notes: Iterable[Note]) -> Iterable[EarnedBadge]:
+    for note in notes:
+        if isinstance(note, Intent):
+            yield from note.badges
+        elif isinstance(note, Outcome):
+            yield from (change.badge for change in note.rows)
+        elif isinstance(note, Adoption):
+            yield from (badge for badge, _ in note.rows)
+
+
+def _refuse_repeated(intents: Sequence[Intent]) -> None:
+    taken: set[tuple[Any, ...]] = set()
+    for intent in intents:
+        keys: set[tuple[Any, ...]] = {
+            (b.customer_id, b.badge_meta_id) if intent.once_per_customer else b.identity for b in intent.badges
+        }
+        if len(keys) < len(intent.badges):
+            # no other job is to blame, so planning anew would not help
+            raise ValueError("a batch holds two rows of one identity")
+        if not taken.isdisjoint(keys):
+            raise IntentConflictError("two batches that are noted together hold the same row")
+        taken |= keys
+
+
+def _issue_values(issue: RowIssue) -> dict[str, Any]:
+    values = msgspec.structs.asdict(issue)
+    for name in ("stage", "message", "source", "request_id", "badge_meta_id"):
+        values[name] = _storable(values[name])
+    values["state"] = issue.state.value
+    values["original"] = msgspec.json.encode(issue.original).decode()
+    # a code is told by the API, which may tell anything
+    values["code"] = issue.code if issue.code is not None and abs(issue.code) <= _LARGEST else None
+    return values
+
+
+def _storable(text: str | None) -> str | None:
+    """PostgreSQL takes no NUL, and no database a lone surrogate; what the API says may hold both."""
+    return text and text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,109 @@
+"""A real Airflow with a database of its own, in another process, for all DAG runs of these tests."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from airflow_provider_capillary.demo import airflow_home
+from airflow_provider_capillary.demo.dag_test import airflow
+from airflow_provider_capillary.demo.warehouse import load_warehouse
+
+RUNNER = Path(__file__).with_name("dag_runs.py")
+
+
+class Ended(NamedTuple):
+    """A DAG run that is over."""
+
+    state: str
+    run_id: str
+    logical_date: str | None
+    tasks: dict[str, list[str]]  #: states by task, in the order of map indexes
+    tries: dict[str, list[int]]
+    returned: dict[str, list[Any]]  #: XCom ``return_value`` by task, in the order of map indexes
+    log: str  #: of all tasks, from DEBUG on, as Airflow prints it
+
+
+class AirflowProcess:
+    """Runs DAGs; ``env`` is what a run gets besides."""
+
+    def __init__(self, home: Path, env: dict[str, str]) -> None:
+        self.home = home
+        self.database = home / "airflow.db"
+        self._log = home / "dag_runs.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(RUNNER)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
+            )
+
+    def run(self, dag_file: Path, dag_id: str, env: dict[str, str], **arguments: Any) -> Ended:
+        """Run a DAG once, with the arguments of ``dag.test()``; dates as ISO 8601 text."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        before = self._log.stat().st_size
+        asked = {"dag_file": str(dag_file), "dag_id": dag_id, "env": env, **arguments}
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        log = self._log.read_bytes()[before:].decode("utf-8", "replace")
+        assert line, log[-5_000:]
+        told = json.loads(line)
+        assert "import_errors" not in told, told
+        tasks: dict[str, list[str]] = {}
+        tries: dict[str, list[int]] = {}
+        for one in sorted(told.pop("tasks"), key=lambda task: task["map_index"]):
+            tasks.setdefault(one["task"], []).append(one["state"])
+            tries.setdefault(one["task"], []).append(one["tries"])
+        return Ended(**told, tasks=tasks, tries=tries, returned=self._returned(dag_id, told["run_id"]), log=log)
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        """Ask Airflow's database itself."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def _returned(self, dag_id: str, run_id: str) -> dict[str, list[Any]]:
+        query = (
+            "SELECT task_id, value FROM xcom WHERE dag_id = ? AND run_id = ? AND key = 'return_value' ORDER BY map_index"
+        )
+        found: dict[str, list[Any]] = {}
+        for task, value in self.rows(query, dag_id, run_id):
+            found.setdefault(task, []).append(airflow_home.decoded(value))
+        return found
+
+    def close(self) -> None:
+        """End the process that was started here."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shop") / "warehouse.db"
+    load_warehouse(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def airflow_process(tmp_path_factory: pytest.TempPathFactory, warehouse: Path) -> Iterator[AirflowProcess]:
+    home = tmp_path_factory.mktemp("airflow")
+    env = airflow_home.environment(home, warehouse, "http://127.0.0.1:9", home / "reports")
+    env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    subprocess.run(airflow("db", "migrate"), env=env, check=True, capture_output=True)
+    process = AirflowProcess(home, env)
+    yield process
+    process.close()

@@ -1,0 +1,174 @@
+"""Three lists, and what may not differ between them: rows read, the ledger, and what the simulator granted."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import FINAL_STATES
+from airflow_provider_capillary.ledger.engine import make_engine
+from airflow_provider_capillary.simulator.badge_store import Grant
+
+from .dataset import Row
+
+_SETTLED = (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
+_ROWS = sa.text("""
+    SELECT e.customer_id, g.badge_meta_id, e.earned_at, e.state, e.earned_badge_id, b.request_id, b.sent_at
+    FROM capillary_earned_badge e JOIN capillary_badge g ON g.id = e.badge_id
+        JOIN capillary_batch b ON b.id = e.batch_id
+""")
+_TOLD_OF = sa.text("""
+    SELECT DISTINCT row_number FROM capillary_row_issue WHERE stage = 'badge_check'
+    OR state = 'not_sent' AND job_id = (SELECT id FROM capillary_job ORDER BY finished_at DESC LIMIT 1)
+""")
+_BATCHES = sa.text("SELECT request_id, sent_at FROM capillary_batch")
+
+
+class Held(msgspec.Struct, frozen=True):
+    """One row of the ledger."""
+
+    customer_id: int
+    badge: str
+    earned_at: int
+    state: RowState
+    earned_badge_id: str | None
+    request_id: str
+    sent_at: float
+
+
+class LedgerList(msgspec.Struct, frozen=True):
+    """What the ledger holds at the end."""
+
+    rows: list[Held]
+    told_of: set[int]  #: rows not sent, and reported so: by the last job, or since the organisation lacks their badge
+    sent_at: dict[str, float]  #: request id -> when its intent was noted
+
+
+def read_ledger(url: str) -> LedgerList:
+    """Read the tables, not through the code under test."""
+    engine = make_engine(url)
+    with engine.connect() as connection:
+        rows = [_held(*row) for row in connection.execute(_ROWS)]
+        told_of = {number for (number,) in connection.execute(_TOLD_OF)}
+        sent = {request_id: sent_at for request_id, sent_at in connection.execute(_BATCHES)}
+    engine.dispose()
+    return LedgerList(rows, told_of, sent)
+
+
+def _held(customer: int, badge: str, earned_at: int, state: str, *rest: Any) -> Held:
+    return Held(customer, badge, earned_at, RowState(state), *rest)
+
+
+class Difference(msgspec.Struct):
+    """What was found. Only ``unknown`` may be above zero with hold and verify; ``twice`` too with resend."""
+
+    rows: int = 0
+    twice: int = 0
+    not_granted: int = 0  #: reported accepted (or already accepted), but not granted
+    denied: int = 0  #: granted, but reported as rejected or never sent
+    unknown: int = 0
+    unknown_granted: int = 0
+    lost: int = 0  #: neither accepted, rejected nor invalid, and not reported as unknown or not sent
+    unaccounted: int = 0  #: accounts that do not add up or contradict each other
+    problems: list[str] = []
+
+    def tell(self, text: str) -> None:
+        """Keep evidence, but not a book of it."""
+        if len(self.problems) < 20:
+            self.problems.append(text)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What counts as the same badge in a campaign."""
+
+    once_per_customer: bool = False
+    allow_duplicates: bool = False
+
+    def group(self, customer: int, badge: str, earned_at: int) -> Hashable:
+        """Rows of one group are one badge, unless duplicates are allowed."""
+        return (customer, badge) if self.once_per_customer else (customer, badge, earned_at)
+
+    def wanted(self, rows: int) -> int:
+        """How many grants so many rows of a group ask for."""
+        return rows if self.allow_duplicates and not self.once_per_customer else 1
+
+
+def compare(rows: list[Row], ledger: LedgerList, grants: Iterable[Grant], rules: Rules) -> Difference:
+    """Compare the lists, group by group."""
+    difference = Difference(rows=len(rows))
+    given: dict[Hashable, list[Grant]] = defaultdict(list)
+    for grant in grants:
+        given[rules.group(grant.customer_id, grant.badge_meta_id, int(grant.earned_at))].append(grant)
+    held: dict[Hashable, list[Held]] = defaultdict(list)
+    for one in ledger.rows:
+        held[rules.group(one.customer_id, one.badge, one.earned_at)].append(one)
+    wanted: Counter[Hashable] = Counter()
+    told_of: set[Hashable] = set()
+    for number, row in enumerate(rows, 1):
+        if row.valid:
+            wanted[rules.group(*row.identity)] += 1
+            if number in ledger.told_of:
+                told_of.add(rules.group(*row.identity))
+    for group in given.keys() - wanted.keys():
+        difference.unaccounted += len(given[group])
+        difference.tell(f"granted, but in no row: {group}")
+    for group, count in wanted.items():
+        _compare_group(difference, group, rules.wanted(count), given[group], held[group], group in told_of)
+    return difference
+
+
+def _compare_group(
+    difference: Difference, group: Hashable, wanted: int, given: list[Grant], held: list[Held], told_of: bool
+) -> None:
+    states = Counter(one.state for one in held)
+    accepted, unknown = states[RowState.ACCEPTED], states[RowState.UNKNOWN]
+    told = f"{group}: wanted {wanted}, granted {len(given)}, ledger {dict(states)}"
+    difference.unknown += unknown
+    difference.unknown_granted += min(unknown, max(0, len(given) - accepted))
+    if len(given) > wanted:
+        difference.twice += len(given) - wanted
+        difference.tell(f"granted twice: {told}, by requests {[grant.request_id for grant in given]}")
+    ids = {grant.earned_badge_id for grant in given}
+    wrong_ids = sum(one.state is RowState.ACCEPTED and one.earned_badge_id not in {None, *ids} for one in held)
+    if accepted > len(given) or wrong_ids:
+        difference.not_granted += max(accepted - len(given), wrong_ids)
+        difference.tell(f"accepted, but not granted (or under another earnedBadgeId): {told}")
+    if min(len(given), wanted) > accepted + unknown:
+        difference.denied += min(len(given), wanted) - accepted - unknown
+        difference.tell(f"granted, but denied: {told}, by requests {[grant.request_id for grant in given]}")
+    if not told_of and sum(states[state] for state in _SETTLED) < wanted:
+        difference.lost += wanted - sum(states[state] for state in _SETTLED)
+        difference.tell(f"lost: {told}")
+
+
+def compare_summary(difference: Difference, summary: Mapping[str, Any], rows: list[Row], granted: int) -> None:
+    """Compare the summary of a job that nobody disturbed with what is known of the rows.
+
+    :param granted: how many of the rows have their badge.
+    """
+    told = {state.value: summary[state.value] for state in FINAL_STATES}
+    invalid = sum(not row.valid for row in rows)
+    if summary["rows_read"] != len(rows) or sum(told.values()) != len(rows) or told["invalid"] != invalid:
+        difference.unaccounted += 1
+        difference.tell(f"the summary does not add up: {told} for {len(rows)} rows, {invalid} of them invalid")
+    claimed = told["accepted"] + told["already_accepted"]
+    if claimed > granted:
+        difference.not_granted += claimed - granted
+        difference.tell(f"the summary claims {claimed} rows as accepted, {granted} rows have their badge: {told}")
+    if granted > claimed + told["unknown"]:
+        difference.denied += granted - claimed - told["unknown"]
+        difference.tell(f"{granted} rows have their badge, the summary tells of fewer: {told}")
+
+
+def rows_with_their_badge(rows: list[Row], grants: Iterable[Grant], rules: Rules) -> int:
+    """How many valid rows are of a group that was granted; with duplicates allowed, each grant serves one row."""
+    given = Counter(rules.group(g.customer_id, g.badge_meta_id, int(g.earned_at)) for g in grants)
+    asked = Counter(rules.group(*row.identity) for row in rows if row.valid)
+    if rules.wanted(2) == 2:
+        return sum(min(count, given[group]) for group, count in asked.items())
+    return sum(count for group, count in asked.items() if given[group])

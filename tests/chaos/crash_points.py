@@ -1,0 +1,86 @@
+"""Ledger and API as a job sees them, with a death before or after each call that matters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from airflow_provider_capillary.ledger.base import Adoption, Intent, Note, Outcome
+
+from .plans import End
+
+_Result = TypeVar("_Result")
+
+
+class CrashPoints:
+    """Counts calls, and ends this process as a power cut would at the one that is wanted."""
+
+    def __init__(self, end: End) -> None:
+        self._end = end
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def around(self, call: str, do: Callable[[], _Result]) -> _Result:
+        """Do it, unless death comes first."""
+        self._passed(call, "before")
+        result = do()
+        self._passed(call, "after")
+        return result
+
+    def _passed(self, call: str, moment: str) -> None:
+        with self._lock:
+            self._counts[call, moment] += 1
+            if (call, moment, self._counts[call, moment]) == (self._end.call, self._end.moment, self._end.number):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CrashingLedger:
+    """A ledger; what is not named here goes through as it is."""
+
+    def __init__(self, ledger: Any, points: CrashPoints) -> None:
+        self._ledger = ledger
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    def open_job(self, *args: Any, **kwargs: Any) -> Any:
+        return self._points.around("open_job", lambda: self._ledger.open_job(*args, **kwargs))
+
+    def find(self, *args: Any, **kwargs: Any) -> Any:
+        return self._points.around("find", lambda: self._ledger.find(*args, **kwargs))
+
+    def finish_job(self, *args: Any, **kwargs: Any) -> Any:
+        return self._points.around("finish_job", lambda: self._ledger.finish_job(*args, **kwargs))
+
+    def record(self, job: Any, notes: Sequence[Note]) -> list[int]:
+        def commit() -> list[int]:
+            keys: list[int] = self._ledger.record(job, notes)
+            return keys
+
+        # notes that came together are committed together: each of their kinds is a reason to die around it
+        for kind, name in ((Intent, "intent"), (Outcome, "outcome"), (Adoption, "adoption")):
+            if any(isinstance(note, kind) for note in notes):
+                return self._points.around(name, commit)
+        return self._points.around("issues", commit)
+
+
+class CrashingApi:
+    """The API; what is not named here goes through as it is."""
+
+    def __init__(self, api: Any, points: CrashPoints) -> None:
+        self._api = api
+        self._points = points
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    def import_badges(self, *args: Any, **kwargs: Any) -> Any:
+        return self._points.around("send", lambda: self._api.import_badges(*args, **kwargs))
+
+    def view_customer_badge(self, *args: Any, **kwargs: Any) -> Any:
+        return self._points.around("view", lambda: self._api.view_customer_badge(*args, **kwargs))

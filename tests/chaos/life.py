@@ -1,0 +1,92 @@
+"""One life of a task: what a worker's process does between its start and its end. Runs in a process of its own."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import traceback
+import uuid
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
+from airflow_provider_capillary.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.importing.api import Api, CapillaryApi
+from airflow_provider_capillary.importing.settings import import_settings
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.ledger.base import JobScope, Ledger
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .crash_points import CrashingApi, CrashingLedger, CrashPoints
+from .plans import End
+
+ORGANISATION = "chaos"
+
+
+class Life(msgspec.Struct, frozen=True):
+    """Everything that a process has to know."""
+
+    dataset: str
+    ledger: str
+    scope: JobScope
+    settings: dict[str, str | int | float | bool]
+    client: dict[str, str | float]
+    lease_seconds: float
+    elsewhere: bool
+    end: End
+    told: str  #: where the result goes
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What the process tells at its end; a killed one tells nothing."""
+
+    summary: dict[str, Any] | None = None
+    error: str | None = None
+    message: str = ""
+    unforeseen: str | None = None  #: a traceback
+
+
+def live(life: Life) -> None:
+    """Run the job, and tell how it went."""
+    faulthandler.register(signal.SIGUSR1)
+    stop = StopSignal()
+    interrupted = ImportInterruptedError("asked to stop")
+    signal.signal(signal.SIGTERM, lambda *_: stop.request(interrupted))
+    try:
+        told = _told(_import(life, stop))
+    except CapillaryError as error:
+        told = Told(error=type(error).__name__, message=str(error))
+    except Exception:  # noqa: BLE001 - whatever it is, it is told
+        told = Told(unforeseen=traceback.format_exc())
+    unfinished = Path(f"{life.told}.part")
+    unfinished.write_bytes(msgspec.json.encode(told))
+    unfinished.rename(life.told)
+
+
+def _told(result: ImportResult) -> Told:
+    error = result.error
+    return Told(result.summary.as_dict(), type(error).__name__ if error else None, str(error or ""))
+
+
+def _import(life: Life, stop: StopSignal) -> ImportResult:
+    points = CrashPoints(life.end)
+    client = BadgeClient(msgspec.convert(life.client, ClientSettings, strict=False))
+    owner = f"elsewhere-{uuid.uuid4()}/{os.getpid()}/1" if life.elsewhere else None
+    ledger = SqlLedger(life.ledger, lease_seconds=life.lease_seconds, owner=owner)
+    job = ImportJob(
+        open_dataset(life.dataset),
+        cast(Api, CrashingApi(CapillaryApi(client, ORGANISATION), points)),
+        cast(Ledger, CrashingLedger(ledger, points)),
+        life.scope,
+        import_settings(**life.settings),
+        stop=stop,
+        heartbeat_seconds=life.lease_seconds / 5,
+        jitter=lambda: 0.02,
+    )
+    return job.run()

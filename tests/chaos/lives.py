@@ -1,0 +1,97 @@
+"""Starts lives of one campaign, waits for them, and keeps count of how they end."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import msgspec
+
+from airflow_provider_capillary.core.summary import FINAL_STATES
+from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.simulator.server import RunningSimulator
+
+from .dataset import Row, write_csv
+from .fork_server import Child, ForkServer
+from .life import Life, Told
+from .plans import End, Plan
+
+LONGEST_LIFE = 120.0  #: seconds; a life that is longer hangs, which is a violation too
+FORESEEN = frozenset(
+    {
+        "ApiUnavailableError", "AuthenticationError", "RequestRefusedError", "ImportStoppedError",
+        "ImportInterruptedError", "JobIsRunningError", "LeaseLostError",
+    }
+)  # fmt: skip
+
+
+class Lives:
+    """All of one campaign: one dataset, one ledger, one folder."""
+
+    def __init__(self, plan: Plan, rows: list[Row], policy: str, ledger: str, folder: Path, server: ForkServer) -> None:
+        self._plan = plan
+        self._rows = len(rows)
+        self._settings = {**plan.settings, "on_unknown": policy}
+        self._ledger = ledger
+        self._folder = folder
+        self._server = server
+        self._dataset = folder / "rows.csv"
+        self._told: dict[Child, Path] = {}
+        self.deaths = 0
+        self.violations: list[str] = []
+        write_csv(self._dataset, rows)
+
+    def start(self, scope: JobScope, end: End, running: RunningSimulator) -> Child:
+        """Begin a life that works on the simulator."""
+        number = len(self._told) + 1
+        is_basic = self._plan.client["auth_type"] == "basic"
+        settings = running.settings
+        credentials: dict[str, str | float] = {
+            "base_url": running.url,
+            "login": settings.username if is_basic else settings.oauth_key,
+            "password": settings.password if is_basic else settings.oauth_secret,
+        }
+        told = self._folder / f"told-{number}.json"
+        life = Life(
+            dataset=str(self._dataset),
+            ledger=self._ledger,
+            scope=scope,
+            settings=self._settings,
+            client=self._plan.client | credentials,
+            lease_seconds=self._plan.lease_seconds,
+            elsewhere=self._plan.elsewhere,
+            end=end,
+            told=str(told),
+        )
+        child = self._server.start(life, self._folder / f"life-{number}.log")
+        self._told[child] = told
+        return child
+
+    def wait(self, child: Child) -> Told:
+        """Wait for its end; a killed one tells nothing."""
+        path = self._told[child]
+        if not child.over.wait(LONGEST_LIFE):
+            child.send_signal(signal.SIGUSR1)  # its threads' stacks go to its log
+            child.over.wait(1)
+            child.send_signal(signal.SIGKILL)
+            child.over.wait(10)
+            self.violations.append(f"{path.stem}: hung for {LONGEST_LIFE:.0f} s")
+        elif child.was_killed:
+            self.deaths += 1
+        elif not path.exists():
+            self.violations.append(f"{path.stem}: ended with status {child.status} and told nothing")
+        else:
+            told = msgspec.json.decode(path.read_bytes(), type=Told)
+            self._look_at(path.stem, told)
+            return told
+        return Told()
+
+    def _look_at(self, name: str, told: Told) -> None:
+        if told.unforeseen is not None:
+            self.violations.append(f"{name}: {told.unforeseen[-1500:]}")
+        elif told.error is not None and told.error not in FORESEEN:
+            self.violations.append(f"{name}: {told.error}: {told.message}")
+        if told.summary is not None:
+            accounted = sum(told.summary[state.value] for state in FINAL_STATES)
+            if not accounted == told.summary["rows_read"] == self._rows:
+                self.violations.append(f"{name}: {accounted} of {self._rows} rows accounted for")

@@ -1,0 +1,57 @@
+"""The proof under attack, in a minute. ``make chaos`` is the same with hundreds of deaths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .campaign import run_campaign
+from .fork_server import ForkServer
+from .ledgers import empty_ledger, postgres_server
+from .same_grants import killed_often
+from .table import broken_expectations
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with postgres_server() as url:
+        yield url
+
+
+def attack(fork_server: ForkServer, folder: Path, postgres: str | None, policy: str, seed: int) -> None:
+    with empty_ledger(folder, postgres, f"{policy}-{seed}") as ledger:
+        result = run_campaign(seed, rows=500, deaths=3, policy=policy, ledger=ledger, folder=folder, server=fork_server)
+    assert result.deaths > 0
+    assert broken_expectations(result) == [], "\n".join(result.difference.problems)
+
+
+@pytest.mark.parametrize(("policy", "seed"), [("hold", 3), ("verify", 1), ("verify", 4), ("resend", 2)])
+def test_no_row_is_lost_or_granted_twice_whatever_fails(
+    fork_server: ForkServer, tmp_path: Path, policy: str, seed: int
+) -> None:
+    attack(fork_server, tmp_path, None, policy, seed)
+
+
+@pytest.mark.parametrize(("policy", "seed"), [("hold", 5), ("verify", 5)])
+def test_nor_with_the_ledger_on_postgresql(
+    fork_server: ForkServer, tmp_path: Path, postgres: str, policy: str, seed: int
+) -> None:
+    attack(fork_server, tmp_path, postgres, policy, seed)
+
+
+def test_a_job_killed_twenty_times_grants_exactly_what_an_undisturbed_one_does(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
+    ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
+    result = killed_often(7, rows=1_200, batch_size=10, deaths=20, ledger=ledger, folder=tmp_path, server=fork_server)
+    assert result.deaths == 20
+    assert broken_expectations(result) == [], "\n".join(result.difference.problems)

@@ -1,0 +1,113 @@
+"""The oracle itself: whatever may go wrong must be seen, or a clean table proves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.simulator.badge_store import Grant
+
+from .campaign import Result
+from .comparison import Difference, Held, LedgerList, Rules, compare, compare_summary, rows_with_their_badge
+from .dataset import BADGES, Row
+from .table import broken_expectations, table
+
+ROW = Row(BADGES[0], "17", "1700000000", "1731536000")
+INVALID = ROW._replace(customer="0", valid=False)
+DATASET = [ROW, ROW, INVALID]
+
+
+def grant(badge_id: str = "id-1", customer: int = 17) -> Grant:
+    return Grant(customer, BADGES[0], badge_id, 1700000000, 1731536000, 1, "request_1", True)
+
+
+def held(state: RowState, badge_id: str | None = None) -> Held:
+    return Held(17, BADGES[0], 1700000000, state, badge_id, "request", 1.0)
+
+
+def found(grants: list[Grant], rows: list[Held], *, told_of: set[int] | None = None, **rules: bool) -> dict[str, int]:
+    difference = compare(DATASET, LedgerList(rows, told_of or set(), {}), grants, Rules(**rules))
+    values = {name: getattr(difference, name) for name in difference.__struct_fields__ if name != "problems"}
+    assert values.pop("rows") == 3
+    return {name: count for name, count in values.items() if count}
+
+
+ACCEPTED = held(RowState.ACCEPTED, "id-1")
+
+
+@pytest.mark.parametrize(
+    ("grants", "rows", "expected"),
+    [
+        ([grant()], [ACCEPTED], {}),
+        ([grant(), grant("id-2")], [ACCEPTED], {"twice": 1}),
+        ([], [ACCEPTED], {"not_granted": 1}),
+        ([grant("another")], [ACCEPTED], {"not_granted": 1}),
+        ([], [], {"lost": 1}),
+        ([], [held(RowState.PLANNED)], {"lost": 1}),
+        ([], [held(RowState.INTENT)], {"lost": 1}),
+        ([], [held(RowState.REJECTED)], {}),
+        ([grant()], [held(RowState.REJECTED)], {"denied": 1}),
+        ([grant()], [held(RowState.PLANNED)], {"denied": 1, "lost": 1}),
+        ([], [held(RowState.UNKNOWN)], {"unknown": 1}),
+        ([grant()], [held(RowState.UNKNOWN)], {"unknown": 1, "unknown_granted": 1}),
+        ([grant(), grant("id-9", customer=18)], [ACCEPTED], {"unaccounted": 1}),
+    ],
+)
+def test_every_difference_is_seen(grants: list[Grant], rows: list[Held], expected: dict[str, int]) -> None:
+    assert found(grants, rows) == expected
+
+
+def test_rows_reported_as_not_sent_are_not_lost() -> None:
+    assert found([], [], told_of={1}) == {}
+
+
+def test_with_duplicates_allowed_each_equal_row_asks_for_a_badge_of_its_own() -> None:
+    assert found([grant()], [ACCEPTED], allow_duplicates=True) == {"lost": 1}
+    both = [ACCEPTED, held(RowState.ACCEPTED, "id-2")]
+    assert found([grant(), grant("id-2")], both, allow_duplicates=True) == {}
+
+
+def summary(**counts: int) -> dict[str, Any]:
+    every = dict.fromkeys(("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent"), 0)
+    return {**every, "rows_read": 3, **counts}
+
+
+@pytest.mark.parametrize(
+    ("told", "granted", "expected"),
+    [
+        (summary(accepted=1, already_accepted=1, invalid=1), 2, (0, 0, 0)),
+        (summary(accepted=1, already_accepted=1, invalid=1), 0, (2, 0, 0)),
+        (summary(rejected=2, invalid=1), 2, (0, 2, 0)),
+        (summary(accepted=2), 2, (0, 0, 1)),
+        (summary(accepted=2, rejected=1), 2, (0, 0, 1)),
+    ],
+)
+def test_a_summary_that_says_something_else_is_seen(
+    told: dict[str, Any], granted: int, expected: tuple[int, int, int]
+) -> None:
+    difference = Difference()
+    compare_summary(difference, told, DATASET, granted)
+    assert (difference.not_granted, difference.denied, difference.unaccounted) == expected
+
+
+def test_equal_rows_share_their_badge_unless_duplicates_are_allowed() -> None:
+    assert rows_with_their_badge(DATASET, [grant()], Rules()) == 2
+    assert rows_with_their_badge(DATASET, [grant()], Rules(allow_duplicates=True)) == 1
+
+
+@pytest.mark.parametrize("name", ["twice", "not_granted", "denied", "lost", "unaccounted"])
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_only_resend_may_grant_twice_and_nothing_else_may_be(policy: str, name: str) -> None:
+    result = Result(policy, 1, "sqlite", msgspec.convert({name: 1}, Difference))
+    forgiven = policy == "resend" and name in ("twice", "denied")
+    assert bool(broken_expectations(result)) is not forgiven
+
+
+def test_the_table_has_one_line_for_each_policy_and_ledger_and_a_total() -> None:
+    results = [Result("hold", seed, "sqlite", Difference(rows=1_000)) for seed in (1, 2)]
+    lines = table([*results, Result("verify", 1, "postgresql", Difference(rows=500, twice=3))]).splitlines()
+    assert [line.split()[0] for line in lines] == ["policy", "hold", "verify", "all"]
+    assert "2,500" in lines[-1]

@@ -1,0 +1,202 @@
+"""Who sends a body twice? A server that applies it all, and then drops, hangs or answers half, counts one call."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import msgspec
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings, ImportMethod
+from airflow_provider_capillary.core.reply import Delivery
+
+BODY = b'[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":1,"earnEventDate":1,"earnExpiresOn":2}]'
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
+TIMEOUT = 0.3
+Misbehave = Callable[[socket.socket, threading.Event], None]
+
+
+class ApplyingServer:
+    """Applies every body that arrives whole, as an API would, and then lets ``misbehave`` do what it likes.
+
+    :param good: so many calls on each connection are answered well first.
+    :param hang_up_after: the server closes a kept connection after so many answers, as idle ones are closed.
+    """
+
+    def __init__(self, misbehave: Misbehave, *, good: int = 0, hang_up_after: int = 0) -> None:
+        self.applied: list[bytes] = []
+        self.connections = 0
+        self.hung_up = threading.Event()
+        self._misbehave = misbehave
+        self._good = good
+        self._hang_up_after = hang_up_after
+        self._stopping = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                self.connections += 1
+                self._threads.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
+                self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        answered = 0
+        with connection, suppress(OSError):
+            connection.settimeout(10)
+            while (body := _read_body(connection)) is not None:
+                self.applied.append(body)
+                if answered == self._good:
+                    self._misbehave(connection, self._stopping)
+                    return
+                connection.sendall(WHOLE)
+                answered += 1
+                if answered == self._hang_up_after:
+                    connection.shutdown(socket.SHUT_RDWR)
+                    self.hung_up.set()
+                    return
+
+    def close(self) -> None:
+        self._stopping.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(timeout=10)
+            assert not thread.is_alive()
+
+
+def _read_body(connection: socket.socket) -> bytes | None:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        part = connection.recv(65536)
+        if not part:
+            return None
+        received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    [length] = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    while len(body) < int(length):
+        body += connection.recv(65536)
+    return body
+
+
+def drop(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.shutdown(socket.SHUT_RDWR)
+
+
+def reset(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def hang(_connection: socket.socket, stopping: threading.Event) -> None:
+    stopping.wait(10)
+
+
+def half_a_head(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.sendall(WHOLE[:30])
+
+
+def half_a_body(connection: socket.socket, _stopping: threading.Event) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n[{")
+
+
+def half_a_body_and_hang(connection: socket.socket, stopping: threading.Event) -> None:
+    half_a_body(connection, stopping)
+    stopping.wait(10)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., ApplyingServer]]:
+    servers: list[ApplyingServer] = []
+
+    def start(misbehave: Misbehave, **kwargs: int) -> ApplyingServer:
+        servers.append(ApplyingServer(misbehave, **kwargs))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture(params=list(ImportMethod))
+def settings(request: pytest.FixtureRequest) -> ClientSettings:
+    return ClientSettings(
+        base_url="", login="till", password="sesame", import_method=request.param, timeout=TIMEOUT, connect_timeout=5.0
+    )
+
+
+@pytest.fixture
+def client_of(settings: ClientSettings) -> Iterator[Callable[[ApplyingServer], BadgeClient]]:
+    made: list[BadgeClient] = []
+
+    def make(server: ApplyingServer) -> BadgeClient:
+        made.append(BadgeClient(msgspec.structs.replace(settings, base_url=server.url)))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+MISBEHAVIOURS = (drop, reset, hang, half_a_head, half_a_body, half_a_body_and_hang)
+ClientOf = Callable[[ApplyingServer], BadgeClient]
+Serve = Callable[..., ApplyingServer]
+
+
+@pytest.mark.parametrize("misbehave", MISBEHAVIOURS)
+def test_one_call_is_applied_once_on_a_new_connection(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
+    server = serve(misbehave)
+    assert client_of(server).import_badges(BODY, "one").delivery is Delivery.LOST
+    assert server.applied == [BODY]
+
+
+@pytest.mark.parametrize("misbehave", MISBEHAVIOURS)
+def test_one_call_is_applied_once_on_a_kept_connection(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
+    server = serve(misbehave, good=1)
+    client = client_of(server)
+    assert client.import_badges(b"[1]", "one").delivery is Delivery.REPLIED
+    assert client.import_badges(BODY, "two").delivery is Delivery.LOST
+    assert server.connections == 1
+    assert server.applied == [b"[1]", BODY]
+
+
+def test_a_kept_connection_that_the_server_closed_meanwhile_is_replaced_and_the_body_applied_once(
+    serve: Serve, client_of: ClientOf
+) -> None:
+    server = serve(drop, good=9, hang_up_after=1)
+    client = client_of(server)
+    assert client.import_badges(b"[1]", "one").delivery is Delivery.REPLIED
+    assert server.hung_up.wait(5)
+    # The closing may reach the client before or after it looks: either a new connection, or no proof; never twice.
+    delivery = client.import_badges(BODY, "two").delivery
+    assert server.applied == [b"[1]", BODY][: 1 + (delivery is Delivery.REPLIED)]
+    assert delivery in (Delivery.REPLIED, Delivery.LOST)
+
+
+def test_many_calls_on_connections_that_break_are_applied_at_most_once_each(serve: Serve, client_of: ClientOf) -> None:
+    server = serve(drop, good=2)
+    client = client_of(server)
+    bodies = [b"[%d]" % number for number in range(12)]
+    deliveries = [client.import_badges(body, str(place)).delivery for place, body in enumerate(bodies)]
+    assert server.applied == bodies
+    assert deliveries == [Delivery.REPLIED, Delivery.REPLIED, Delivery.LOST] * 4
+
+
+def test_the_server_counts_a_client_that_does_resend(serve: Serve) -> None:
+    server = serve(drop)
+    with requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=2))
+        with pytest.raises(requests.ConnectionError):
+            session.put(server.url, data=BODY, timeout=TIMEOUT)
+    assert server.applied == [BODY] * 3

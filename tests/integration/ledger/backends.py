@@ -1,0 +1,113 @@
+"""The databases that a ledger may stand in, each with a clock that tests may put forward."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+NOON = 1_767_268_800.0
+
+
+class Backend(Protocol):
+    """One empty ledger in a database of its own."""
+
+    name: str
+    url: str
+
+    def open(self, **arguments: Any) -> SqlLedger:
+        """Open the ledger; it is closed after the test."""
+        ...
+
+    def pass_time(self, seconds: float) -> None:
+        """Put the ledger's clock forward."""
+        ...
+
+    def look(self) -> Any:
+        """A connection of one's own, past the ledger's code."""
+        ...
+
+
+class _Opened:
+    def __init__(self) -> None:
+        self._opened: list[SqlLedger] = []
+
+    def _keep(self, ledger: SqlLedger) -> SqlLedger:
+        self._opened.append(ledger)
+        return ledger
+
+    def close(self) -> None:
+        for ledger in self._opened:
+            ledger.close()
+
+
+@contextmanager
+def connected(url: str) -> Iterator[sa.Connection]:
+    """Each statement commits by itself."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+class SqliteBackend(_Opened):
+    """A file."""
+
+    name = "sqlite"
+
+    def __init__(self, folder: Path, template: Path | None) -> None:
+        super().__init__()
+        self.path = folder / "ledger.db"
+        self.url = f"sqlite:///{self.path}"
+        self._now = NOON
+        if template is not None:
+            shutil.copy(template, self.path)
+
+    def open(self, **arguments: Any) -> SqlLedger:
+        return self._keep(SqlLedger(arguments.pop("url", self.url), **{"clock": lambda: self._now, **arguments}))
+
+    def pass_time(self, seconds: float) -> None:
+        self._now += seconds
+
+    def look(self) -> Any:
+        return connected(self.url)
+
+
+#: Named last in the search path, PostgreSQL's own functions yield to ours.
+SEARCH_PATH = "public, pg_catalog"
+CLOCK = (
+    "CREATE TABLE public.clock_offset AS SELECT 0::float8 AS seconds",
+    """
+    CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+        SELECT pg_catalog.clock_timestamp() + make_interval(secs => seconds) FROM public.clock_offset
+    $$
+    """,
+)
+
+
+class PostgresBackend(_Opened):
+    """A database, whose clock_timestamp() is one that can be put forward."""
+
+    name = "postgresql"
+
+    def __init__(self, uri: str) -> None:
+        super().__init__()
+        self.url = uri.replace("postgresql:", "postgresql+psycopg:", 1)
+
+    def open(self, **arguments: Any) -> SqlLedger:
+        return self._keep(SqlLedger(arguments.pop("url", self.url), **arguments))
+
+    def pass_time(self, seconds: float) -> None:
+        with self.look() as connection:
+            connection.execute(sa.text("UPDATE clock_offset SET seconds = seconds + :seconds"), {"seconds": seconds})
+
+    def look(self) -> Any:
+        return connected(self.url)

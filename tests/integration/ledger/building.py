@@ -1,0 +1,79 @@
+"""Short ways to say what a job tells its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.base import Intent, Job, JobPlan, JobScope, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+EARNED = 1_700_000_000
+GOLD = "a1" * 12
+SILVER = "b2" * 12
+
+
+def badge(
+    row: int, *, customer: int | None = None, name: str = GOLD, earned: int = EARNED, occurrence: int = 1
+) -> EarnedBadge:
+    """One row; rows of one number are the same row."""
+    return EarnedBadge(row, name, customer or 1_000 + row, earned, earned + 86_400, occurrence)
+
+
+def scope(run: str = "2026-01-01", **other: object) -> JobScope:
+    return JobScope("nightly", "import_badges", run, **other)  # type: ignore[arg-type]
+
+
+def plan(
+    organisation: str = "acme",
+    *,
+    host: str = "api.example.com",
+    dataset: str = "fingerprint",
+    settings: Mapping[str, str] | None = None,
+) -> JobPlan:
+    return JobPlan(organisation, host, dataset, 10, settings or {"timestamp_format": "epoch_seconds"}, ("a.parquet",))
+
+
+def begin(ledger: SqlLedger, run: str = "2026-01-01", **of_plan: str) -> Job:
+    """Open the job of a run."""
+    return ledger.open_job(scope(run), plan(**of_plan))  # type: ignore[arg-type]
+
+
+def intent(*badges: EarnedBadge, once: bool = False, attempt: int = 1) -> Intent:
+    return Intent(badges, "body", f"request-{badges[0].row_number}", attempt, once)
+
+
+def claim(ledger: SqlLedger, job: Job, *badges: EarnedBadge, once: bool = False) -> int:
+    """Note the intent to send the rows in one batch; give the batch's key."""
+    (batch,) = ledger.record(job, [intent(*badges, once=once)])
+    return batch
+
+
+def outcome(batch: int, state: RowState, *badges: EarnedBadge, issues: tuple[RowIssue, ...] = ()) -> Outcome:
+    granted = "65" * 12 if state is RowState.ACCEPTED else None
+    return Outcome(batch, "PER_ROW", 200, [RowChange(b, state, granted) for b in badges], issues)
+
+
+def bring_to(ledger: SqlLedger, job: Job, state: RowState, *badges: EarnedBadge) -> int:
+    """Claim the rows and let them come to a state; give the batch's key."""
+    batch = claim(ledger, job, *badges)
+    if state is not RowState.INTENT:
+        ledger.record(job, [outcome(batch, state, *badges)])
+    return batch
+
+
+def issue(row: int, state: RowState = RowState.INVALID, message: str = "no", **other: object) -> RowIssue:
+    return RowIssue(row, state, "validate", message, "a.csv", row + 1, {"customer_id": row}, **other)  # type: ignore[arg-type]
+
+
+def held(ledger: SqlLedger, job: Job, row: EarnedBadge) -> Held | None:
+    """What the ledger holds of exactly this identity."""
+    found = ledger.find(job, [row]).get((row.customer_id, row.badge_meta_id), [])
+    return next((one for one in found if one.occurrence == row.occurrence), None)
+
+
+def state(ledger: SqlLedger, job: Job, row: EarnedBadge) -> RowState | None:
+    one = held(ledger, job, row)
+    return one.state if one else None

@@ -1,0 +1,203 @@
+"""Several jobs at once: of two that want the same, one gets it and the other hears of it; nobody waits in a circle."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import CapillaryError, JobIsRunningError
+from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Issues
+from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
+
+from .backends import Backend, PostgresBackend
+from .building import EARNED, badge, begin, bring_to, claim, held, intent, issue, outcome, state
+
+DAY = 86_400
+GIVE_UP_SECONDS = 60
+
+
+def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Begin the calls together; each one's result, or the package's error that it raised."""
+    line = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], Any]) -> Any:
+        line.wait(GIVE_UP_SECONDS)
+        try:
+            return call()
+        except CapillaryError as error:
+            return error
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def test_of_jobs_that_claim_the_same_rows_one_gets_them_and_of_the_others_nothing_is_kept(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(4)]
+    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    for turn in range(5):
+        contested = badge(1_000 + turn)
+
+        def notes(number: int, turn: int = turn, contested: Any = contested) -> Any:
+            own = badge(10 * turn + number + 1)
+            return [Issues([issue(turn + 1)]), intent(own), intent(badge(500 + 10 * turn + number), contested)]
+
+        results = at_once(
+            [
+                lambda number=number: ledgers[number].record(jobs[number], notes(number))  # type: ignore[misc]
+                for number in range(4)
+            ]
+        )
+        (winner,) = (number for number, result in enumerate(results) if isinstance(result, list))
+        assert [type(result) for result in results].count(IntentConflictError) == 3
+        found = held(ledgers[0], jobs[0], contested)
+        assert found is not None
+        assert found.job == jobs[winner].key
+        for number, (ledger, job) in enumerate(zip(ledgers, jobs, strict=True)):
+            kept = RowState.INTENT if number == winner else None
+            assert state(ledger, job, badge(10 * turn + number + 1)) is kept
+            assert any(one.row_number == turn + 1 for one in ledger.issues(job.job_id)) is (number == winner)
+
+
+def test_claims_in_opposite_order_do_not_stand_in_each_others_way(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(2)]
+    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    rows = [badge(row) for row in range(1, 201)]
+    results = at_once(
+        [
+            lambda: ledgers[0].record(jobs[0], [intent(row) for row in rows[:32]] + [intent(*rows[32:])]),
+            lambda: ledgers[1].record(jobs[1], [intent(*reversed(rows[32:]))] + [intent(row) for row in rows[31::-1]]),
+        ]
+    )
+    assert sorted(type(result).__name__ for result in results) == ["IntentConflictError", "list"]
+
+
+def test_jobs_that_bring_new_badges_in_opposite_order_both_go_on(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(2)]
+    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    names = [f"{number:024x}" for number in range(40)]
+
+    def notes(number: int) -> list[Any]:
+        own = names if number == 0 else names[::-1]
+        return [intent(badge(1 + i + 100 * number, name=name)) for i, name in enumerate(own)]
+
+    results = at_once([lambda: ledgers[0].record(jobs[0], notes(0)), lambda: ledgers[1].record(jobs[1], notes(1))])
+    assert [len(result) for result in results] == [40, 40]
+    with backend.look() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM capillary_badge")) == 40
+
+
+def test_jobs_that_wait_for_each_other_in_a_circle_are_parted_and_go_on(postgres_backend: PostgresBackend) -> None:
+    """Each settles a row of its own and claims the other's: a deadlock that PostgreSQL ends by refusing one."""
+    ledgers = [postgres_backend.open() for _ in range(2)]
+    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    batches = [claim(ledgers[number], jobs[number], badge(number + 1)) for number in range(2)]
+    both_settled = threading.Barrier(2)
+    for ledger in ledgers:
+        sa.event.listen(ledger._engine, "after_cursor_execute", once_after_an_update(both_settled.wait))
+
+    def cross(number: int) -> Any:
+        mine, other = badge(number + 1), badge(2 - number)
+        return ledgers[number].record(jobs[number], [outcome(batches[number], RowState.PLANNED, mine), intent(other)])
+
+    results = at_once([lambda: cross(0), lambda: cross(1)])
+    assert all(isinstance(result, (list, IntentConflictError)) for result in results), results
+    ledgers[0].renew_lease(jobs[0])
+
+
+def once_after_an_update(wait: Callable[[float], Any]) -> Callable[..., None]:
+    """Waits when the first rows have changed their state, and not again when the transaction is done anew."""
+    waited = threading.Event()
+
+    def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.lstrip().startswith("UPDATE capillary_earned_badge") and not waited.is_set():
+            waited.set()
+            wait(GIVE_UP_SECONDS)
+
+    return listen
+
+
+def test_of_two_that_steal_a_job_at_once_one_gets_it(backend: Backend) -> None:
+    first = backend.open()
+    job = begin(first)
+    for fence in (2, 3, 4):
+        backend.pass_time(LEASE_SECONDS + 20)
+        thieves = [backend.open() for _ in range(3)]
+        results = at_once([lambda thief=thief: begin(thief) for thief in thieves])  # type: ignore[misc]
+        (winner,) = (result for result in results if not isinstance(result, CapillaryError))
+        assert (winner.job_id, winner.fence) == (job.job_id, fence)
+        assert [type(result) for result in results].count(JobIsRunningError) == 2
+
+
+def test_of_two_that_begin_a_job_at_once_one_gets_it(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(3)]
+    for turn in range(5):
+        results = at_once([lambda ledger=ledger: begin(ledger, f"run {turn}") for ledger in ledgers])  # type: ignore[misc]  # noqa: B023
+        assert sorted(type(result).__name__ for result in results) == ["Job", "JobIsRunningError", "JobIsRunningError"]
+
+
+def test_a_steal_and_a_sign_of_life_at_once_leave_one_owner(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(2)]
+    for turn in range(5):
+        job = begin(ledgers[0], f"run {turn}")
+        backend.pass_time(LEASE_SECONDS + 20)
+        noted, thief = at_once(
+            [
+                lambda: claim(ledgers[0], job, badge(turn + 1)),  # noqa: B023
+                lambda: begin(ledgers[1], f"run {turn}"),  # noqa: B023
+            ]
+        )
+        if isinstance(thief, CapillaryError):
+            assert isinstance(noted, int)
+            assert state(ledgers[0], job, badge(turn + 1)) is RowState.INTENT
+        else:  # the intent came before, and is the thief's to settle; or it came too late
+            expected = RowState.UNKNOWN if isinstance(noted, int) else None
+            assert state(ledgers[1], thief, badge(turn + 1)) is expected
+
+
+def test_of_two_jobs_that_adopt_the_same_rows_one_gets_them(backend: Backend) -> None:
+    ledgers: list[SqlLedger] = [backend.open() for _ in range(2)]
+    dead = begin(ledgers[0], "dead")
+    heirs = [begin(ledger, f"heir {number}") for number, ledger in enumerate(ledgers)]
+    rows = [badge(row) for row in range(1, 11)]
+    bring_to(ledgers[0], dead, RowState.UNKNOWN, *rows)
+    pairs = [(row, one) for row in rows if (one := held(ledgers[0], heirs[0], row))]
+    results = at_once(
+        [
+            lambda: ledgers[0].record(heirs[0], [Adoption(pairs)]),
+            lambda: ledgers[1].record(heirs[1], [Adoption(pairs[::-1])]),
+        ]
+    )
+    assert sorted(type(result).__name__ for result in results) == ["IntentConflictError", "list"]
+    assert sorted(len(ledgers[0].counts(heir)) for heir in heirs) == [0, 1]
+
+
+def test_once_per_customer_holds_for_jobs_with_different_earn_dates_at_once(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(3)]
+    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    for customer in range(1, 11):
+        results = at_once(
+            [
+                lambda number=number: claim(  # type: ignore[misc]
+                    ledgers[number],
+                    jobs[number],
+                    badge(customer, customer=customer, earned=EARNED + number * DAY),  # noqa: B023
+                    once=True,
+                )
+                for number in range(3)
+            ]
+        )
+        assert sorted(type(result).__name__ for result in results) == ["IntentConflictError"] * 2 + ["int"]
+        found = ledgers[0].find(jobs[0], [badge(customer, customer=customer)], any_date=True)
+        assert [len(rows) for rows in found.values()] == [1]
+
+
+def test_the_turns_of_requests_asked_for_at_once_are_all_different(backend: Backend) -> None:
+    ledgers = [backend.open() for _ in range(4)]
+    waits = at_once([lambda ledger=ledger: ledger.reserve_request("acme", 1) for ledger in ledgers])  # type: ignore[misc]
+    assert sorted(waits) == pytest.approx([0, 60, 120, 180], abs=20)

@@ -1,0 +1,148 @@
+"""What the guarantees rest on: settings of the very connections that write, and reads that stay small."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import CapillaryError
+from airflow_provider_capillary.ledger.base import Adoption
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .backends import Backend, PostgresBackend, SqliteBackend
+from .building import EARNED, badge, begin, claim, held, outcome
+
+
+def while_claiming(ledger: SqlLedger, ask: Callable[[Any], None]) -> None:
+    """Ask the connection that just wrote an intent, within its transaction."""
+    asked = []
+
+    def listen(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "INSERT INTO capillary_earned_badge" in statement:
+            asked.append(True)
+            ask(connection.connection.driver_connection)
+
+    sa.event.listen(ledger._engine, "after_cursor_execute", listen)
+    claim(ledger, begin(ledger), badge(1))
+    assert asked
+
+
+def test_sqlite_writes_ahead_and_flushes_every_commit(sqlite_backend: SqliteBackend) -> None:
+    def ask(connection: Any) -> None:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert connection.in_transaction
+
+    while_claiming(sqlite_backend.open(), ask)
+
+
+@pytest.mark.parametrize(("set_to", "used"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+def test_postgresql_flushes_every_commit_whatever_the_database_is_set_to(
+    postgres_backend: PostgresBackend, set_to: str, used: str
+) -> None:
+    with postgres_backend.look() as connection:
+        name = connection.scalar(sa.text("SELECT current_database()"))
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit = {set_to}"))
+        connection.execute(sa.text(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'"))
+
+    def ask(connection: Any) -> None:
+        assert connection.execute("SHOW synchronous_commit").fetchone() == (used,)
+        assert connection.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+
+    while_claiming(postgres_backend.open(), ask)
+
+
+def test_a_batch_reads_its_own_rows_and_not_the_whole_table(backend: Backend) -> None:
+    """Statistics lag behind a night's growth; a plan made by them must not read all that was ever granted."""
+    ledger = backend.open()
+    job = begin(ledger)
+    for first in range(1, 6_001, 2_000):
+        claim(ledger, job, *(badge(row) for row in range(first, first + 2_000)))
+    watch = {"sqlite": no_scan_on_sqlite, "postgresql": few_rows_on_postgresql}[backend.name]
+    seen = watch(ledger)
+    rows = [badge(row) for row in range(10_001, 10_021)]
+    batch = claim(ledger, job, *rows, once=True)
+    ledger.find(job, rows)
+    ledger.find(job, rows, any_date=True)
+    ledger.record(job, [outcome(batch, RowState.UNKNOWN, *rows)])
+    heir = begin(ledger, "another run")
+    ledger.record(heir, [Adoption([(row, one) for row in rows if (one := held(ledger, heir, row))])])
+    assert {"SELECT", "INSERT", "UPDATE"} <= seen
+
+
+def no_scan_on_sqlite(ledger: SqlLedger) -> set[str]:
+    seen = set()
+
+    def listen(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
+        if "capillary_earned_badge" in statement:
+            seen.add(statement.split()[0])
+            one = parameters[0] if many else parameters
+            steps = connection.connection.driver_connection.execute(f"EXPLAIN QUERY PLAN {statement}", one).fetchall()
+            assert not [step for step in steps if step[3] in ("SCAN t", "SCAN capillary_earned_badge")], statement
+
+    sa.event.listen(ledger._engine, "after_cursor_execute", listen)
+    return seen
+
+
+def few_rows_on_postgresql(ledger: SqlLedger) -> set[str]:
+    seen = set()
+    counted = (
+        "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables"
+        " WHERE relname = 'capillary_earned_badge'"
+    )
+
+    def listen(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "capillary_earned_badge" in statement:
+            seen.add(statement.split()[0])
+            (read,) = connection.connection.driver_connection.execute(counted).fetchone()
+            assert read <= 200, statement
+
+    sa.event.listen(ledger._engine, "after_cursor_execute", listen)
+    return seen
+
+
+SECRET = "s3cr3t-pässword"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://loader:s3cr3t-p%C3%A4ssword@127.0.0.1:1/ledger",
+        "postgresql://loader@127.0.0.1:1/ledger?password=s3cr3t-p%C3%A4ssword&sslpassword=s3cr3t",
+        "postgresql://loader:s3cr3t@127.0.0.1:one/ledger",
+        "mysql://loader:s3cr3t@127.0.0.1/ledger",
+        "loader:s3cr3t@127.0.0.1/ledger",
+    ],
+    ids=["as password", "as option", "bad port", "other database", "no URL"],
+)
+def test_a_password_stands_in_no_error(url: str) -> None:
+    with pytest.raises(CapillaryError) as refused:
+        SqlLedger(url)
+    told = "".join(traceback.format_exception(refused.value)) + repr(refused.value)
+    assert "s3cr3t" not in told
+
+
+def test_a_password_stands_in_no_description(postgres_backend: PostgresBackend) -> None:
+    url = sa.make_url(postgres_backend.url).set(password=SECRET)
+    as_option = url.set(password=None).update_query_dict({"sslpassword": SECRET})
+    for one in (url, url.render_as_string(hide_password=False), as_option):
+        ledger = postgres_backend.open(url=one)
+        told = ledger.description + repr(ledger) + repr(vars(ledger))
+        assert "s3cr3t" not in told
+        assert "***" in ledger.description
+
+
+def test_rows_stand_in_no_error(backend: Backend) -> None:
+    ledger = backend.open()
+    job = begin(ledger)
+    with backend.look() as connection:
+        connection.execute(sa.text("DROP TABLE capillary_earned_badge"))
+    with pytest.raises(CapillaryError) as refused:
+        claim(ledger, job, badge(1, customer=987_654_321, earned=EARNED))
+    told = "".join(traceback.format_exception(refused.value))
+    assert "987654321" not in told.replace("987_654_321", "")

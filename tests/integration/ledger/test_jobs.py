@@ -1,0 +1,382 @@
+"""Jobs: what a scope resumes, what a retry may not change, and who may write for a job at a time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
+from airflow_provider_capillary.ledger.base import Adoption, Issues, Job, JobRecord, JobScope, Note, Outcome
+from airflow_provider_capillary.ledger.lease import this_process
+from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
+
+from .backends import Backend, PostgresBackend, SqliteBackend
+from .building import badge, begin, bring_to, claim, held, intent, issue, outcome, plan, scope, state
+
+ELSEWHERE = "another-machine.4026531836/1/1"
+
+
+def stolen(backend: Backend, ledger: SqlLedger, job: Job) -> Job:
+    """The same job in the hands of another copy, because the first was silent for too long."""
+    backend.pass_time(LEASE_SECONDS + 1)
+    thief = begin(ledger)
+    assert thief.job_id == job.job_id
+    return thief
+
+
+# ------------------------------------------------------------------------------------------------ what a scope resumes
+
+
+def test_the_same_scope_resumes_the_job(ledger: SqlLedger, job: Job) -> None:
+    claim(ledger, job, badge(1))
+    ledger.finish_job(job, "failed", None)
+    again = begin(ledger)
+    assert (again.key, again.job_id, again.organisation_key) == (job.key, job.job_id, job.organisation_key)
+    assert (job.resumed, again.resumed) == (False, True)
+    assert again.fence == job.fence + 1
+    assert ledger.counts(again) == {RowState.UNKNOWN: 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        scope(max_tries=1),
+        scope(dry_run=True),
+        scope(map_index=0),
+        scope("another run"),
+        JobScope("nightly", "another task", "2026-01-01"),
+        JobScope("another dag", "import_badges", "2026-01-01"),
+    ],
+    ids=["max_tries", "dry_run", "map_index", "run_id", "task_id", "dag_id"],
+)
+def test_a_scope_that_differs_is_a_new_job(ledger: SqlLedger, job: Job, other: JobScope) -> None:
+    claim(ledger, job, badge(1))
+    found = ledger.open_job(other, plan(dataset="another one", settings={"timestamp_format": "iso_inline"}))
+    assert not found.resumed
+    assert found.job_id != job.job_id
+    assert ledger.counts(found) == {}
+    assert ledger.counts(job) == {RowState.INTENT: 1}
+
+
+def test_the_same_scope_for_another_organisation_is_a_new_job(ledger: SqlLedger, job: Job) -> None:
+    other = begin(ledger, organisation="other")
+    assert not other.resumed
+    assert other.job_id != job.job_id
+
+
+def test_a_job_has_the_same_id_for_whoever_opens_it(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    ledger.finish_job(job, "failed", None)
+    assert begin(backend.open()).job_id == job.job_id
+
+
+def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(ledger: SqlLedger, job: Job) -> None:
+    ends = (RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN, RowState.PLANNED)
+    for row, end in enumerate(ends, start=1):
+        bring_to(ledger, job, end, badge(row))
+    other = begin(ledger, "another run")
+    claim(ledger, other, badge(9))
+    sent = held(ledger, job, badge(1))
+    ledger.finish_job(job, "failed", None)
+    again = begin(ledger)
+    assert [state(ledger, again, badge(row)) for row in range(1, 6)] == [RowState.UNKNOWN, *ends[1:]]
+    assert state(ledger, other, badge(9)) is RowState.INTENT
+    unproven = held(ledger, again, badge(1))
+    assert sent is not None
+    assert unproven is not None
+    assert unproven.unproven_since == sent.unproven_since  # the time to verify counts from the send
+
+
+def test_a_new_try_forgets_the_issues_of_the_last_one_but_for_refusals(ledger: SqlLedger, job: Job) -> None:
+    states = (RowState.INVALID, RowState.REJECTED, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
+    ledger.record(job, [Issues([issue(row, one) for row, one in enumerate(states, start=1)])])
+    other = begin(ledger, "another run")
+    ledger.record(other, [Issues([issue(1)])])
+    ledger.finish_job(job, "failed", None)
+    assert len(list(ledger.issues(job.job_id))) == len(states)
+    begin(ledger)
+    assert [one.state for one in ledger.issues(job.job_id)] == [RowState.REJECTED]
+    assert len(list(ledger.issues(other.job_id))) == 1
+
+
+# --------------------------------------------------------------------------------------- what a retry may not change
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"dataset": "other"}, "the dataset"),
+        ({"settings": {"timestamp_format": "iso_inline"}}, "timestamp_format"),
+        ({"settings": {"timestamp_format": "epoch_seconds", "timezone": "UTC"}}, "timezone"),
+        ({"settings": {"timezone": "UTC"}}, "timestamp_format, timezone"),
+        ({"dataset": "other", "settings": {"timestamp_format": "x"}}, "the dataset, timestamp_format"),
+    ],
+    ids=["dataset", "changed setting", "added setting", "removed setting", "both"],
+)
+def test_a_retry_that_changed_something_is_refused_with_its_name(
+    ledger: SqlLedger, job: Job, changed: dict[str, Any], named: str
+) -> None:
+    claim(ledger, job, badge(1))
+    ledger.record(job, [Issues([issue(2)])])
+    ledger.finish_job(job, "failed", None)
+    with pytest.raises(JobMismatchError, match=f"but {named} changed") as refused:
+        ledger.open_job(scope(), plan(**changed))
+    assert job.job_id in str(refused.value)
+    assert state(ledger, job, badge(1)) is RowState.INTENT
+    assert len(list(ledger.issues(job.job_id))) == 1
+    assert begin(ledger).fence == job.fence + 1  # the refused try took nothing
+
+
+def test_settings_may_come_in_another_order(ledger: SqlLedger) -> None:
+    job = ledger.open_job(scope(), plan(settings={"a": "1", "b": "2"}))
+    ledger.finish_job(job, "failed", None)
+    assert ledger.open_job(scope(), plan(settings={"b": "2", "a": "1"})).resumed
+
+
+# ------------------------------------------------------------------------------------------------------- the lease
+
+
+def test_a_second_copy_is_refused_while_the_first_lives_and_told_when_to_come_back(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    claim(ledger, job, badge(1))
+    with pytest.raises(JobIsRunningError, match=job.job_id) as refused:
+        begin(backend.open())
+    assert refused.value.retry_after == pytest.approx(LEASE_SECONDS, abs=20)
+    backend.pass_time(40)
+    with pytest.raises(JobIsRunningError) as refused:
+        begin(backend.open())
+    assert refused.value.retry_after == pytest.approx(LEASE_SECONDS - 40, abs=20)
+    assert state(ledger, job, badge(1)) is RowState.INTENT
+
+
+def test_a_lease_is_stolen_only_after_it_ran_out(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    backend.pass_time(LEASE_SECONDS - 20)
+    with pytest.raises(JobIsRunningError):
+        begin(ledger)
+    backend.pass_time(21)
+    assert begin(ledger).fence == job.fence + 1
+
+
+@pytest.mark.parametrize("sign_of_life", ["heartbeat", "intent", "outcome", "issues"])
+def test_every_sign_of_life_renews_the_lease(backend: Backend, ledger: SqlLedger, job: Job, sign_of_life: str) -> None:
+    batch = claim(ledger, job, badge(1))
+    backend.pass_time(LEASE_SECONDS - 20)
+    if sign_of_life == "heartbeat":
+        ledger.renew_lease(job)
+    else:
+        notes: dict[str, Note] = {
+            "intent": intent(badge(2)),
+            "outcome": outcome(batch, RowState.ACCEPTED, badge(1)),
+            "issues": Issues([issue(3)]),
+        }
+        ledger.record(job, [notes[sign_of_life]])
+    backend.pass_time(LEASE_SECONDS - 20)
+    with pytest.raises(JobIsRunningError):
+        begin(ledger)
+
+
+def test_a_lease_that_ran_out_but_was_not_stolen_may_be_renewed(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    backend.pass_time(10 * LEASE_SECONDS)
+    claim(ledger, job, badge(1))
+    with pytest.raises(JobIsRunningError):
+        begin(ledger)
+
+
+def test_the_old_owner_of_a_stolen_job_can_write_nothing_but_outcomes(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    other = begin(ledger, "another run")
+    claim(ledger, other, badge(2))
+    unproven = held(ledger, job, badge(2))
+    assert unproven is not None
+    batch = claim(ledger, job, badge(1))
+    thief = stolen(backend, ledger, job)
+    accepted = outcome(batch, RowState.ACCEPTED, badge(1))
+    for forbidden in (intent(badge(3)), Adoption([(badge(2), unproven)]), Issues([issue(4)])):
+        with pytest.raises(LeaseLostError, match=job.job_id):
+            ledger.record(job, [accepted, forbidden])
+    with pytest.raises(LeaseLostError):
+        ledger.renew_lease(job)
+    assert ledger.counts(thief) == {RowState.UNKNOWN: 1}
+    assert ledger.counts(other) == {RowState.INTENT: 1}
+    assert list(ledger.issues(job.job_id)) == []
+    with pytest.raises(JobIsRunningError):  # what the old owner tried did not shorten the thief's lease
+        begin(ledger)
+
+
+def test_the_old_owners_outcome_is_still_recorded(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(row) for row in (1, 2, 3, 4)]
+    batch = claim(ledger, job, *rows)
+    thief = stolen(backend, ledger, job)
+    told = (RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED, RowState.UNKNOWN)
+    for row, one in zip(rows, told, strict=True):
+        ledger.record(job, [outcome(batch, one, row)])
+    # refused, and unknown by now: proven not to be there, and the thief will hear the refusal for itself
+    expected = [RowState.ACCEPTED, RowState.PLANNED, RowState.PLANNED, RowState.UNKNOWN]
+    assert [state(ledger, thief, row) for row in rows] == expected
+
+
+def test_the_old_owners_issues_do_not_overwrite_the_story_of_the_new_one(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    thief = stolen(backend, ledger, job)
+    ledger.record(thief, [Issues([issue(1, RowState.UNKNOWN, "told by the new owner")])])
+    told = (issue(1, RowState.REJECTED, "told by the old owner"), issue(2, RowState.REJECTED))
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, [], told)])
+    assert [one.message for one in ledger.issues(job.job_id)] == ["told by the new owner"]
+
+
+def test_the_old_owner_cannot_finish_the_job(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    thief = stolen(backend, ledger, job)
+    with pytest.raises(LeaseLostError):
+        ledger.finish_job(job, "finished", {"accepted": 1})
+    assert (ledger.job(job.job_id).state, ledger.job(job.job_id).summary) == ("open", None)
+    claim(ledger, thief, badge(1))
+
+
+def test_a_finished_job_takes_no_more_intents_but_late_findings(ledger: SqlLedger, job: Job) -> None:
+    batch = bring_to(ledger, job, RowState.UNKNOWN, badge(1))
+    ledger.finish_job(job, "finished", None)
+    with pytest.raises(LeaseLostError):
+        claim(ledger, job, badge(2))
+    found = issue(1, RowState.ACCEPTED, "found by reading back")
+    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1), issues=(found,))])
+    assert ledger.counts(job) == {RowState.ACCEPTED: 1}
+    assert list(ledger.issues(job.job_id)) == [found]
+    assert begin(ledger).resumed  # and the finding did not take the lease
+
+
+def test_a_living_process_of_this_machine_is_not_stolen_from(backend: Backend) -> None:
+    begin(backend.open(owner=this_process()))
+    with pytest.raises(JobIsRunningError):
+        begin(backend.open())
+
+
+def test_a_process_elsewhere_is_not_taken_for_dead(backend: Backend) -> None:
+    begin(backend.open(owner=ELSEWHERE))
+    with pytest.raises(JobIsRunningError):
+        begin(backend.open())
+
+
+# -------------------------------------------------------------------------------------------------------- the clock
+
+
+def test_sqlite_goes_by_the_clock_it_is_given(sqlite_backend: SqliteBackend) -> None:
+    ledger = sqlite_backend.open(clock=lambda: 1_234_567.5)
+    job = begin(ledger)
+    assert ledger.now() == 1_234_567.5
+    assert ledger.job(job.job_id).started_at == 1_234_567.5
+
+
+def test_sqlite_goes_by_the_time_of_day_where_no_clock_is_given(sqlite_backend: SqliteBackend) -> None:
+    assert sqlite_backend.open(clock=None).now() == pytest.approx(time.time(), abs=60)
+
+
+def test_workers_whose_clocks_are_hours_apart_agree_on_leases(postgres_backend: PostgresBackend) -> None:
+    behind = postgres_backend.open(clock=lambda: time.time() - 7_200)
+    ahead = postgres_backend.open(clock=lambda: time.time() + 7_200)
+    assert behind.now() == pytest.approx(ahead.now(), abs=20)
+    job = begin(behind)
+    with pytest.raises(JobIsRunningError) as refused:
+        begin(ahead)
+    assert refused.value.retry_after == pytest.approx(LEASE_SECONDS, abs=20)
+    claim(behind, job, badge(1))
+    found = held(ahead, begin(ahead, "another run"), badge(1))
+    assert found is not None
+    assert found.job_is_alive
+    assert found.unproven_since == pytest.approx(time.time(), abs=60)
+
+
+# ------------------------------------------------------------------------------------------------ the end of a job
+
+
+def test_finishing_keeps_the_summary_and_frees_the_lease(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    began = ledger.now()
+    backend.pass_time(5)
+    summary = {"accepted": 3, "reasons": [{"code": 521, "rows": 1}], "text": "é"}
+    ledger.finish_job(job, "finished", summary)
+    found = ledger.job(job.job_id)
+    assert found == JobRecord(
+        job_id=job.job_id,
+        organisation="acme",
+        dag_id="nightly",
+        task_id="import_badges",
+        run_id="2026-01-01",
+        map_index=-1,
+        state="finished",
+        started_at=pytest.approx(began, abs=20),  # type: ignore[arg-type]
+        finished_at=pytest.approx(began + 5, abs=20),  # type: ignore[arg-type]
+        rows=10,
+        sources=("a.parquet",),
+        summary=summary,
+    )
+    again = begin(ledger)
+    assert ledger.job(job.job_id).state == "open"
+    assert ledger.job(job.job_id).finished_at is None
+    assert ledger.job(job.job_id).summary == summary  # the last one, until there is another
+    ledger.finish_job(again, "failed", None)
+    assert (ledger.job(job.job_id).state, ledger.job(job.job_id).summary) == ("failed", None)
+
+
+def test_a_job_ends_as_finished_or_failed_and_as_nothing_else(ledger: SqlLedger, job: Job) -> None:
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.finish_job(job, "done", None)
+    assert ledger.job(job.job_id).state == "open"
+
+
+def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: SqlLedger) -> None:
+    runs = [f"run {number}" for number in range(4)]
+    for run in runs:
+        begin(ledger, run)
+    assert [job.run_id for job in ledger.jobs()] == runs[::-1]
+    assert [job.run_id for job in ledger.jobs(limit=2)] == ["run 3", "run 2"]
+
+
+def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: SqlLedger) -> None:
+    with pytest.raises(LookupError, match="holds no job no-such-job"):
+        ledger.job("no-such-job")
+    assert ledger.jobs() == []
+
+
+# -------------------------------------------------------------------------------- the names of an organisation
+
+
+def test_a_job_warns_where_the_same_host_has_grants_of_other_names_only(ledger: SqlLedger) -> None:
+    for name in ("old name", "older name"):
+        claim(ledger, begin(ledger, organisation=name), badge(1))
+    (warning,) = begin(ledger, organisation="new name").warnings
+    for part in ("'old name', 'older name'", "'new name'", "extra 'organisation'"):
+        assert part in warning
+
+
+def test_a_job_does_not_warn_without_need(ledger: SqlLedger) -> None:
+    assert begin(ledger, organisation="never granted").warnings == ()
+    assert begin(ledger, organisation="first").warnings == ()
+    claim(ledger, begin(ledger, "next", organisation="first"), badge(1))
+    assert begin(ledger, organisation="other host", host="elsewhere.example.com").warnings == ()
+    second = begin(ledger, organisation="second")
+    assert second.warnings
+    claim(ledger, second, badge(1))
+    assert begin(ledger, "next", organisation="second").warnings == ()  # it has grants of its own now
+
+
+# ------------------------------------------------------------------------------------------- a budget of requests
+
+
+def test_requests_of_an_organisation_have_their_turns_evenly_apart(backend: Backend, ledger: SqlLedger) -> None:
+    others = backend.open()
+    waits = [each.reserve_request("acme", 1) for each in (ledger, others, ledger)]
+    assert waits == pytest.approx([0, 60, 120], abs=20)
+    assert ledger.reserve_request("other", 1) == 0
+
+
+def test_idle_time_saves_up_no_requests(backend: Backend, ledger: SqlLedger) -> None:
+    ledger.reserve_request("acme", 1)
+    backend.pass_time(3_600)
+    waits = [ledger.reserve_request("acme", 1) for _ in range(2)]
+    assert waits == pytest.approx([0, 60], abs=20)

@@ -1,0 +1,507 @@
+"""What is told of rows: durable before it returns, all or nothing, and never against the table of states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import TRANSITIONS, RowState
+from airflow_provider_capillary.ledger.base import (
+    Adoption,
+    IntentConflictError,
+    Issues,
+    Job,
+    Outcome,
+    RowChange,
+)
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .backends import Backend
+from .building import (
+    EARNED,
+    GOLD,
+    SILVER,
+    badge,
+    begin,
+    bring_to,
+    claim,
+    held,
+    intent,
+    issue,
+    outcome,
+    state,
+)
+
+IN_LEDGER = (RowState.PLANNED, RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
+
+
+def content(backend: Backend) -> dict[str, list[tuple[Any, ...]]]:
+    """Everything a ledger holds of rows, as another connection sees it."""
+    tables = ("capillary_earned_badge", "capillary_batch", "capillary_row_issue", "capillary_badge")
+    with backend.look() as connection:
+        return {name: [tuple(row) for row in connection.execute(sa.text(f"SELECT * FROM {name}"))] for name in tables}
+
+
+def test_an_intent_is_seen_by_others_when_record_returns(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    with backend.look() as connection:
+        rows = connection.execute(sa.text("SELECT batch_id, state FROM capillary_earned_badge")).all()
+        noted = connection.execute(sa.text("SELECT row_count, fingerprint, request_id FROM capillary_batch")).all()
+    assert [tuple(row) for row in rows] == [(batch, "intent")] * 2
+    assert [tuple(row) for row in noted] == [(2, "body", "request-1")]
+
+
+@pytest.mark.parametrize("conflict_comes", ["first", "last"])
+def test_notes_told_together_are_committed_all_or_not_at_all(
+    backend: Backend, ledger: SqlLedger, job: Job, conflict_comes: str
+) -> None:
+    batch = claim(ledger, job, badge(1))
+    claim(ledger, begin(ledger, "another run"), badge(2))
+    before = content(backend)
+    notes = [
+        outcome(batch, RowState.ACCEPTED, badge(1), issues=(issue(1),)),
+        Issues([issue(7)]),
+        intent(badge(3, name=SILVER)),
+        intent(badge(4), badge(2)),
+    ]
+    with pytest.raises(IntentConflictError):
+        ledger.record(job, notes if conflict_comes == "last" else notes[::-1])
+    assert content(backend) == before
+
+
+def test_notes_told_together_give_the_batches_in_the_order_of_their_intents(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    batch = claim(ledger, job, badge(9))
+    notes = [intent(badge(2)), outcome(batch, RowState.ACCEPTED, badge(9)), intent(badge(1)), Issues([issue(5)])]
+    second, first = ledger.record(job, notes)
+    assert [held(ledger, job, badge(row)).batch for row in (2, 1)] == [second, first]  # type: ignore[union-attr]
+    assert state(ledger, job, badge(9)) is RowState.ACCEPTED
+    assert [one.row_number for one in ledger.issues(job.job_id)] == [5]
+
+
+def test_a_row_may_be_proven_absent_and_claimed_anew_in_one_go(ledger: SqlLedger, job: Job) -> None:
+    batch = claim(ledger, job, badge(1))
+    (again,) = ledger.record(job, [outcome(batch, RowState.PLANNED, badge(1)), intent(badge(1), attempt=2)])
+    found = held(ledger, job, badge(1))
+    assert found is not None
+    assert (found.state, found.batch, found.attempt) == (RowState.INTENT, again, 2)
+
+
+# ------------------------------------------------------------------------------------------- the table of states
+
+_INSERT = sa.text("""
+    INSERT INTO capillary_earned_badge (organisation_id, customer_id, badge_id, earned_at, occurrence, state, job_id,
+        row_number, batch_id, attempt, expires_at) VALUES (1, :customer, 1, 1, 1, :state, 1, 1, 1, 1, 1)
+""")
+_UPDATE = sa.text("UPDATE capillary_earned_badge SET state = :state WHERE customer_id = :customer")
+_PATHS: dict[RowState, tuple[RowState, ...]] = {
+    RowState.INTENT: (),
+    RowState.PLANNED: (RowState.PLANNED,),
+    RowState.ACCEPTED: (RowState.ACCEPTED,),
+    RowState.REJECTED: (RowState.REJECTED,),
+    RowState.UNKNOWN: (RowState.UNKNOWN,),
+}
+
+
+def test_the_database_itself_allows_the_changes_of_the_table_and_no_others(backend: Backend) -> None:
+    allowed = set()
+    with backend.look() as connection:
+        for customer, (old, new) in enumerate((old, new) for old in IN_LEDGER for new in RowState if old != new):
+            connection.execute(_INSERT, {"customer": customer, "state": "intent"})
+            for step in _PATHS[old]:
+                connection.execute(_UPDATE, {"customer": customer, "state": step.value})
+            try:
+                connection.execute(_UPDATE, {"customer": customer, "state": new.value})
+            except IntegrityError:
+                continue
+            allowed.add((old, new))
+    assert allowed == set(TRANSITIONS)
+
+
+@pytest.mark.parametrize("first", [one for one in RowState if one is not RowState.INTENT])
+def test_the_database_itself_lets_a_row_in_only_as_an_intent(backend: Backend, first: RowState) -> None:
+    with backend.look() as connection:
+        with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
+            connection.execute(_INSERT, {"customer": 1, "state": first.value})
+        connection.execute(_INSERT, {"customer": 1, "state": "intent"})
+
+
+def test_an_outcome_against_the_table_is_refused_as_a_defect_and_changes_nothing(ledger: SqlLedger, job: Job) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    notes = [outcome(batch, RowState.ACCEPTED, badge(1)), outcome(batch, RowState.INVALID, badge(2))]
+    with pytest.raises(IntegrityError):
+        ledger.record(job, notes)
+    assert ledger.counts(job) == {RowState.INTENT: 2}
+
+
+@pytest.mark.parametrize("end", [RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED])
+def test_an_outcome_is_never_overwritten_by_a_later_one_of_its_batch(
+    ledger: SqlLedger, job: Job, end: RowState, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch = bring_to(ledger, job, end, badge(1))
+    for late in (RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED, RowState.UNKNOWN):
+        ledger.record(job, [outcome(batch, late, badge(1))])
+        assert state(ledger, job, badge(1)) is end
+    assert "too late for 1 rows" in caplog.text
+
+
+def test_an_outcome_of_an_earlier_batch_does_not_touch_a_row_that_was_sent_anew(ledger: SqlLedger, job: Job) -> None:
+    early = bring_to(ledger, job, RowState.PLANNED, badge(1))
+    claim(ledger, job, badge(1))
+    ledger.record(job, [outcome(early, RowState.ACCEPTED, badge(1))])
+    assert state(ledger, job, badge(1)) is RowState.INTENT
+
+
+# ----------------------------------------------------------------------------------------------- who may claim a row
+
+
+@pytest.mark.parametrize("now", [RowState.INTENT, RowState.ACCEPTED, RowState.UNKNOWN])
+@pytest.mark.parametrize("who", ["another job", "the same job"])
+def test_a_row_that_may_be_at_the_api_cannot_be_claimed(ledger: SqlLedger, job: Job, now: RowState, who: str) -> None:
+    bring_to(ledger, job, now, badge(1))
+    claimant = job if who == "the same job" else begin(ledger, "another run")
+    with pytest.raises(IntentConflictError):
+        claim(ledger, claimant, badge(1))
+    found = held(ledger, job, badge(1))
+    assert found is not None
+    assert (found.job, found.state) == (job.key, now)
+
+
+@pytest.mark.parametrize("now", [RowState.PLANNED, RowState.REJECTED])
+@pytest.mark.parametrize("who", ["another job", "the same job"])
+def test_a_row_that_is_proven_not_to_be_at_the_api_can_be_claimed(
+    ledger: SqlLedger, job: Job, now: RowState, who: str
+) -> None:
+    bring_to(ledger, job, now, badge(1))
+    claimant = job if who == "the same job" else begin(ledger, "another run")
+    batch = claim(ledger, claimant, badge(8, customer=badge(1).customer_id))
+    found = held(ledger, claimant, badge(1))
+    assert found == Held(claimant.key, 8, RowState.INTENT, EARNED, 1, 1, batch, False, found and found.unproven_since)
+
+
+def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(ledger: SqlLedger) -> None:
+    first = begin(ledger, "in one batch", dataset="one part", settings={"timestamp_format": "epoch_seconds"})
+    bring_to(ledger, first, RowState.ACCEPTED, badge(1), badge(2), badge(3))
+    second = begin(ledger, "one by one", dataset="three parts", settings={"timestamp_format": "iso_inline"})
+    for row in (3, 2, 1):
+        with pytest.raises(IntentConflictError):
+            claim(ledger, second, badge(row + 100, customer=badge(row).customer_id))
+        found = held(ledger, second, badge(row + 100, customer=badge(row).customer_id))
+        assert found is not None
+        assert (found.job, found.row_number, found.state) == (first.key, row, RowState.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        badge(1, customer=8),
+        badge(1, customer=7, name=SILVER),
+        badge(1, customer=7, earned=EARNED + 1),
+        badge(1, customer=7, occurrence=2),
+    ],
+    ids=["customer", "badge", "earn instant", "occurrence"],
+)
+def test_rows_that_differ_in_one_part_of_the_identity_are_different_rows(
+    ledger: SqlLedger, job: Job, other: Any
+) -> None:
+    bring_to(ledger, job, RowState.ACCEPTED, badge(1, customer=7))
+    claim(ledger, job, other)
+    assert ledger.counts(job) == {RowState.ACCEPTED: 1, RowState.INTENT: 1}
+
+
+def test_the_same_row_of_another_organisation_is_another_row(ledger: SqlLedger, job: Job) -> None:
+    bring_to(ledger, job, RowState.ACCEPTED, badge(1))
+    other = begin(ledger, organisation="other", host="elsewhere.example.com")
+    assert state(ledger, other, badge(1)) is None
+    claim(ledger, other, badge(1))
+    assert state(ledger, job, badge(1)) is RowState.ACCEPTED
+
+
+def test_two_batches_told_together_cannot_hold_the_same_row(ledger: SqlLedger, job: Job) -> None:
+    with pytest.raises(IntentConflictError):
+        ledger.record(job, [intent(badge(1)), intent(badge(2), badge(1))])
+    assert ledger.counts(job) == {}
+
+
+def test_two_rows_of_one_identity_in_one_batch_are_refused_as_a_defect(ledger: SqlLedger, job: Job) -> None:
+    with pytest.raises(ValueError, match="two rows of one identity"):
+        claim(ledger, job, badge(1), badge(2, customer=badge(1).customer_id))
+    assert ledger.counts(job) == {}
+
+
+def test_the_largest_numbers_that_the_api_knows_are_kept(ledger: SqlLedger, job: Job) -> None:
+    row = badge(2**40, customer=2**63 - 1, earned=4_102_444_799)
+    claim(ledger, job, row)
+    found = held(ledger, job, row)
+    assert found is not None
+    assert (found.row_number, found.earned_at) == (2**40, 4_102_444_799)
+
+
+def test_a_badge_whose_first_intent_was_rolled_back_is_not_mixed_up_with_another(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    claim(ledger, job, badge(1))
+    with pytest.raises(IntentConflictError):
+        ledger.record(job, [intent(badge(2, name=SILVER)), intent(badge(3, name=SILVER), badge(1))])
+    other = backend.open()
+    bronze = "c3" * 12
+    claim(other, begin(other, "another run"), badge(2, name=bronze))
+    claim(ledger, job, badge(2, name=SILVER))
+    with backend.look() as connection:
+        rows = connection.execute(
+            sa.text("SELECT b.badge_meta_id FROM capillary_earned_badge e JOIN capillary_badge b ON b.id = e.badge_id")
+        )
+        assert sorted(rows.scalars()) == sorted([GOLD, SILVER, bronze])
+
+
+def test_an_empty_intent_and_no_notes_at_all_are_no_trouble(ledger: SqlLedger, job: Job) -> None:
+    assert ledger.record(job, []) == []
+    assert ledger.find(job, []) == {}
+    ledger.record(job, [Issues([]), Adoption([]), Outcome(1, "", None, [])])
+    assert ledger.counts(job) == {}
+
+
+# --------------------------------------------------------------------------------------------- once per customer
+
+
+@pytest.mark.parametrize("now", [RowState.INTENT, RowState.ACCEPTED, RowState.UNKNOWN])
+def test_once_per_customer_a_second_badge_is_refused_whatever_its_earn_date(
+    ledger: SqlLedger, job: Job, now: RowState
+) -> None:
+    bring_to(ledger, job, now, badge(1, customer=7))
+    later = badge(2, customer=7, earned=EARNED + 86_400)
+    for claimant in (job, begin(ledger, "another run")):
+        with pytest.raises(IntentConflictError):
+            claim(ledger, claimant, badge(9), later, once=True)
+        assert held(ledger, claimant, badge(9)) is None
+    claim(ledger, job, later)  # without the rule it is another row
+
+
+@pytest.mark.parametrize("now", [RowState.PLANNED, RowState.REJECTED])
+def test_once_per_customer_a_badge_that_is_not_at_the_api_does_not_stand_in_the_way(
+    ledger: SqlLedger, job: Job, now: RowState
+) -> None:
+    bring_to(ledger, job, now, badge(1, customer=7))
+    claim(ledger, job, badge(2, customer=7, earned=EARNED + 86_400), once=True)
+    assert ledger.counts(job) == {now: 1, RowState.INTENT: 1}
+
+
+def test_once_per_customer_a_row_may_be_sent_again_and_other_badges_are_not_concerned(
+    ledger: SqlLedger, job: Job
+) -> None:
+    batch = claim(ledger, job, badge(1, customer=7), once=True)
+    ledger.record(job, [outcome(batch, RowState.PLANNED, badge(1, customer=7))])
+    claim(ledger, job, badge(1, customer=7), badge(2, customer=7, name=SILVER), badge(3, customer=8), once=True)
+    assert ledger.counts(job) == {RowState.INTENT: 3}
+
+
+def test_once_per_customer_holds_between_batches_told_together(ledger: SqlLedger, job: Job) -> None:
+    first, second = badge(1, customer=7), badge(2, customer=7, earned=EARNED + 86_400)
+    with pytest.raises(IntentConflictError):
+        ledger.record(job, [intent(first, once=True), intent(second, once=True)])
+    with pytest.raises(ValueError, match="two rows of one identity"):
+        claim(ledger, job, first, second, once=True)
+    assert ledger.counts(job) == {}
+
+
+# ------------------------------------------------------------------------------------------------------ adoption
+
+
+@pytest.mark.parametrize("now", [RowState.INTENT, RowState.UNKNOWN])
+def test_a_row_left_unproven_is_adopted_as_unknown_with_its_batch(ledger: SqlLedger, job: Job, now: RowState) -> None:
+    batch = bring_to(ledger, job, now, badge(1))
+    heir = begin(ledger, "another run")
+    before = held(ledger, heir, badge(1))
+    assert before is not None
+    ledger.record(heir, [Adoption([(badge(5, customer=badge(1).customer_id), before)])])
+    after = held(ledger, heir, badge(1))
+    assert after is not None
+    assert (after.job, after.row_number, after.state, after.batch) == (heir.key, 5, RowState.UNKNOWN, batch)
+    assert after.unproven_since == before.unproven_since
+    ledger.record(heir, [outcome(batch, RowState.ACCEPTED, badge(1))])
+    assert ledger.counts(heir) == {RowState.ACCEPTED: 1}
+    assert ledger.counts(job) == {}
+
+
+@pytest.mark.parametrize("now", [RowState.PLANNED, RowState.ACCEPTED, RowState.REJECTED])
+def test_a_row_that_was_settled_in_the_meantime_is_not_adopted(ledger: SqlLedger, job: Job, now: RowState) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    heir = begin(ledger, "another run")
+    rows = [(b, one) for b in (badge(1), badge(2)) if (one := held(ledger, heir, b))]
+    ledger.record(job, [outcome(batch, now, badge(2))])
+    with pytest.raises(IntentConflictError):
+        ledger.record(heir, [Adoption(rows)])
+    assert ledger.counts(heir) == {}
+    assert ledger.counts(job) == {RowState.INTENT: 1, now: 1}
+
+
+def test_a_row_is_adopted_by_one_job_only(ledger: SqlLedger, job: Job) -> None:
+    bring_to(ledger, job, RowState.UNKNOWN, badge(1))
+    first, second = begin(ledger, "first heir"), begin(ledger, "second heir")
+    found = held(ledger, first, badge(1))
+    assert found is not None
+    ledger.record(first, [Adoption([(badge(1), found)])])
+    with pytest.raises(IntentConflictError):
+        ledger.record(second, [Adoption([(badge(1), found)])])
+    assert ledger.counts(first) == {RowState.UNKNOWN: 1}
+
+
+def test_a_reply_that_comes_after_the_adoption_still_counts(ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(row) for row in (1, 2, 3)]
+    batch = claim(ledger, job, *rows)
+    heir = begin(ledger, "another run")
+    ledger.record(heir, [Adoption([(b, one) for b in rows if (one := held(ledger, heir, b))])])
+    changes = [
+        RowChange(rows[0], RowState.ACCEPTED, "65" * 12),
+        RowChange(rows[1], RowState.REJECTED),
+        RowChange(rows[2], RowState.PLANNED),
+    ]
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes)])
+    # an unknown row that the API proves to have refused is a row that is not there
+    assert [state(ledger, heir, b) for b in rows] == [RowState.ACCEPTED, RowState.PLANNED, RowState.PLANNED]
+
+
+# ---------------------------------------------------------------------------------------------------------- find
+
+
+def test_find_tells_of_every_occurrence_at_the_instant_asked_for(ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(1, customer=7), badge(2, customer=7, occurrence=2), badge(3, customer=7, earned=EARNED + 60)]
+    claim(ledger, job, *rows)
+    found = ledger.find(job, [rows[0]])
+    assert list(found) == [(7, GOLD)]
+    assert sorted(one.occurrence for one in found[7, GOLD]) == [1, 2]
+    both = ledger.find(job, [rows[0], rows[2]])
+    assert sorted(one.row_number for one in both[7, GOLD]) == [1, 2, 3]
+
+
+def test_find_with_any_date_tells_of_every_earn_instant_once(ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(1, customer=7), badge(2, customer=7, earned=EARNED + 60), badge(3, customer=8)]
+    claim(ledger, job, *rows, badge(4, customer=7, name=SILVER))
+    asked = [badge(1, customer=7, earned=EARNED + 999), badge(2, customer=7)]
+    found = ledger.find(job, asked, any_date=True)
+    assert list(found) == [(7, GOLD)]
+    assert sorted(one.row_number for one in found[7, GOLD]) == [1, 2]
+
+
+def test_find_tells_nothing_of_badges_and_rows_it_never_saw(ledger: SqlLedger, job: Job) -> None:
+    claim(ledger, job, badge(1))
+    assert ledger.find(job, [badge(2), badge(1, name=SILVER)]) == {}
+    assert ledger.find(job, [badge(2)], any_date=True) == {}
+
+
+def test_a_job_is_alive_while_its_lease_holds_and_it_is_open(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    claim(ledger, job, badge(1))
+    watcher = begin(ledger, "another run")
+
+    def alive() -> bool:
+        found = held(ledger, watcher, badge(1))
+        assert found is not None
+        return found.job_is_alive
+
+    assert alive()
+    assert held(ledger, job, badge(1)).job_is_alive is False  # type: ignore[union-attr]  # of others only
+    backend.pass_time(61)
+    assert not alive()
+    ledger.renew_lease(job)
+    assert alive()
+    ledger.finish_job(job, "failed", None)
+    assert not alive()
+
+
+def test_a_row_is_unproven_since_it_was_sent_or_given_up(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    began = ledger.now()
+    batch = claim(ledger, job, badge(1))
+    sent = held(ledger, job, badge(1))
+    backend.pass_time(30)
+    ledger.record(job, [outcome(batch, RowState.UNKNOWN, badge(1))])
+    given_up = held(ledger, job, badge(1))
+    backend.pass_time(30)
+    ledger.record(job, [Outcome(batch, "", None, [])])  # a finding is no reply
+    assert sent is not None
+    assert sent.unproven_since == pytest.approx(began, abs=20)
+    assert given_up is not None
+    assert given_up.unproven_since == pytest.approx(began + 30, abs=20)
+    assert held(ledger, job, badge(1)) == given_up
+    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1))])
+    assert held(ledger, job, badge(1)).unproven_since is None  # type: ignore[union-attr]
+
+
+def test_counts_are_those_of_the_jobs_own_rows(ledger: SqlLedger, job: Job) -> None:
+    for number, end in enumerate(IN_LEDGER):
+        bring_to(ledger, job, end, *(badge(10 * number + extra) for extra in range(1, number + 2)))
+    other = begin(ledger, "another run")
+    claim(ledger, other, badge(99))
+    assert ledger.counts(job) == {end: number + 1 for number, end in enumerate(IN_LEDGER)}
+    assert ledger.counts(other) == {RowState.INTENT: 1}
+
+
+# --------------------------------------------------------------------------------------------------------- issues
+
+
+def test_issues_come_in_dataset_order_one_a_row_the_latest_and_complete(ledger: SqlLedger, job: Job) -> None:
+    full = issue(
+        2,
+        RowState.REJECTED,
+        "refused: é😀 'quoted' %s :name",
+        code=521,
+        request_id="r-1",
+        attempt=3,
+        badge_meta_id=GOLD,
+    )
+    ledger.record(job, [Issues([issue(3), issue(1, message="old")])])
+    ledger.record(job, [Outcome(1, "", None, [], [full]), Issues([issue(1, message="new")])])
+    other = begin(ledger, "another run")
+    ledger.record(other, [Issues([issue(1, message="of another job")])])
+    assert list(ledger.issues(job.job_id)) == [issue(1, message="new"), full, issue(3)]
+
+
+def test_issues_are_streamed_and_may_be_left_half_read(ledger: SqlLedger, job: Job) -> None:
+    ledger.record(job, [Issues([issue(row) for row in range(2_500, 0, -1)])])
+    stream = ledger.issues(job.job_id)
+    assert next(stream).row_number == 1
+    claim(ledger, job, badge(1))  # a reader does not stand in a writer's way
+    assert next(stream).row_number == 2
+    stream.close()  # type: ignore[attr-defined]
+    assert [one.row_number for one in ledger.issues(job.job_id)] == list(range(1, 2_501))
+
+
+def test_a_job_without_issues_and_a_job_that_is_not_there_have_none(ledger: SqlLedger, job: Job) -> None:
+    assert list(ledger.issues(job.job_id)) == []
+    assert list(ledger.issues("no such job")) == []
+
+
+def test_text_that_no_database_takes_is_kept_with_replacement_characters(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    batch = claim(ledger, job, badge(1))
+    odd = issue(1, message="a\0b\ud800c", code=10**30, request_id="\0", badge_meta_id="x\0")
+    granted = Outcome(batch, "PER_ROW", 200, [RowChange(badge(1), RowState.ACCEPTED, "6\0")], [odd])
+    ledger.record(job, [granted])
+    (kept,) = ledger.issues(job.job_id)
+    assert (kept.message, kept.code, kept.request_id, kept.badge_meta_id) == ("a�b?c", None, "�", "x�")
+    with backend.look() as connection:
+        assert connection.scalar(sa.text("SELECT earned_badge_id FROM capillary_earned_badge")) == "6�"
+
+
+def test_a_code_larger_than_any_documented_one_is_kept(ledger: SqlLedger, job: Job) -> None:
+    ledger.record(job, [Issues([issue(1, code=2**40)])])
+    assert [one.code for one in ledger.issues(job.job_id)] == [2**40]
+
+
+def test_what_the_api_granted_is_kept_for_a_later_revocation(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    ledger.record(job, [Outcome(batch, "UNKNOWN", 200, [RowChange(badge(1), RowState.UNKNOWN, "aa" * 12)])])
+    ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(1), RowState.ACCEPTED)])])  # an id once seen stays
+    ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(2), RowState.ACCEPTED, "bb" * 12)])])
+    with backend.look() as connection:
+        rows = connection.execute(
+            sa.text("SELECT row_number, earned_badge_id FROM capillary_earned_badge ORDER BY row_number")
+        )
+        assert [tuple(row) for row in rows] == [(1, "aa" * 12), (2, "bb" * 12)]
+        settled = connection.execute(sa.text("SELECT status, verdict FROM capillary_batch")).one()
+    assert tuple(settled) == (200, "UNKNOWN")

@@ -1,0 +1,188 @@
+"""A database that cannot be used: one clear error, nothing half committed, and work goes on when it is back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import LedgerUnavailableError
+from airflow_provider_capillary.ledger.base import Issues
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .backends import Backend, PostgresBackend, SqliteBackend
+from .building import badge, begin, bring_to, claim, intent, issue, outcome, state
+
+
+def execute(ledger: SqlLedger, statement: str) -> None:
+    """Change a setting of the very connection that the ledger writes with."""
+    with ledger._engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def test_a_read_only_file_is_read_but_takes_no_job(sqlite_backend: SqliteBackend) -> None:
+    ledger = sqlite_backend.open()
+    job = begin(ledger)
+    claim(ledger, job, badge(1))
+    read_only = sqlite_backend.open(url=f"sqlite:///file:{sqlite_backend.path}?mode=ro&uri=true")
+    assert read_only.job(job.job_id).run_id == "2026-01-01"
+    with pytest.raises(LedgerUnavailableError, match="readonly") as refused:
+        begin(read_only, "another run")
+    assert "writable" in str(refused.value)
+    assert [one.run_id for one in ledger.jobs()] == ["2026-01-01"]
+
+
+def test_a_read_only_file_without_a_ledger_is_refused_at_once(sqlite_backend: SqliteBackend) -> None:
+    sqlite_backend.path.unlink()
+    sqlite_backend.path.touch()
+    with pytest.raises(LedgerUnavailableError, match="readonly"):
+        sqlite_backend.open(url=f"sqlite:///file:{sqlite_backend.path}?mode=ro&uri=true")
+
+
+@pytest.mark.parametrize(
+    ("broken", "repaired", "told"),
+    [
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "readonly"),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823", "full"),
+    ],
+    ids=["read-only in mid-job", "disk full in mid-job"],
+)
+def test_a_file_that_takes_no_more_in_mid_job_holds_all_that_was_told_before(
+    sqlite_backend: SqliteBackend, broken: str, repaired: str, told: str
+) -> None:
+    ledger = sqlite_backend.open()
+    job = begin(ledger)
+    batch = claim(ledger, job, badge(1))
+    execute(ledger, broken)
+    many = [badge(row) for row in range(2, 2_000)]
+    with pytest.raises(LedgerUnavailableError, match=told) as refused:
+        ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1)), Issues([issue(1)]), intent(*many)])
+    assert "space" in str(refused.value)
+    assert state(ledger, job, badge(1)) is RowState.INTENT
+    assert ledger.counts(job) == {RowState.INTENT: 1}
+    assert list(ledger.issues(job.job_id)) == []
+    execute(ledger, repaired)
+    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1)), intent(*many)])
+    assert ledger.counts(job) == {RowState.ACCEPTED: 1, RowState.INTENT: len(many)}
+
+
+@pytest.fixture
+def holder(backend: Backend) -> Iterator[sa.Connection]:
+    """Another process that holds what the ledger wants to write, for as long as it likes."""
+    engine = sa.create_engine(backend.url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backend, holder: sa.Connection) -> None:
+    ledger = backend.open(patience=0.05)
+    job = begin(ledger)
+    batch = claim(ledger, job, badge(1))
+    holder.execute(sa.text("UPDATE capillary_earned_badge SET row_number = row_number"))
+    with pytest.raises(LedgerUnavailableError, match="lock"):
+        ledger.record(job, [Issues([issue(1)]), outcome(batch, RowState.ACCEPTED, badge(1))])
+    assert state(ledger, job, badge(1)) is RowState.INTENT  # reading waits for nobody
+    assert list(ledger.issues(job.job_id)) == []
+    holder.rollback()
+    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1))])
+    assert ledger.counts(job) == {RowState.ACCEPTED: 1}
+
+
+def test_a_writer_that_froze_in_mid_transaction_is_parted_from_its_locks(postgres_backend: PostgresBackend) -> None:
+    """The server ends a transaction of ours in which nothing happens any more; it must not hold up other jobs."""
+    frozen = postgres_backend.open(patience=0.05)
+    job = begin(frozen)
+    dropped = []
+
+    def freeze(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "INSERT INTO capillary_earned_badge" in statement and not dropped:
+            with postgres_backend.look() as other:
+                seconds = sa.text("SELECT pg_sleep(0.01), count(*) FROM pg_stat_activity WHERE pid = :pid")
+                pid = {"pid": connection.connection.driver_connection.info.backend_pid}
+                for _ in range(2_000):  # the server's clock runs, not ours
+                    if other.execute(seconds, pid).one().count == 0:
+                        dropped.append(True)
+                        return
+
+    sa.event.listen(frozen._engine, "after_cursor_execute", freeze)
+    with pytest.raises(LedgerUnavailableError):
+        claim(frozen, job, badge(1))
+    assert dropped
+    assert state(frozen, job, badge(1)) is None
+    claim(frozen, job, badge(1))
+
+
+@pytest.mark.parametrize("moment", ["between two transactions", "in mid-transaction"])
+def test_a_server_that_stops_in_mid_job_and_comes_back_is_worked_on_with(
+    postgres_backend: PostgresBackend, postgres_server: Any, moment: str
+) -> None:
+    ledger = postgres_backend.open()
+    job = begin(ledger)
+    batch = claim(ledger, job, badge(1))
+    stopped = []
+
+    def stop(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "INSERT INTO capillary_batch" in statement and not stopped:
+            stopped.append(True)
+            postgres_server.stop()
+
+    try:
+        if moment == "in mid-transaction":
+            sa.event.listen(ledger._engine, "after_cursor_execute", stop)
+        else:
+            postgres_server.stop()
+        notes = [outcome(batch, RowState.ACCEPTED, badge(1)), Issues([issue(1)]), intent(badge(2))]
+        with pytest.raises(LedgerUnavailableError, match="reachable"):
+            ledger.record(job, notes)
+        with pytest.raises(LedgerUnavailableError):
+            ledger.find(job, [badge(1)])
+        with pytest.raises(LedgerUnavailableError):
+            ledger.renew_lease(job)
+        with pytest.raises(LedgerUnavailableError):
+            postgres_backend.open()
+    finally:
+        postgres_server.start()
+    assert ledger.counts(job) == {RowState.INTENT: 1}
+    assert list(ledger.issues(job.job_id)) == []
+    ledger.record(job, notes)
+    assert ledger.counts(job) == {RowState.ACCEPTED: 1, RowState.INTENT: 1}
+
+
+def test_a_single_connection_that_broke_is_replaced_without_a_word(postgres_backend: PostgresBackend) -> None:
+    ledger = postgres_backend.open()
+    job = begin(ledger)
+    with postgres_backend.look() as connection:
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                " AND datname = current_database()"
+            )
+        )
+    claim(ledger, job, badge(1))
+
+
+def test_a_standby_that_is_read_only_takes_no_job(postgres_backend: PostgresBackend) -> None:
+    ledger = postgres_backend.open()
+    separator = "&" if "?" in postgres_backend.url else "?"
+    standby = postgres_backend.open(
+        url=f"{postgres_backend.url}{separator}options=-c%20default_transaction_read_only%3Don"
+    )
+    with pytest.raises(LedgerUnavailableError, match="read-only"):
+        begin(standby)
+    assert ledger.jobs() == []
+
+
+def test_a_file_that_vanished_in_mid_job_does_not_become_a_new_empty_ledger(sqlite_backend: SqliteBackend) -> None:
+    ledger = sqlite_backend.open()
+    job = begin(ledger)
+    bring_to(ledger, job, RowState.ACCEPTED, badge(1))
+    ledger.close()  # whoever reconnects finds an empty folder
+    shutil.rmtree(sqlite_backend.path.parent)
+    sqlite_backend.path.parent.mkdir()
+    with pytest.raises(LedgerUnavailableError):
+        claim(ledger, job, badge(1))

@@ -1,0 +1,424 @@
+"""The import operator against the simulator, with a plain dict as context: no database, no server of Airflow's."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault, RowErrorFault, StatusFault
+from airflow_provider_capillary.simulator.server import RunningSimulator
+
+BADGE = "654e08f2041fd452b3ef5b2e"
+DELETED = "0123456789abcdef01234567"
+EARNED = 1_736_942_400  #: 2025-01-15T12:00:00Z
+SUMMARY = [
+    "job_id",
+    "rows_read",
+    "accepted",
+    "already_accepted",
+    "rejected",
+    "invalid",
+    "unknown",
+    "not_sent",
+    "requests",
+    "batches",
+    "started_at",
+    "finished_at",
+    "reasons",
+    "ledger",
+]
+ENDS = SUMMARY[2:8]
+Tasks = Callable[..., Any]
+
+
+def rows(count: int, first: int = 1, **changes: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "badgeMetaId": BADGE,
+            "customerId": 9_000_000 + number,
+            "earnEventDate": EARNED,
+            "earnExpiresOn": EARNED + 31_536_000,
+        }
+        | changes
+        for number in range(first, first + count)
+    ]
+
+
+def ends(summary: dict[str, Any]) -> dict[str, int]:
+    """Where the rows ended, without the zeros."""
+    return {name: summary[name] for name in ENDS if summary[name]}
+
+
+def parquet(path: Path, given: Sequence[dict[str, Any]]) -> str:
+    pq.write_table(pa.Table.from_pylist(list(given)), path)
+    return path.as_uri()
+
+
+# -- Forms of a dataset
+
+
+def test_every_form_of_a_dataset_is_taken(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
+    first = parquet(tmp_path / "a.parquet", rows(2))
+    second = parquet(tmp_path / "b.parquet", rows(2, 3))
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    parquet(folder / "part-0.parquet", rows(1, 5))
+    with gzip.open(folder / "more.csv.gz", "wt") as text:
+        writer = csv.DictWriter(text, list(rows(1)[0]))
+        writer.writeheader()
+        writer.writerows(rows(3, 6))
+    zipped = str(folder / "more.csv.gz")
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows(1, 9)))
+    extracted = {"uri": folder.as_uri(), "parts": [(folder / "part-0.parquet").as_uri()], "rows": 1, "columns": ["x"]}
+    forms: list[tuple[Any, int]] = [
+        (first, 2),
+        ([first, second], 4),
+        (extracted, 1),
+        ([extracted], 1),
+        (zipped, 3),
+        (lines, 1),
+        (rows(2, 10), 2),
+    ]
+    for number, (form, count) in enumerate(forms):
+        summary = task(run_id=f"form {number}").run(form)
+        assert summary["rows_read"] == count, form
+        assert ends(summary).keys() <= {"accepted", "already_accepted"}
+    assert simulator.simulator.summary()["grants"] == 11
+    assert simulator.simulator.summary()["grantedTwice"] == 0
+
+
+@pytest.mark.xfail(strict=True, reason="the import asks an empty list or file for its columns, and there are none")
+@pytest.mark.parametrize("form", ["list", "file"])
+def test_nothing_to_import_is_imported(simulator: RunningSimulator, task: Tasks, tmp_path: Path, form: str) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    summary = task().run([] if form == "list" else tmp_path / "empty.jsonl")
+    assert summary["rows_read"] == 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "words"),
+    [
+        ("/none/such.parquet", "/none/such.parquet"),
+        ("/none/such.xlsx", "/none/such.xlsx"),
+        (rows(10_001), "10001 rows.*URI"),
+        ([{"badgeMetaId": BADGE}], "customerId"),
+        ([7], "not a dict"),
+        ({"uri": "/d"}, "parts"),
+    ],
+    ids=["missing", "format", "too many rows", "columns", "no rows", "no parts"],
+)
+def test_a_dataset_that_is_no_good_fails_without_a_retry_and_sends_nothing(
+    simulator: RunningSimulator, task: Tasks, dataset: Any, words: str
+) -> None:
+    error, pushed = task().fail(dataset)
+    assert isinstance(error, AirflowFailException)
+    with pytest.raises(AirflowFailException, match=words):
+        raise error
+    assert pushed is None
+    assert simulator.simulator.request_counts() == {}
+
+
+# -- Arguments as templates give them
+
+
+def test_texts_from_templates_mean_what_they_say(simulator: RunningSimulator, task: Tasks) -> None:
+    given = [*rows(95), *rows(5, 96, badgeMetaId=DELETED)]
+    summary = task().run(given, batch_size="10", max_rejected="5%", max_unknown="0", dry_run="False", canary=False)
+    assert ends(summary) == {"accepted": 95, "rejected": 5}
+    assert summary["requests"] >= 10
+    error, _ = task(run_id="another").fail(given, max_rejected="4")
+    assert "max_rejected" in str(error) or "allowed: 4" in str(error)
+
+
+def test_a_dry_run_given_as_text_sends_nothing(simulator: RunningSimulator, task: Tasks) -> None:
+    summary = task().run(rows(3), dry_run="True")
+    assert ends(summary) == {"not_sent": 3}
+    assert simulator.simulator.summary()["grants"] == 0
+
+
+def test_the_configured_batch_size_counts_only_where_none_is_given(
+    simulator: RunningSimulator, task: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {"canary": False, "concurrency": 1}
+    assert task(run_id="a").run(rows(600), **plain)["requests"] == 2
+    monkeypatch.setenv("AIRFLOW__CAPILLARY__DEFAULT_BATCH_SIZE", "100")
+    assert task(run_id="b").run(rows(600, 1_001), **plain)["requests"] == 6
+    assert task(run_id="c").run(rows(600, 2_001), batch_size=500, **plain)["requests"] == 2
+
+
+def test_columns_and_naive_timestamps_are_read_as_the_arguments_say(simulator: RunningSimulator, task: Tasks) -> None:
+    given = [{"b": BADGE, "c": "77", "at": "2025-01-15T13:00:00", "until": "2026-01-15T13:00:00"}]
+    mapping = {"badgeMetaId": "b", "customerId": "c", "earnEventDate": "at", "earnExpiresOn": "until"}
+    assert ends(task().run(given, field_mapping=mapping, timezone="Europe/Berlin")) == {"accepted": 1}
+    [grant] = simulator.store.grants()
+    assert (grant.customer_id, grant.earned_at) == (77, EARNED)
+
+
+# -- What it returns
+
+
+def test_the_summary_has_the_promised_keys_and_is_small_and_json(simulator: RunningSimulator, task: Tasks) -> None:
+    given = [*rows(40), *rows(20, 41, badgeMetaId=DELETED), *({"badgeMetaId": f"bad {n}" * 50} for n in range(40))]
+    summary = task().run(given, max_rejected="100%")
+    assert list(summary)[: len(SUMMARY)] == SUMMARY
+    assert set(summary) - set(SUMMARY) <= {"dry_run"}
+    assert sum(summary[name] for name in ENDS) == summary["rows_read"] == 100
+    assert json.loads(json.dumps(summary)) == summary
+    assert len(json.dumps(summary)) < 8_000
+    assert summary["ledger"].endswith("/home/capillary_ledger.db")
+    began, ended = (datetime.fromisoformat(summary[name]) for name in ("started_at", "finished_at"))
+    assert began.tzinfo is not None
+    assert abs((datetime.now(UTC) - began).total_seconds()) < 120
+    assert began <= ended
+    for reason in summary["reasons"]:
+        assert set(reason) == {"stage", "code", "message", "rows"}
+
+
+def test_the_summary_stays_small_however_many_reasons_there_are(connect: Tasks, task: Tasks) -> None:
+    simulator = connect()
+    simulator.use_faults([RowErrorFault(code=1000 + n, message=f"{n} " + "ä" * 500, positions=(n,)) for n in (1,)])
+    given = [*rows(5), *({**row, "customerId": "x" * n} for n, row in enumerate(rows(200, 6), 1))]
+    summary = task().run(given, max_rejected="100%", canary=False)
+    assert len(summary["reasons"]) <= 10
+    assert len(json.dumps(summary).encode()) < 8_000
+
+
+# -- Failures
+
+
+def test_too_many_refused_rows_fail_without_a_retry_with_the_summary_in_xcom(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    error, pushed = task().fail([*rows(90), *rows(8, 91, badgeMetaId=DELETED), *rows(2, 99, customerId="nobody")])
+    assert isinstance(error, AirflowFailException)
+    assert pushed is not None
+    assert ends(pushed) == {"accepted": 90, "rejected": 8, "invalid": 2}
+    assert len(simulator.store) == 90
+    text = str(error)
+    for words in (
+        "10 of 100 rows are refused",
+        "allowed: 5%",
+        "100 rows read",
+        "90 accepted",
+        "8 rejected",
+        "2 invalid",
+        "8 x badge_check 1054",
+        "2 x validate",
+        "BadgeErrorReportOperator",
+        pushed["job_id"],
+    ):
+        assert words in text
+
+
+def test_a_failure_without_xcom_to_push_to_is_the_same_failure(simulator: RunningSimulator, task: Tasks) -> None:
+    with pytest.raises(AirflowFailException, match="allowed: 0"):
+        task().run([*rows(1), *rows(1, badgeMetaId="none")], max_rejected=0)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "credentials"), (403, "access"), (405, "import_method to POST"), (404, "host")]
+)
+def test_what_a_person_must_fix_fails_without_a_retry(
+    simulator: RunningSimulator, task: Tasks, status: int, words: str
+) -> None:
+    simulator.use_faults([StatusFault(status=status)])
+    error, pushed = task().fail(rows(20))
+    assert isinstance(error, AirflowFailException)
+    assert words in str(error)
+    assert pushed is not None
+    assert ends(pushed) == {"not_sent": 20}
+    assert len(simulator.store) == 0
+
+
+def test_wrong_credentials_fail_without_a_retry_before_anything_is_sent(
+    simulator: RunningSimulator, task: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = json.loads(simulator.airflow_connection()) | {"password": "not-this-one"}
+    monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY_DEFAULT", json.dumps(wrong))
+    error, _ = task().fail(rows(1))
+    assert isinstance(error, AirflowFailException)
+    assert "not-this-one" not in str(error)
+    assert len(simulator.store) == 0
+
+
+def test_a_server_that_gives_no_proof_is_tried_again_by_airflow(simulator: RunningSimulator, task: Tasks) -> None:
+    simulator.use_faults([StatusFault(status=503, when="after")])
+    arguments = {"on_unknown": "hold", "batch_size": 10, "canary": False, "max_unknown": "100%", "concurrency": 1}
+    error, pushed = task().fail(rows(200), **arguments)
+    assert not isinstance(error, AirflowFailException)
+    assert pushed is not None
+    assert pushed["unknown"] > 0
+    assert pushed["not_sent"] > 0
+    assert pushed["unknown"] + pushed["not_sent"] == 200
+
+
+def test_unknown_rows_beyond_the_budget_fail_the_task(simulator: RunningSimulator, task: Tasks) -> None:
+    simulator.use_faults([DropFault(at="after_applying", numbers=(2,))])
+    error, pushed = task().fail(rows(30), on_unknown="hold", canary=False, batch_size=10, concurrency=1)
+    assert "10 of 30 rows are unknown" in str(error)
+    assert pushed is not None
+    assert ends(pushed) == {"accepted": 20, "unknown": 10}
+
+
+# -- Retry, clear, later runs
+
+
+def test_a_retry_goes_on_with_its_job_and_counts_what_the_first_try_had_accepted(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    one = task(try_number=1)
+    simulator.use_faults([StatusFault(status=403, first=3)])
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
+    _, pushed = one.fail(rows(50), **arguments)
+    assert pushed is not None
+    assert ends(pushed) == {"accepted": 20, "not_sent": 30}
+    simulator.use_faults(None)
+    summary = task(try_number=2).run(rows(50), **arguments)
+    assert summary["job_id"] == pushed["job_id"]
+    assert ends(summary) == {"accepted": 50}
+    assert len(simulator.store) == 50
+
+
+def test_a_retry_settles_rows_without_proof_by_reading_back_and_grants_none_twice(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    simulator.use_faults([DropFault(at="after_applying", numbers=(2,)), HangFault(numbers=(3,), seconds=0)])
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
+    _, pushed = task().fail(rows(30), on_unknown="hold", **arguments)
+    assert pushed is not None
+    assert ends(pushed) == {"accepted": 10, "unknown": 20}
+    summary = task(try_number=2).run(rows(30), on_unknown="verify", verify_after=0, **arguments)
+    assert ends(summary) == {"accepted": 30}
+    assert simulator.simulator.summary()["grants"] == 30
+    assert simulator.simulator.summary()["grantedTwice"] == 0
+
+
+@pytest.mark.parametrize(
+    "other", [{"max_tries": 7}, {"run_id": "scheduled__2025-01-16"}, {"map_index": 1}, {"task_id": "again"}]
+)
+def test_a_clear_and_any_other_task_begin_a_new_job_that_sends_nothing_again(
+    simulator: RunningSimulator, task: Tasks, other: dict[str, Any]
+) -> None:
+    first = task().run(rows(20))
+    second = task(**other).run(rows(25))
+    assert second["job_id"] != first["job_id"]
+    assert ends(second) == {"already_accepted": 20, "accepted": 5}
+    assert simulator.simulator.summary()["grantedTwice"] == 0
+    assert len(simulator.store) == 25
+
+
+def test_a_clear_may_bring_another_dataset_but_a_retry_may_not(simulator: RunningSimulator, task: Tasks) -> None:
+    task().run(rows(5))
+    error, _ = task(try_number=2).fail(rows(6))
+    assert isinstance(error, AirflowFailException)
+    assert len(simulator.store) == 5
+    assert ends(task(max_tries=7).run(rows(6))) == {"already_accepted": 5, "accepted": 1}
+
+
+def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_goes_on(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    one = task()
+    simulator.use_faults([HangFault(numbers=(3,), when="after", seconds=0.3)])
+    killed = threading.Event()
+
+    def kill() -> None:
+        while simulator.simulator.request_counts().get("PUT /api_gateway/v1/badges/import/customerBadges", 0) < 3:
+            killed.wait(0.01)
+        one.operator.on_kill()
+        killed.set()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1, "verify_after": 0}
+    error, pushed = one.fail(rows(200), **arguments)
+    killer.join()
+    assert killed.is_set()
+    assert not isinstance(error, AirflowFailException)
+    assert "told to stop" in str(error)
+    assert pushed is not None
+    assert pushed["not_sent"] > 0
+    assert pushed["accepted"] + pushed["unknown"] + pushed["not_sent"] == 200
+    assert len(simulator.store) == 30
+    assert ends(task(try_number=2).run(rows(200), **arguments)) == {"accepted": 200}
+    assert simulator.simulator.summary()["grantedTwice"] == 0
+
+
+# -- Which ledger
+
+
+def test_the_configured_ledger_is_used_and_the_argument_wins(
+    simulator: RunningSimulator, task: Tasks, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("configured", "given"):
+        fields = {"conn_type": "sqlite", "host": str(tmp_path / f"{name}.db")}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(fields))
+    monkeypatch.setenv("AIRFLOW__CAPILLARY__LEDGER_CONN_ID", "configured")
+    assert task().run(rows(1))["ledger"].endswith("/configured.db")
+    assert task().run(rows(1), ledger_conn_id="given")["ledger"].endswith("/given.db")
+    assert not (home / "capillary_ledger.db").exists()
+
+
+@pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor"])
+def test_a_ledger_in_a_file_is_refused_where_tasks_may_run_elsewhere(
+    simulator: RunningSimulator, task: Tasks, home: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    error, _ = task().fail(rows(1))
+    assert isinstance(error, AirflowFailException)
+    assert "ledger_conn_id" in str(error)
+    assert simulator.simulator.request_counts() == {}
+    assert not home.exists()
+
+
+# -- Mapping
+
+
+def test_mapped_over_parts_each_part_is_a_job_of_its_own_on_one_ledger(
+    simulator: RunningSimulator, task: Tasks, tmp_path: Path
+) -> None:
+    parts = [parquet(tmp_path / f"part-{n}.parquet", rows(10, n * 5)) for n in range(3)]  # neighbours overlap
+    with DAG("nightly", schedule=None):
+        mapped: Any = BadgeImportOperator.partial(task_id="import_badges", batch_size=5).expand(dataset=parts)
+    summaries = []
+    for index, part in enumerate(parts):
+        operator = mapped.unmap({"dataset": part})
+        summaries.append(operator.execute(task(map_index=index).context()))
+    assert len({summary["job_id"] for summary in summaries}) == 3
+    assert [ends(summary) for summary in summaries] == [
+        {"accepted": 10},
+        {"accepted": 5, "already_accepted": 5},
+        {"accepted": 5, "already_accepted": 5},
+    ]
+    assert len(simulator.store) == 20
+
+
+# -- What the log says
+
+
+def test_no_value_of_a_row_is_logged_or_returned(
+    simulator: RunningSimulator, task: Tasks, logged: Callable[[int], str]
+) -> None:
+    email = {"email": "jane.recognisable@example.org"}
+    given = [*rows(30, **email), *rows(3, 31, badgeMetaId=DELETED, **email), *rows(1, customerId="Recognisable", **email)]
+    simulator.use_faults([RowErrorFault(code=1026, message="Customer 9000007 jane.recognisable@example.org is gone")])
+    error, pushed = task().fail(given, max_rejected=0)
+    text = f"{logged(logging.INFO)}\n{error}\n{json.dumps(pushed)}"
+    assert "34 rows read" in text
+    for value in ("9000001", "9000007", "9000031", "jane.", "Recognisable", BADGE):
+        assert value not in text

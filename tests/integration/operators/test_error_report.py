@@ -1,0 +1,146 @@
+"""What follows an import: its report, and the second import of the report's own ``errors.csv``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import Context
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
+from airflow_provider_capillary.simulator.fault_plan import DropFault, StatusFault
+from airflow_provider_capillary.simulator.server import RunningSimulator
+
+BADGE = "654e08f2041fd452b3ef5b2e"
+DELETED = "0123456789abcdef01234567"
+Tasks = Callable[..., Any]
+
+
+def row(customer: Any, **changes: Any) -> dict[str, Any]:
+    dates = {"earn_event_date": "2025-01-15T12:00:00Z", "earn_expires_on": "2026-01-15T12:00:00Z"}
+    return {"badge_meta_id": BADGE, "customer_id": customer, **dates, "note": 'a "quoted", note'} | changes
+
+
+def report(job: Any, **arguments: Any) -> dict[str, Any]:
+    operator = BadgeErrorReportOperator(task_id="report", job=job, **arguments)
+    return operator.execute(cast(Context, {}))
+
+
+def table(returned: dict[str, Any]) -> list[dict[str, str]]:
+    text = Path(returned["errors_csv"].removeprefix("file://")).read_bytes().decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> str:
+    with path.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path.as_uri()
+
+
+MIXED = [
+    *(row(9_000_000 + number) for number in range(1, 11)),
+    row(9_000_011, badge_meta_id=DELETED),
+    row("9000012x"),
+    row(9_000_013, earn_event_date="15.01.2025"),
+    row(9_000_014, note="=HYPERLINK(1)", earn_expires_on="2025-01-15T12:00:00Z"),
+]
+
+
+def test_corrected_rows_of_the_report_are_accepted_and_all_others_are_skipped(
+    simulator: RunningSimulator, task: Tasks, tmp_path: Path
+) -> None:
+    _, summary = task().fail(MIXED, max_rejected=0)
+    returned = report(summary)
+    assert returned["rows_reported"] == 4
+    found = table(returned)
+    assert [line["stage"] for line in found] == ["badge_check", "validate", "validate", "validate"]
+    assert len(simulator.store) == 10
+
+    found[0]["badge_meta_id"] = BADGE
+    found[1]["customer_id"] = "9000012"
+    found[2]["earn_event_date"] = "2025-01-15T12:00:00Z"
+    found[3]["earn_expires_on"] = "2026-01-15T12:00:00Z"
+    corrected = write(tmp_path / "corrected.csv", found)
+    again = task(run_id="corrected").run(corrected, max_rejected=0)
+    assert (again["rows_read"], again["accepted"]) == (4, 4)
+    assert len(simulator.store) == 14
+
+    third = task(run_id="once more").run(corrected, max_rejected=0)
+    assert (third["accepted"], third["already_accepted"]) == (0, 4)
+    whole = task(run_id="the first dataset again").run(MIXED, max_rejected="100%")
+    assert (whole["accepted"], whole["already_accepted"]) == (0, 10)
+    assert simulator.simulator.summary()["grantedTwice"] == 0
+
+
+def test_the_report_imported_as_it_is_tells_the_same_rows_again(
+    simulator: RunningSimulator, task: Tasks, tmp_path: Path
+) -> None:
+    _, summary = task().fail(MIXED, max_rejected=0)
+    first = report(summary)
+    again = task(run_id="as it is").run(first["errors_csv"], max_rejected="100%")
+    assert again["accepted"] == 0
+    second = report(again)
+    data = ("badge_meta_id", "customer_id", "earn_event_date", "earn_expires_on", "stage", "code")
+    assert [[line[name] for name in data] for line in table(second)] == [
+        [line[name] for name in data] for line in table(first)
+    ]
+
+
+def test_rows_never_sent_and_rows_without_proof_are_in_the_report_and_can_be_imported_from_it(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    simulator.use_faults([DropFault(at="after_applying", numbers=(2,)), StatusFault(status=403, first=3)])
+    given = [row(9_000_000 + number) for number in range(1, 41)]
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1, "on_unknown": "hold"}
+    _, summary = task().fail(given, max_unknown="100%", **arguments)
+    returned = report(summary)
+    assert (returned["accepted"], returned["unknown"], returned["not_sent"]) == (10, 10, 20)
+    assert len(table(returned)) == returned["rows_reported"] == 30
+
+    simulator.use_faults(None)
+    again = task(run_id="from the report").run(returned["errors_csv"], verify_after=0)
+    assert again["accepted"] + again["already_accepted"] == 30
+    assert len(simulator.store) == 40
+    assert simulator.simulator.summary()["grantedTwice"] == 0
+
+
+def test_mapped_imports_of_which_one_failed_and_one_began_no_job_share_a_report(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    good = task(map_index=0).run([row(1)])
+    _, failed = task(map_index=1).fail([row(2), row("none")], max_rejected=0)
+    _, none = task(map_index=2).fail("/none/such.csv")
+    assert none is None
+    returned = report([good, failed, none])
+    assert (returned["jobs"], returned["rows_read"], returned["accepted"], returned["invalid"]) == (2, 3, 2, 1)
+    assert [line["customer_id"] for line in table(returned)] == ["none"]
+
+
+def test_an_import_that_began_no_job_leaves_nothing_to_report(simulator: RunningSimulator, task: Tasks) -> None:
+    _, summary = task().fail("/none/such.csv")
+    with pytest.raises(AirflowSkipException):
+        report(summary)
+
+
+def test_a_report_before_the_retry_of_its_import_is_replaced_by_the_one_after(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    simulator.use_faults([StatusFault(status=403, first=2)])
+    given = [row(number) for number in range(1, 21)]
+    _, summary = task().fail(given, batch_size=10, canary=False, concurrency=1)
+    before = report(summary)
+    assert before["rows_reported"] == 10
+    simulator.use_faults(None)
+    after = report(task(try_number=2).run(given))
+    assert after["errors_csv"] == before["errors_csv"]
+    assert table(after) == []
+    written = json.loads(Path(after["summary_json"].removeprefix("file://")).read_bytes())
+    assert written["total"]["counts"]["accepted"] == 20

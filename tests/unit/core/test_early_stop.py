@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_capillary.core.early_stop import IN_A_ROW, EarlyStop
+from airflow_provider_capillary.core.row_state import RowState
+
+QUICK = settings(max_examples=25, deadline=None)
+
+ACCEPTED, REJECTED, UNKNOWN = RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN
+GOOD, REFUSED, UNPROVEN = [ACCEPTED] * 10, [REJECTED] * 10, [UNKNOWN] * 10
+MIXED = [REJECTED] * 9 + [ACCEPTED]
+
+
+def watch(*batches: list[RowState], canary: bool = False, stop: EarlyStop | None = None) -> list[str | None]:
+    early_stop = stop or EarlyStop()
+    return [early_stop.observe(states, canary=canary, proof_failed=False) for states in batches]
+
+
+def test_a_canary_whose_reply_fails_a_proof_stops_the_job() -> None:
+    reason = EarlyStop().observe([ACCEPTED, UNKNOWN], canary=True, proof_failed=True)
+    assert reason is not None
+    assert "canary" in reason
+
+
+def test_after_the_ramp_one_failed_proof_does_not_stop_the_job() -> None:
+    assert EarlyStop().observe([ACCEPTED, UNKNOWN], canary=False, proof_failed=True) is None
+
+
+def test_a_canary_that_came_back_without_a_reply_does_not_stop_the_job() -> None:
+    assert watch([UNKNOWN], canary=True) == [None]
+
+
+def test_a_first_full_batch_that_is_refused_to_the_last_row_stops_the_job() -> None:
+    assert watch(REFUSED) == ["every row of the first full batch was refused"]
+
+
+def test_a_refused_canary_is_not_yet_the_first_full_batch() -> None:
+    stop = EarlyStop()
+    assert watch([REJECTED], REFUSED, [REJECTED] * 100, canary=True, stop=stop) == [None] * 3
+    assert watch(REFUSED, stop=stop) == ["every row of the first full batch was refused"]
+
+
+@pytest.mark.parametrize("first", [GOOD, MIXED, UNPROVEN], ids=["accepted", "one accepted", "unknown"])
+def test_only_the_very_first_full_batch_stops_the_job_alone(first: list[RowState]) -> None:
+    assert watch(first, REFUSED) == [None, None]
+
+
+def test_a_full_batch_of_one_row_is_no_proof_that_all_would_be_refused() -> None:
+    assert watch([REJECTED]) == [None]
+
+
+def test_five_batches_refused_in_a_row_stop_the_job_and_not_one_sooner() -> None:
+    assert watch(GOOD, *[REFUSED] * 5) == [None] * 5 + ["5 batches in a row were refused"]
+
+
+@pytest.mark.parametrize("between", [GOOD, MIXED, UNPROVEN], ids=["accepted", "one accepted", "unknown"])
+def test_a_batch_that_is_not_refused_throughout_begins_the_count_anew(between: list[RowState]) -> None:
+    assert watch(GOOD, *[REFUSED] * 4, between, *[REFUSED] * 4) == [None] * 10
+
+
+def test_refused_canaries_count_among_the_five() -> None:
+    stop = EarlyStop()
+    assert watch([REJECTED], REFUSED, REFUSED, canary=True, stop=stop) == [None] * 3
+    assert watch([REJECTED], [REJECTED], stop=stop) == [None, "5 batches in a row were refused"]
+
+
+def test_five_batches_without_proof_in_a_row_mean_that_the_server_is_sick_and_not_one_sooner() -> None:
+    stop = EarlyStop()
+    sick = []
+    for states in [UNPROVEN] * 4 + [MIXED] + [UNPROVEN] * 5:
+        watch(states, stop=stop)
+        sick.append(stop.server_is_sick)
+    assert sick == [False] * 9 + [True]
+
+
+_BATCHES = st.lists(st.lists(st.sampled_from([ACCEPTED, REJECTED, UNKNOWN]), min_size=1, max_size=3), max_size=20)
+
+
+@QUICK
+@given(_BATCHES)
+def test_a_job_with_an_accepted_row_in_every_batch_is_never_stopped(batches: list[list[RowState]]) -> None:
+    stop = EarlyStop()
+    assert not any(watch(*([*states, ACCEPTED] for states in batches), stop=stop))
+    assert not stop.server_is_sick
+
+
+@QUICK
+@given(_BATCHES)
+def test_any_five_refused_batches_in_a_row_stop_the_job_whatever_came_before(batches: list[list[RowState]]) -> None:
+    assert watch(*batches, *[[REJECTED]] * IN_A_ROW)[-1] is not None

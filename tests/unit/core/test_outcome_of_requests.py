@@ -1,0 +1,143 @@
+"""The lines of the table of outcomes that speak of a request as a whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.outcome import Verdict, judge
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.row_state import RowState
+
+BADGE_ID = "654e08f2041fd452b3ef5b2e"
+BATCH = [EarnedBadge(number, BADGE_ID, 382_442_800 + number, 1_674_292_011, 1_705_828_011) for number in (1, 2, 3)]
+GRANTS = [
+    Entry(EntryData(BADGE_ID, badge.customer_id, f"id{n}", float(badge.expires_at), None, f"base_{n}"))
+    for n, badge in enumerate(BATCH, 1)
+]
+
+
+def replied(status: int, *codes: int, entries: list[Entry] | None = None, retry_after: float | None = None) -> Reply:
+    """A complete reply with an envelope of these codes; without codes the body was of neither shape."""
+    envelope = [ApiProblem(code, f"told {code}") for code in codes] or None
+    return Reply(Delivery.REPLIED, status, entries, envelope, retry_after)
+
+
+NOT_WRITTEN = [
+    pytest.param(Reply(Delivery.NOT_WRITTEN, problem=text), Verdict.RETRY_LATER, id=f"{text} failed: nothing written")
+    for text in ("DNS", "connect", "TLS")
+]
+REFUSED = [
+    pytest.param(replied(401, 401), Verdict.STOP, id="401"),
+    *(
+        pytest.param(replied(status), Verdict.STOP, id=f"{status}, whatever its body")
+        for status in (403, 404, 405, 415)
+    ),
+    *(
+        pytest.param(replied(status, 7), Verdict.STOP, id=f"{status} with an envelope")
+        for status in (403, 404, 405, 415)
+    ),
+    *(pytest.param(replied(status), Verdict.STOP, id=f"{status}, never followed") for status in (301, 302, 307, 308)),
+    pytest.param(replied(413), Verdict.HALVE, id="413, whatever its body"),
+    pytest.param(replied(413, 400), Verdict.HALVE, id="413 with code 400"),
+    pytest.param(replied(400, 1060), Verdict.HALVE, id="400 with code 1060"),
+    pytest.param(replied(400, 400), Verdict.BISECT, id="400 with code 400: parse or validation error"),
+    pytest.param(replied(400, 1054), Verdict.BISECT, id="400 with code 1054 for the whole call"),
+    pytest.param(replied(400, 1, 1054), Verdict.BISECT, id="400 with code 1054 beside another"),
+    pytest.param(replied(429), Verdict.RETRY_LATER, id="429, whatever its body"),
+    pytest.param(replied(429, 429), Verdict.RETRY_LATER, id="429 with an envelope"),
+    pytest.param(replied(400, 717), Verdict.STOP, id="400 with another code"),
+    pytest.param(replied(409, 810), Verdict.STOP, id="409 with an error envelope"),
+    pytest.param(replied(422, 1060), Verdict.STOP, id="422 with code 1060, which only a 400 makes 'too large'"),
+    pytest.param(replied(461, 461), Verdict.STOP, id="461 with an error envelope"),
+]
+NO_PROOF = [
+    pytest.param(Reply(Delivery.LOST, problem="read timeout"), id="read timeout"),
+    pytest.param(Reply(Delivery.LOST, problem="reset"), id="reset after write"),
+    pytest.param(Reply(Delivery.LOST, 200, GRANTS), id="a good reply of which the end was lost"),
+    pytest.param(Reply(Delivery.REPLIED), id="a reply without a status"),
+    *(pytest.param(replied(status), id=f"{status} with HTML") for status in (500, 502, 503, 504, *range(520, 525))),
+    *(pytest.param(replied(status, status), id=f"{status} with an envelope") for status in (500, 503, 521)),
+    pytest.param(replied(500, 400), id="500 that speaks of a parse error"),
+    pytest.param(replied(503, entries=GRANTS), id="503 with an array of grants"),
+    pytest.param(replied(599), id="599"),
+    pytest.param(replied(600), id="600, which is no status"),
+    pytest.param(replied(100), id="100"),
+    pytest.param(replied(200), id="HTML, undecodable or truncated 200"),
+    pytest.param(replied(204), id="204: nothing is told of the rows"),
+    pytest.param(replied(201, 1054), id="201 with an error envelope"),
+    pytest.param(replied(200, 1054), id="200 with an error envelope"),
+    pytest.param(replied(200, 521), id="200 with an error envelope of a passing reason"),
+    pytest.param(Reply(Delivery.REPLIED, 200, envelope=[]), id="200 with an object that holds no error"),
+    pytest.param(replied(400), id="400 with HTML"),
+    pytest.param(Reply(Delivery.REPLIED, 400, envelope=[]), id="400 with an empty object"),
+    pytest.param(Reply(Delivery.REPLIED, 409, envelope=[]), id="409 with an object that holds no error"),
+    pytest.param(replied(400, entries=GRANTS), id="400 with an array"),
+    pytest.param(replied(408), id="408 with HTML"),
+    pytest.param(replied(499), id="499 with HTML"),
+    pytest.param(replied(400, 809), id="400 with code 809: this request id was used before"),
+    pytest.param(replied(409, 809), id="409 with code 809"),
+    pytest.param(replied(400, 400, 809), id="400 with code 809 after a refusal of the array"),
+    pytest.param(replied(400, 1060, 809), id="400 with code 809 after 'too large'"),
+]
+
+
+@pytest.mark.parametrize(("reply", "verdict"), NOT_WRITTEN + REFUSED)
+def test_what_proves_that_nothing_was_applied_is_not_called_unknown(reply: Reply, verdict: Verdict) -> None:
+    judgement = judge(BATCH, reply)
+    assert judgement.verdict is verdict
+    assert judgement.rows == ()
+    assert judgement.reason
+    assert not judgement.proof_failed
+    assert not judgement.wrong_time_unit
+
+
+@pytest.mark.parametrize("reply", NO_PROOF)
+def test_without_proof_every_row_is_unknown_and_none_is_lost(reply: Reply) -> None:
+    judgement = judge(BATCH, reply)
+    assert judgement.verdict is Verdict.UNKNOWN
+    assert [row.state for row in judgement.rows] == [RowState.UNKNOWN] * len(BATCH)
+    assert judgement.reason
+    assert all(row.message == judgement.reason for row in judgement.rows)
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_a_success_that_tells_nothing_of_the_rows_is_a_failed_proof(status: int) -> None:
+    assert judge(BATCH, replied(status)).proof_failed
+
+
+@pytest.mark.parametrize("status", [400, 408, 500, 502, 524])
+def test_a_failure_without_proof_contradicts_nothing_that_was_sent(status: int) -> None:
+    assert not judge(BATCH, replied(status)).proof_failed
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, 17.5])
+def test_429_hands_on_how_long_the_server_asked_to_wait(asked: float | None) -> None:
+    assert judge(BATCH, replied(429, retry_after=asked)).retry_after == asked
+
+
+def test_a_reused_request_id_is_told_by_its_code_in_each_row() -> None:
+    judgement = judge(BATCH, replied(400, 809))
+    assert judgement.code == 809
+    assert [row.code for row in judgement.rows] == [809] * len(BATCH)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 1060), (400, 1054), (403, 403), (409, 810), (429, 429)])
+def test_the_reason_names_the_status_the_code_and_what_the_api_said(status: int, code: int) -> None:
+    judgement = judge(BATCH, replied(status, code))
+    assert judgement.code == code
+    assert judgement.reason == f"HTTP {status}, code {code}: told {code}"
+
+
+def test_without_an_envelope_the_reason_is_what_the_transport_said() -> None:
+    reply = Reply(Delivery.REPLIED, 502, problem="512 bytes of text/html")
+    assert judge(BATCH, reply).reason == "HTTP 502, 512 bytes of text/html"
+    assert judge(BATCH, Reply(Delivery.LOST, problem="read timeout")).reason == "read timeout"
+    assert judge(BATCH, Reply(Delivery.NOT_WRITTEN, problem="no such host")).reason == "no such host"
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 207])
+def test_any_2xx_with_a_proven_array_is_judged_entry_by_entry(status: int) -> None:
+    judgement = judge(BATCH, replied(status, entries=GRANTS))
+    assert judgement.verdict is Verdict.PER_ROW
+    assert [row.state for row in judgement.rows] == [RowState.ACCEPTED] * len(BATCH)

@@ -1,0 +1,184 @@
+"""What holds of the import operator before any API is there: its signature, its templates, its refusals."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import DAG, BaseHook, Context
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+
+REQUIRED = inspect.Parameter.empty
+PARAMETERS = {
+    "dataset": REQUIRED,
+    "capillary_conn_id": "capillary_default",
+    "ledger_conn_id": None,
+    "field_mapping": None,
+    "timezone": None,
+    "batch_size": 500,
+    "max_batch_bytes": 1_000_000,
+    "concurrency": 4,
+    "on_unknown": "verify",
+    "on_duplicate": "skip",
+    "once_per_customer": False,
+    "verify_after": 60,
+    "max_rejected": "5%",
+    "max_unknown": 0,
+    "canary": True,
+    "check_badges": True,
+    "dry_run": False,
+}
+TEMPLATED = (
+    "dataset",
+    "capillary_conn_id",
+    "ledger_conn_id",
+    "field_mapping",
+    "timezone",
+    "batch_size",
+    "on_unknown",
+    "on_duplicate",
+    "max_rejected",
+    "max_unknown",
+    "dry_run",
+)
+
+
+def context() -> Context:
+    ids = {"dag_id": "nightly", "task_id": "import", "run_id": "r", "map_index": -1, "try_number": 1, "max_tries": 0}
+    return cast(Context, {"ti": SimpleNamespace(**ids)})
+
+
+@pytest.fixture
+def no_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Connections, the network and files are out of reach; the home of Airflow is a path where nothing is."""
+
+    def refuse(*arguments: Any, **_: Any) -> Any:
+        raise AssertionError(f"touched the world: {arguments}")
+
+    monkeypatch.setattr(BaseHook, "get_connection", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_parameters_and_defaults_are_those_promised() -> None:
+    signature = inspect.signature(BadgeImportOperator)
+    given = {
+        name: parameter.default
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert {name: given[name] for name in PARAMETERS} == PARAMETERS
+    assert set(given) == set(PARAMETERS)
+
+
+def test_each_parameter_is_kept_under_its_name_as_it_was_given() -> None:
+    values = {name: object() for name in PARAMETERS}
+    operator = BadgeImportOperator(task_id="import", **cast("dict[str, Any]", values))
+    assert {name: getattr(operator, name) for name in PARAMETERS} == values
+
+
+def test_exactly_the_promised_parameters_are_templates() -> None:
+    assert tuple(BadgeImportOperator.template_fields) == TEMPLATED
+
+
+def test_a_template_is_rendered_in_each_of_them() -> None:
+    given: dict[str, Any] = dict.fromkeys(TEMPLATED, "{{ value }}") | {"field_mapping": {"customerId": "{{ value }}"}}
+    operator = BadgeImportOperator(task_id="import", **given)
+    operator.render_template_fields(cast(Context, {"value": "rendered"}))
+    rendered = {name: getattr(operator, name) for name in TEMPLATED}
+    assert rendered == dict.fromkeys(TEMPLATED, "rendered") | {"field_mapping": {"customerId": "rendered"}}
+
+
+@pytest.mark.parametrize("kind", ["plain", "mapped"])
+def test_building_the_operator_touches_nothing(no_world: Path, kind: str) -> None:
+    with DAG("nightly", schedule=None):
+        if kind == "plain":
+            BadgeImportOperator(task_id="import", dataset="s3://nowhere@bucket/day", capillary_conn_id="missing")
+        else:
+            BadgeImportOperator.partial(task_id="import", ledger_conn_id="missing").expand(dataset=["/none.parquet"])
+
+
+def test_the_world_out_of_reach_is_noticed(no_world: Path) -> None:
+    operator = BadgeImportOperator(task_id="import", dataset=[])
+    with pytest.raises(AssertionError, match="touched the world"):
+        operator.execute(context())
+
+
+def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        BadgeImportOperator(task_id="import", dataset="file:///d.parquet", field_mapping={"customerId": "{{ c }}"})
+        BadgeImportOperator.partial(task_id="mapped", max_rejected="1%").expand(dataset=["/a.parquet", "/b.parquet"])
+    stored = json.loads(json.dumps(DagSerialization.serialize_dag(dag)))
+    restored = DagSerialization.deserialize_dag(stored)
+    task: Any = restored.get_task("import")
+    assert (task.dataset, task.batch_size, task.max_rejected) == ("file:///d.parquet", 500, "5%")
+    assert task.field_mapping == {"customerId": "{{ c }}"}
+    assert restored.get_task("mapped").is_mapped
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"dataset": None}, "dataset"),
+        ({"dataset": "None"}, "dataset"),
+        ({"dataset": ""}, "dataset"),
+        ({"dataset": 7}, "dataset"),
+        ({"dataset": "{'uri': 'file:///d', 'parts': ['file:///d/0.parquet'], 'rows': 1}"}, "dataset"),
+        ({"batch_size": "many"}, "batch_size"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": None}, "batch_size"),
+        ({"max_batch_bytes": 10}, "max_batch_bytes"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"on_unknown": "resent"}, "on_unknown"),
+        ({"on_duplicate": "ignore"}, "on_duplicate"),
+        ({"verify_after": -1}, "verify_after"),
+        ({"max_rejected": "5 percent"}, "max_rejected"),
+        ({"max_rejected": 0.05}, "max_rejected"),
+        ({"max_unknown": "-1"}, "max_unknown"),
+        ({"dry_run": "perhaps"}, "dry_run"),
+        ({"field_mapping": "customerId=id"}, "field_mapping"),
+        ({"field_mapping": {"customerID": "id"}}, "customerID"),
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else str(value)[:40],
+)
+def test_a_wrong_value_fails_without_a_retry_names_its_parameter_and_touches_nothing(
+    no_world: Path, arguments: dict[str, Any], named: str
+) -> None:
+    operator = BadgeImportOperator(task_id="import", **({"dataset": []} | arguments))
+    with pytest.raises(AirflowFailException, match=named) as failed:
+        operator.execute(context())
+    assert isinstance(failed.value, AirflowException)
+    assert not no_world.exists()
+
+
+def test_a_wrong_configured_batch_size_is_named_as_the_option(monkeypatch: pytest.MonkeyPatch, no_world: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__CAPILLARY__DEFAULT_BATCH_SIZE", "many")
+    with pytest.raises(AirflowFailException, match="default_batch_size"):
+        BadgeImportOperator(task_id="import", dataset=[]).execute(context())
+
+
+def test_a_missing_connection_fails_without_a_retry_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    operator = BadgeImportOperator(task_id="import", dataset=[], capillary_conn_id="nowhere")
+    with pytest.raises(AirflowFailException, match=r"no connection 'nowhere'.*capillary_conn_id"):
+        operator.execute(context())
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_kill_before_the_import_began_is_no_error() -> None:
+    BadgeImportOperator(task_id="import", dataset=[]).on_kill()

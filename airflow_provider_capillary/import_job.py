@@ -45,7 +45,7 @@ from airflow_provider_capillary.importing.reading import RowCheck
 from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.importing.verdict import compare, shortfall, summarised
+from airflow_provider_capillary.importing.verdict import compare, count_unread, shortfall, summarised
 from airflow_provider_capillary.importing.verifier import Verifier
 from airflow_provider_capillary.ledger.base import Job, JobPlan, JobScope, Ledger
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
@@ -94,6 +94,7 @@ class ImportJob:
         self._monotonic = monotonic
         self._backoff = Backoff(jitter)
         self._account = Account()
+        self._rows_read = 0
 
     def run(self) -> ImportResult:
         """Import the dataset.
@@ -171,9 +172,9 @@ class ImportJob:
         with closing(Planner.on(book, job.key, settings)) as planner:
             delivery = self._delivery(planner, ending, book, job)
             with closing(Lanes[Work](settings.concurrency, delivery.deliver, self._stop)) as lanes:
-                hand_over = HandOver(delivery, lanes, self._batcher(), account, many=settings.concurrency)
+                hand_over = HandOver(delivery, lanes, self._batcher(), account)
                 try:
-                    for window in self._windows(facts):
+                    for window in self._windows():
                         badges, issues = rows.check(window)
                         ending.keep(issues)
                         planned = planner.sort_new(badges)
@@ -188,15 +189,13 @@ class ImportJob:
                     self._stop.request(error)  # or the lanes would first send all that waits
                     raise
 
-    def _windows(self, facts: DatasetFacts) -> Iterator[Window]:
-        """The dataset's windows; where the job must leave at once, the rows not read are counted as not sent."""
-        read = 0
+    def _windows(self) -> Iterator[Window]:
+        """The dataset's windows, up to where the job must leave at once."""
         for window in self._dataset.windows(WINDOW_ROWS):
             error = self._stop.error
             if isinstance(error, ImportInterruptedError) or (error is not None and _cannot_be_recorded(error)):
-                self._account.count(RowState.NOT_SENT, facts.rows - read)
                 return
-            read += len(window)
+            self._rows_read += len(window)
             yield window
 
     def _batcher(self) -> Batcher:
@@ -218,6 +217,8 @@ class ImportJob:
         stopped = self._stop.error
         if stopped is not None and _cannot_be_recorded(stopped):
             raise stopped
+        in_ledger = self._ledger.counts(job)
+        count_unread(self._account, facts.rows - self._rows_read, in_ledger)
         summary = summarised(
             self._account,
             job_id=job.job_id,
@@ -226,7 +227,7 @@ class ImportJob:
             finished=time.time(),
             dry_run=self._settings.dry_run,
         )
-        compare(summary, facts.rows, self._ledger.counts(job))
+        compare(summary, facts.rows, in_ledger)
         error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
         self._ledger.finish_job(job, "failed" if error else "finished", summary.as_dict())
         return ImportResult(summary, error)

@@ -15,7 +15,7 @@ from airflow_provider_capillary.client.facts import AccessToken, Badge, Customer
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.client.transport import Exchange, Transport
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply, listed
 from airflow_provider_capillary.exceptions import (
     ApiError,
     ApiUnavailableError,
@@ -102,7 +102,7 @@ class BadgeClient:
         if exchange.delivery is not Delivery.REPLIED:
             return Reply(exchange.delivery, exchange.status, problem=exchange.problem)
         reply = wire.decode_reply(exchange.status or 0, exchange.headers, exchange.body, now=self._now())
-        return msgspec.structs.replace(reply, problem=self._shown(exchange.problem or reply.problem))
+        return self._without_secrets(reply, exchange.problem)
 
     # -- reads -----------------------------------------------------------------------------------------
 
@@ -276,6 +276,18 @@ class BadgeClient:
             # How a bad key is answered is not documented; any refusal of the token call means the credentials.
             raise AuthenticationError(f"no token: {error}", status=error.status, code=error.code) from None
         return _there(token)
+
+    def _without_secrets(self, reply: Reply, problem: str) -> Reply:
+        """A server may echo what it was sent: no secret may reach the ledger or a report by way of a message."""
+        for entry in reply.entries or ():
+            if entry.errors or entry.warnings:
+                entry.errors = [self._shown_problem(each) for each in listed(entry.errors)]
+                entry.warnings = [self._shown_problem(each) for each in listed(entry.warnings)]
+        envelope = None if reply.envelope is None else [self._shown_problem(each) for each in reply.envelope]
+        return msgspec.structs.replace(reply, envelope=envelope, problem=self._shown(problem or reply.problem))
+
+    def _shown_problem(self, problem: ApiProblem) -> ApiProblem:
+        return ApiProblem(problem.code, None if problem.message is None else self._shown(problem.message))
 
     def _shown(self, text: str) -> str:
         return redacted(text, self._auth.secrets())

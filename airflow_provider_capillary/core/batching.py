@@ -30,18 +30,22 @@ class Batch(msgspec.Struct):
     origins: list[Any]
     canary: bool = False
     tries: int = 0  #: how often this batch was sent within the job already
+    split: bool = False  #: part of a batch that was refused as a whole
     waited: float = 0.0  #: seconds that its rows have waited to be sent again
     doubt: str = ""  #: why its rows might be granted twice; set only where the user asked for it
 
     def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
-        return Batch(self.lane, badges, self.origins, self.canary, tries, self.waited, self.doubt)
+        return Batch(self.lane, badges, self.origins, self.canary, tries, self.split, self.waited, self.doubt)
 
     def halves(self) -> list[Batch]:
         """Two batches, in order."""
         middle = (len(self.badges) + 1) // 2
-        return [self.part(self.badges[:middle], tries=0), self.part(self.badges[middle:], tries=0)]
+        halves = [self.part(self.badges[:middle], tries=0), self.part(self.badges[middle:], tries=0)]
+        for half in halves:
+            half.split = True
+        return halves
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
@@ -69,12 +73,12 @@ class Batcher:
 
     def add(self, badge: EarnedBadge, origin: Any) -> list[Batch]:
         """Put a row into its lane's batch; give the batches that became full (none, one, or two)."""
-        lane = 0 if self._ramp else lane_of(badge.customer_id, self._limits.lanes)
+        lane = self.lane_of(badge.customer_id)
         full: list[Batch] = []
         size = self._limits.size_of(badge)
         if lane in self._filling and self._bytes[lane] + size > self._limits.bytes:
             full.append(self._take(lane))
-            lane = 0 if self._ramp else lane_of(badge.customer_id, self._limits.lanes)
+            lane = self.lane_of(badge.customer_id)
         batch = self._filling.get(lane)
         if batch is None:
             batch = self._filling[lane] = Batch(lane, [], [], canary=bool(self._ramp))
@@ -86,6 +90,18 @@ class Batcher:
         if len(batch.badges) >= (self._ramp[0] if self._ramp else self._limits.rows):
             full.append(self._take(lane))
         return full
+
+    def lane_of(self, customer_id: int) -> int:
+        """The lane on which the customer's next row goes."""
+        return 0 if self._ramp else lane_of(customer_id, self._limits.lanes)
+
+    def take_with(self, customer_id: int) -> list[Batch]:
+        """Give the batch that is being filled if it holds a row of the customer."""
+        lane = self.lane_of(customer_id)
+        batch = self._filling.get(lane)
+        if batch is None or all(badge.customer_id != customer_id for badge in batch.badges):
+            return []
+        return [self._take(lane)]
 
     def flush(self) -> list[Batch]:
         """The batches that are not full, in lane order."""
@@ -107,6 +123,9 @@ def fingerprint(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
-def request_id(job_id: str, body_fingerprint: str, fence: int, tries: int) -> str:
-    """The ``X-CAP-REQUEST-ID`` of one attempt to send one batch: the same attempt, the same id."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}:{body_fingerprint}:{fence}:{tries}"))
+def request_id(job_id: str, body_fingerprint: str, first_row: int, fence: int, tries: int) -> str:
+    """The ``X-CAP-REQUEST-ID`` of one attempt to send one batch: the same attempt, the same id.
+
+    ``first_row`` tells batches of equal bodies apart, which there are where duplicates are allowed.
+    """
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}:{body_fingerprint}:{first_row}:{fence}:{tries}"))

@@ -63,6 +63,8 @@ def column_choices(field_mapping: Mapping[str, str] | None) -> list[tuple[str, .
 
 def resolve_columns(choices: Sequence[tuple[str, ...]], found: Sequence[str]) -> Columns:
     """Pick the column of each field among those found; the error names what is missing and what there is."""
+    if not found:
+        return Columns(*(names[0] for names in choices))  # a dataset without rows may have no columns either
     picked = [next((name for name in names if name in found), None) for names in choices]
     missing = [" or ".join(names) for names, column in zip(choices, picked, strict=True) if column is None]
     if missing:

@@ -28,7 +28,7 @@ from enum import Enum
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply, listed
 from airflow_provider_capillary.core.row_state import RowState
 
 BATCH_TOO_LARGE = 1060
@@ -151,7 +151,7 @@ def _is_about(data: EntryData, badge: EarnedBadge, suffix: str) -> bool:
 def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
     data = entry.data
     granted_id = data.earned_badge_id if data is not None else None
-    problems = _listed(entry.errors)
+    problems = _told(entry.errors) if entry.errors else None
     if problems:
         if granted_id:
             both = "the entry holds both an earnedBadgeId and errors"
@@ -213,12 +213,9 @@ def _iso_seconds(text: str) -> float:
         return math.inf  # such as +57906-04-18T07:06:40Z: no year of ours
 
 
-def _listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
-    """The problems as a list; an empty object says nothing, as ``null`` and ``[]`` do."""
-    if problems is None:
-        return []
-    every = problems if isinstance(problems, list) else [problems]
-    return [problem for problem in every if problem.code is not None or problem.message is not None]
+def _told(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
+    """The problems that say something: an empty object says nothing, as ``null`` and ``[]`` do."""
+    return [problem for problem in listed(problems) if problem.code is not None or problem.message is not None]
 
 
 def _first(problems: list[ApiProblem] | None) -> ApiProblem:

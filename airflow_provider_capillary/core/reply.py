@@ -56,3 +56,10 @@ class Reply(msgspec.Struct, frozen=True):
     retry_after: float | None = None  #: seconds, from ``Retry-After`` (number or date)
     server_request_id: str | None = None  #: ``X-Cap-Requestid`` of the reply
     problem: str = ""  #: what went wrong, redacted, for people
+
+
+def listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
+    """The problems of an entry as a list, in whichever of its three forms they came."""
+    if problems is None:
+        return []
+    return problems if isinstance(problems, list) else [problems]

@@ -22,15 +22,15 @@ _BADGE_ID = re.compile(r"[0-9a-f]{24}")
 
 def badges_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
     """The distinct well-formed badge ids of the dataset."""
-    found: set[object] = set()
+    found: set[str] = set()
     for window in dataset.windows(window_rows):
-        found.update(window.column(column))
+        found.update(value for value in window.column(column) if isinstance(value, str))
         if len(found) > MOST_BADGES:
             raise DatasetError(
                 f"column {column} holds more than {MOST_BADGES} different values; is it really the badgeMetaId? "
                 "If so, set check_badges=False"
             )
-    lowered = {value.lower() for value in found if isinstance(value, str)}
+    lowered = {value.lower() for value in found}
     return {value for value in lowered if _BADGE_ID.fullmatch(value)}
 
 

@@ -98,10 +98,13 @@ class Delivery:
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
         """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
+        badges = [badge for badge, _ in rows]
         try:
-            return list(self._taker.take_over(rows, batch))
+            works: list[Work] = list(self._taker.take_over(rows, batch))
         except IntentConflictError:
-            return self._plan_again(batch.part([badge for badge, _ in rows]))
+            return self._plan_again(batch.part(badges))
+        self._planner.release(badges)
+        return works
 
     def _step(self, work: Work) -> list[Work]:
         if isinstance(work, Unproven):
@@ -121,7 +124,7 @@ class Delivery:
         """Note the intent, send, judge. Where nothing could be sent, give what is to be done instead."""
         body = self._sender.encode(batch.badges)
         fingerprint = batching.fingerprint(body)
-        request_id = batching.request_id(self._job.job_id, fingerprint, self._job.fence, batch.tries)
+        request_id = self._request_id(batch, fingerprint)
         intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, self._settings.once_per_customer)
         begun = self._monotonic()
         try:
@@ -140,6 +143,10 @@ class Delivery:
         judgement = judge(batch.badges, reply)
         self._pace.observe(self._monotonic() - noted, judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
+
+    def _request_id(self, batch: Batch, fingerprint: str) -> str:
+        first_row = batch.badges[0].row_number
+        return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.tries)
 
     def _follow(self, sent: Sent) -> list[Work]:
         match sent.judgement.verdict:
@@ -196,7 +203,7 @@ class Delivery:
         seconds = self._backoff.seconds(sent.batch.tries, asked)
         if asked is not None:
             self._pace.hold_all(seconds)
-        log.info("Sending %d rows again in %.1f s: %s", len(badges), seconds, sent.told())
+        log.info("Sending %d rows again in %.1f s (%s)", len(badges), seconds, sent.evidence())
         self._stop.pause(seconds)
         again = sent.batch.part(badges, tries=sent.batch.tries + 1)
         again.waited += seconds
@@ -237,9 +244,12 @@ class Delivery:
         judgement = sent.judgement
         if judgement.wrong_time_unit:
             self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
-        states = [row.state for row in judgement.rows]
+        again = not self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
+        states = [RowState.PLANNED if row.passing and again else row.state for row in judgement.rows]
         with self._early_stop_lock:
-            reason = self._early_stop.observe(states, canary=sent.batch.canary, proof_failed=judgement.proof_failed)
+            reason = self._early_stop.observe(
+                states, canary=sent.batch.canary, split=sent.batch.split, proof_failed=judgement.proof_failed
+            )
             sick = self._early_stop.server_is_sick
         if reason:
             self._stop.request(ImportStoppedError(f"stopped early: {reason} ({sent.told()})"))

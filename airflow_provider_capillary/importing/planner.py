@@ -61,8 +61,7 @@ class Planner:
                 if badge.row_number in waiting or badge.row_number in repeated or key in self._waiting:
                     sorted_rows.done.append((badge, Plan.DUPLICATE))
                     continue
-                self._put(sorted_rows, badge, found)
-                if sorted_rows.send and sorted_rows.send[-1] is badge:
+                if self._put(sorted_rows, badge, found):
                     self._waiting[key] = badge.row_number
         return sorted_rows
 
@@ -114,7 +113,8 @@ class Planner:
             return numbered, set()
         return badges, {badge.row_number for badge, count in zip(badges, counts, strict=True) if count > 1}
 
-    def _put(self, sorted_rows: Sorted, badge: EarnedBadge, found: dict[tuple[int, str], list[Held]]) -> None:
+    def _put(self, sorted_rows: Sorted, badge: EarnedBadge, found: dict[tuple[int, str], list[Held]]) -> bool:
+        """Put a row where it belongs; say whether it is still to be worked on."""
         held = self._held_of(badge, found)
         if self._once:
             every = found.get((badge.customer_id, badge.badge_meta_id), [])
@@ -127,6 +127,8 @@ class Planner:
             sorted_rows.settle.append((badge, held))
         else:
             sorted_rows.done.append((badge, plan))
+            return False
+        return True
 
     @staticmethod
     def _held_of(badge: EarnedBadge, found: dict[tuple[int, str], list[Held]]) -> Held | None:

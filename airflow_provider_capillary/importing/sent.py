@@ -58,6 +58,13 @@ class Sent(msgspec.Struct, frozen=True):
         refused = next((row for row in judgement.rows if row.state is RowState.REJECTED), None)
         return general(f"code {refused.code}: {refused.message}") if refused else f"HTTP {self.reply.status}"
 
+    def evidence(self) -> str:
+        """The same without the API's own words, which never go to a log."""
+        codes = {self.judgement.code} | {row.code for row in self.judgement.rows}
+        told = ", ".join(f"code {code}" for code in sorted(code for code in codes if code is not None))
+        status = f"HTTP {self.reply.status}" if self.reply.status is not None else self.reply.delivery.value
+        return f"{status}, {told}" if told else status
+
     def refusal(self, method: str) -> AuthenticationError | RequestRefusedError:
         """The error for a request that was refused as a whole, with what to fix."""
         status, reason = self.reply.status, self.told()

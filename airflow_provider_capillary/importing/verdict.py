@@ -31,6 +31,15 @@ def summarised(
     )
 
 
+def count_unread(account: Account, left: int, in_ledger: Mapping[RowState, int]) -> None:
+    """Count the rows that were not read because the job had to leave: as the ledger knows them, else as not sent."""
+    for state in (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN):
+        known = min(left, max(0, in_ledger.get(state, 0) - account.tally.rows[state]))
+        account.count(state, known)
+        left -= known
+    account.count(RowState.NOT_SENT, left)
+
+
 def compare(summary: Summary, dataset_rows: int, in_ledger: Mapping[RowState, int]) -> None:
     """Refuse a summary that the dataset or the ledger contradicts."""
     if summary.rows_read != dataset_rows:

@@ -10,7 +10,6 @@ import msgspec
 
 from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, Verified, settle
@@ -22,6 +21,10 @@ from airflow_provider_capillary.ledger.base import Adoption, Job, Outcome, RowCh
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 
 log = logging.getLogger(__name__)
+
+_SHORTEST_WAIT = 0.01
+#: Statuses with which the API refuses to read one customer; any other refusal would meet every read.
+_ABOUT_THE_CUSTOMER = frozenset({200, 400, 404})
 
 MAY_BE_TWICE = "sent again without proof, as on_unknown=resend asks: may be granted twice"
 FOUND = "found by reading back"
@@ -60,31 +63,36 @@ class Verifier:
 
     def settle(self, unproven: Unproven) -> list[Batch]:
         """Settle the rows; give those that are to be sent (again)."""
-        if self._settings.on_unknown is OnUnknown.HOLD or self._stop.requested:
+        policy = self._settings.on_unknown
+        if policy is OnUnknown.HOLD or self._stop.requested:
             self._hold(unproven, unproven.batch.badges, unproven.reason)
             return []
-        if self._settings.on_unknown is OnUnknown.RESEND:
-            log.warning("%d rows are sent again without proof: they may be granted twice", len(unproven.batch.badges))
-            self._ledger.record(_change(unproven, unproven.batch.badges, RowState.PLANNED))
-            again = unproven.batch.part(unproven.batch.badges, tries=unproven.batch.tries + 1)
-            again.doubt = MAY_BE_TWICE
-            return [again]
+        if policy is OnUnknown.RESEND:
+            return self._resend(unproven)
         return self._verify(unproven)
+
+    def _resend(self, unproven: Unproven) -> list[Batch]:
+        batch = unproven.batch
+        if self._backoff.exhausted(batch.tries, batch.waited):
+            self._hold(unproven, batch.badges, f"{unproven.reason}; sent {batch.tries + 1} times without proof")
+            return []
+        log.warning("%d rows are sent again without proof: they may be granted twice", len(batch.badges))
+        self._ledger.record(_change(unproven, batch.badges, RowState.PLANNED))
+        again = batch.part(batch.badges, tries=batch.tries + 1)
+        again.doubt = MAY_BE_TWICE
+        return [again]
 
     def _verify(self, unproven: Unproven) -> list[Batch]:
         badges = unproven.batch.badges
-        wait = unproven.since + self._settings.verify_after - self._ledger.now()
+        due = unproven.since + self._settings.verify_after
         log.info(
-            "%d rows came back without proof (%s); reading back in %.0f s",
-            len(badges),
-            general(unproven.reason),
-            max(wait, 0),
+            "%d rows came back without proof; reading back in %.0f s", len(badges), max(due - self._ledger.now(), 0)
         )
-        self._stop.pause(wait)
+        self._wait_until(due)
         others = self._planner.others_at_instant(badges)
         absent: list[EarnedBadge] = []
         for badge in badges:
-            if self._stop.requested or self._ledger.now() < unproven.since + self._settings.verify_after:
+            if self._stop.requested:
                 self._hold(unproven, [badge], unproven.reason)
                 continue
             verified = self._read(badge, others[badge.row_number])
@@ -94,10 +102,22 @@ class Verifier:
                 self._found(unproven, badge, verified)
             else:
                 self._hold(unproven, [badge], f"{unproven.reason}; {verified.finding.value}")
+        return self._send_again(unproven, absent)
+
+    def _send_again(self, unproven: Unproven, absent: list[EarnedBadge]) -> list[Batch]:
         if not absent:
             return []
+        batch = unproven.batch
         self._ledger.record(_change(unproven, absent, RowState.PLANNED))
-        return [unproven.batch.part(absent, tries=unproven.batch.tries + 1)]
+        if self._backoff.exhausted(batch.tries, batch.waited):
+            told = f"rows were sent {batch.tries + 1} times and never arrived"
+            self._stop.request(ApiUnavailableError(told))
+        return [batch.part(absent, tries=batch.tries + 1)]
+
+    def _wait_until(self, due: float) -> None:
+        """Wait by the ledger's clock, which need not run as ours does."""
+        while (wait := due - self._ledger.now()) > 0 and not self._stop.requested:
+            self._stop.pause(max(wait, _SHORTEST_WAIT))
 
     def _read(self, badge: EarnedBadge, others_at_instant: int) -> Verified:
         tries = 0
@@ -106,13 +126,16 @@ class Verifier:
             try:
                 view = self._reader.view_customer_badge(badge.customer_id, badge.badge_meta_id)
                 return settle(badge.earned_at, view, others_at_instant=others_at_instant)
-            except ApiError as error:
-                retryable = isinstance(error, ApiUnavailableError)
-                if not retryable or self._backoff.exhausted(tries) or self._stop.requested:
+            except ApiUnavailableError as error:
+                if self._backoff.exhausted(tries) or self._stop.requested:
                     self._stop.request(error)
                     return Verified(Finding.UNDECIDED)
-                self._stop.pause(self._backoff.seconds(tries, getattr(error, "retry_after", None)))
+                self._pace.hold_all(self._backoff.seconds(tries, error.retry_after))
                 tries += 1
+            except ApiError as error:
+                if error.status not in _ABOUT_THE_CUSTOMER:
+                    self._stop.request(error)
+                return Verified(Finding.UNDECIDED)
 
     def _found(self, unproven: Unproven, badge: EarnedBadge, verified: Verified) -> None:
         issue = _issue(unproven, badge, RowState.ACCEPTED, f"{unproven.reason}; {FOUND}")
@@ -146,7 +169,7 @@ class Taker:
             by_batch.setdefault(held.batch, []).append((badge, held))
         return [
             Unproven(
-                batch.part([badge for badge, _ in group], tries=group[0][1].attempt),
+                batch.part([badge for badge, _ in group]),
                 key,
                 max(held.unproven_since or 0.0 for _, held in group),
                 "an earlier try was cut off before the outcome was known",

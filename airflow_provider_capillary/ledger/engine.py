@@ -61,8 +61,8 @@ def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Eng
 
 def shown(url: URL) -> str:
     """The URL without its secrets, wherever they stand in it."""
-    secret = {name: "***" for name in url.query if "password" in name.lower()}
-    return url.update_query_dict(secret).render_as_string(hide_password=True)
+    secrets = [name for name in url.query if "password" in name.lower()]
+    return url.difference_update_query(secrets).render_as_string(hide_password=True)
 
 
 def durably(engine: sa.Engine, work: Callable[[sa.Connection], _Result]) -> _Result:

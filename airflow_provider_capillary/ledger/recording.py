@@ -21,6 +21,7 @@ from airflow_provider_capillary.ledger.base import (
     Job,
     Note,
     Outcome,
+    RowChange,
     RowIssue,
 )
 from airflow_provider_capillary.ledger.bulk import Bulk
@@ -131,6 +132,7 @@ class Recording:
             values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
             self._connection.execute(statements.SETTLE_BATCH, values)
         if self._keeps_issues:
+            self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
 
     def _adoption(self, adoption: Adoption) -> None:
@@ -149,6 +151,11 @@ class Recording:
             }
             if self._connection.execute(statements.ADOPT, values).rowcount != 1:
                 raise IntentConflictError("another job settled a row that was to be taken over")
+
+    def _forget_issues(self, sent_again: Sequence[RowChange]) -> None:
+        if sent_again:
+            values = [{"job": self._job.key, "row_number": change.badge.row_number} for change in sent_again]
+            self._connection.execute(statements.FORGET_ISSUE, values)
 
     def _issues(self, issues: Sequence[RowIssue]) -> None:
         if issues:

@@ -50,7 +50,11 @@ class SqlLedger:
         self._jobs = Jobs(owner or lease.this_process(), lease_seconds)
         self._badge_keys: dict[str, int] = {}  #: committed ones only
         self.description = shown(self._engine.url)
-        durably(self._engine, upgrade)
+        try:
+            durably(self._engine, upgrade)
+        except BaseException:
+            self._engine.dispose()  # nobody gets this ledger, so nobody could close it
+            raise
 
     def open_job(self, scope: JobScope, plan: JobPlan) -> Job:
         """Begin a job, or resume it, and take its lease."""

@@ -49,8 +49,14 @@ IS_LATEST = text("SELECT 1 FROM capillary_job WHERE id = :job AND fence = :fence
 INTENTS_ARE_UNKNOWN = text(
     "UPDATE capillary_earned_badge SET state = 'unknown' WHERE job_id = :job AND state = 'intent'"
 )
-#: Told anew by every try; what was refused stays, for a refused row is not sent again by its job.
-FORGET_ISSUES = text("DELETE FROM capillary_row_issue WHERE job_id = :job AND state <> 'rejected'")
+#: Told anew by every try, but for the stories that still hold: of rows that this job has in that very state.
+FORGET_ISSUES = text("""
+    DELETE FROM capillary_row_issue WHERE job_id = :job AND NOT EXISTS (
+        SELECT 1 FROM capillary_earned_badge e WHERE e.job_id = capillary_row_issue.job_id
+        AND e.row_number = capillary_row_issue.row_number AND e.state = capillary_row_issue.state)
+""")
+#: A row that is sent again is no longer unknown.
+FORGET_ISSUE = text("DELETE FROM capillary_row_issue WHERE job_id = :job AND row_number = :row_number")
 
 ADD_BATCH = text("""
     INSERT INTO capillary_batch (job_id, fence, attempt, row_count, fingerprint, request_id, sent_at)

@@ -185,7 +185,8 @@ def _connected(conn_id: str) -> CapillaryBadgeHook:
     try:
         hook.get_conn()
     except AirflowNotFoundException as error:
-        raise ConfigurationError(f"there is no connection {conn_id!r}: create it or correct capillary_conn_id") from error
+        told = f"there is no connection {conn_id!r}: create it, or correct capillary_conn_id"
+        raise ConfigurationError(told) from error
     return hook
 
 

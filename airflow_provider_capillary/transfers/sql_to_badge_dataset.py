@@ -15,9 +15,10 @@ from airflow_provider_capillary.datasets.part_writer import PartWriter
 from airflow_provider_capillary.datasets.publish import check_target, publish
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.transfers.extract_output import ExtractOutput
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Context, XComArg
 
 MOST_PARTITIONS = 256
 _CUSTOMER_COLUMNS = ("customerId", "customer_id")
@@ -47,7 +48,8 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     :param fetch_size: rows fetched at a time
     :param server_side_cursor: on PostgreSQL, stream from the server; turn it off for a statement that cannot be
         declared as a cursor (a ``CALL``, or ``INSERT ... RETURNING``)
-    :return: ``{"uri", "parts": [...], "rows", "columns"}``; ``.output["parts"]`` can be expanded over
+    :return: ``{"uri", "parts": [...], "rows", "columns"}``; ``.expand(dataset=extract.output["parts"])`` works, by
+        way of a small task ``<task_id>_parts`` that appears in the DAG
     """
 
     template_fields: Sequence[str] = (
@@ -84,6 +86,11 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         self.partition_by = partition_by
         self.fetch_size = fetch_size
         self.server_side_cursor = server_side_cursor
+
+    @property
+    def output(self) -> XComArg:
+        """What the task returns; single values by name, as in ``output["parts"]``."""
+        return ExtractOutput(self)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the query, write the parts, publish them; return where they lie.

@@ -24,7 +24,7 @@ def main() -> None:
 
     def run(dag_file: str, dag_id: str, env: dict[str, str], **arguments: Any) -> dict[str, Any]:
         os.environ.update(env)
-        bag = DagBag(dag_file, include_examples=False)
+        bag = DagBag(dag_file)
         if bag.import_errors:
             return {"import_errors": bag.import_errors}
         for name in ("logical_date", "run_after"):

@@ -10,20 +10,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from airflow.sdk.execution_time import macros
 
 from airflow_provider_capillary.demo import airflow_home
 from airflow_provider_capillary.demo.corrections import DELETED_BADGE
-from airflow_provider_capillary.demo.dag_test import DAG_ID, airflow, run_dag
-from airflow_provider_capillary.demo.driver import report_files
-from airflow_provider_capillary.demo.warehouse import BADGES, load_warehouse
+from airflow_provider_capillary.demo.warehouse import BADGES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
 
 DAGS = Path(__file__).parents[2] / "dags"
+A_NIGHT = ("2025-03-18", "2025-03-19")
 FILES = sorted(DAGS.glob("*.py"))
 
 LOADS_ALONE = """
@@ -43,49 +42,31 @@ print(len(dags), seconds)
 """
 
 
-class Ended(NamedTuple):
-    code: int
-    returned: dict[str, Any]
-    finished: list[str]
-    log: str
-
-
-@pytest.fixture(scope="module")
-def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("shop") / "warehouse.db"
-    load_warehouse(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An Airflow with an empty metadata database, for all runs of this module."""
-    home = tmp_path_factory.mktemp("airflow")
-    env = airflow_home.environment(home, home / "unused.db", "http://127.0.0.1:9", home / "reports")
-    subprocess.run(airflow("db", "migrate"), env=env, check=True, capture_output=True)
-    return home
-
-
 @pytest.fixture
-def nightly(home: Path, warehouse: Path, tmp_path: Path) -> Callable[[RunningSimulator, str, str], Ended]:
-    """Runs the nightly sample for a range of days, by Airflow's own command, with a ledger of its own."""
+def nightly(airflow_process: Any, tmp_path: Path) -> Callable[..., Any]:
+    """Runs the nightly sample against a simulator, on a part of the ledger that no other test sees."""
 
-    def run(simulator: RunningSimulator, date_from: str, date_to: str) -> Ended:
-        env = airflow_home.environment(home, warehouse, simulator.url, home / "reports")
-        env["AIRFLOW_CONN_CAPILLARY_DEFAULT"] = simulator.airflow_connection(organisation=tmp_path.name)
-        finished: list[str] = []
-        log = tmp_path / "dags_test.log"
-        code = run_dag(env, log, date_from, date_to, lambda task, _seconds: finished.append(task))
-        return Ended(code, airflow_home.returned_values(home, DAG_ID), finished, log.read_text("utf-8"))
+    def run(
+        simulator: RunningSimulator, days: tuple[str, str] | None = ("2025-03-18", "2025-03-19"), **dag: Any
+    ) -> Any:
+        connection = simulator.airflow_connection(organisation=tmp_path.name)
+        if days is not None:
+            dag["run_conf"] = {"date_from": days[0], "date_to": days[1]}
+        env = {"AIRFLOW_CONN_CAPILLARY_DEFAULT": connection}
+        return airflow_process.run(DAGS / "nightly_badge_sync.py", "nightly_badge_sync", env, **dag)
 
     return run
 
 
+def without_connections(env: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if not name.startswith("AIRFLOW_CONN")}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_sample_loads_in_under_a_second_without_network_and_without_a_database(file: Path, home: Path) -> None:
+def test_a_sample_loads_in_under_a_second_without_network_and_without_a_database(file: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error::DeprecationWarning", "-c", LOADS_ALONE, str(file)],
-        env=airflow_home.environment(home, home / "unused.db", "http://127.0.0.1:9", home / "reports"),
+        env=without_connections(airflow_home.environment(tmp_path, tmp_path, "http://127.0.0.1:9", tmp_path)),
         capture_output=True,
         text=True,
         check=False,
@@ -127,30 +108,53 @@ def test_the_range_of_days_comes_from(
     assert extract.dataset_path.endswith("/nightly_badge_sync/manual__2025-03-01T140000_0000")
 
 
-def test_a_night_is_imported_once_however_often_it_runs(nightly: Callable[..., Ended]) -> None:
+def errors_csv(ended: Any) -> list[dict[str, str]]:
+    [returned] = ended.returned["report"]
+    with Path(returned["errors_csv"].removeprefix("file://")).open(encoding="utf-8-sig", newline="") as text:
+        return list(csv.DictReader(text))
+
+
+@pytest.mark.timeout(300)  # Airflow starts here
+def test_a_night_is_imported_once_however_often_it_runs(nightly: Callable[..., Any]) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
-        first = nightly(simulator, "2025-03-18", "2025-03-19")
-        assert first.code == 0, first.log[-5_000:]
-        assert sorted(first.finished) == ["badges_synced", "extract", "import_badges", "report"]
-        summary = first.returned["import_badges"]
+        first = nightly(simulator)
+        assert first.state == "success", first.log[-5_000:]
+        assert first.tasks == {task: ["success"] for task in ("extract", "import_badges", "report", "badges_synced")}
+        [summary] = first.returned["import_badges"]
         granted = len(simulator.store)
         assert granted == summary["accepted"] > 100
         assert (summary["rejected"], summary["invalid"], summary["unknown"]) == (1, 0, 0)
-        with report_files(first.returned)["errors.csv"].open(encoding="utf-8-sig", newline="") as text:
-            [row] = csv.DictReader(text)
+        [row] = errors_csv(first)
         assert row["badge_meta_id"] == DELETED_BADGE
 
-        second = nightly(simulator, "2025-03-18", "2025-03-19")
-        assert second.code == 0, second.log[-5_000:]
-        assert second.returned["import_badges"]["already_accepted"] == granted
+        second = nightly(simulator)
+        assert second.state == "success", second.log[-5_000:]
+        [summary] = second.returned["import_badges"]
+        assert (summary["accepted"], summary["already_accepted"], summary["requests"]) == (0, granted, 0)
         assert len(simulator.store) == granted
 
 
-def test_a_failed_import_is_a_failed_run_although_the_report_is_written(nightly: Callable[..., Ended]) -> None:
+@pytest.mark.timeout(300)
+def test_a_failed_import_is_a_failed_run_without_retries_although_the_report_is_written(
+    nightly: Callable[..., Any],
+) -> None:
     with running_simulator(badges=catalogue([BADGES["big_basket"]])) as simulator:
-        ended = nightly(simulator, "2025-03-18", "2025-03-19")
-    assert ended.code != 0
-    assert "report" in ended.finished
-    assert "badges_synced" not in ended.finished
-    with report_files(ended.returned)["errors.csv"].open(encoding="utf-8-sig", newline="") as text:
-        assert len(list(csv.DictReader(text))) > 50
+        ended = nightly(simulator)
+    assert ended.state == "failed"
+    assert ended.tasks["import_badges"] == ["failed"]
+    assert ended.tries["import_badges"] == [1]
+    assert ended.tasks["report"] == ["success"]
+    assert ended.tasks["badges_synced"] == ["upstream_failed"]
+    [summary] = ended.returned["import_badges"]
+    assert len(errors_csv(ended)) == summary["rejected"] > 50
+    assert "rows are refused" in ended.log
+
+
+@pytest.mark.timeout(300)
+def test_a_run_by_hand_without_a_date_of_its_own_imports_yesterday(nightly: Callable[..., Any]) -> None:
+    with running_simulator(badges=catalogue(BADGES.values())) as simulator:
+        ended = nightly(simulator, None, logical_date=None, run_after="2025-03-19T14:00:00+00:00")
+        assert ended.logical_date is None
+        assert ended.state == "success", ended.log[-5_000:]
+        days = {datetime.fromtimestamp(grant.earned_at, UTC).date().isoformat() for grant in simulator.store.grants()}
+    assert days == {"2025-03-18"}

@@ -46,7 +46,7 @@ def run_campaign(
     with watched_simulator(plan.faults, **plan.simulator) as running:
         scopes = _disturb(plan, lives, running, deaths)
         running.use_faults(None)
-        time.sleep(LATEST_COMMIT)  # what is still to be applied late
+        time.sleep(max(LATEST_COMMIT, plan.lease_seconds))  # late commits come in, leases of dead jobs run out
         last = [_settle(scope, plan, lives, running) for scope in scopes][-1]
         simulator = _watched(running)
     difference = _compared(plan, dataset, read_ledger(ledger), simulator, last)

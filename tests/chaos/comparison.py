@@ -65,7 +65,7 @@ def _held(customer: int, badge: str, earned_at: int, state: str, *rest: Any) -> 
 
 
 class Difference(msgspec.Struct):
-    """What was found. Only ``unknown`` may be above zero with hold and verify; ``twice`` too with resend."""
+    """What was found. ``unknown`` and ``not_sent`` are reports, no faults; of all else see ``table.py``."""
 
     rows: int = 0
     twice: int = 0
@@ -73,6 +73,7 @@ class Difference(msgspec.Struct):
     denied: int = 0  #: granted, but reported as rejected or never sent
     unknown: int = 0
     unknown_granted: int = 0
+    not_sent: int = 0  #: reported so by the last job, undisturbed
     lost: int = 0  #: neither accepted, rejected nor invalid, and not reported as unknown or not sent
     unaccounted: int = 0  #: accounts that do not add up or contradict each other
     problems: list[str] = []
@@ -156,6 +157,7 @@ def compare_summary(difference: Difference, summary: Mapping[str, Any], rows: li
     if summary["rows_read"] != len(rows) or sum(told.values()) != len(rows) or told["invalid"] != invalid:
         difference.unaccounted += 1
         difference.tell(f"the summary does not add up: {told} for {len(rows)} rows, {invalid} of them invalid")
+    difference.not_sent = told["not_sent"]
     claimed = told["accepted"] + told["already_accepted"]
     if claimed > granted:
         difference.not_granted += claimed - granted

@@ -8,7 +8,7 @@ from .campaign import Result
 
 _COLUMNS = (
     "policy", "ledger", "rows", "twice", "accepted, not granted", "granted, denied", "unknown (of which granted)",
-    "lost", "unaccounted", "deaths", "requests", "seconds",
+    "not sent", "lost", "unaccounted", "deaths", "requests", "seconds",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def _line(policy: str, ledger: str, results: Iterable[Result]) -> tuple[str, ...
 
     return (
         policy, ledger, total("rows"), total("twice"), total("not_granted"), total("denied"),
-        f"{total('unknown')} ({total('unknown_granted')})", total("lost"), total("unaccounted"),
+        f"{total('unknown')} ({total('unknown_granted')})", total("not_sent"), total("lost"), total("unaccounted"),
         f"{sum(result.deaths for result in each):,}", f"{sum(result.requests for result in each):,}",
         f"{sum(result.seconds for result in each):,.0f}",
     )  # fmt: skip

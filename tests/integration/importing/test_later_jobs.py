@@ -165,6 +165,16 @@ def test_the_first_job_accepts_what_a_later_one_settled_of_its_rows(trial: Trial
     assert trial.times_granted() == [1]
 
 
+def test_the_first_job_does_not_report_rows_as_rejected_that_a_later_one_brought_home(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "positions": [2]})
+    trial.run(trial.rows(12))
+    trial.faults()
+    trial.run(trial.rows(12), run_id="night-2")
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 9, "already_accepted": 3})
+    assert trial.rows_told_as(result, "rejected") == []
+
+
 def test_a_later_job_with_other_rows_leaves_the_unknown_rows_of_an_earlier_one_alone(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     trial.run(trial.rows(4), on_unknown="hold")

@@ -71,7 +71,7 @@ def test_rows_that_a_dead_try_left_unproven_go_before_the_customers_later_rows(t
     with pytest.raises(trial.killed):
         trial.run(rows)
     another_was_sent = threading.Event()
-    trial.moments.at("read", lambda: another_was_sent.wait(0.3))
+    trial.moments.at("read", lambda: another_was_sent.wait(0.1))
     trial.moments.at("send", another_was_sent.set)
     result = trial.run(rows, canary=canary, concurrency=4)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})

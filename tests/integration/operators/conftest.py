@@ -1,4 +1,4 @@
-"""Operators as a user's worker runs them, but without a worker: connections from the environment, the context a dict."""
+"""Operators as a worker runs them, but without one: connections from the environment, a dict as the context."""
 
 from __future__ import annotations
 
@@ -94,5 +94,3 @@ def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) 
         return "\n".join((*ours, *capfd.readouterr()))
 
     return read
-
-

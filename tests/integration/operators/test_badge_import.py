@@ -415,7 +415,11 @@ def test_no_value_of_a_row_is_logged_or_returned(
     simulator: RunningSimulator, task: Tasks, logged: Callable[[int], str]
 ) -> None:
     email = {"email": "jane.recognisable@example.org"}
-    given = [*rows(30, **email), *rows(3, 31, badgeMetaId=DELETED, **email), *rows(1, customerId="Recognisable", **email)]
+    given = [
+        *rows(30, **email),
+        *rows(3, 31, badgeMetaId=DELETED, **email),
+        *rows(1, customerId="Recognisable", **email),
+    ]
     simulator.use_faults([RowErrorFault(code=1026, message="Customer 9000007 jane.recognisable@example.org is gone")])
     error, pushed = task().fail(given, max_rejected=0)
     text = f"{logged(logging.INFO)}\n{error}\n{json.dumps(pushed)}"

@@ -246,30 +246,31 @@ def test_a_fingerprint_is_32_hexadecimal_digits_that_stay_the_same_over_versions
     assert fingerprint(b"[]") == "7ebb3c7c2a87b1a2f8a7ed729ecb040d"
 
 
-BASE = ("job", "1fff64c0431f25d0", 1, 0)
+BASE = ("job", "1fff64c0431f25d0", 7, 1, 0)
 
 
 def test_the_same_attempt_has_the_same_request_id_in_any_process() -> None:
     assert request_id(*BASE) == request_id(*BASE)
     assert request_id(*BASE) == str(uuid.UUID(request_id(*BASE)))
-    assert request_id(*BASE) == "44658e06-0dd7-57f1-9b5b-45e060e6b620"
+    assert request_id(*BASE) == "5f7f6d5c-4541-59c4-81ed-81f3b40be8e4"
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(("other", "1fff64c0431f25d0", 1, 0), id="another job"),
-        pytest.param(("job", "0fff64c0431f25d0", 1, 0), id="another body"),
-        pytest.param(("job", "1fff64c0431f25d0", 2, 0), id="another task attempt"),
-        pytest.param(("job", "1fff64c0431f25d0", 1, 1), id="another try"),
-        pytest.param(("job", "1fff64c0431f25d0", 10, 1), id="digits moved to another part"),
+        pytest.param(("other", "1fff64c0431f25d0", 7, 1, 0), id="another job"),
+        pytest.param(("job", "0fff64c0431f25d0", 7, 1, 0), id="another body"),
+        pytest.param(("job", "1fff64c0431f25d0", 8, 1, 0), id="equal rows further on"),
+        pytest.param(("job", "1fff64c0431f25d0", 7, 2, 0), id="another task attempt"),
+        pytest.param(("job", "1fff64c0431f25d0", 7, 1, 1), id="another try"),
+        pytest.param(("job", "1fff64c0431f25d0", 71, 0, 0), id="digits moved to another part"),
     ],
 )
-def test_another_attempt_never_reuses_a_request_id(other: tuple[str, str, int, int]) -> None:
+def test_another_attempt_never_reuses_a_request_id(other: tuple[str, str, int, int, int]) -> None:
     assert request_id(*other) != request_id(*BASE)
 
 
 @QUICK
 @given(st.sets(st.tuples(st.integers(1, 200), st.integers(0, 200)), min_size=2, max_size=20))
 def test_attempts_of_one_batch_all_have_their_own_request_id(attempts: set[tuple[int, int]]) -> None:
-    assert len({request_id("job", "f" * 32, fence, tries) for fence, tries in attempts}) == len(attempts)
+    assert len({request_id("job", "f" * 32, 1, fence, tries) for fence, tries in attempts}) == len(attempts)

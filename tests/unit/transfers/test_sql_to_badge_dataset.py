@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, TaskGroup
+from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+from airflow_provider_capillary.transfers.extract_output import ExtractedValueOperator
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
 TEMPLATES: dict[str, Any] = {
@@ -36,3 +41,48 @@ def test_wrong_numbers_are_refused_before_any_connection_is_looked_up(wrong: dic
     operator = SqlToBadgeDatasetOperator(task_id="extract", **arguments)
     with pytest.raises(BadgeTaskFailed, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
         operator.execute({})
+
+
+def extract(**arguments: Any) -> SqlToBadgeDatasetOperator:
+    return SqlToBadgeDatasetOperator(task_id="extract", sql="SELECT 1", conn_id="c", dataset_path="/d", **arguments)
+
+
+def test_parts_can_be_mapped_over_by_way_of_one_small_task() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        extracted = extract(partitions=2)
+        for name in ("import", "import_again"):
+            BadgeImportOperator.partial(task_id=name).expand(dataset=extracted.output["parts"])
+    assert set(dag.task_ids) == {"extract", "extract_parts", "import", "import_again"}
+    assert dag.get_task("extract_parts").upstream_task_ids == {"extract"}
+    assert dag.get_task("import").upstream_task_ids == {"extract_parts"}
+    restored = DagSerialization.deserialize_dag(json.loads(json.dumps(DagSerialization.serialize_dag(dag))))
+    assert restored.get_task("import").is_mapped
+
+
+def test_the_small_task_stands_beside_its_extract_in_a_task_group() -> None:
+    with DAG("nightly", schedule=None) as dag, TaskGroup("group"):
+        extracted = extract()
+    assert extracted.output["uri"] is not None
+    assert set(dag.task_ids) == {"group.extract", "group.extract_uri"}
+    assert dag.get_task("group.extract_uri").task_group is extracted.task_group
+
+
+def test_the_whole_output_and_other_keys_are_as_airflow_has_them() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        extracted = extract()
+        BadgeImportOperator(task_id="import", dataset=extracted.output)
+    assert str(extracted.output["another_key"]).count("key='another_key'") == 1
+    assert dag.get_task("import").upstream_task_ids == {"extract"}
+    assert set(dag.task_ids) == {"extract", "import"}
+
+
+@pytest.mark.parametrize("value", ["uri", "parts", "rows", "columns"])
+def test_the_small_task_returns_the_value_and_nothing_else(value: str) -> None:
+    returned = {"uri": "file:///d", "parts": ["file:///d/0"], "rows": 7, "columns": ["a"]}
+    assert ExtractedValueOperator(task_id="x", extracted=returned, value=value).execute({}) == returned[value]
+
+
+@pytest.mark.parametrize("returned", [None, {"uri": "file:///d"}, "None"])
+def test_the_small_task_fails_without_a_retry_where_the_extract_returned_something_else(returned: Any) -> None:
+    with pytest.raises(BadgeTaskFailed, match="'parts'"):
+        ExtractedValueOperator(task_id="x", extracted=returned, value="parts").execute({})

@@ -1,0 +1,46 @@
+"""A process is taken for dead only where that is certain."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from airflow_provider_capillary.ledger.lease import is_certainly_dead, this_process
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is ever taken for dead")
+
+
+def test_this_process_is_alive_and_always_has_the_same_name() -> None:
+    assert this_process() == this_process()
+    assert f"/{os.getpid()}/" in this_process()
+    assert not is_certainly_dead(this_process())
+
+
+def test_a_process_that_was_killed_is_dead_even_before_its_parent_noticed() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
+    machine, _, _ = this_process().split("/")
+    with open(f"/proc/{child.pid}/stat") as status:
+        start_time = status.read().rpartition(")")[2].split()[19]
+    name = f"{machine}/{child.pid}/{start_time}"
+    assert not is_certainly_dead(name)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is dead, and still a zombie
+    assert is_certainly_dead(name)
+    child.communicate()
+    assert is_certainly_dead(name)
+
+
+def test_another_process_under_the_same_number_is_not_taken_for_the_dead_one() -> None:
+    machine, number, start_time = this_process().split("/")
+    assert is_certainly_dead(f"{machine}/{number}/{int(start_time) + 1}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["another-boot.4026531836/1/1", "unknown/1/1", "", "no structure", "{machine}/x/1", "{machine}/1/unknown"],
+)
+def test_of_processes_elsewhere_and_of_names_it_cannot_read_nothing_is_said(name: str) -> None:
+    assert not is_certainly_dead(name.format(machine=this_process().split("/")[0]))

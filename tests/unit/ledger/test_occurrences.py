@@ -1,0 +1,58 @@
+"""Equal rows of one dataset are counted, however many there are between them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
+
+GOLD, SILVER = "a1" * 12, "b2" * 12
+
+
+def badge(customer: int = 7, name: str = GOLD, earned: int = 1_700_000_000, row: int = 1) -> EarnedBadge:
+    return EarnedBadge(row, name, customer, earned, earned + 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where scratch files are put."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def counter(folder: Path) -> Iterator[OccurrenceCounter]:
+    found = OccurrenceCounter()
+    yield found
+    found.close()
+
+
+def test_each_identity_is_counted_by_itself_within_a_call_and_across_calls(counter: OccurrenceCounter) -> None:
+    rows = [badge(), badge(customer=8), badge(), badge(name=SILVER), badge(earned=1_700_000_001), badge(row=9)]
+    assert counter.count(rows) == [1, 1, 2, 1, 1, 3]
+    assert counter.count(rows) == [4, 2, 5, 2, 2, 6]
+    assert counter.count([]) == []
+
+
+def test_with_any_date_the_earn_instant_makes_no_difference(folder: Path) -> None:
+    counter = OccurrenceCounter(any_date=True)
+    assert counter.count([badge(), badge(earned=1_800_000_000), badge(name=SILVER)]) == [1, 2, 1]
+    counter.close()
+
+
+def test_the_largest_customer_id_is_counted(counter: OccurrenceCounter) -> None:
+    assert counter.count([badge(customer=2**63 - 1)] * 2) == [1, 2]
+
+
+def test_two_counters_know_nothing_of_each_other_and_leave_nothing_behind(folder: Path) -> None:
+    first, second = OccurrenceCounter(), OccurrenceCounter()
+    assert (first.count([badge()]), second.count([badge()])) == ([1], [1])
+    assert len(list(folder.iterdir())) == 2
+    first.close()
+    second.close()
+    assert list(folder.iterdir()) == []

@@ -68,6 +68,8 @@ class ImportJob:
     :param scope: whose job it is; the same scope goes on with the same job.
     :param stop: lets another thread or a signal handler stop the job.
     :param monotonic: the clock for durations, in seconds.
+    :param heartbeat_seconds: how often the lease is renewed; well below the ledger's ``lease_seconds``.
+    :param stale_intent_seconds: how long after its intent a batch may still be sent.
     :param jitter: the randomness of waits, 0 <= value < 1.
     """
 
@@ -81,6 +83,7 @@ class ImportJob:
         *,
         stop: StopSignal | None = None,
         heartbeat_seconds: float = 15.0,
+        stale_intent_seconds: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -91,6 +94,7 @@ class ImportJob:
         self._settings = settings
         self._stop = stop or StopSignal()
         self._heartbeat_seconds = heartbeat_seconds
+        self._stale_intent_seconds = stale_intent_seconds
         self._monotonic = monotonic
         self._backoff = Backoff(jitter)
         self._account = Account()
@@ -188,12 +192,27 @@ class ImportJob:
                 except BaseException as error:
                     self._stop.request(error)  # or the lanes would first send all that waits
                     raise
+            self._end_repeats(rows, planner, ending)
+
+    def _end_repeats(self, rows: RowCheck, planner: Planner, ending: Ending) -> None:
+        """Rows that repeat an earlier one end as that one did, which need not be well."""
+        if ending.repeats.all_well(self._account, hope=self._settings.dry_run):
+            return
+        if self._must_leave():
+            ending.repeats.none_sent(self._account)
+            return
+        for window in self._dataset.windows(WINDOW_ROWS):
+            badges = rows.check(window)[0]
+            ending.keep(ending.repeats.ends_of(window, badges, planner.states_of_equals, self._account))
+
+    def _must_leave(self) -> bool:
+        error = self._stop.error
+        return isinstance(error, ImportInterruptedError) or (error is not None and _cannot_be_recorded(error))
 
     def _windows(self) -> Iterator[Window]:
         """The dataset's windows, up to where the job must leave at once."""
         for window in self._dataset.windows(WINDOW_ROWS):
-            error = self._stop.error
-            if isinstance(error, ImportInterruptedError) or (error is not None and _cannot_be_recorded(error)):
+            if self._must_leave():
                 return
             self._rows_read += len(window)
             yield window
@@ -205,7 +224,9 @@ class ImportJob:
 
     def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:
         pace = self._pace(book.reserve_request)
-        shared = Shared(book, planner, self._account, self._settings, self._stop, self._backoff, pace)
+        shared = Shared(
+            book, planner, self._account, self._settings, self._stop, self._backoff, pace, self._stale_intent_seconds
+        )
         return Delivery(shared, self._api, job, Verifier(shared, self._api), ending, self._monotonic)
 
     def _pace(self, reserve: Callable[[str, int], float]) -> Pace:

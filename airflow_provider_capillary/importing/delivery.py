@@ -33,10 +33,6 @@ from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, 
 
 log = logging.getLogger(__name__)
 
-#: An intent that waited longer than this for its turn is taken back and noted anew before anything is
-#: sent: whoever finds it after a death counts the time to verify from the intent.
-STALE_INTENT_SECONDS = 5.0
-
 WRONG_UNIT = (
     "the API echoed expiry dates that are off by a factor of 1000: it reads another time unit than the "
     "connection's extra 'timestamp_format' sends. Correct it, and revoke the badges of this batch"
@@ -86,7 +82,8 @@ class Delivery:
         self._stop = shared.stop
         self._backoff = shared.backoff
         self._pace = shared.pace
-        self._taker = Taker(shared.ledger, job)
+        self._stale_intent_seconds = shared.stale_intent_seconds
+        self._taker = Taker(shared, job)
         self._early_stop = EarlyStop()
         self._early_stop_lock = threading.Lock()
 
@@ -133,7 +130,7 @@ class Delivery:
             return self._plan_again(batch)
         self._planner.release(batch.badges)
         noted = self._monotonic()
-        if self._stop.requested or noted - begun > STALE_INTENT_SECONDS:
+        if self._stop.requested or noted - begun > self._stale_intent_seconds:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
             return [batch.part(batch.badges, tries=batch.tries + 1)]

@@ -10,13 +10,13 @@ from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.importing.account import Account, issue_of
+from airflow_provider_capillary.importing.repeats import Repeats
 from airflow_provider_capillary.ledger.base import Issues, RowIssue
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 
 _ENDS = {
     Plan.ACCEPTED: RowState.ACCEPTED,
     Plan.ALREADY_ACCEPTED: RowState.ALREADY_ACCEPTED,
-    Plan.DUPLICATE: RowState.ALREADY_ACCEPTED,
     Plan.REJECTED: RowState.REJECTED,
 }
 
@@ -27,6 +27,7 @@ class Ending:
     def __init__(self, ledger: LedgerThread, account: Account) -> None:
         self._ledger = ledger
         self._account = account
+        self.repeats = Repeats()
 
     def close(self, done: Sequence[tuple[EarnedBadge, Plan]], origins: Sequence[Window]) -> None:
         """Rows whose end is clear from what the ledger holds."""
@@ -35,8 +36,11 @@ class Ending:
             if plan is Plan.BUSY:
                 busy.append(issue_of(badge, origins, RowState.NOT_SENT, "plan", plan.value))
                 continue
+            if plan is Plan.DUPLICATE:
+                self.repeats.note(badge)
+                continue
             self._account.count(_ENDS[plan])
-            if plan in (Plan.REJECTED, Plan.DUPLICATE):
+            if plan is Plan.REJECTED:
                 self._account.explain("plan", None, plan.value)
         self.keep(busy)
 

@@ -14,6 +14,8 @@ from airflow_provider_capillary.importing.settings import ImportSettings, OnDupl
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
 
+_BEST_FIRST = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.REJECTED)
+
 
 class Sorted(msgspec.Struct):
     """Rows by what to do with them, each list in dataset order."""
@@ -83,6 +85,20 @@ class Planner:
             )
             for badge in badges
         }
+
+    def states_of_equals(self, badges: Sequence[EarnedBadge]) -> dict[int, RowState]:
+        """For each row number: where the ledger's row of that identity stands; of several, the best."""
+        found = self._find(badges, any_date=self._once)
+        states: dict[int, RowState] = {}
+        for badge in badges:
+            equal = (
+                found.get((badge.customer_id, badge.badge_meta_id), ()) if self._once else _same_instant(found, badge)
+            )
+            held = {each.state for each in equal}
+            best = next((state for state in _BEST_FIRST if state in held), None)
+            if best is not None:
+                states[badge.row_number] = best
+        return states
 
     def release(self, badges: Iterable[EarnedBadge]) -> None:
         """These rows are in the ledger now, or at their end."""

@@ -18,7 +18,6 @@ from airflow_provider_capillary.importing.account import issue_of
 from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.ledger.base import Adoption, Job, Outcome, RowChange, RowIssue
-from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +151,9 @@ class Verifier:
 class Taker:
     """Takes over rows that a dead job, or a dead try of this one, left unproven."""
 
-    def __init__(self, ledger: LedgerThread, job: Job) -> None:
-        self._ledger = ledger
+    def __init__(self, shared: Shared, job: Job) -> None:
+        self._ledger = shared.ledger
+        self._stale_intent_seconds = shared.stale_intent_seconds
         self._job = job
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Unproven]:
@@ -171,7 +171,7 @@ class Taker:
             Unproven(
                 batch.part([badge for badge, _ in group]),
                 key,
-                max(held.unproven_since or 0.0 for _, held in group),
+                max(held.unproven_since or 0.0 for _, held in group) + self._stale_intent_seconds,
                 "an earlier try was cut off before the outcome was known",
             )
             for key, group in by_batch.items()

@@ -18,7 +18,7 @@ from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.transfers.extract_output import ExtractOutput
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context, XComArg
+    from airflow.sdk import Context
 
 MOST_PARTITIONS = 256
 _CUSTOMER_COLUMNS = ("customerId", "customer_id")
@@ -88,7 +88,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         self.server_side_cursor = server_side_cursor
 
     @property
-    def output(self) -> XComArg:
+    def output(self) -> ExtractOutput:
         """What the task returns; single values by name, as in ``output["parts"]``."""
         return ExtractOutput(self)
 

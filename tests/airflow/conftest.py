@@ -18,6 +18,7 @@ from airflow_provider_capillary.demo.dag_test import airflow
 from airflow_provider_capillary.demo.warehouse import load_warehouse
 
 RUNNER = Path(__file__).with_name("dag_runs.py")
+DAG_FOLDERS = (Path(__file__).parents[2] / "dags", Path(__file__).with_name("dags"))
 
 
 class Ended(NamedTuple):
@@ -107,11 +108,17 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def bundle(folder: Path) -> dict[str, Any]:
+    classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    return {"name": folder.parent.name, "classpath": classpath, "kwargs": {"path": str(folder)}}
+
+
 @pytest.fixture(scope="session")
 def airflow_process(tmp_path_factory: pytest.TempPathFactory, warehouse: Path) -> Iterator[AirflowProcess]:
     home = tmp_path_factory.mktemp("airflow")
     env = airflow_home.environment(home, warehouse, "http://127.0.0.1:9", home / "reports")
     env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle(folder) for folder in DAG_FOLDERS])
     subprocess.run(airflow("db", "migrate"), env=env, check=True, capture_output=True)
     process = AirflowProcess(home, env)
     yield process

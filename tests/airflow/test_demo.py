@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from airflow_provider_capillary.demo.driver import Demo
@@ -18,6 +19,7 @@ def demo(folder: Path) -> tuple[int, str]:
     return code, output.getvalue()
 
 
+@pytest.mark.timeout(300)  # Airflow starts four times
 def test_a_second_demo_sends_nothing_again_and_all_accounts_agree_both_times(tmp_path: Path) -> None:
     code, output = demo(tmp_path / "a folder with spaces")
     assert code == 0, output

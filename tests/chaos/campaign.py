@@ -18,7 +18,7 @@ from .fork_server import Child, ForkServer
 from .life import Told
 from .lives import Lives
 from .plans import VERIFY_AFTER, End, Plan, Step, make_plan
-from .watched import WatchedSimulator, watched_simulator
+from .watched import WatchedSimulator, watched, watched_simulator
 
 MOST_FINAL_TRIES = 12
 
@@ -48,7 +48,7 @@ def run_campaign(
         running.use_faults(None)
         time.sleep(max(LATEST_COMMIT, plan.lease_seconds))  # late commits come in, leases of dead jobs run out
         last = [_settle(scope, plan, lives, running) for scope in scopes][-1]
-        simulator = _watched(running)
+        simulator = watched(running)
     difference = _compared(plan, dataset, read_ledger(ledger), simulator, last)
     difference.unaccounted += len(lives.violations)
     difference.problems = [*lives.violations, *difference.problems]
@@ -64,7 +64,7 @@ def _disturb(plan: Plan, lives: Lives, running: RunningSimulator, deaths: int) -
             break
         scopes += [scope for scope, _ in step.copies if scope not in scopes]
         _take(step, lives, running)
-        _watched(running).wait_until_idle()
+        watched(running).wait_until_idle()
     return list(dict.fromkeys(scopes))
 
 
@@ -122,10 +122,3 @@ def _late(ledger: LedgerList, simulator: WatchedSimulator) -> list[str]:
                 f"{applied - arrived:.2f} s after it arrived; reading back may begin {VERIFY_AFTER} s after the intent"
             )
     return told[:5]
-
-
-def _watched(running: RunningSimulator) -> WatchedSimulator:
-    simulator = running.simulator
-    if not isinstance(simulator, WatchedSimulator):
-        raise TypeError("a campaign watches its simulator")
-    return simulator

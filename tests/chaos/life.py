@@ -87,6 +87,7 @@ def _import(life: Life, stop: StopSignal) -> ImportResult:
         import_settings(**life.settings),
         stop=stop,
         heartbeat_seconds=life.lease_seconds / 5,
+        stale_intent_seconds=0.5,
         jitter=lambda: 0.02,
     )
     return job.run()

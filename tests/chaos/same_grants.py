@@ -18,7 +18,7 @@ from .dataset import Row, rows_of
 from .fork_server import ForkServer
 from .lives import Lives
 from .plans import MOMENTS, End, Plan
-from .watched import watched_simulator
+from .watched import watched, watched_simulator
 
 _SCOPE = JobScope("chaos", "import_badges", "killed-often", max_tries=2)
 
@@ -30,11 +30,13 @@ def killed_often(
     started = time.monotonic()
     dataset = rows_of(seed, rows, plain=True)
     plan = _plan(seed, batch_size)
-    undisturbed = _grants(Lives(plan, dataset, "verify", f"sqlite:///{folder / 'undisturbed.db'}", folder, server), [])
+    undisturbed, _ = _grants(
+        Lives(plan, dataset, "verify", f"sqlite:///{folder / 'undisturbed.db'}", folder, server), []
+    )
     folder_of_killed = folder / "killed"
     folder_of_killed.mkdir()
     lives = Lives(plan, dataset, "verify", ledger, folder_of_killed, server)
-    killed = _grants(lives, _ends(seed, rows // batch_size, deaths))
+    killed, requests = _grants(lives, _ends(seed, rows // batch_size, deaths))
     difference = _compared(dataset, undisturbed, killed)
     difference.unaccounted += len(lives.violations)
     difference.problems += lives.violations
@@ -42,7 +44,7 @@ def killed_often(
         difference.unaccounted += 1
         difference.tell(f"meant to die {deaths} times, died {lives.deaths} times")
     kind = ledger.partition(":")[0]
-    return Result("verify", seed, kind, difference, lives.deaths, 0, time.monotonic() - started)
+    return Result("verify", seed, kind, difference, lives.deaths, requests, time.monotonic() - started)
 
 
 def _plan(seed: int, batch_size: int) -> Plan:
@@ -66,14 +68,14 @@ def _ends(seed: int, batches: int, deaths: int) -> list[End]:
     return [End(chance.choice(calls), chance.choice(MOMENTS), chance.randint(1, latest)) for _ in range(deaths)]
 
 
-def _grants(lives: Lives, ends: list[End]) -> Counter[tuple[int, str, int]]:
+def _grants(lives: Lives, ends: list[End]) -> tuple[Counter[tuple[int, str, int]], int]:
     with watched_simulator() as running:
         for end in ends:
             lives.wait(lives.start(_SCOPE, end, running))
         told = lives.wait(lives.start(_SCOPE, End(), running))
         if told.error is not None:
             lives.violations.append(f"undisturbed, it ended with {told.error}: {told.message}")
-        return _counted(running.store.grants())
+        return _counted(running.store.grants()), watched(running).imports()
 
 
 def _counted(grants: Iterable[Grant]) -> Counter[tuple[int, str, int]]:

@@ -67,3 +67,11 @@ def watched_simulator(faults: FaultPlan | None = None, **settings: Any) -> Itera
         yield running
     finally:
         running.stop()
+
+
+def watched(running: RunningSimulator) -> WatchedSimulator:
+    """What is behind it."""
+    simulator = running.simulator
+    if not isinstance(simulator, WatchedSimulator):
+        raise TypeError("a campaign watches its simulator")
+    return simulator

@@ -27,16 +27,15 @@ IMPORT = Path(__file__).with_name("import_rows.py")
 
 def dataset(path: Path, rows: int) -> str:
     """Rows of one badge for each customer, written a piece at a time: this process is to stay small, too."""
-    schema = pa.schema(
-        {"badgeMetaId": pa.string(), "customerId": pa.int64(), "earnEventDate": pa.int64(), "earnExpiresOn": pa.int64()}
-    )
+    types: dict[str, pa.DataType] = {"badgeMetaId": pa.string(), "customerId": pa.int64()}
+    schema = pa.schema(types | {"earnEventDate": pa.int64(), "earnExpiresOn": pa.int64()})
     size = min(rows, 50_000)
     with pq.ParquetWriter(path, schema) as writer:
         for first in range(0, rows, size):
             badges = [BADGES[number % len(BADGES)] for number in range(first, first + size)]
             customers = range(10_000_000 + first, 10_000_000 + first + size)
-            instants = [EARNED] * size, [EARNED + 31_536_000] * size
-            writer.write_table(pa.table([badges, list(customers), *instants], schema=schema))
+            earned, expires = [EARNED] * size, [EARNED + 31_536_000] * size
+            writer.write_table(pa.table([badges, list(customers), earned, expires], schema=schema))
     return path.as_uri()
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError, JobIsRunningError
-from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Issues
+from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Issues, Note
 from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
 
 from .backends import Backend, PostgresBackend
@@ -64,50 +64,81 @@ def test_of_jobs_that_claim_the_same_rows_one_gets_them_and_of_the_others_nothin
             assert any(one.row_number == turn + 1 for one in ledger.issues(job.job_id)) is (number == winner)
 
 
-def test_claims_in_opposite_order_do_not_stand_in_each_others_way(backend: Backend) -> None:
+def test_claims_in_opposite_order_do_not_wait_in_a_circle(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(2)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
-    rows = [badge(row) for row in range(1, 201)]
-    results = at_once(
-        [
-            lambda: ledgers[0].record(jobs[0], [intent(row) for row in rows[:32]] + [intent(*rows[32:])]),
-            lambda: ledgers[1].record(jobs[1], [intent(*reversed(rows[32:]))] + [intent(row) for row in rows[31::-1]]),
-        ]
-    )
-    assert sorted(type(result).__name__ for result in results) == ["IntentConflictError", "list"]
+    troubles: list[Any] = []
+    for ledger in ledgers:
+        sa.event.listen(ledger._engine, "handle_error", troubles.append)
+    for turn in range(3):
+        rows = [badge(1_000 * turn + row) for row in range(1, 1_001)]
+        results = at_once(
+            [
+                lambda: ledgers[0].record(jobs[0], [intent(*rows[:500]), intent(*rows[500:])]),  # noqa: B023
+                lambda: ledgers[1].record(jobs[1], [intent(*rows[:499:-1]), intent(*rows[499::-1])]),  # noqa: B023
+            ]
+        )
+        assert sorted(type(result).__name__ for result in results) == ["IntentConflictError", "list"]
+    assert troubles == []
 
 
 def test_jobs_that_bring_new_badges_in_opposite_order_both_go_on(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(2)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     names = [f"{number:024x}" for number in range(40)]
+    added: list[list[str]] = [[], []]
+
+    def listen(number: int) -> Callable[..., None]:
+        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith("INSERT INTO capillary_badge"):
+                added[number].append(parameters["name"] if isinstance(parameters, dict) else parameters[0])
+
+        return note
 
     def notes(number: int) -> list[Any]:
         own = names if number == 0 else names[::-1]
         return [intent(badge(1 + i + 100 * number, name=name)) for i, name in enumerate(own)]
 
+    for number, ledger in enumerate(ledgers):
+        sa.event.listen(ledger._engine, "after_cursor_execute", listen(number))
     results = at_once([lambda: ledgers[0].record(jobs[0], notes(0)), lambda: ledgers[1].record(jobs[1], notes(1))])
     assert [len(result) for result in results] == [40, 40]
+    assert added == [names, names]  # in one order, so that neither waits for what the other added before
     with backend.look() as connection:
         assert connection.scalar(sa.text("SELECT count(*) FROM capillary_badge")) == 40
 
 
-def test_jobs_that_wait_for_each_other_in_a_circle_are_parted_and_go_on(postgres_backend: PostgresBackend) -> None:
-    """Each settles a row of its own and claims the other's: a deadlock that PostgreSQL ends by refusing one."""
+def test_jobs_that_wait_for_each_other_in_a_circle_are_parted_and_both_go_on(
+    postgres_backend: PostgresBackend,
+) -> None:
+    """Each gives up a row of its own and adopts the other's: a deadlock that PostgreSQL ends by refusing one."""
     ledgers = [postgres_backend.open() for _ in range(2)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     batches = [claim(ledgers[number], jobs[number], badge(number + 1)) for number in range(2)]
     both_settled = threading.Barrier(2)
+    troubles: list[Any] = []
     for ledger in ledgers:
         sa.event.listen(ledger._engine, "after_cursor_execute", once_after_an_update(both_settled.wait))
+        sa.event.listen(ledger._engine, "handle_error", troubles.append)
 
     def cross(number: int) -> Any:
         mine, other = badge(number + 1), badge(2 - number)
-        return ledgers[number].record(jobs[number], [outcome(batches[number], RowState.PLANNED, mine), intent(other)])
+        found = held(ledgers[number], jobs[number], other)
+        assert found is not None
+        notes: list[Note] = [
+            outcome(batches[number], RowState.UNKNOWN, mine),
+            Adoption([(other, found)]),
+            intent(badge(10 + number, name=f"{number:024x}")),
+        ]
+        return ledgers[number].record(jobs[number], notes)
 
     results = at_once([lambda: cross(0), lambda: cross(1)])
-    assert all(isinstance(result, (list, IntentConflictError)) for result in results), results
-    ledgers[0].renew_lease(jobs[0])
+    assert [len(result) for result in results] == [1, 1]
+    assert len(troubles) == 1
+    fresh = postgres_backend.open()  # knows no badge's number from before
+    for number, job in enumerate(jobs):
+        assert fresh.counts(job) == {RowState.UNKNOWN: 1, RowState.INTENT: 1}
+        assert state(fresh, job, badge(10 + number, name=f"{number:024x}")) is RowState.INTENT
 
 
 def once_after_an_update(wait: Callable[[float], Any]) -> Callable[..., None]:
@@ -139,6 +170,21 @@ def test_of_two_that_begin_a_job_at_once_one_gets_it(backend: Backend) -> None:
     for turn in range(5):
         results = at_once([lambda ledger=ledger: begin(ledger, f"run {turn}") for ledger in ledgers])  # type: ignore[misc]  # noqa: B023
         assert sorted(type(result).__name__ for result in results) == ["Job", "JobIsRunningError", "JobIsRunningError"]
+
+
+def test_a_lease_that_was_renewed_while_another_looked_at_it_is_not_stolen(postgres_backend: PostgresBackend) -> None:
+    owner, thief = postgres_backend.open(), postgres_backend.open()
+    job = begin(owner)
+    postgres_backend.pass_time(LEASE_SECONDS + 20)
+
+    def renew(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "lease_until, state" in statement:
+            owner.renew_lease(job)
+
+    sa.event.listen(thief._engine, "after_cursor_execute", renew)
+    with pytest.raises(JobIsRunningError):
+        begin(thief)
+    owner.renew_lease(job)
 
 
 def test_a_steal_and_a_sign_of_life_at_once_leave_one_owner(backend: Backend) -> None:

@@ -96,7 +96,9 @@ def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stand
     ends = (RowState.REJECTED, RowState.UNKNOWN, RowState.ACCEPTED)
     for row, end in enumerate(ends, start=1):
         bring_to(ledger, job, end, badge(row))
-    told = (*ends, RowState.INVALID, RowState.NOT_SENT, RowState.REJECTED)
+    bring_to(ledger, job, RowState.ACCEPTED, badge(7))
+    # told as rejected without ever being sent; and told as unknown before it was found to be accepted
+    told = (*ends, RowState.INVALID, RowState.NOT_SENT, RowState.REJECTED, RowState.UNKNOWN)
     ledger.record(job, [Issues([issue(row, one) for row, one in enumerate(told, start=1)])])
     other = begin(ledger, "another run")
     ledger.record(other, [Issues([issue(1)])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -57,6 +58,18 @@ def test_many_that_find_no_ledger_make_one_together(fresh_backend: Backend) -> N
         batches = list(pool.map(begin_one, range(4)))
     assert len(set(batches)) == 4
     assert revision(fresh_backend) == HEAD
+
+
+def test_several_ledgers_are_made_by_one_process_at_once(tmp_path: Path) -> None:
+    line = threading.Barrier(4)
+
+    def begin_one(number: int) -> None:
+        line.wait(60)
+        with closing(SqliteBackend(tmp_path / str(number), None)) as backend:
+            claim(ledger := backend.open(), begin(ledger), badge(1))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(begin_one, range(4))) == [None] * 4
 
 
 def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(backend: Backend) -> None:

@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos up bench
+.PHONY: help demo test chaos guards up bench
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,6 +28,9 @@ test: $(READY)  ## Formatter check, linter, types, import contract and all tests
 
 chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and compare rows, ledger and grants (10 min)
 	@$(BIN)/python -m tests.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000
+
+guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
+	@$(BIN)/python -m tests.guards
 
 up:  ## Airflow, simulator and PostgreSQL for a person to look at (not there yet)
 	@echo "make up is not there yet: it comes with a later version." >&2; exit 1

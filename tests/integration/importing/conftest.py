@@ -281,6 +281,7 @@ class Trial:
         stop: StopSignal | None = None,
         jitter: float = 0.0,
         monotonic: Callable[[], float] | None = None,
+        requests_per_minute: int | None = None,
         **settings: Any,
     ) -> ImportResult:
         """Run a job to its end, and compare its accounts. ``client``, ``ledger``: settings of these."""
@@ -293,9 +294,11 @@ class Trial:
             closing(WatchedLedger(self.ledger_url, moments, self.clock, **(ledger or {}))) as book,
             closing(self.client(**(client or {}))) as badge_client,
         ):
+            api = WatchedApi(badge_client, organisation, moments, in_flight)
+            api.requests_per_minute = requests_per_minute
             result = ImportJob(
                 dataset,
-                WatchedApi(badge_client, organisation, moments, in_flight),
+                api,
                 book,
                 JobScope(dag_id="sync", task_id="import", run_id=run_id, max_tries=max_tries),
                 chosen,

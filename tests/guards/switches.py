@@ -1,0 +1,100 @@
+"""How each guard is switched off: a place in the code, and what stands there instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_PACKAGE = "airflow_provider_capillary"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, the edits that switch it off, and the tests that must notice."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]
+    tests: tuple[str, ...]
+
+    @staticmethod
+    def switched_off(text: str, old: str, new: str) -> str:
+        """Make one edit; an edit that finds nothing switches nothing off."""
+        if text.count(old) != 1:
+            raise LookupError(f"stands there {text.count(old)} times, and should once: {old!r}")
+        return text.replace(old, new)
+
+
+GUARDS = (
+    Guard(
+        "the intent is committed before the first byte leaves",
+        (
+            (
+                f"{_PACKAGE}/importing/delivery.py",
+                "        try:\n            (key,) = self._ledger.record(intent)\n",
+                "        reply = self._sender.import_badges(body, request_id)\n"
+                "        try:\n            (key,) = self._ledger.record(intent)\n",
+            ),
+            (
+                f"{_PACKAGE}/importing/delivery.py",
+                "            return [batch.part(batch.badges, tries=batch.tries + 1)]\n"
+                "        reply = self._sender.import_badges(body, request_id)\n",
+                "            return [batch.part(batch.badges, tries=batch.tries + 1)]\n",
+            ),
+        ),
+        ("tests/integration/importing",),
+    ),
+    Guard(
+        "an intent that waited too long is taken back",
+        ((f"{_PACKAGE}/importing/delivery.py", "noted - begun > self._stale_intent_seconds", "noted - begun > 1e9"),),
+        ("tests/integration/importing",),
+    ),
+    Guard(
+        "a living copy keeps its lease",
+        ((f"{_PACKAGE}/ledger/jobs.py", "if found.lease_until > now and", "if found.lease_until > now + 1e12 and"),),
+        ("tests/integration/importing", "tests/integration/ledger"),
+    ),
+    Guard(
+        "an old owner can note no intent",
+        (
+            (
+                f"{_PACKAGE}/ledger/statements.py",
+                "SET lease_until = :until WHERE id = :job AND fence = :fence",
+                "SET lease_until = :until WHERE id = :job AND :fence = :fence",
+            ),
+        ),
+        ("tests/integration/importing", "tests/integration/ledger"),
+    ),
+    Guard(
+        "of two jobs one claims a row",
+        (
+            (
+                f"{_PACKAGE}/ledger/bulk.py",
+                "WHERE capillary_earned_badge.state IN ('planned', 'rejected')",
+                "WHERE capillary_earned_badge.state IN ('planned', 'rejected', 'intent', 'unknown', 'accepted')",
+            ),
+        ),
+        ("tests/integration/importing", "tests/integration/ledger"),
+    ),
+    Guard(
+        "a reply must prove each row, at its own position",
+        ((f"{_PACKAGE}/core/outcome.py", "if data is not None and not _is_about(", "if False and not _is_about("),),
+        ("tests/unit/core", "tests/integration/importing"),
+    ),
+    Guard(
+        "no read is trusted before verify_after",
+        ((f"{_PACKAGE}/importing/verifier.py", "        self._wait_until(due)\n", ""),),
+        ("tests/integration/importing",),
+    ),
+    Guard(
+        "the transport does not send again by itself",
+        ((f"{_PACKAGE}/client/transport.py", "max_retries=0)", "max_retries=3)"),),
+        ("tests/integration/client",),
+    ),
+    Guard(
+        "a body leaves once, even where the transport would send it again",
+        (
+            (f"{_PACKAGE}/client/transport.py", "max_retries=0)", "max_retries=3)"),
+            (f"{_PACKAGE}/client/transport.py", "        if self.has_left:\n", "        if False:\n"),
+        ),
+        ("tests/integration/client",),
+    ),
+)

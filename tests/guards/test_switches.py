@@ -1,0 +1,18 @@
+"""``make guards`` takes minutes; that every switch still finds its place is seen at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .switches import GUARDS, Guard
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
+def test_every_switch_still_finds_the_guard_that_it_turns_off(guard: Guard) -> None:
+    for path, old, new in guard.edits:
+        text = (ROOT / path).read_text()
+        assert guard.switched_off(text, old, new) != text

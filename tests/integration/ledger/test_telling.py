@@ -1,0 +1,232 @@
+"""What the ledger tells of rows: whose they are now, since when they are unproven, and why they were not accepted."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.base import (
+    Adoption,
+    IntentConflictError,
+    Issues,
+    Job,
+    Outcome,
+    RowChange,
+)
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .backends import Backend
+from .building import (
+    EARNED,
+    GOLD,
+    SILVER,
+    badge,
+    begin,
+    bring_to,
+    claim,
+    held,
+    issue,
+    outcome,
+    state,
+)
+
+IN_LEDGER = (RowState.PLANNED, RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
+
+
+# ------------------------------------------------------------------------------------------------------ adoption
+
+
+@pytest.mark.parametrize("now", [RowState.INTENT, RowState.UNKNOWN])
+def test_a_row_left_unproven_is_adopted_as_unknown_with_its_batch(ledger: SqlLedger, job: Job, now: RowState) -> None:
+    batch = bring_to(ledger, job, now, badge(1))
+    heir = begin(ledger, "another run")
+    before = held(ledger, heir, badge(1))
+    assert before is not None
+    ledger.record(heir, [Adoption([(badge(5, customer=badge(1).customer_id), before)])])
+    after = held(ledger, heir, badge(1))
+    assert after is not None
+    assert (after.job, after.row_number, after.state, after.batch) == (heir.key, 5, RowState.UNKNOWN, batch)
+    assert after.unproven_since == before.unproven_since
+    ledger.record(heir, [outcome(batch, RowState.ACCEPTED, badge(1))])
+    assert ledger.counts(heir) == {RowState.ACCEPTED: 1}
+    assert ledger.counts(job) == {}
+
+
+@pytest.mark.parametrize("now", [RowState.PLANNED, RowState.ACCEPTED, RowState.REJECTED])
+def test_a_row_that_was_settled_in_the_meantime_is_not_adopted(ledger: SqlLedger, job: Job, now: RowState) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    heir = begin(ledger, "another run")
+    rows = [(b, one) for b in (badge(1), badge(2)) if (one := held(ledger, heir, b))]
+    ledger.record(job, [outcome(batch, now, badge(2))])
+    with pytest.raises(IntentConflictError):
+        ledger.record(heir, [Adoption(rows)])
+    assert ledger.counts(heir) == {}
+    assert ledger.counts(job) == {RowState.INTENT: 1, now: 1}
+
+
+def test_a_row_is_adopted_by_one_job_only(ledger: SqlLedger, job: Job) -> None:
+    bring_to(ledger, job, RowState.UNKNOWN, badge(1))
+    first, second = begin(ledger, "first heir"), begin(ledger, "second heir")
+    found = held(ledger, first, badge(1))
+    assert found is not None
+    ledger.record(first, [Adoption([(badge(1), found)])])
+    with pytest.raises(IntentConflictError):
+        ledger.record(second, [Adoption([(badge(1), found)])])
+    assert ledger.counts(first) == {RowState.UNKNOWN: 1}
+
+
+def test_a_reply_that_comes_after_the_adoption_still_counts(ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(row) for row in (1, 2, 3)]
+    batch = claim(ledger, job, *rows)
+    heir = begin(ledger, "another run")
+    ledger.record(heir, [Adoption([(b, one) for b in rows if (one := held(ledger, heir, b))])])
+    changes = [
+        RowChange(rows[0], RowState.ACCEPTED, "65" * 12),
+        RowChange(rows[1], RowState.REJECTED),
+        RowChange(rows[2], RowState.PLANNED),
+    ]
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes)])
+    # an unknown row that the API proves to have refused is a row that is not there
+    assert [state(ledger, heir, b) for b in rows] == [RowState.ACCEPTED, RowState.PLANNED, RowState.PLANNED]
+
+
+# ---------------------------------------------------------------------------------------------------------- find
+
+
+def test_find_tells_of_every_occurrence_at_the_instant_asked_for(ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(1, customer=7), badge(2, customer=7, occurrence=2), badge(3, customer=7, earned=EARNED + 60)]
+    claim(ledger, job, *rows)
+    found = ledger.find(job, [rows[0]])
+    assert list(found) == [(7, GOLD)]
+    assert sorted(one.occurrence for one in found[7, GOLD]) == [1, 2]
+    both = ledger.find(job, [rows[0], rows[2]])
+    assert sorted(one.row_number for one in both[7, GOLD]) == [1, 2, 3]
+
+
+def test_find_with_any_date_tells_of_every_earn_instant_once(ledger: SqlLedger, job: Job) -> None:
+    rows = [badge(1, customer=7), badge(2, customer=7, earned=EARNED + 60), badge(3, customer=8)]
+    claim(ledger, job, *rows, badge(4, customer=7, name=SILVER))
+    asked = [badge(1, customer=7, earned=EARNED + 999), badge(2, customer=7)]
+    found = ledger.find(job, asked, any_date=True)
+    assert list(found) == [(7, GOLD)]
+    assert sorted(one.row_number for one in found[7, GOLD]) == [1, 2]
+
+
+def test_find_tells_nothing_of_badges_and_rows_it_never_saw(ledger: SqlLedger, job: Job) -> None:
+    claim(ledger, job, badge(1))
+    assert ledger.find(job, [badge(2), badge(1, name=SILVER)]) == {}
+    assert ledger.find(job, [badge(2)], any_date=True) == {}
+
+
+def test_a_job_is_alive_while_its_lease_holds_and_it_is_open(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    claim(ledger, job, badge(1))
+    watcher = begin(ledger, "another run")
+
+    def alive() -> bool:
+        found = held(ledger, watcher, badge(1))
+        assert found is not None
+        return found.job_is_alive
+
+    assert alive()
+    assert held(ledger, job, badge(1)).job_is_alive is False  # type: ignore[union-attr]  # of others only
+    backend.pass_time(61)
+    assert not alive()
+    ledger.renew_lease(job)
+    assert alive()
+    ledger.finish_job(job, "failed", None)
+    assert not alive()
+
+
+def test_a_row_is_unproven_since_it_was_sent_or_given_up(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    began = ledger.now()
+    batch = claim(ledger, job, badge(1))
+    sent = held(ledger, job, badge(1))
+    backend.pass_time(30)
+    ledger.record(job, [outcome(batch, RowState.UNKNOWN, badge(1))])
+    given_up = held(ledger, job, badge(1))
+    backend.pass_time(30)
+    ledger.record(job, [Outcome(batch, "", None, [])])  # a finding is no reply
+    assert sent is not None
+    assert sent.unproven_since == pytest.approx(began, abs=20)
+    assert given_up is not None
+    assert given_up.unproven_since == pytest.approx(began + 30, abs=20)
+    assert held(ledger, job, badge(1)) == given_up
+    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1))])
+    assert held(ledger, job, badge(1)).unproven_since is None  # type: ignore[union-attr]
+
+
+def test_counts_are_those_of_the_jobs_own_rows(ledger: SqlLedger, job: Job) -> None:
+    for number, end in enumerate(IN_LEDGER):
+        bring_to(ledger, job, end, *(badge(10 * number + extra) for extra in range(1, number + 2)))
+    other = begin(ledger, "another run")
+    claim(ledger, other, badge(99))
+    assert ledger.counts(job) == {end: number + 1 for number, end in enumerate(IN_LEDGER)}
+    assert ledger.counts(other) == {RowState.INTENT: 1}
+
+
+# --------------------------------------------------------------------------------------------------------- issues
+
+
+def test_issues_come_in_dataset_order_one_a_row_the_latest_and_complete(ledger: SqlLedger, job: Job) -> None:
+    full = issue(
+        2,
+        RowState.REJECTED,
+        "refused: é😀 'quoted' %s :name",
+        code=521,
+        request_id="r-1",
+        attempt=3,
+        badge_meta_id=GOLD,
+    )
+    ledger.record(job, [Issues([issue(3), issue(1, message="old")])])
+    ledger.record(job, [Outcome(1, "", None, [], [full]), Issues([issue(1, message="new")])])
+    other = begin(ledger, "another run")
+    ledger.record(other, [Issues([issue(1, message="of another job")])])
+    assert list(ledger.issues(job.job_id)) == [issue(1, message="new"), full, issue(3)]
+
+
+def test_issues_are_streamed_and_may_be_left_half_read(ledger: SqlLedger, job: Job) -> None:
+    ledger.record(job, [Issues([issue(row) for row in range(2_500, 0, -1)])])
+    stream = ledger.issues(job.job_id)
+    assert next(stream).row_number == 1
+    claim(ledger, job, badge(1))  # a reader does not stand in a writer's way
+    assert next(stream).row_number == 2
+    stream.close()  # type: ignore[attr-defined]
+    assert [one.row_number for one in ledger.issues(job.job_id)] == list(range(1, 2_501))
+
+
+def test_a_job_without_issues_and_a_job_that_is_not_there_have_none(ledger: SqlLedger, job: Job) -> None:
+    assert list(ledger.issues(job.job_id)) == []
+    assert list(ledger.issues("no such job")) == []
+
+
+def test_text_that_no_database_takes_is_kept_with_replacement_characters(
+    backend: Backend, ledger: SqlLedger, job: Job
+) -> None:
+    batch = claim(ledger, job, badge(1))
+    odd = issue(1, message="a\0b\ud800c", code=10**30, request_id="\0", badge_meta_id="x\0")
+    granted = Outcome(batch, "PER_ROW", 200, [RowChange(badge(1), RowState.ACCEPTED, "6\0")], [odd])
+    ledger.record(job, [granted])
+    (kept,) = ledger.issues(job.job_id)
+    assert (kept.message, kept.code, kept.request_id, kept.badge_meta_id) == ("a�b?c", None, "�", "x�")
+    with backend.look() as connection:
+        assert connection.scalar(sa.text("SELECT earned_badge_id FROM capillary_earned_badge")) == "6�"
+
+
+def test_a_code_larger_than_any_documented_one_is_kept(ledger: SqlLedger, job: Job) -> None:
+    ledger.record(job, [Issues([issue(1, code=2**40)])])
+    assert [one.code for one in ledger.issues(job.job_id)] == [2**40]
+
+
+def test_what_the_api_granted_is_kept_for_a_later_revocation(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+    batch = claim(ledger, job, badge(1), badge(2))
+    ledger.record(job, [Outcome(batch, "UNKNOWN", 200, [RowChange(badge(1), RowState.UNKNOWN, "aa" * 12)])])
+    ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(1), RowState.ACCEPTED)])])  # an id once seen stays
+    ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(2), RowState.ACCEPTED, "bb" * 12)])])
+    with backend.look() as connection:
+        rows = connection.execute(
+            sa.text("SELECT row_number, earned_badge_id FROM capillary_earned_badge ORDER BY row_number")
+        )
+        assert [tuple(row) for row in rows] == [(1, "aa" * 12), (2, "bb" * 12)]
+        settled = connection.execute(sa.text("SELECT status, verdict FROM capillary_batch")).one()
+    assert tuple(settled) == (200, "UNKNOWN")

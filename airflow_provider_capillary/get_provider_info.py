@@ -73,8 +73,8 @@ def _identity_fields() -> dict[str, Any]:
         "password_is_md5": _field(
             "Password is already an MD5 hash",
             "Basic only. Leave off for the plain till password: it is hashed before it is sent.",
-            type="boolean",
-            default=False,
+            # no default: Airflow would mask it for the field's name, and the form would save the mask
+            type=["boolean", "null"],
         ),
         "organisation": _field(
             "Organisation",

@@ -77,7 +77,6 @@ def test_the_connection_form_has_our_name_fields_and_labels(discovered: dict[str
         assert form["standard_fields"][standard]["title"] == label
 
 
-@pytest.mark.xfail(strict=True, reason="password_is_md5 has a default, which Airflow masks for its name")
 def test_no_field_of_the_form_opens_with_a_masked_value_that_would_be_saved(discovered: dict[str, Any]) -> None:
     assert [name for name, field in discovered["form"]["extra_fields"].items() if field["value"] == MASKED] == []
 

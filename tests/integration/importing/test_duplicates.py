@@ -258,4 +258,4 @@ def test_another_name_for_the_same_host_is_warned_of(trial: Trial, caplog: pytes
     assert "'acme'" in caplog.text
     caplog.clear()
     trial.run(trial.rows(1, first=2), organisation="acme-oauth", run_id="night-3")
-    assert caplog.text == ""
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

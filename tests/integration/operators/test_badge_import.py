@@ -6,25 +6,20 @@ import csv
 import gzip
 import json
 import logging
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
-from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault, RowErrorFault, StatusFault
+from airflow_provider_capillary.simulator.fault_plan import DropFault, RowErrorFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
+from tests.integration.operators.given_rows import BADGE, DELETED, EARNED, ENDS, ends, granted_twice, parquet, rows
 
-BADGE = "654e08f2041fd452b3ef5b2e"
-DELETED = "0123456789abcdef01234567"
-EARNED = 1_736_942_400  #: 2025-01-15T12:00:00Z
 SUMMARY = [
     "job_id",
     "rows_read",
@@ -41,31 +36,7 @@ SUMMARY = [
     "reasons",
     "ledger",
 ]
-ENDS = SUMMARY[2:8]
 Tasks = Callable[..., Any]
-
-
-def rows(count: int, first: int = 1, **changes: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "badgeMetaId": BADGE,
-            "customerId": 9_000_000 + number,
-            "earnEventDate": EARNED,
-            "earnExpiresOn": EARNED + 31_536_000,
-        }
-        | changes
-        for number in range(first, first + count)
-    ]
-
-
-def ends(summary: dict[str, Any]) -> dict[str, int]:
-    """Where the rows ended, without the zeros."""
-    return {name: summary[name] for name in ENDS if summary[name]}
-
-
-def parquet(path: Path, given: Sequence[dict[str, Any]]) -> str:
-    pq.write_table(pa.Table.from_pylist(list(given)), path)
-    return path.as_uri()
 
 
 # -- Forms of a dataset
@@ -99,7 +70,7 @@ def test_every_form_of_a_dataset_is_taken(simulator: RunningSimulator, task: Tas
         assert summary["rows_read"] == count, form
         assert ends(summary).keys() <= {"accepted", "already_accepted"}
     assert simulator.simulator.summary()["grants"] == 11
-    assert simulator.simulator.summary()["grantedTwice"] == 0
+    assert granted_twice(simulator) == []
 
 
 @pytest.mark.parametrize("form", ["list", "file"])
@@ -272,90 +243,6 @@ def test_unknown_rows_beyond_the_budget_fail_the_task(simulator: RunningSimulato
     assert "10 of 30 rows are unknown" in str(error)
     assert pushed is not None
     assert ends(pushed) == {"accepted": 20, "unknown": 10}
-
-
-# -- Retry, clear, later runs
-
-
-def test_a_retry_goes_on_with_its_job_and_counts_what_the_first_try_had_accepted(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
-    one = task(try_number=1)
-    simulator.use_faults([StatusFault(status=403, first=3)])
-    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
-    _, pushed = one.fail(rows(50), **arguments)
-    assert pushed is not None
-    assert ends(pushed) == {"accepted": 20, "not_sent": 30}
-    simulator.use_faults(None)
-    summary = task(try_number=2).run(rows(50), **arguments)
-    assert summary["job_id"] == pushed["job_id"]
-    assert ends(summary) == {"accepted": 50}
-    assert len(simulator.store) == 50
-
-
-def test_a_retry_settles_rows_without_proof_by_reading_back_and_grants_none_twice(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
-    simulator.use_faults([DropFault(at="after_applying", numbers=(2,)), HangFault(numbers=(3,), seconds=0)])
-    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
-    _, pushed = task().fail(rows(30), on_unknown="hold", **arguments)
-    assert pushed is not None
-    assert ends(pushed) == {"accepted": 10, "unknown": 20}
-    summary = task(try_number=2).run(rows(30), on_unknown="verify", verify_after=0, **arguments)
-    assert ends(summary) == {"accepted": 30}
-    assert simulator.simulator.summary()["grants"] == 30
-    assert simulator.simulator.summary()["grantedTwice"] == 0
-
-
-@pytest.mark.parametrize(
-    "other", [{"max_tries": 7}, {"run_id": "scheduled__2025-01-16"}, {"map_index": 1}, {"task_id": "again"}]
-)
-def test_a_clear_and_any_other_task_begin_a_new_job_that_sends_nothing_again(
-    simulator: RunningSimulator, task: Tasks, other: dict[str, Any]
-) -> None:
-    first = task().run(rows(20))
-    second = task(**other).run(rows(25))
-    assert second["job_id"] != first["job_id"]
-    assert ends(second) == {"already_accepted": 20, "accepted": 5}
-    assert simulator.simulator.summary()["grantedTwice"] == 0
-    assert len(simulator.store) == 25
-
-
-def test_a_clear_may_bring_another_dataset_but_a_retry_may_not(simulator: RunningSimulator, task: Tasks) -> None:
-    task().run(rows(5))
-    error, _ = task(try_number=2).fail(rows(6))
-    assert isinstance(error, AirflowFailException)
-    assert len(simulator.store) == 5
-    assert ends(task(max_tries=7).run(rows(6))) == {"already_accepted": 5, "accepted": 1}
-
-
-def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_goes_on(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
-    one = task()
-    simulator.use_faults([HangFault(numbers=(3,), when="after", seconds=0.3)])
-    killed = threading.Event()
-
-    def kill() -> None:
-        while simulator.simulator.request_counts().get("PUT /api_gateway/v1/badges/import/customerBadges", 0) < 3:
-            killed.wait(0.01)
-        one.operator.on_kill()
-        killed.set()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    arguments = {"batch_size": 10, "canary": False, "concurrency": 1, "verify_after": 0}
-    error, pushed = one.fail(rows(200), **arguments)
-    killer.join()
-    assert killed.is_set()
-    assert not isinstance(error, AirflowFailException)
-    assert "told to stop" in str(error)
-    assert pushed is not None
-    assert pushed["not_sent"] > 0
-    assert pushed["accepted"] + pushed["unknown"] + pushed["not_sent"] == 200
-    assert len(simulator.store) == 30
-    assert ends(task(try_number=2).run(rows(200), **arguments)) == {"accepted": 200}
-    assert simulator.simulator.summary()["grantedTwice"] == 0
 
 
 # -- Which ledger

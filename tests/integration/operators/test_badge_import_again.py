@@ -1,0 +1,97 @@
+"""The import operator once more: a retry goes on, a clear and a later run begin anew, and nothing is granted twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault, StatusFault
+from airflow_provider_capillary.simulator.server import RunningSimulator
+from tests.integration.operators.given_rows import ends, granted_twice, rows
+
+Tasks = Callable[..., Any]
+
+
+def test_a_retry_goes_on_with_its_job_and_counts_what_the_first_try_had_accepted(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    one = task(try_number=1)
+    simulator.use_faults([StatusFault(status=403, first=3)])
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
+    _, pushed = one.fail(rows(50), **arguments)
+    assert pushed is not None
+    assert ends(pushed) == {"accepted": 20, "not_sent": 30}
+    simulator.use_faults(None)
+    summary = task(try_number=2).run(rows(50), **arguments)
+    assert summary["job_id"] == pushed["job_id"]
+    assert ends(summary) == {"accepted": 50}
+    assert len(simulator.store) == 50
+
+
+def test_a_retry_settles_rows_without_proof_by_reading_back_and_grants_none_twice(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    simulator.use_faults([DropFault(at="after_applying", numbers=(2,)), HangFault(numbers=(3,), seconds=0)])
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
+    _, pushed = task().fail(rows(30), on_unknown="hold", **arguments)
+    assert pushed is not None
+    assert ends(pushed) == {"accepted": 10, "unknown": 20}
+    summary = task(try_number=2).run(rows(30), on_unknown="verify", verify_after=0, **arguments)
+    assert ends(summary) == {"accepted": 30}
+    assert simulator.simulator.summary()["grants"] == 30
+    assert granted_twice(simulator) == []
+
+
+@pytest.mark.parametrize(
+    "other", [{"max_tries": 7}, {"run_id": "scheduled__2025-01-16"}, {"map_index": 1}, {"task_id": "again"}]
+)
+def test_a_clear_and_any_other_task_begin_a_new_job_that_sends_nothing_again(
+    simulator: RunningSimulator, task: Tasks, other: dict[str, Any]
+) -> None:
+    first = task().run(rows(20))
+    second = task(**other).run(rows(25))
+    assert second["job_id"] != first["job_id"]
+    assert ends(second) == {"already_accepted": 20, "accepted": 5}
+    assert granted_twice(simulator) == []
+    assert len(simulator.store) == 25
+
+
+def test_a_clear_may_bring_another_dataset_but_a_retry_may_not(simulator: RunningSimulator, task: Tasks) -> None:
+    task().run(rows(5))
+    error, _ = task(try_number=2).fail(rows(6))
+    assert isinstance(error, AirflowFailException)
+    assert len(simulator.store) == 5
+    assert ends(task(max_tries=7).run(rows(6))) == {"already_accepted": 5, "accepted": 1}
+
+
+def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_goes_on(
+    simulator: RunningSimulator, task: Tasks
+) -> None:
+    one = task()
+    simulator.use_faults([HangFault(numbers=(3,), when="after", seconds=0.3)])
+    killed = threading.Event()
+
+    def kill() -> None:
+        while simulator.simulator.request_counts().get("PUT /api_gateway/v1/badges/import/customerBadges", 0) < 3:
+            killed.wait(0.01)
+        one.operator.on_kill()
+        killed.set()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    arguments = {"batch_size": 10, "canary": False, "concurrency": 1, "verify_after": 0}
+    error, pushed = one.fail(rows(200), **arguments)
+    killer.join()
+    assert killed.is_set()
+    assert not isinstance(error, AirflowFailException)
+    assert "told to stop" in str(error)
+    assert pushed is not None
+    assert pushed["not_sent"] > 0
+    assert pushed["accepted"] + pushed["unknown"] + pushed["not_sent"] == 200
+    assert len(simulator.store) == 30
+    assert ends(task(try_number=2).run(rows(200), **arguments)) == {"accepted": 200}
+    assert granted_twice(simulator) == []

@@ -172,7 +172,7 @@ def _config() -> dict[str, Any]:
                 "default": None,
             },
             "default_batch_size": {
-                "description": "Rows in one request where an operator does not say, 1 to 1000.",
+                "description": "Rows in one request where an operator does not say, 1 to 10000.",
                 "version_added": "0.1.0",
                 "type": "integer",
                 "example": "200",

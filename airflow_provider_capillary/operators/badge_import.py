@@ -56,7 +56,7 @@ class BadgeImportOperator(BaseOperator):
     :param max_batch_bytes: bytes in a request.
     :param concurrency: requests in flight; the rows of one customer are never in two of them.
     :param on_unknown: (templated) what to do with rows whose outcome is not proven: ``hold`` them,
-        ``verify`` by reading back, or ``resend`` them (may grant twice, and the report says so).
+        ``verify`` by reading back, or ``resend`` them (may grant twice; the summary says how many).
     :param on_duplicate: (templated) ``skip``, ``fail`` or ``allow`` rows of the same badge, customer and
         earn date that were accepted already or stand twice in the dataset.
     :param once_per_customer: a customer gets a badge at most once, whatever the earn date.

@@ -1,0 +1,105 @@
+"""One start of one contestant, and what it did, by its own account and by the sink's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from .contestants import Contestant, command, environment, interpreter
+from .sink_process import SinkProcess
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contestants are given alike."""
+
+    folder: Path
+    dataset: Path
+    rows: int
+    batch_size: int
+    postgres: Path  #: folder of the socket of a PostgreSQL server that nobody else uses
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one whole import. Memory in bytes, of the process at its peak."""
+
+    seconds: float
+    cpu: float
+    memory_peak: int
+    green: int
+
+
+def cost(contestant: Contestant, setting: Setting, sink: SinkProcess) -> Cost:
+    """Run it from nothing to its end."""
+    state = _fresh_state(setting)
+    done = subprocess.run(
+        _command(contestant, setting, sink, state), env=environment(state), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{contestant.name} ended with {done.returncode}: {done.stderr[-3000:]}")
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return Cost(told["seconds"], told["cpu"], told["memory_peak"], told["green"])
+
+
+def granted_twice_after_a_kill(contestant: Contestant, setting: Setting, sink: SinkProcess) -> int:
+    """``kill -9`` when half of the rows are granted, then again as its user would; rows that were granted twice."""
+    sink.reset()
+    state = _fresh_state(setting)
+    arguments = _command(contestant, setting, sink, state)
+    first = subprocess.Popen(
+        arguments, env=environment(state), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while first.poll() is None and sink.counts()["granted"] < setting.rows // 2:
+        time.sleep(0.001)
+    if first.poll() is not None:
+        raise RuntimeError(f"{contestant.name} ended before it could be killed; take more rows")
+    # the group: what it started dies with it, as in a container
+    subprocess.run(["kill", f"-{signal.SIGKILL.value}", "--", f"-{first.pid}"], check=True)
+    first.wait()
+    time.sleep(1)  # what was sent is read by the sink
+    subprocess.run(arguments, env=environment(state), capture_output=True, check=False)
+    counts = sink.counts()
+    if counts["different"] < setting.rows:
+        raise RuntimeError(f"{contestant.name}: after kill and retry only {counts['different']} rows are granted")
+    return counts["granted"] - counts["different"]
+
+
+def green_though_refused(contestant: Contestant, setting: Setting, refusing: SinkProcess) -> int:
+    """Rows that the API refused and that the contestant calls imported; it may also fail, then there are none."""
+    refusing.reset()
+    state = _fresh_state(setting)
+    arguments = _command(contestant, setting, refusing, state)
+    done = subprocess.run(arguments, env=environment(state), capture_output=True, text=True, check=False)
+    if done.returncode:
+        return 0
+    green: int = json.loads(done.stdout.splitlines()[-1])["green"]
+    return green - refusing.counts()["different"]
+
+
+def _command(contestant: Contestant, setting: Setting, sink: SinkProcess, state: Path) -> list[str]:
+    python = interpreter(contestant, setting.folder)
+    return command(contestant, python, setting.dataset, sink.url, setting.batch_size, state, _ledger(setting.postgres))
+
+
+def _fresh_state(setting: Setting) -> Path:
+    state = setting.folder / "state"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    with psycopg.connect(host=str(setting.postgres), user="postgres", dbname="postgres", autocommit=True) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return state
+
+
+def _ledger(postgres: Path) -> str:
+    fields = {"conn_type": "postgres", "host": str(postgres), "login": "postgres", "schema": "postgres"}
+    return json.dumps(fields)

@@ -31,16 +31,14 @@ from airflow_provider_capillary.exceptions import (
     LeaseLostError,
     LedgerUnavailableError,
 )
-from airflow_provider_capillary.importing.account import Account
 from airflow_provider_capillary.importing.api import Api
 from airflow_provider_capillary.importing.badge_check import badges_of, missing_badges
 from airflow_provider_capillary.importing.delivery import Delivery, Work
 from airflow_provider_capillary.importing.ending import Ending
 from airflow_provider_capillary.importing.hand_over import HandOver
-from airflow_provider_capillary.importing.lanes import Lanes
 from airflow_provider_capillary.importing.pace import Pace
 from airflow_provider_capillary.importing.planner import Planner
-from airflow_provider_capillary.importing.progress import Progress
+from airflow_provider_capillary.importing.progress import LiveAccount, LiveLanes, Progress, Show
 from airflow_provider_capillary.importing.reading import RowCheck
 from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.importing.shared import Shared
@@ -71,6 +69,7 @@ class ImportJob:
     :param heartbeat_seconds: how often the lease is renewed; well below the ledger's ``lease_seconds``.
     :param stale_intent_seconds: how long after its intent a batch may still be sent.
     :param jitter: the randomness of waits, 0 <= value < 1.
+    :param on_progress: told how far the job is, now and then, on the thread that called ``run``; it may fail.
     """
 
     def __init__(
@@ -86,6 +85,7 @@ class ImportJob:
         stale_intent_seconds: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        on_progress: Show | None = None,
     ) -> None:
         self._dataset = dataset
         self._api = api
@@ -97,7 +97,8 @@ class ImportJob:
         self._stale_intent_seconds = stale_intent_seconds
         self._monotonic = monotonic
         self._backoff = Backoff(jitter)
-        self._account = Account()
+        self._account = LiveAccount()
+        self._progress = Progress(self._account, monotonic, on_progress)
         self._rows_read = 0
 
     def run(self) -> ImportResult:
@@ -110,19 +111,20 @@ class ImportJob:
         zone = named_zone(self._settings.timezone)
         facts = self._dataset.inspect()
         columns = resolve_columns(choices, facts.columns)
-        missing = self._missing_badges(columns)
-        rows = RowCheck(columns, zone, missing)
+        rows = RowCheck(columns, zone, self._missing_badges(columns))
         started = time.time()
         job = self._open_job(facts)
         try:
             with closing(LedgerThread(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as book:
+                self._progress.begin(job.job_id, facts.rows)
                 if self._settings.on_duplicate is OnDuplicate.FAIL:
                     self._refuse_duplicates(rows, book, job)
-                self._read_and_deliver(rows, book, job, facts)
+                self._read_and_deliver(rows, book, job)
             return self._result(job, facts, started)
         except BaseException:
             with suppress(CapillaryError):
                 self._ledger.finish_job(job, "failed", None)
+            self._progress.end(well=False)
             raise
 
     def _missing_badges(self, columns: Columns) -> frozenset[str]:
@@ -169,13 +171,12 @@ class ImportJob:
                 f"{badge.row_number} ({plan.value}). Nothing was sent; take them out, or set on_duplicate='skip'"
             )
 
-    def _read_and_deliver(self, rows: RowCheck, book: LedgerThread, job: Job, facts: DatasetFacts) -> None:
+    def _read_and_deliver(self, rows: RowCheck, book: LedgerThread, job: Job) -> None:
         settings, account = self._settings, self._account
         ending = Ending(book, account)
-        progress = Progress(facts.rows, self._monotonic)
         with closing(Planner.on(book, job.key, settings)) as planner:
             delivery = self._delivery(planner, ending, book, job)
-            with closing(Lanes[Work](settings.concurrency, delivery.deliver, self._stop)) as lanes:
+            with closing(LiveLanes[Work](settings.concurrency, delivery.deliver, self._stop, self._progress)) as lanes:
                 hand_over = HandOver(delivery, lanes, self._batcher(), account)
                 try:
                     for window in self._windows():
@@ -187,7 +188,7 @@ class ImportJob:
                             account.count(RowState.NOT_SENT, len(planned.send) + len(planned.settle))
                         else:
                             hand_over.rows(planned, window)
-                        progress.tell(account.rows_so_far())
+                        self._progress.tell()
                     hand_over.rest()
                 except BaseException as error:
                     self._stop.request(error)  # or the lanes would first send all that waits
@@ -199,8 +200,7 @@ class ImportJob:
         if ending.repeats.all_well(self._account, hope=self._settings.dry_run):
             return
         if self._must_leave():
-            ending.repeats.none_sent(self._account)
-            return
+            return ending.repeats.none_sent(self._account)
         for window in self._dataset.windows(WINDOW_ROWS):
             badges = rows.check(window)[0]
             ending.keep(ending.repeats.ends_of(window, badges, planner.states_of_equals, self._account))
@@ -251,6 +251,7 @@ class ImportJob:
         compare(summary, facts.rows, in_ledger)
         error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
         self._ledger.finish_job(job, "failed" if error else "finished", summary.as_dict())
+        self._progress.end(well=error is None)
         return ImportResult(summary, error)
 
 

@@ -22,7 +22,10 @@ from airflow_provider_capillary.importing.settings import ImportSettings, import
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.ledger.base import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
+from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.live_progress import LiveProgress
+from airflow_provider_capillary.operators.retry import RETRY_POLICY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,7 +45,8 @@ class BadgeImportOperator(BaseOperator):
     The return value (XCom) is the summary: ``job_id, rows_read, accepted, already_accepted, rejected,
     invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger``. Always
     ``rows_read == accepted + already_accepted + rejected + invalid + unknown + not_sent``. It is there for a
-    failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log.
+    failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log. How far a
+    running job is stands in the task's state store under ``progress`` (Airflow 3.3).
 
     :param dataset: (templated) URI of a Parquet, CSV or JSON Lines file or folder on any Airflow object
         storage, a list of URIs, what ``SqlToBadgeDatasetOperator`` returns, or a small list of dicts.
@@ -67,6 +71,8 @@ class BadgeImportOperator(BaseOperator):
     :param canary: send 1, 10, 100 rows first, and stop at once where a reply proves nothing.
     :param check_badges: look every badge up before anything is sent; rows of missing ones are rejected.
     :param dry_run: (templated) validate and plan, send nothing.
+    :param retry_policy: when to try again. Default (Airflow 3.3): after the time that the API asked for, else
+        after ``retry_delay``; not at all where a person must fix something first, which no policy can change.
     """
 
     template_fields: Sequence[str] = (
@@ -105,15 +111,19 @@ class BadgeImportOperator(BaseOperator):
         canary: bool = True,
         check_badges: bool = True,
         dry_run: bool | str = False,
+        # named here, and not set below: so Airflow fills it from default_args, and knows it of mapped tasks too
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs, **retry_arguments(retry_policy))
         self.dataset = dataset
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
         self.field_mapping = field_mapping
         self.timezone = timezone
-        self.batch_size = batch_size
+        # A plain number: the DAG processor hands templated fields on in a format that knows no other kind of int.
+        self.batch_size = int(batch_size) if isinstance(batch_size, _NotGiven) else batch_size
+        self._batch_size_given = not isinstance(batch_size, _NotGiven)
         self.max_batch_bytes = max_batch_bytes
         self.concurrency = concurrency
         self.on_unknown = on_unknown
@@ -130,16 +140,14 @@ class BadgeImportOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job, or go on with it; give the summary, or fail with it in XCom."""
         try:
-            result = self._import(context)
+            with LiveProgress(context) as progress:
+                result = self._import(context, progress)
         except CapillaryError as error:
             raise as_airflow_error(error) from error
-        summary = result.summary.as_dict()
         self.log.info("%s", _told(result.summary))
         if result.error is None:
-            return summary
-        # a failed task returns nothing, and the report that follows needs to know which job it was
-        if (push := getattr(context["ti"], "xcom_push", None)) is not None:
-            push(key="return_value", value=summary)
+            return result.summary.as_dict()
+        self._push_summary(context, result.summary)
         raise as_airflow_error(result.error, _failure(result)) from result.error
 
     def on_kill(self) -> None:
@@ -147,7 +155,12 @@ class BadgeImportOperator(BaseOperator):
         if self._stop is not None:
             self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
 
-    def _import(self, context: Context) -> ImportResult:
+    def _push_summary(self, context: Context, summary: Summary) -> None:
+        """A failed task returns nothing, and the report that follows needs to know which job it was."""
+        if (push := getattr(context["ti"], "xcom_push", None)) is not None:
+            push(key="return_value", value=summary.as_dict())
+
+    def _import(self, context: Context, progress: LiveProgress) -> ImportResult:
         settings = self._settings()
         _refuse_text_of_something_else(self.dataset)
         columns = column_choices(settings.field_mapping)
@@ -156,13 +169,15 @@ class BadgeImportOperator(BaseOperator):
             hook = _connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
                 api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
-                return ImportJob(dataset, api, ledger, _scope(context), settings, stop=self._stop).run()
+                scope = _scope(context)
+                job = ImportJob(dataset, api, ledger, scope, settings, stop=self._stop, on_progress=progress.show)
+                return job.run()
 
     def _settings(self) -> ImportSettings:
         settings = import_settings(
             field_mapping=self.field_mapping,
             timezone=self.timezone,
-            batch_size=_configured() if isinstance(self.batch_size, _NotGiven) else self.batch_size,
+            batch_size=self.batch_size if self._batch_size_given else _configured(),
             max_batch_bytes=self.max_batch_bytes,
             concurrency=self.concurrency,
             on_unknown=self.on_unknown,

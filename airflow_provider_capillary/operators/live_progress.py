@@ -1,0 +1,95 @@
+"""What a person sees of an import while it runs: a group in the task's log, a value in the task's state store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
+from airflow_provider_capillary.importing.progress import ProgressFacts, harmless
+from airflow_provider_capillary.operators.airflow_versions import task_state_store
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+KEY = "progress"
+TOP_REASONS = 5
+LONGEST_MESSAGE = 100
+
+
+class LiveProgress:
+    """Keeps the key ``progress`` of Airflow's task state store up to date; give ``show`` to the job.
+
+    Airflow shows the store beside the task while it runs. The value is about the try that runs, and replaces that of
+    an earlier try at once. The store outlives a clear: ``epoch`` (``ti.max_tries``, which only a clear changes) and
+    ``job_id`` say which life of the task a value is about. Nothing here reads it, for what to send is decided by the
+    ledger. Without a store (Airflow 3.2, a plain dict as context), or where it fails, the import is the same.
+
+    On the task's own thread only: not every version of Airflow promises that two may ask its supervisor at once.
+    """
+
+    def __init__(self, context: Context, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        ti = context["ti"]
+        self._life = {"epoch": getattr(ti, "max_tries", 0), "try_number": getattr(ti, "try_number", 1)}
+        self._now = now
+        self._open = False  # the group
+        self._ended = False
+        store = task_state_store(context)
+        self._set = harmless(store.set) if store is not None else None
+
+    def __enter__(self) -> LiveProgress:
+        self._write(_NOTHING_YET | {"state": "checking"})
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._fold(running=False)
+        if error is not None and not self._ended:  # no job was begun that could have told how it ended
+            self._write(_NOTHING_YET | {"state": "failed"})
+
+    def show(self, facts: ProgressFacts) -> None:
+        """Take in how far the job is."""
+        self._ended = facts.state != "running"
+        self._fold(running=not self._ended)
+        self._write(progress_value(facts))
+
+    def _fold(self, *, running: bool) -> None:
+        """The long part of the log is a group, which Airflow folds; what came of it stands below, in the open."""
+        if running != self._open:
+            self._open = running
+            log.info("::group::Sending" if running else "::endgroup::")
+
+    def _write(self, value: dict[str, Any]) -> None:
+        if self._set is not None:
+            self._set(KEY, self._life | value | {"updated_at": self._now().isoformat(timespec="seconds")})
+
+
+def progress_value(facts: ProgressFacts) -> dict[str, Any]:
+    """What is stored of the facts: counts, and the summary's reasons, from which the values of rows are taken out."""
+    return {
+        "state": facts.state,
+        "job_id": facts.job_id,
+        "rows": facts.rows,
+        "done": facts.done,
+        "share": round(facts.done / facts.rows, 4) if facts.rows else float(facts.state == "finished"),
+        "rate": round(facts.rate, 1),
+        "counts": {state.value: facts.counts.get(state, 0) for state in FINAL_STATES},
+        "reasons": [_reason(reason) for reason in facts.reasons[:TOP_REASONS]],
+    }
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    message = reason.message
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[: LONGEST_MESSAGE - 1]}…"
+    return {"stage": reason.stage, "code": reason.code, "message": message, "rows": reason.rows}
+
+
+#: Every key is there from the first write on: a reader need not ask whether the job is open yet.
+_NOTHING_YET = progress_value(ProgressFacts("running", "", 0, 0.0, {}, ()))

@@ -1,0 +1,68 @@
+"""What this package's errors are to Airflow, whatever its version: the class alone says if there is another try."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import pickle
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from airflow_provider_capillary import exceptions
+from airflow_provider_capillary.exceptions import (
+    ApiUnavailableError,
+    CapillaryError,
+    ImportInterruptedError,
+    JobIsRunningError,
+    LedgerUnavailableError,
+    RetryableError,
+)
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
+
+ERRORS = [one for _, one in inspect.getmembers(exceptions, inspect.isclass) if issubclass(one, CapillaryError)]
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_only_what_may_pass_by_itself_is_tried_again(kind: type[CapillaryError]) -> None:
+    told = as_airflow_error(kind("told"))
+    assert isinstance(told, AirflowException)
+    assert isinstance(told, BadgeTaskInterrupted) is issubclass(kind, RetryableError)
+    # on no version of Airflow can anything bring a task back that failed with this one
+    assert (
+        isinstance(told, AirflowFailException)
+        is isinstance(told, BadgeTaskFailed)
+        is not issubclass(kind, RetryableError)
+    )
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, -5.0, math.nan, math.inf, -math.inf])
+def test_a_wish_that_is_none_is_not_passed_on(asked: float | None) -> None:
+    told = as_airflow_error(ApiUnavailableError("told", retry_after=asked))
+    assert isinstance(told, BadgeTaskInterrupted)
+    assert (str(told), told.retry_after) == ("told", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (ApiUnavailableError("the API could not be used (429)", retry_after=1.2), "2 s"),
+        (JobIsRunningError("another copy is running", retry_after=42.0), "42 s"),
+        (LedgerUnavailableError("locked", retry_after=3_600.0), "3,600 s"),
+    ],
+)
+def test_the_message_says_how_long_was_asked_for(error: RetryableError, seconds: str) -> None:
+    told = as_airflow_error(error)
+    assert isinstance(told, BadgeTaskInterrupted)
+    assert told.retry_after == error.retry_after
+    assert str(told) == f"{error}. Asked to wait {seconds} before the next try"
+    assert seconds in str(as_airflow_error(error, "counts and reasons"))
+
+
+def test_the_message_does_not_speak_of_a_wait_that_nobody_asked_for() -> None:
+    assert str(as_airflow_error(ImportInterruptedError("told to stop"))) == "told to stop"
+
+
+def test_the_error_keeps_its_wait_when_it_is_copied_to_another_process() -> None:
+    one = pickle.loads(pickle.dumps(BadgeTaskInterrupted("told", retry_after=7.0)))
+    assert (str(one), one.retry_after) == ("told", 7.0)

@@ -1,0 +1,301 @@
+"""What is shown of a running import: how often, by which thread, what exactly, and that showing it can do no harm."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from airflow.sdk import Context
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
+from airflow_provider_capillary.importing import progress as progress_module
+from airflow_provider_capillary.importing.progress import LiveAccount, LiveLanes, Progress, ProgressFacts, harmless
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.ledger.base import RowIssue
+from airflow_provider_capillary.operators.live_progress import LiveProgress, progress_value
+
+NOW = datetime(2026, 3, 1, 2, 30, 15, 999_999, tzinfo=UTC)
+KEYS = {"epoch", "try_number", "state", "job_id", "rows", "done", "share", "rate", "counts", "reasons", "updated_at"}
+
+
+class Store:
+    """As Airflow's accessor: JSON only, and nothing may be ``None``."""
+
+    def __init__(self, fail_at: int = 0) -> None:
+        self.values: list[dict[str, Any]] = []
+        self.calls = 0
+        self._fail_at = fail_at
+
+    def set(self, key: str, value: Any) -> None:
+        self.calls += 1
+        if self.calls == self._fail_at:
+            raise RuntimeError("password=hunter2")
+        assert key == "progress"
+        assert value is not None
+        self.values.append(json.loads(json.dumps(value)))
+
+
+def live(store: Any = None, **ids: Any) -> LiveProgress:
+    ti = SimpleNamespace(**({"max_tries": 3, "try_number": 2} | ids))
+    return LiveProgress(cast(Context, {"ti": ti, "task_state_store": store}), now=lambda: NOW)
+
+
+def facts(state: Any = "running", rows: int = 200, accepted: int = 50, **changes: Any) -> ProgressFacts:
+    given: dict[str, Any] = {"job_id": "j", "seconds": 4.0, "counts": {RowState.ACCEPTED: accepted}, "reasons": ()}
+    return ProgressFacts(state=state, rows=rows, **(given | changes))
+
+
+# -- What is stored
+
+
+def test_the_value_tells_whose_life_it_is_about_and_how_far_the_job_is() -> None:
+    store = Store()
+    reasons = (Reason("send", 1026, "refused", 4), Reason("validate", None, "no date", 1))
+    live(store).show(facts(counts={RowState.ACCEPTED: 45, RowState.REJECTED: 5}, reasons=reasons))
+    assert store.values == [
+        {
+            "epoch": 3,
+            "try_number": 2,
+            "state": "running",
+            "job_id": "j",
+            "rows": 200,
+            "done": 50,
+            "share": 0.25,
+            "rate": 12.5,
+            "counts": {
+                "accepted": 45,
+                "already_accepted": 0,
+                "rejected": 5,
+                "invalid": 0,
+                "unknown": 0,
+                "not_sent": 0,
+            },
+            "reasons": [
+                {"stage": "send", "code": 1026, "message": "refused", "rows": 4},
+                {"stage": "validate", "code": None, "message": "no date", "rows": 1},
+            ],
+            "updated_at": "2026-03-01T02:30:15+00:00",
+        }
+    ]
+
+
+def test_the_value_has_the_same_keys_from_the_first_write_to_the_last() -> None:
+    store = Store()
+    with live(store) as progress:
+        progress.show(facts())
+        progress.show(facts("finished"))
+    with pytest.raises(KeyError), live(store):
+        raise KeyError
+    assert [value["state"] for value in store.values] == ["checking", "running", "finished", "checking", "failed"]
+    for value in store.values:
+        assert set(value) == KEYS
+        assert list(value["counts"]) == [state.value for state in FINAL_STATES]
+
+
+@pytest.mark.parametrize(("state", "share"), [("running", 0.0), ("finished", 1.0), ("failed", 0.0)])
+def test_a_dataset_without_rows_has_a_share_too(state: Any, share: float) -> None:
+    assert progress_value(facts(state, rows=0, accepted=0, seconds=0.0))["share"] == share
+
+
+def test_the_value_stays_small_whatever_the_api_says() -> None:
+    reasons = tuple(Reason("send", 2**63, "\U0001f4a5" * 5_000, 2**63) for _ in range(40))
+    store = Store()
+    live(store, max_tries=2**63).show(facts(rows=2**63, accepted=2**62, reasons=reasons))
+    [value] = store.values
+    assert len(value["reasons"]) == 5
+    assert all(len(reason["message"]) == 100 for reason in value["reasons"])
+    assert len(json.dumps(value)) < 8_000
+
+
+# -- Harmless
+
+
+@pytest.mark.parametrize("fail_at", [1, 2, 3])
+def test_a_store_that_fails_is_warned_of_once_and_left_alone(fail_at: int, caplog: pytest.LogCaptureFixture) -> None:
+    store = Store(fail_at)
+    with live(store) as progress:
+        progress.show(facts())
+        progress.show(facts("finished"))
+    assert store.calls == fail_at
+    [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "RuntimeError" in warning.getMessage()
+    assert "hunter2" not in caplog.text
+
+
+def test_no_store_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
+    with LiveProgress(cast(Context, {"ti": SimpleNamespace()})) as progress:
+        progress.show(facts())
+    with live(None) as progress:
+        progress.show(facts("finished"))
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_showing_that_is_cut_off_from_outside_is_not_taken_for_a_failing_one(error: type[BaseException]) -> None:
+    calls: list[int] = []
+
+    def cut_off() -> None:
+        calls.append(1)
+        raise error
+
+    show = harmless(cut_off)
+    for _ in range(2):
+        with pytest.raises(error):
+            show()
+    assert len(calls) == 2
+
+
+# -- The group in the log
+
+
+def markers(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "group::" in record.getMessage()]
+
+
+@pytest.mark.parametrize(
+    "steps", [["running"], ["running", "running", "finished"], ["running", "failed"], ["running", "running"]]
+)
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_a_group_is_opened_once_and_closed_once_however_it_ends(
+    steps: list[str], error: type[BaseException] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with pytest.raises(error) if error else nullcontext(), live() as progress:
+        for step in steps:
+            progress.show(facts(step))
+        if error:
+            raise error
+    assert markers(caplog) == ["::group::Sending", "::endgroup::"]
+
+
+def test_there_is_no_group_where_nothing_was_begun(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with pytest.raises(ValueError, match="wrong"), live():
+        raise ValueError("wrong")
+    assert markers(caplog) == []
+
+
+# -- How often, and from where
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def begun(clock: Callable[[], float], show: Any) -> tuple[Progress, LiveAccount]:
+    account = LiveAccount()
+    progress = Progress(account, clock, show)
+    progress.begin("j", 100)
+    return progress, account
+
+
+def test_it_is_told_at_the_beginning_every_ten_seconds_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock, shown = Clock(), list[ProgressFacts]()
+    progress, account = begun(clock, shown.append)
+    for _ in range(60):  # half a minute
+        clock.now += 0.5
+        account.count(RowState.ACCEPTED)
+        progress.tell()
+    progress.end(well=True)
+    assert [(one.state, one.seconds, one.done) for one in shown] == [
+        ("running", 0.0, 0),
+        ("running", 10.0, 20),
+        ("running", 20.0, 40),
+        ("running", 30.0, 60),
+        ("finished", 30.0, 60),
+    ]
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines[0] == "20 of 100 rows (20%), 2 rows/s, about 40 s left"
+    assert len(lines) == 3
+
+
+def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock, calls = Clock(), list[ProgressFacts]()
+
+    def show(one: ProgressFacts) -> None:
+        calls.append(one)
+        raise OSError("no")
+
+    progress, _ = begun(clock, show)
+    clock.now += 10
+    progress.tell()
+    progress.end(well=False)
+    assert len(calls) == 1
+    assert sum("rows/s" in record.getMessage() for record in caplog.records) == 1
+    assert sum(record.levelno == logging.WARNING for record in caplog.records) == 1
+
+
+def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "_LOOK_AGAIN_SECONDS", 0.005)
+    tellers: list[threading.Thread] = []
+    more = threading.Semaphore(0)
+    done: list[int] = []
+
+    class Watched(Progress):
+        def tell(self) -> None:
+            tellers.append(threading.current_thread())
+            more.release()
+
+    def deliver(work: int) -> None:
+        assert more.acquire(timeout=30)  # a batch takes until progress was told
+        done.append(work)
+
+    lanes = LiveLanes[int](2, deliver, StopSignal(), Watched(LiveAccount(), Clock(), None))
+    lanes.put(0, list(range(5)))  # two may wait while one is in flight
+    lanes.put(1, [5])
+    told_while_full = len(tellers)
+    lanes.close()
+    assert told_while_full > 0
+    assert len(tellers) > told_while_full
+    assert set(tellers) == {threading.current_thread()}
+    assert [work for work in done if work < 5] == [0, 1, 2, 3, 4]
+    assert len(done) == 6
+
+
+def test_facts_are_of_one_moment_while_lanes_count() -> None:
+    account, stop = LiveAccount(), threading.Event()
+    given: dict[str, Any] = {
+        "source": "s",
+        "line": 1,
+        "original": {},
+        "request_id": None,
+        "attempt": 1,
+        "badge_meta_id": None,
+    }
+    issues = [RowIssue(n, RowState.REJECTED, "send", "refused", code=n % 5, **given) for n in range(200)]
+
+    def count() -> None:
+        while not stop.is_set():
+            account.close_rows(issues)
+
+    lane = threading.Thread(target=count)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        lane.start()
+        seen = [account.so_far()]
+        while len(seen) < 300 or not seen[-1][0][RowState.REJECTED]:
+            seen.append(account.so_far())
+    finally:
+        stop.set()
+        lane.join()
+        sys.setswitchinterval(usual)
+    for counts, reasons in seen:
+        assert set(counts) == set(FINAL_STATES)
+        assert sum(counts.values()) == sum(reason.rows for reason in reasons)
+        assert sum(counts.values()) % len(issues) == 0

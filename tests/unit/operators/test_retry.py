@@ -1,0 +1,200 @@
+"""When Airflow is told to try again: every error of the package has its decision, and the server's wish is kept."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import inspect
+import json
+import math
+import sys
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout
+from airflow.serialization.serialized_objects import DagSerialization
+
+from airflow_provider_capillary import exceptions
+from airflow_provider_capillary.core.summary import UnaccountedRowsError
+from airflow_provider_capillary.exceptions import ApiUnavailableError, CapillaryError, RetryableError
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.ledger.base import IntentConflictError
+from airflow_provider_capillary.operators import airflow_versions, retry
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+from airflow_provider_capillary.operators.retry import CapillaryRetryPolicy
+
+policies = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="Airflow has retry policies since 3.3")
+ExceptionRetryPolicy, RetryAction = policies.ExceptionRetryPolicy, policies.RetryAction
+AGAIN, FAIL = RetryAction.DEFAULT, RetryAction.FAIL
+#: What becomes of a task that failed with this, where nobody asked to wait. An error without a line here fails a test.
+TABLE = {
+    "CapillaryError": FAIL,
+    "FixableError": FAIL,
+    "ConfigurationError": FAIL,
+    "DatasetError": FAIL,
+    "AuthenticationError": FAIL,
+    "RequestRefusedError": FAIL,
+    "JobMismatchError": FAIL,
+    "ImportStoppedError": FAIL,
+    "BudgetExceededError": FAIL,
+    "ApiError": FAIL,
+    "RetryableError": AGAIN,
+    "ApiUnavailableError": AGAIN,
+    "JobIsRunningError": AGAIN,
+    "LeaseLostError": AGAIN,
+    "LedgerUnavailableError": AGAIN,
+    "ImportInterruptedError": AGAIN,
+}
+ASKING = ("RetryableError", "ApiUnavailableError", "JobIsRunningError", "LeaseLostError", "LedgerUnavailableError")
+
+
+def decide(error: BaseException, chance: float = 0.0) -> Any:
+    return CapillaryRetryPolicy(chance=lambda: chance).evaluate(error, 1, 3)
+
+
+def test_every_error_has_a_decision() -> None:
+    classes = {
+        name for name, one in inspect.getmembers(exceptions, inspect.isclass) if one.__module__ == exceptions.__name__
+    }
+    assert classes == set(TABLE)
+
+
+@pytest.mark.parametrize(("name", "action"), TABLE.items())
+def test_an_error_is_decided_the_same_whether_it_passed_the_operators_door_or_not(name: str, action: Any) -> None:
+    error = getattr(exceptions, name)("told")
+    assert decide(error).action is action
+    told = as_airflow_error(error)
+    assert decide(told).action is action
+    # Airflow 3.2 asks no policy: there the class alone says whether there is another try
+    assert isinstance(told, AirflowFailException) is (action is FAIL)
+
+
+@pytest.mark.parametrize("error", [UnaccountedRowsError("sum"), IntentConflictError("both")])
+def test_defects_are_not_tried_again(error: CapillaryError) -> None:
+    assert decide(error).action is FAIL
+    assert isinstance(as_airflow_error(error), AirflowFailException)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), MemoryError(), AirflowException("other"), AirflowTaskTimeout("late"), SystemExit(1)]
+)
+def test_errors_of_others_are_left_to_airflow(error: BaseException) -> None:
+    assert decide(error).action is RetryAction.DEFAULT
+
+
+# -- How long
+
+
+@pytest.mark.parametrize("name", ASKING)
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
+@pytest.mark.parametrize("asked", [0.25, 2.0, 59.4, 3_600.0, 86_400.0])
+def test_the_wait_is_never_shorter_than_what_was_asked_and_little_longer(
+    name: str, chance: float, asked: float
+) -> None:
+    error = getattr(exceptions, name)("told", retry_after=asked)
+    for one in (error, as_airflow_error(error)):
+        decision = decide(one, chance)
+        assert decision.action is RetryAction.RETRY
+        assert timedelta(seconds=asked) <= decision.retry_delay <= timedelta(seconds=asked * 1.1)
+
+
+@pytest.mark.parametrize("asked", [86_401.0, 1e12, 1e300])
+def test_more_than_a_day_is_taken_for_a_day(asked: float) -> None:
+    assert decide(RetryableError("told", retry_after=asked)).retry_delay == timedelta(hours=24)
+
+
+@pytest.mark.parametrize("asked", [None, 0.0, -0.0, -5.0, math.nan, math.inf, -math.inf])
+def test_a_wish_that_is_none_leaves_the_tasks_own_delay(asked: float | None) -> None:
+    error = ApiUnavailableError("told", retry_after=asked)
+    for one in (error, as_airflow_error(error)):
+        decision = decide(one)
+        assert (decision.action, decision.retry_delay) == (RetryAction.DEFAULT, None)
+
+
+def test_the_reason_that_airflow_keeps_is_of_this_packages_own_words() -> None:
+    error = ApiUnavailableError("customer 9000017 of jane@example.org", retry_after=2.0)
+    assert decide(error).reason == "asked to wait 2.0 s before the next try"
+    assert "9000017" not in str(decide(exceptions.AuthenticationError("customer 9000017")).reason)
+
+
+# -- Which policy a task has
+
+OTHER = ExceptionRetryPolicy(rules=[])
+
+
+def test_the_operator_has_the_policy_unless_it_is_given_another_one() -> None:
+    assert isinstance(BadgeImportOperator(task_id="a", dataset=[]).retry_policy, CapillaryRetryPolicy)
+    assert BadgeImportOperator(task_id="b", dataset=[], retry_policy=OTHER).retry_policy is OTHER
+    assert BadgeImportOperator(task_id="c", dataset=[], retry_policy=None).retry_policy is None
+
+
+def test_default_args_may_name_the_policy_and_the_task_has_the_last_word() -> None:
+    own = CapillaryRetryPolicy()
+    with DAG("nightly", schedule=None, default_args={"retry_policy": OTHER, "retries": 2}):
+        assert BadgeImportOperator(task_id="a", dataset=[]).retry_policy is OTHER
+        assert BadgeImportOperator(task_id="b", dataset=[], retry_policy=own).retry_policy is own
+        mapped: Any = BadgeImportOperator.partial(task_id="c").expand(dataset=["a"])
+        assert mapped.unmap({"dataset": "a"}).retry_policy is OTHER
+
+
+def test_a_mapped_task_has_the_policy_too() -> None:
+    with DAG("nightly", schedule=None):
+        mapped: Any = BadgeImportOperator.partial(task_id="a").expand(dataset=["a", "b"])
+        other: Any = BadgeImportOperator.partial(task_id="b", retry_policy=OTHER).expand(dataset=["a", "b"])
+    assert isinstance(mapped.unmap({"dataset": "a"}).retry_policy, CapillaryRetryPolicy)
+    assert other.unmap({"dataset": "a"}).retry_policy is OTHER
+
+
+def test_a_stored_dag_says_only_that_there_is_a_policy() -> None:
+    with DAG("nightly", schedule=None) as dag:
+        BadgeImportOperator(task_id="plain", dataset=[])
+        BadgeImportOperator.partial(task_id="mapped").expand(dataset=["a", "b"])
+        BadgeImportOperator(task_id="without", dataset=[], retry_policy=None)
+    stored = json.dumps(DagSerialization.serialize_dag(copy.deepcopy(dag)))
+    assert "CapillaryRetryPolicy" not in stored
+    restored = DagSerialization.deserialize_dag(json.loads(stored))
+    has = {name: restored.get_task(name).has_retry_policy for name in ("plain", "mapped", "without")}
+    assert has == {"plain": True, "mapped": True, "without": False}
+
+
+# -- Airflow 3.2, which has no policies
+
+
+@pytest.fixture
+def airflow_3_2(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Our modules as they are when ``airflow.sdk`` lacks the names that came with 3.3."""
+    import airflow.sdk
+
+    without = ModuleType("airflow.sdk")
+    for name in set(airflow.sdk.__all__) - {"RetryPolicy", "RetryDecision"}:
+        if name in vars(airflow.sdk):
+            setattr(without, name, getattr(airflow.sdk, name))
+    monkeypatch.setitem(sys.modules, "airflow.sdk", without)
+    loaded: dict[str, Any] = {}
+    for module in (airflow_versions, retry):
+        assert module.__file__ is not None
+        spec = importlib.util.spec_from_file_location(module.__name__, Path(module.__file__))
+        assert spec is not None
+        assert spec.loader is not None
+        fresh = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, module.__name__, fresh)
+        spec.loader.exec_module(fresh)
+        loaded[module.__name__.rpartition(".")[2]] = fresh
+    return loaded
+
+
+def test_on_airflow_3_2_no_policy_is_handed_over_and_everything_can_be_imported(airflow_3_2: dict[str, Any]) -> None:
+    versions, policies = airflow_3_2["airflow_versions"], airflow_3_2["retry"]
+    assert versions.HAS_RETRY_POLICIES is False
+    assert versions.retry_arguments(OTHER) == {}
+    assert policies.RETRY_POLICY is None
+    assert policies.CapillaryRetryPolicy()
+
+
+def test_on_airflow_3_3_the_policy_is_handed_over() -> None:
+    assert airflow_versions.retry_arguments(OTHER) == {"retry_policy": OTHER}
+    assert isinstance(retry.RETRY_POLICY, CapillaryRetryPolicy)

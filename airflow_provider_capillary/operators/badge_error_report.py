@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,36 +14,46 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
+from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
 from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
+from airflow_provider_capillary.operators.report_link import BadgeReportLink, address_of
 from airflow_provider_capillary.reports.destination import publish_files, report_folder
 from airflow_provider_capillary.reports.error_report import ErrorReport, write_error_report
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
 DEFAULT_FOLDER = "capillary_reports"
 
 
-class BadgeErrorReportOperator(BaseOperator):
-    """Writes ``errors.csv`` and ``summary.json`` of one or many imports, whether they succeeded or failed.
+class BadgeErrorReportOperator(TellsLineage, BaseOperator):
+    """Writes ``errors.csv``, ``summary.json`` and ``report.html`` of imports, whether they succeeded or failed.
 
     ``errors.csv`` has the rows that are rejected, invalid, unknown or not sent, with the columns of the dataset and
-    why. Correct them there and import that file as it is; what else is in the file is not sent again where it was
+    why. Correct them there and import that file; what else is in the file is not sent again where it was
     accepted since. Open it with all columns as text: spreadsheets round a ``customerId`` of more than 15 digits.
+    ``report.html`` is the page for people: counts, reasons, badges, and what to do next; it needs no network. Rows
+    that ``on_unknown="resend"`` had sent again without proof are in ``may_be_granted_twice.csv``, where there are any.
 
     Give it ``trigger_rule="all_done"``, for a failed import is when the report is wanted. Where no import began a job
     (``job`` is ``None``) there is nothing to tell, and the task is skipped: an empty report would read like "no
     errors". A retry writes the same files to the same place; each is replaced as a whole.
+
+    With ``outlets=[Asset(...)]`` one event tells of all imports together, also of mapped ones. It comes when the
+    report is written, and so after a failed import too: its extra says so (``succeeded``), beside the counts.
 
     :param job: what the import returned, a job id, or a list of these from a mapped import (templated)
     :param report_path: URI of a folder on any object storage; below it each job has a folder of its own,
         ``<dag_id>/<run_id>/<job_id>``. Default: the option ``report_path`` of ``[capillary]``, else
         ``capillary_reports`` in ``AIRFLOW_HOME`` (templated)
     :param ledger_conn_id: the same as the import's (templated)
-    :return: ``{"errors_csv", "summary_json", "jobs", "rows_reported"}`` and the summary's counts over all jobs
+    :return: ``{"errors_csv", "summary_json", "report_html", "jobs", "rows_reported"}``, the summary's counts over all
+        jobs, ``may_be_granted_twice``, and ``may_be_granted_twice_csv`` where that is not 0
     """
 
     template_fields: Sequence[str] = ("job", "report_path", "ledger_conn_id")
+    operator_extra_links: Collection[BaseOperatorLink] = (BadgeReportLink(),)
     ui_color = "#f4e9dc"
 
     def __init__(
@@ -58,6 +68,7 @@ class BadgeErrorReportOperator(BaseOperator):
         self.job = job
         self.report_path = report_path
         self.ledger_conn_id = ledger_conn_id
+        self.report_address: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report and return where it lies.
@@ -67,11 +78,11 @@ class BadgeErrorReportOperator(BaseOperator):
         :raises AirflowSkipException: no import began a job
         """
         try:
-            return self._report()
+            return self._report(context)
         except CapillaryError as error:
             raise as_airflow_error(error) from error
 
-    def _report(self) -> dict[str, Any]:
+    def _report(self, context: Context) -> dict[str, Any]:
         job_ids, without_job = job_ids_of(self.job)
         if without_job:
             self.log.warning(
@@ -85,15 +96,35 @@ class BadgeErrorReportOperator(BaseOperator):
             tempfile.TemporaryDirectory(prefix="capillary-report-") as folder,
         ):
             report = write_error_report(ledger, job_ids, Path(folder))
-            errors_csv, summary_json = publish_files(report.files, report_folder(root, report.facts))
-        self._tell(report, errors_csv)
+            uris = publish_files(report.files, report_folder(root, report.facts))
+        # errors.csv -> errors_csv; in the order of the files
+        files = {file.name.replace(".", "_"): uri for file, uri in zip(report.files, uris, strict=True)}
+        self._tell(report, files)
         total = report.facts.total
-        found = {"jobs": total.jobs, "rows_reported": total.problems.rows, **total.counts}
-        return {"errors_csv": errors_csv, "summary_json": summary_json, **found}
+        counts = {
+            "jobs": total.jobs,
+            "rows_reported": total.problems.rows,
+            **total.counts,
+            "may_be_granted_twice": total.notes.may_be_granted_twice,
+        }
+        self.report_address = address_of(files["report_html"])
+        sources = tuple(source for job in report.facts.jobs for source in job.sources)
+        self.work_done = WorkDone(inputs=sources, outputs=tuple(uris), report=counts)
+        tell_outlets(context, self.outlets, report_facts(report.facts, counts, files))
+        return {**files, **counts}
 
-    def _tell(self, report: ErrorReport, errors_csv: str) -> None:
+    def _tell(self, report: ErrorReport, files: Mapping[str, str]) -> None:
         total = report.facts.total
-        self.log.info("%s rows of %s jobs were not accepted: %s", f"{total.problems.rows:,}", total.jobs, errors_csv)
+        told = f"{total.problems.rows:,}"
+        self.log.info("%s rows of %s jobs were not accepted: %s", told, total.jobs, files["errors_csv"])
+        self.log.info("To read: %s", files["report_html"])
+        if total.notes.may_be_granted_twice:
+            self.log.warning(
+                "%s accepted rows may be granted twice: they were sent again without proof, as on_unknown='resend' "
+                "asks. They are in %s",
+                f"{total.notes.may_be_granted_twice:,}",
+                files["may_be_granted_twice_csv"],
+            )
         for job in report.facts.jobs:
             if job.counts is None:
                 self.log.warning("Job %s has not come to an end; the report tells what it recorded so far", job.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +24,10 @@ from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.ledger.base import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.asset_event import warn_of_many_events
+from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
 from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.lineage import TellsLineage
 from airflow_provider_capillary.operators.live_progress import LiveProgress
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 
@@ -35,7 +39,7 @@ class _NotGiven(int):
     """A default that can be told from the same number given: only for the first counts the configured default."""
 
 
-class BadgeImportOperator(BaseOperator):
+class BadgeImportOperator(TellsLineage, BaseOperator):
     """Imports earned badges into Capillary, row by row accounted for in a durable ledger.
 
     A retry goes on where the last try was cut off; a clear, a later run or a backfill begins a new job on
@@ -139,6 +143,7 @@ class BadgeImportOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job, or go on with it; give the summary, or fail with it in XCom."""
+        warn_of_many_events(context["ti"], self.outlets)
         try:
             with LiveProgress(context) as progress:
                 result = self._import(context, progress)
@@ -165,13 +170,18 @@ class BadgeImportOperator(BaseOperator):
         _refuse_text_of_something_else(self.dataset)
         columns = column_choices(settings.field_mapping)
         self._stop = StopSignal()
+        begun = time.monotonic()
         with closing(open_dataset(self.dataset, required_columns=columns)) as dataset:
             hook = _connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
                 api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
                 scope = _scope(context)
+                self.work_done = remember_begin(self.dataset, api.host, dry_run=settings.dry_run)
                 job = ImportJob(dataset, api, ledger, scope, settings, stop=self._stop, on_progress=progress.show)
-                return job.run()
+                result = job.run()
+        sources, seconds = dataset.inspect().sources, time.monotonic() - begun
+        self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources, seconds)
+        return result
 
     def _settings(self) -> ImportSettings:
         settings = import_settings(

@@ -12,16 +12,22 @@ from airflow_provider_capillary.ledger.base import JobRecord, Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
 from airflow_provider_capillary.reports.facts import (
-    REPORTED_STATES,
+    MOST_KEPT_APART,
+    MOST_KEPT_APART_OF_MANY,
+    IssueTally,
     JobFacts,
-    ProblemTally,
     ReportFacts,
+    is_problem,
     job_facts,
+    may_be_twice,
     total_of,
 )
+from airflow_provider_capillary.reports.html_report import write_html_report
 
 ERRORS_CSV = "errors.csv"
 SUMMARY_JSON = "summary.json"
+REPORT_HTML = "report.html"
+MAY_BE_TWICE_CSV = "may_be_granted_twice.csv"
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
@@ -31,36 +37,56 @@ class ErrorReport(msgspec.Struct, frozen=True):
     files: tuple[Path, ...]
 
 
+class Survey(msgspec.Struct, frozen=True):
+    """What is to be told, and the columns of the rows that are told one by one."""
+
+    facts: ReportFacts
+    errors: ReportColumns
+    may_be_twice: ReportColumns
+
+
 def write_error_report(ledger: Ledger, job_ids: Sequence[str], folder: Path) -> ErrorReport:
-    """Write ``errors.csv`` and ``summary.json`` into a local folder. The same jobs give the same bytes.
+    """Write ``errors.csv``, ``summary.json`` and ``report.html`` into a local folder.
+
+    ``may_be_granted_twice.csv`` besides, where there are such rows. The same jobs give the same bytes.
 
     :raises ConfigurationError: the ledger does not know one of the jobs.
     :raises UnaccountedRowsError: a job's counts do not add up to the rows it read.
     :raises JobIsRunningError: a job went on while its report was written.
     """
-    facts, columns = survey(ledger, job_ids)
-    errors, summary = folder / ERRORS_CSV, folder / SUMMARY_JSON
-    write_errors_csv(errors, ledger, job_ids, columns)
-    summary.write_bytes(msgspec.json.format(msgspec.json.encode(facts), indent=2) + b"\n")
-    return ErrorReport(facts, (errors, summary))
+    found = survey(ledger, job_ids)
+    errors, summary, page, twice = (folder / name for name in (ERRORS_CSV, SUMMARY_JSON, REPORT_HTML, MAY_BE_TWICE_CSV))
+    files = [errors, summary, page]
+    write_errors_csv(errors, ledger, job_ids, found.errors)
+    summary.write_bytes(msgspec.json.format(msgspec.json.encode(found.facts), indent=2) + b"\n")
+    write_html_report(page, found.facts)
+    if found.facts.total.notes.may_be_granted_twice:
+        write_errors_csv(twice, ledger, job_ids, found.may_be_twice, may_be_twice)
+        files.insert(0, twice)  # the page that links to it comes later
+    return ErrorReport(found.facts, tuple(files))
 
 
-def survey(ledger: Ledger, job_ids: Sequence[str]) -> tuple[ReportFacts, ReportColumns]:
+def survey(ledger: Ledger, job_ids: Sequence[str]) -> Survey:
     """Read all issues once: what to tell of them, and which columns they have."""
-    everything = ProblemTally()
-    layouts: dict[tuple[str, ...], None] = {}
+    everything = IssueTally()
+    # the same for all rows of a job, for a dataset knows its columns: there are as few as there are datasets
+    errors: dict[tuple[str, ...], None] = {}
+    twice: dict[tuple[str, ...], None] = {}
     jobs: list[JobFacts] = []
+    most_badges = MOST_KEPT_APART if len(job_ids) == 1 else MOST_KEPT_APART_OF_MANY
     for job_id in job_ids:
         record = _job(ledger, job_id)
-        own = ProblemTally()
+        own = IssueTally(most_badges)
         for issue in ledger.issues(job_id):
-            if issue.state in REPORTED_STATES:
-                own.add(issue)
-                everything.add(issue)
-                layouts[tuple(issue.original)] = None  # the same for all rows of a job: a dataset knows its columns
-        jobs.append(job_facts(record, own.problems()))
-    total = total_of(jobs, everything.problems())
-    return ReportFacts(total=total, jobs=tuple(jobs), ledger=ledger.description), plan_columns(layouts)
+            own.add(issue)
+            everything.add(issue)
+            if is_problem(issue):
+                errors[tuple(issue.original)] = None
+            elif may_be_twice(issue):
+                twice[tuple(issue.original)] = None
+        jobs.append(job_facts(record, own))
+    facts = ReportFacts(total=total_of(jobs, everything), jobs=tuple(jobs), ledger=ledger.description)
+    return Survey(facts, plan_columns(errors), plan_columns(twice))
 
 
 def _job(ledger: Ledger, job_id: str) -> JobRecord:

@@ -1,5 +1,7 @@
 """``errors.csv``: one row for each row that was not accepted, to be mended and imported again as it is.
 
+The rows that may be granted twice are written in the same way, to a file of their own: nothing is to be mended there.
+
 UTF-8, a header, commas, double quotes, and CRLF as RFC 4180 has it (with a bare LF, Python's writer would leave a
 carriage return within a value unquoted, and the file could not be read again).
 """
@@ -7,33 +9,39 @@ carriage return within a value unquoted, and the file could not be read again).
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger.base import Ledger, RowIssue
 from airflow_provider_capillary.reports.cells import original_cell, report_cell
 from airflow_provider_capillary.reports.columns import ReportColumns, own_columns
-from airflow_provider_capillary.reports.facts import REPORTED_STATES
+from airflow_provider_capillary.reports.facts import is_problem
+from airflow_provider_capillary.reports.shown_text import without_password
+
+Chosen = Callable[[RowIssue], bool]
 
 
-def write_errors_csv(path: Path, ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns) -> None:
+def write_errors_csv(
+    path: Path, ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns, chosen: Chosen = is_problem
+) -> None:
     """Stream the issues of the jobs to a local file, in the order of jobs and rows.
 
-    :param columns: as ``survey`` has found them.
+    :param columns: as ``survey`` has found them for these issues.
+    :param chosen: which issues; those of rows that were not accepted.
     :raises JobIsRunningError: the dataset has other columns than that: a job went on in the meantime.
     """
     with path.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow([*map(original_cell, columns.dataset), *columns.report])
-        writer.writerows(_rows(ledger, job_ids, columns))
+        writer.writerows(_rows(ledger, job_ids, columns, chosen))
 
 
-def _rows(ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns) -> Iterator[list[str]]:
+def _rows(ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns, chosen: Chosen) -> Iterator[list[str]]:
     planned = frozenset(columns.dataset)
     for job_id in job_ids:
         for issue in ledger.issues(job_id):
-            if issue.state in REPORTED_STATES:
+            if chosen(issue):
                 own = frozenset(own_columns(tuple(issue.original)))
                 if not own <= planned:
                     raise JobIsRunningError(f"job {job_id} went on while its report was written; write it again")
@@ -43,5 +51,5 @@ def _rows(ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns) -> Ite
 def _row(issue: RowIssue, job_id: str, columns: ReportColumns, own: frozenset[str]) -> list[str]:
     row = [original_cell(issue.original[name]) if name in own else "" for name in columns.dataset]
     told = (issue.stage, issue.state.value, issue.code, issue.message, issue.request_id, issue.attempt)
-    place = (issue.source, issue.line, job_id)
+    place = (without_password(issue.source), issue.line, job_id)
     return row + [report_cell(value) for value in (*told, *place)]

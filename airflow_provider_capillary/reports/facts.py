@@ -9,14 +9,18 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, TOP_REASONS, Reason, UnaccountedRowsError
 from airflow_provider_capillary.ledger.base import JobRecord, RowIssue
+from airflow_provider_capillary.reports.shown_text import without_password
 
-#: The states in which a row is reported: everything but accepted.
+#: The states in which a row is reported one by one: everything but accepted.
 REPORTED_STATES = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT)
 #: Different reasons or badges that are kept apart; data in the API's messages must not fill the memory.
 MOST_KEPT_APART = 1_000
+#: Badges that are kept apart for each of many jobs.
+MOST_KEPT_APART_OF_MANY = 100
 _OTHERS = "(others)"
 
 
@@ -39,8 +43,19 @@ class Problems(msgspec.Struct, frozen=True):
     by_badge: tuple[BadgeProblems, ...]
 
 
+class Notes(msgspec.Struct, frozen=True):
+    """Accepted rows of which there is something to tell: those found by reading back, and those sent without proof."""
+
+    rows: int
+    may_be_granted_twice: int  #: sent again without proof, as ``on_unknown="resend"`` asks
+    reasons: tuple[Reason, ...]
+
+
 class JobFacts(msgspec.Struct, frozen=True):
-    """One job. Times are ISO 8601, UTC. ``counts`` is ``None`` for a job that runs or has died: nobody knows yet."""
+    """One job. Times are ISO 8601, UTC. ``counts`` is ``None`` for a job that runs or has died: nobody knows yet.
+
+    ``rows`` are those of the dataset.
+    """
 
     job_id: str
     organisation: str
@@ -53,17 +68,25 @@ class JobFacts(msgspec.Struct, frozen=True):
     started_at: str
     finished_at: str | None
     sources: tuple[str, ...]
+    rows: int
     counts: Mapping[str, int] | None
     problems: Problems
+    notes: Notes
+
+    @property
+    def ended(self) -> bool:
+        """Whether its account is made. That of a job which is open again is an earlier try's."""
+        return self.counts is not None and self.state != "open"
 
 
 class Total(msgspec.Struct, frozen=True):
-    """All jobs together; the counts are of those ``counted``, the problems of all."""
+    """All jobs together; the counts are of those ``counted``, problems and notes of all."""
 
     jobs: int
     counted: int
     counts: Mapping[str, int]
     problems: Problems
+    notes: Notes
 
 
 class ReportFacts(msgspec.Struct, frozen=True):
@@ -74,41 +97,77 @@ class ReportFacts(msgspec.Struct, frozen=True):
     ledger: str  #: where the account is kept, without credentials
 
 
-class ProblemTally:
-    """Counts issues in memory that does not grow with them."""
+def is_problem(issue: RowIssue) -> bool:
+    """Whether the row was not accepted."""
+    return issue.state in REPORTED_STATES
 
-    def __init__(self) -> None:
+
+def may_be_twice(issue: RowIssue) -> bool:
+    """Whether the row was accepted, but may be granted twice.
+
+    Reading back is a proof; whatever else is told of an accepted row is a doubt.
+    """
+    return issue.state is RowState.ACCEPTED and issue.stage != "verify"
+
+
+class IssueTally:
+    """Counts issues in memory that does not grow with them.
+
+    :param most_badges: badges that are kept apart; the rows of further ones are told together.
+    """
+
+    def __init__(self, most_badges: int = MOST_KEPT_APART) -> None:
+        self._most_badges = most_badges
         self._states: Counter[RowState] = Counter()
-        self._reasons: Counter[tuple[str, int | None, str]] = Counter()
+        self._may_be_twice = 0
+        self._problems: Counter[tuple[str, int | None, str]] = Counter()
+        self._notes: Counter[tuple[str, int | None, str]] = Counter()
         self._badges: dict[str | None, Counter[RowState]] = {}
 
     def add(self, issue: RowIssue) -> None:
         """Count one row."""
         self._states[issue.state] += 1
-        reason = (issue.stage, issue.code, issue.message[:120])
-        if reason not in self._reasons and len(self._reasons) >= MOST_KEPT_APART:
-            reason = (issue.stage, issue.code, _OTHERS)
-        self._reasons[reason] += 1
-        badge = issue.badge_meta_id
-        if badge not in self._badges and len(self._badges) >= MOST_KEPT_APART:
-            badge = _OTHERS
-        self._badges.setdefault(badge, Counter())[issue.state] += 1
+        if issue.state is RowState.ACCEPTED:
+            self._may_be_twice += may_be_twice(issue)
+            _count_reason(self._notes, issue)
+        elif is_problem(issue):
+            _count_reason(self._problems, issue)
+            badge = issue.badge_meta_id
+            if badge not in self._badges and len(self._badges) >= self._most_badges:
+                badge = _OTHERS
+            self._badges.setdefault(badge, Counter())[issue.state] += 1
 
     def problems(self) -> Problems:
-        """What was counted; equal counts stand in a fixed order."""
-        reasons = sorted(self._reasons.items(), key=lambda pair: (-pair[1], str(pair[0])))
+        """What was counted of rows that were not accepted; equal counts stand in a fixed order."""
+        by_state = {state.value: self._states[state] for state in REPORTED_STATES}
         badges = sorted(self._badges.items(), key=lambda pair: (-pair[1].total(), str(pair[0])))
         return Problems(
-            rows=self._states.total(),
-            by_state={state.value: self._states[state] for state in REPORTED_STATES},
-            reasons=tuple(Reason(*key, rows) for key, rows in reasons[:TOP_REASONS]),
+            rows=sum(by_state.values()),
+            by_state=by_state,
+            reasons=_top(self._problems),
             by_badge=tuple(
                 BadgeProblems(badge, *(states[state] for state in REPORTED_STATES)) for badge, states in badges
             ),
         )
 
+    def notes(self) -> Notes:
+        """What was counted of accepted rows."""
+        return Notes(self._states[RowState.ACCEPTED], self._may_be_twice, _top(self._notes))
 
-def job_facts(job: JobRecord, problems: Problems) -> JobFacts:
+
+def _count_reason(reasons: Counter[tuple[str, int | None, str]], issue: RowIssue) -> None:
+    reason = (issue.stage, issue.code, general(issue.message))
+    if reason not in reasons and len(reasons) >= MOST_KEPT_APART:
+        reason = (issue.stage, issue.code, _OTHERS)
+    reasons[reason] += 1
+
+
+def _top(reasons: Counter[tuple[str, int | None, str]]) -> tuple[Reason, ...]:
+    ranked = sorted(reasons.items(), key=lambda pair: (-pair[1], str(pair[0])))
+    return tuple(Reason(*key, rows) for key, rows in ranked[:TOP_REASONS])
+
+
+def job_facts(job: JobRecord, issues: IssueTally) -> JobFacts:
     """Join what the job's summary says with what its issues say."""
     return JobFacts(
         job_id=job.job_id,
@@ -121,18 +180,20 @@ def job_facts(job: JobRecord, problems: Problems) -> JobFacts:
         dry_run=bool((job.summary or {}).get("dry_run", False)),
         started_at=_iso(job.started_at),
         finished_at=None if job.finished_at is None else _iso(job.finished_at),
-        sources=job.sources,
+        sources=tuple(map(without_password, job.sources)),
+        rows=job.rows,
         counts=None if job.summary is None else _counts(job.job_id, job.summary),
-        problems=problems,
+        problems=issues.problems(),
+        notes=issues.notes(),
     )
 
 
-def total_of(jobs: list[JobFacts], problems: Problems) -> Total:
+def total_of(jobs: list[JobFacts], issues: IssueTally) -> Total:
     """Add up; the sums come out because those of every job do."""
     counted = [job.counts for job in jobs if job.counts is not None]
     names = ("rows_read", *(state.value for state in FINAL_STATES), "requests", "batches")
     counts = {name: sum(one[name] for one in counted) for name in names}
-    return Total(jobs=len(jobs), counted=len(counted), counts=counts, problems=problems)
+    return Total(jobs=len(jobs), counted=len(counted), counts=counts, problems=issues.problems(), notes=issues.notes())
 
 
 def _counts(job_id: str, summary: Mapping[str, Any]) -> dict[str, int]:

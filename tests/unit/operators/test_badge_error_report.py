@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from airflow.sdk import Context, ObjectStoragePath
+from airflow.sdk import Asset, Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.base import Issues, JobPlan, JobScope, RowIssue
@@ -32,8 +33,11 @@ def job_id(home: Path) -> str:
     return imported(home / "capillary_ledger.db")
 
 
-def imported(database: Path, *, map_index: int = -1, ended: bool = True, not_sent: int = 0) -> str:
-    """A job of three rows, one of which was refused."""
+def imported(
+    database: Path, *, map_index: int = -1, ended: bool = True, not_sent: int = 0, doubtful: bool = False
+) -> str:
+    """A job of three rows, one of which was refused, and one accepted in doubt."""
+    twice = RowIssue(3, RowState.ACCEPTED, "send", "may be granted twice", "rows", 3, {"customer_id": "85"})
     issue = RowIssue(2, RowState.REJECTED, "send", "=no", "rows", 2, {"customer_id": "84", "note": "x"}, code=1054)
     counts = {"accepted": 2 - not_sent, "already_accepted": 0, "rejected": 1, "invalid": 0, "unknown": 0}
     with closing(SqlLedger(f"sqlite:///{database}")) as ledger:
@@ -41,7 +45,7 @@ def imported(database: Path, *, map_index: int = -1, ended: bool = True, not_sen
             JobScope("nightly", "import", "manual__2025-01-15T12:00:00+00:00", map_index),
             JobPlan("shop", "https://api", "f00d", 3, {}),
         )
-        ledger.record(job, [Issues([issue])])
+        ledger.record(job, [Issues([issue, twice] if doubtful else [issue])])
         if ended:
             ledger.finish_job(job, "finished", {"rows_read": 3, **counts, "not_sent": not_sent, "requests": 1})
     return job.job_id
@@ -67,6 +71,8 @@ def test_a_job_is_reported_to_a_folder_of_its_own_below_airflow_home(home: Path,
     folder = home / "capillary_reports" / "nightly" / "manual__2025-01-15T12_00_00_00_00" / job_id
     assert returned["errors_csv"] == f"file://{folder}/errors.csv"
     assert returned["summary_json"] == f"file://{folder}/summary.json"
+    assert returned["report_html"] == f"file://{folder}/report.html"
+    assert "may_be_granted_twice_csv" not in returned
     [row] = rows(returned["errors_csv"])
     assert (row["customer_id"], row["stage"], row["code"], row["message"]) == ("84", "send", "1054", "'=no")
     total = json.loads((folder / "summary.json").read_text())["total"]["counts"]
@@ -83,7 +89,7 @@ def test_a_retry_writes_the_same_bytes_to_the_same_place(home: Path, job_id: str
     before = {path: path.read_bytes() for path in (home / "capillary_reports").rglob("*.*") if path.is_file()}
     assert report(job_id) == first
     after = {path: path.read_bytes() for path in (home / "capillary_reports").rglob("*.*") if path.is_file()}
-    assert len(before) == 2
+    assert {path.name for path in before} == {"errors.csv", "summary.json", "report.html"}
     assert after == before
 
 
@@ -153,6 +159,41 @@ def test_a_job_without_an_end_and_rows_that_are_not_listed_are_warned_of(home: P
     text = logged()
     assert f"Job {open_job} has not come to an end" in text
     assert f"Job {short}: the import counted 2 rows as not_sent, the ledger tells of 0" in text
+
+
+def test_rows_that_may_be_granted_twice_are_counted_listed_apart_and_warned_of(
+    home: Path, logged: Callable[[], str]
+) -> None:
+    jobs = [imported(home / "capillary_ledger.db", map_index=index, doubtful=index == 1) for index in (0, 1)]
+    returned = report(jobs)
+    assert (returned["rows_reported"], returned["may_be_granted_twice"]) == (2, 1)
+    [row] = rows(returned["may_be_granted_twice_csv"])
+    assert (row["customer_id"], row["state"], row["job_id"]) == ("85", "accepted", jobs[1])
+    assert {row["customer_id"] for row in rows(returned["errors_csv"])} == {"84"}
+    assert returned["may_be_granted_twice_csv"].endswith("/may_be_granted_twice.csv")
+    assert "1 accepted rows may be granted twice: they were sent again without proof" in (text := logged())
+    assert returned["may_be_granted_twice_csv"] in text
+
+
+def test_without_a_doubt_nothing_is_warned_of(job_id: str, logged: Callable[[], str]) -> None:
+    assert report(job_id)["may_be_granted_twice"] == 0
+    assert "granted twice" not in logged()
+
+
+def test_the_outlet_s_event_and_lineage_tell_of_all_jobs_together(home: Path) -> None:
+    reports, events = Asset("capillary://shop.example/reports"), OutletEventAccessors()
+    jobs = [imported(home / "capillary_ledger.db", map_index=index, ended=index == 0) for index in (0, 1)]
+    operator = BadgeErrorReportOperator(task_id="report", job=jobs, outlets=[reports])
+    returned = operator.execute(cast(Context, {"outlet_events": events}))
+    extra = events[reports].extra
+    assert (extra["jobs"], extra["rows_reported"], extra["accepted"], extra["succeeded"]) == (2, 2, 2, False)
+    assert (extra["job_ids"], extra["report_html"]) == (jobs, returned["report_html"])
+    assert "84" not in json.dumps(extra).replace(jobs[0], "").replace(jobs[1], "")
+    told = operator.get_openlineage_facets_on_complete(None)
+    assert told is not None
+    paths = {returned[name].removeprefix("file://") for name in ("errors_csv", "summary_json", "report_html")}
+    assert {one.name for one in told.outputs} == paths
+    assert operator.report_address is None  # a browser does not get at the worker's disk
 
 
 def test_no_row_and_no_message_is_logged(job_id: str, logged: Callable[[], str]) -> None:

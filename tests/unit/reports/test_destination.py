@@ -28,13 +28,12 @@ def test_each_job_has_a_folder_of_its_own_with_a_name_that_every_storage_takes(
     ledger: SqlLedger, told: Callable[..., Job]
 ) -> None:
     one, two = told([], map_index=0).job_id, told([], map_index=1).job_id
-    alone, _ = survey(ledger, [one])
-    together, _ = survey(ledger, [one, two])
+    alone, together = survey(ledger, [one]).facts, survey(ledger, [one, two]).facts
     below = "s3://c@bucket/r/badges.daily/manual__2025-01-15T12_00_00_00_00"
     assert report_folder("s3://c@bucket/r/", alone) == f"{below}/{one}"
     assert report_folder("s3://c@bucket/r", together).startswith(f"{below}/2-jobs-")
     assert report_folder("s3://c@bucket/r", together) == report_folder("s3://c@bucket/r", together)
-    assert report_folder("r", together) != report_folder("r", survey(ledger, [two, one])[0])
+    assert report_folder("r", together) != report_folder("r", survey(ledger, [two, one]).facts)
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])

@@ -21,7 +21,7 @@ from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
 from airflow_provider_capillary.reports.columns import REPORT_COLUMNS
 from airflow_provider_capillary.reports.error_report import survey, write_error_report
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
-from airflow_provider_capillary.reports.facts import MOST_KEPT_APART
+from airflow_provider_capillary.reports.facts import MOST_KEPT_APART, MOST_KEPT_APART_OF_MANY
 
 Told = Callable[..., Job]
 MakeIssue = Callable[..., RowIssue]
@@ -173,6 +173,61 @@ def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
     assert (one["dag_id"], one["task_id"], one["map_index"]) == ("badges.daily", "import", 0)
 
 
+def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_in_total(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    twice = issue(1, RowState.ACCEPTED, stage="send", message="sent again without proof: may be granted twice")
+    found = [issue(number, RowState.ACCEPTED, stage="verify", message="found by reading back") for number in (2, 3)]
+    refused = issue(4, RowState.REJECTED)
+    first = told([twice, *found, refused], accepted=3, map_index=0)
+    second = told([msgspec.structs.replace(twice, row_number=9)], accepted=2, map_index=1)
+    third = told([], accepted=1, map_index=2)
+    report = write_error_report(ledger, [first.job_id, second.job_id, third.job_id], tmp_path)
+    written = summary(tmp_path)
+    doubt = {"stage": "send", "code": None, "message": twice.message}
+    proven = {"stage": "verify", "code": None, "message": "found by reading back"}
+    assert [job["notes"] for job in written["jobs"]] == [
+        {"rows": 3, "may_be_granted_twice": 1, "reasons": [proven | {"rows": 2}, doubt | {"rows": 1}]},
+        {"rows": 1, "may_be_granted_twice": 1, "reasons": [doubt | {"rows": 1}]},
+        {"rows": 0, "may_be_granted_twice": 0, "reasons": []},
+    ]
+    assert written["total"]["notes"] == {
+        "rows": 4,
+        "may_be_granted_twice": 2,
+        "reasons": [doubt | {"rows": 2}, proven | {"rows": 2}],
+    }
+    assert [row["state"] for row in errors(tmp_path)] == ["rejected"]
+    assert report.facts.total.problems.rows == 1
+    assert report.facts.total.problems.reasons[0].message == "refused"
+
+
+def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    issues = [issue(n, RowState.REJECTED, message=f"no customer {9_000_000 + n} ('Zoë {n}')") for n in range(1, 41)]
+    job = told(issues)
+    write_error_report(ledger, [job.job_id], tmp_path)
+    assert summary(tmp_path)["total"]["problems"]["reasons"] == [
+        {"stage": "send", "code": None, "message": "no customer … (…)", "rows": 40}
+    ]
+    assert {row["message"] for row in errors(tmp_path)} == {issue.message for issue in issues}
+
+
+def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all(
+    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+) -> None:
+    rows = MOST_KEPT_APART_OF_MANY + 50
+    issues = [issue(number, RowState.REJECTED, badge_meta_id=f"{number:024x}") for number in range(1, rows + 1)]
+    jobs = [told(issues, map_index=index) for index in (0, 1)]
+    write_error_report(ledger, [job.job_id for job in jobs], tmp_path)
+    written = summary(tmp_path)
+    for job in written["jobs"]:
+        by_badge = {badge["badge_meta_id"]: badge["rejected"] for badge in job["problems"]["by_badge"]}
+        assert (len(by_badge), by_badge["(others)"]) == (MOST_KEPT_APART_OF_MANY + 1, 50)
+    assert {badge["rejected"] for badge in written["total"]["problems"]["by_badge"]} == {2}
+    assert len(written["total"]["problems"]["by_badge"]) == rows
+
+
 def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue) -> None:
     job = told([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
     written = []
@@ -212,7 +267,7 @@ def test_a_job_that_goes_on_in_the_meantime_is_no_report_with_columns_missing(
     tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
 ) -> None:
     job = told([issue(1, RowState.REJECTED, {"id": "1"})], ended=False)
-    _, columns = survey(ledger, [job.job_id])
+    columns = survey(ledger, [job.job_id]).errors
     ledger.record(job, [Issues([issue(2, RowState.REJECTED, {"id": "2", "new": "x"})])])
     with pytest.raises(JobIsRunningError):
         write_errors_csv(tmp_path / "errors.csv", ledger, [job.job_id], columns)
@@ -221,13 +276,15 @@ def test_a_job_that_goes_on_in_the_meantime_is_no_report_with_columns_missing(
 def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(
     tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
 ) -> None:
+    letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be told as a value of the row
+
     def many(first: int, rows: int) -> Sequence[RowIssue]:
         return [
             issue(
                 number,
                 RowState.REJECTED,
                 {"customer_id": number, "note": f"{number:0200}"},
-                message=f"customer {number:0100}",
+                message=f"customer {number:0100}".translate(letters),
                 badge_meta_id=f"{number:024x}",
             )
             for number in range(first, first + rows)

@@ -1,0 +1,78 @@
+"""What the events of a task's outlets say: how an import ended, in counts, for the DAGs that wait for it.
+
+The outlets are the user's own (``outlets=[Asset(...)]``); none is added. An event holds no row and no customer id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
+from airflow_provider_capillary.hooks.lineage import asset_uri, few
+from airflow_provider_capillary.hooks.outside import only_telling
+from airflow_provider_capillary.reports.facts import ReportFacts
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+MOST_URIS = 10
+
+
+@only_telling
+def tell_outlets(context: Context, outlets: Iterable[Any], told: Mapping[str, Any]) -> None:
+    """Put the facts into the event of each asset among the outlets; Airflow emits it if the task succeeds.
+
+    An alias has no event before an asset is added to it, and is left alone.
+    """
+    from airflow.sdk import Asset
+    from airflow.sdk.definitions.asset import AssetRef
+
+    events = context.get("outlet_events")
+    if events is None:
+        return
+    for outlet in outlets:
+        if isinstance(outlet, (Asset, AssetRef)):
+            events[outlet].extra.update(told)
+
+
+def warn_of_many_events(ti: Any, outlets: Iterable[Any]) -> None:
+    """Warn where a mapped task has outlets: the DAGs that wait would start after the first part.
+
+    Airflow emits an event for each map index, as each succeeds. Each of them is true, and says which part it is
+    about, so the import is not refused; but whoever waits for all of it has to wait for the task after it.
+    """
+    if getattr(ti, "map_index", -1) >= 0 and any(True for _ in outlets):
+        log.warning(
+            "This task is mapped and has outlets: Airflow emits an event for each of its parts. For one event when "
+            "all is done, put the outlets on a task after it, such as the report (BadgeErrorReportOperator)"
+        )
+
+
+def import_facts(summary: Summary, sources: Iterable[str], map_index: int) -> dict[str, Any]:
+    """How one import ended."""
+    counts = {state.value: getattr(summary, state.value) for state in FINAL_STATES}
+    where = {"map_index": map_index} if map_index >= 0 else {}
+    return {
+        "job_id": summary.job_id,
+        "rows_read": summary.rows_read,
+        **counts,
+        "dry_run": summary.dry_run,
+        "dataset": [asset_uri(uri) for uri in few(sources)][:MOST_URIS],
+        **where,
+    }
+
+
+def report_facts(facts: ReportFacts, counts: Mapping[str, int], files: Mapping[str, str]) -> dict[str, Any]:
+    """How all imports of a report ended together. ``succeeded``: each of them came to a good end."""
+    return {
+        **counts,
+        "succeeded": all(job.state == "finished" for job in facts.jobs),
+        "dry_run": any(job.dry_run for job in facts.jobs),
+        "job_ids": [job.job_id for job in facts.jobs[:MOST_URIS]],
+        "dataset": [asset_uri(uri) for uri in few(uri for job in facts.jobs for uri in job.sources)][:MOST_URIS],
+        **files,
+    }

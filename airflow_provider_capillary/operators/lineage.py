@@ -1,0 +1,59 @@
+"""Lineage: which files an operator has read, and what it has written.
+
+Airflow asks for it in listeners, before and after ``execute``, in the worker. What is given there was remembered
+while the operator worked: nothing is looked up, no network, no ledger and no connection is touched, and nothing is
+raised. Without the OpenLineage provider nobody asks, and nothing is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_capillary.core.summary import Summary
+from airflow_provider_capillary.hooks.lineage import uris_of
+from airflow_provider_capillary.hooks.outside import only_telling
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset, RunFacet
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+
+class WorkDone(msgspec.Struct, frozen=True):
+    """What is remembered of an operator's work. All are URIs."""
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    rows_written: int | None = None  #: to the first output
+    summary: Summary | None = None  #: of an import
+    report: Mapping[str, int] | None = None  #: the counts of a report
+
+
+class TellsLineage:
+    """For operators: gives OpenLineage what was remembered in ``work_done``, else what the arguments say."""
+
+    work_done: WorkDone | None = None
+
+    def get_openlineage_facets_on_start(self) -> OperatorLineage[Dataset, RunFacet] | None:
+        """Before the work: the files that the rendered arguments name."""
+        return operator_lineage(WorkDone(inputs=uris_of(getattr(self, "dataset", None))))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Dataset, RunFacet] | None:
+        """After the work: what was read and written, and the counts."""
+        return operator_lineage(self.work_done) if self.work_done else self.get_openlineage_facets_on_start()
+
+    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Dataset, RunFacet] | None:
+        """After a failure: the same, as far as it came. (The error itself is told by Airflow.)"""
+        return self.get_openlineage_facets_on_complete(task_instance)
+
+
+@only_telling
+def operator_lineage(work: WorkDone) -> OperatorLineage[Dataset, RunFacet] | None:
+    """What OpenLineage is given; ``None`` where its provider is not installed."""
+    try:
+        from airflow_provider_capillary.operators.lineage_facets import as_operator_lineage
+    except ImportError:
+        return None
+    return as_operator_lineage(work)

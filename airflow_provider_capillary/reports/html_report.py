@@ -1,0 +1,53 @@
+"""``report.html``: one file that a person reads, prints or sends on. It asks no network and runs no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from airflow_provider_capillary.reports import shown_text, wording
+from airflow_provider_capillary.reports.facts import ReportFacts
+from airflow_provider_capillary.reports.html_view import BAR, SHOWN_AT_ONCE, arrange
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_html_report(path: Path, facts: ReportFacts) -> None:
+    """Write the page to a local file. The same facts give the same bytes; its size is that of the jobs, not the rows.
+
+    All values are escaped. Besides, the page's own content security policy allows nothing but its one style sheet,
+    known by its digest: even markup that came through could neither run, nor load, nor look like a part of the page.
+    """
+    style = (_TEMPLATES / "report.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = (
+        _environment()
+        .get_template("report.html.jinja2")
+        .render(
+            view=arrange(facts),
+            wording=wording,
+            style=style,
+            style_digest=digest,
+            bar_width=BAR,
+            at_once=SHOWN_AT_ONCE,
+        )
+    )
+    path.write_text(page, encoding="utf-8", newline="\n")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {name: getattr(shown_text, name) for name in ("shown", "number", "duration", "instant")}
+    return environment

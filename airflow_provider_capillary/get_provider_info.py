@@ -24,7 +24,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": "Capillary",
-                "python-modules": [f"{_PACKAGE}.operators.badge_import", f"{_PACKAGE}.operators.badge_error_report"],
+                "python-modules": [
+                    f"{_PACKAGE}.operators.{name}"
+                    for name in ("badge_import", "badge_error_report", "badge_reconcile", "badge_revoke")
+                ],
             }
         ],
         "transfers": [
@@ -34,7 +37,20 @@ def get_provider_info() -> dict[str, Any]:
                 "python-module": f"{_PACKAGE}.transfers.sql_to_badge_dataset",
             }
         ],
+        "task-decorators": [
+            {"name": "capillary_badge_import", "class-name": f"{_PACKAGE}.decorators.badge_import.badge_import_task"}
+        ],
         "connection-types": [_connection_type()],
+        "extra-links": [f"{_PACKAGE}.operators.report_link.BadgeReportLink"],
+        "asset-uris": [
+            {
+                "schemes": ["capillary"],
+                "handler": f"{_PACKAGE}.operators.badge_asset.sanitize_uri",
+                "factory": f"{_PACKAGE}.operators.badge_asset.create_asset",
+                "to_openlineage_converter": f"{_PACKAGE}.operators.badge_asset.convert_asset_to_openlineage",
+            }
+        ],
+        "cli": [f"{_PACKAGE}.cli.definition.get_capillary_cli_commands"],
         "config": {"capillary": _config()},
     }
 
@@ -50,14 +66,18 @@ def _connection_type() -> dict[str, Any]:
                 "host": "Cluster URL",
                 "login": "Till id (Basic) or client key (OAuth)",
                 "password": "Till password (Basic) or client secret (OAuth)",
+                "port": "Port, where the URL has none",
+                "schema": "Scheme, where the URL has none",
             },
             "placeholders": {
                 "host": "https://eu.api.capillarytech.com",
+                "port": "443",
                 "schema": "https",
                 "login": "till.001",
             },
         },
-        "conn-fields": {**_identity_fields(), **_request_fields()},
+        # In the order of the form. Each section is a part of it that can be unfolded.
+        "conn-fields": {**_identity_fields(), **_request_fields(), **_attribution_fields()},
     }
 
 
@@ -65,9 +85,10 @@ def _identity_fields() -> dict[str, Any]:
     return {
         "auth_type": _field(
             "Authentication",
-            "basic: a till's id and password. oauth: the key and secret of an API client.",
+            "Basic: a till's id and password. OAuth: the key and secret of an API client.",
             type="string",
             enum=["basic", "oauth"],
+            values_display={"basic": "Basic (till)", "oauth": "OAuth (API client)"},
             default="basic",
         ),
         "password_is_md5": _field(
@@ -79,12 +100,27 @@ def _identity_fields() -> dict[str, Any]:
         "organisation": _field(
             "Organisation",
             "The name that stands for this Capillary organisation in the ledger. Set it once and keep it when host "
-            "or credentials change, or what was granted would be forgotten. Default: host and login.",
+            "or credentials change, or what was granted would be forgotten. Empty: host and login.",
             type=["string", "null"],
+            maxLength=200,
         ),
+        "requests_per_minute": _field(
+            "Requests per minute",
+            "Budget of the organisation, over all tasks that share the ledger. Empty: no limit.",
+            type=["integer", "null"],
+            minimum=1,
+            maximum=1_000_000,
+        ),
+    }
+
+
+def _attribution_fields() -> dict[str, Any]:
+    section = "On behalf of another till or store (OAuth only)"
+    return {
         "attribution_entity_type": _field(
             "Attribution entity type",
-            "OAuth only: act for a till or store other than the client's own.",
+            "What the code below stands for. Empty: a till.",
+            section=section,
             type=["string", "null"],
             enum=[
                 "TILL",
@@ -96,50 +132,61 @@ def _identity_fields() -> dict[str, Any]:
             ],
         ),
         "attribution_entity_code": _field(
-            "Attribution entity code", "OAuth only: the code of that till or store.", type=["string", "null"]
+            "Attribution entity code",
+            "The till or store to act for. Empty: the client's own.",
+            section=section,
+            type=["string", "null"],
+            maxLength=200,
         ),
     }
 
 
 def _request_fields() -> dict[str, Any]:
+    section = "Requests to Capillary"
     return {
         "import_method": _field(
             "Import method",
-            "The documentation names both. Never switched by itself.",
+            "The API's documentation names both. Never switched by itself.",
+            section=section,
             type="string",
             enum=["PUT", "POST"],
             default="PUT",
         ),
         "timestamp_format": _field(
             "Timestamp format",
-            "How instants are written. The API reads numbers as seconds, though its text says milliseconds.",
+            "How instants are written. The API's samples have seconds, though its text says milliseconds.",
+            section=section,
             type="string",
             enum=["epoch_seconds", "epoch_milliseconds", "iso_inline", "iso_fields"],
+            values_display={
+                "epoch_seconds": "Epoch seconds",
+                "epoch_milliseconds": "Epoch milliseconds",
+                "iso_inline": "ISO 8601 text",
+                "iso_fields": "ISO 8601 text beside epoch seconds",
+            },
             default="epoch_seconds",
         ),
         "timeout": _field(
             "Timeout",
             "Seconds from the request until the last byte of its reply. Connecting has 10 seconds of its own.",
+            section=section,
             type="number",
             minimum=1,
             maximum=3600,
             default=60,
         ),
-        "requests_per_minute": _field(
-            "Requests per minute",
-            "Budget of this connection over all tasks that share the ledger. Empty: no limit.",
-            type=["integer", "null"],
-            minimum=1,
-        ),
         "verify_ssl": _field(
             "Verify TLS certificates",
-            "true, false, or the path of a CA bundle on the workers.",
+            "true, false, or the path of a CA bundle on every machine that runs tasks or tests the connection.",
+            section=section,
             type="string",
+            examples=["true", "false"],
             default="true",
         ),
         "allow_http": _field(
             "Allow http",
             "Sends credentials unencrypted to other machines. Loopback addresses need no permission.",
+            section=section,
             type="boolean",
             default=False,
         ),

@@ -34,11 +34,18 @@ class Held(msgspec.Struct, frozen=True):
     job_is_alive: bool = False  #: whether that job is another one and its lease is held
     unproven_since: float | None = None  #: with intent and unknown: when it was sent or given up, epoch seconds
 
+    @property
+    def is_set_aside(self) -> bool:
+        """Whether it was revoked and its identity set free: occurrences of rows that count are above 0."""
+        return self.occurrence < 1
+
 
 def plan_row(held: Held | None, *, job: int, row_number: int) -> Plan:
-    """Decide on one row of ``job``."""
+    """Decide on one row of ``job``. What was revoked was accepted once, and is not granted again behind one's back."""
     if held is None:
         return Plan.SEND
+    if held.state is RowState.REVOKED:
+        return Plan.ALREADY_ACCEPTED
     if held.job == job:
         return _plan_own(held, row_number)
     if held.state is RowState.ACCEPTED:
@@ -66,13 +73,17 @@ def plan_once(held_of_badge: list[Held], *, job: int, row_number: int, earned_at
     """Decide on one row where a customer may hold a badge only once, whatever the earn date."""
     own = [held for held in held_of_badge if held.earned_at == earned_at and held.occurrence == 1]
     others = [held for held in held_of_badge if held not in own]
-    if any(held.state is RowState.ACCEPTED and held.job != job for held in others):
+    if any(_kept_out(held) or (held.state is RowState.ACCEPTED and held.job != job) for held in others):
         return Plan.ALREADY_ACCEPTED
-    if any(held.job == job and held.row_number != row_number for held in others):
+    if any(held.job == job and held.row_number != row_number and not held.is_set_aside for held in others):
         return Plan.DUPLICATE
     if any(held.state in (RowState.INTENT, RowState.UNKNOWN) or _in_hand(held) for held in others):
         return Plan.BUSY
     return plan_row(own[0] if own else None, job=job, row_number=row_number)
+
+
+def _kept_out(held: Held) -> bool:
+    return held.state is RowState.REVOKED and not held.is_set_aside
 
 
 def _in_hand(held: Held) -> bool:

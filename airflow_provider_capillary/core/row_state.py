@@ -6,13 +6,14 @@ from enum import StrEnum
 
 
 class RowState(StrEnum):
-    """Where a row stands. The first five live in the ledger; the last three are settled without sending."""
+    """Where a row stands. The first six live in the ledger; the last three are settled without sending."""
 
     PLANNED = "planned"  #: proven not to be at the API, may be sent
     INTENT = "intent"  #: noted durably before sending; found after a death, it means unknown
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     UNKNOWN = "unknown"  #: sent, and no proof either way
+    REVOKED = "revoked"  #: was accepted, and taken back because a person asked for it; no import grants it again
     INVALID = "invalid"
     ALREADY_ACCEPTED = "already_accepted"
     NOT_SENT = "not_sent"
@@ -28,6 +29,7 @@ TRANSITIONS: dict[tuple[RowState, RowState], str] = {
     (RowState.UNKNOWN, RowState.ACCEPTED): "verification or a person found the badge",
     (RowState.UNKNOWN, RowState.PLANNED): "verification or a person found no badge, or a person chose to resend",
     (RowState.REJECTED, RowState.INTENT): "a later job sends the row again",
+    (RowState.ACCEPTED, RowState.REVOKED): "a person had the badge revoked, and the API says that it is not active",
 }
 
 

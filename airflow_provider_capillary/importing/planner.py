@@ -78,7 +78,8 @@ class Planner:
     def others_at_instant(self, badges: Sequence[EarnedBadge]) -> dict[int, int]:
         """For each row number: how many other rows claim the same customer, badge and instant."""
         found = self._find(badges)
-        claiming = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.INTENT)
+        # the API goes on showing what was revoked
+        claiming = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.INTENT, RowState.REVOKED)
         return {
             badge.row_number: sum(
                 held.state in claiming and held.occurrence != badge.occurrence for held in _same_instant(found, badge)

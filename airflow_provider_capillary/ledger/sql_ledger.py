@@ -14,15 +14,18 @@ from sqlalchemy.engine import URL
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger import lease, statements
+from airflow_provider_capillary.ledger import lease, revoking, settling, statements
 from airflow_provider_capillary.ledger.base import Job, JobPlan, JobRecord, JobScope, Note, Outcome, RowIssue
 from airflow_provider_capillary.ledger.bulk import bulk_for
+from airflow_provider_capillary.ledger.doubts import Hearsay, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown
 from airflow_provider_capillary.ledger.jobs import Jobs, lease_lost
 from airflow_provider_capillary.ledger.migrations.upgrade import upgrade
 from airflow_provider_capillary.ledger.recording import Recording
+from airflow_provider_capillary.ledger.revocations import Answer, GrantedRow, Grants
 
 LEASE_SECONDS = 60.0
+_LATEST_OF_DAG = sa.text(str(statements.LATEST_JOBS).replace("ORDER BY", "WHERE j.dag_id = :dag_id ORDER BY"))
 
 
 class SqlLedger:
@@ -51,7 +54,7 @@ class SqlLedger:
         self._badge_keys: dict[str, int] = {}  #: committed ones only
         self.description = shown(self._engine.url)
         try:
-            durably(self._engine, upgrade)
+            self.was_upgraded = durably(self._engine, upgrade)  #: whether tables were made or changed just now
         except BaseException:
             self._engine.dispose()  # nobody gets this ledger, so nobody could close it
             raise
@@ -138,10 +141,11 @@ class SqlLedger:
             raise LookupError(f"the ledger {self.description} holds no job {job_id}")
         return _job_record(row)
 
-    def jobs(self, limit: int = 50) -> list[JobRecord]:
-        """Tell of the latest jobs, latest first."""
+    def jobs(self, limit: int = 50, *, dag_id: str | None = None) -> list[JobRecord]:
+        """Tell of the latest jobs, latest first; of one DAG or of all."""
+        statement = statements.LATEST_JOBS if dag_id is None else _LATEST_OF_DAG
         with reading(self._engine) as connection:
-            return [_job_record(row) for row in connection.execute(statements.LATEST_JOBS, {"limit": limit})]
+            return [_job_record(row) for row in connection.execute(statement, {"limit": limit, "dag_id": dag_id})]
 
     def issues(self, job_id: str) -> Iterator[RowIssue]:
         """Stream why rows of a job were not accepted, in dataset order."""
@@ -154,6 +158,55 @@ class SqlLedger:
                 values["state"] = RowState(values["state"])
                 values["original"] = msgspec.json.decode(values["original"])
                 yield RowIssue(**values)
+
+    def take_stock(self, job_id: str) -> Job:
+        """Close a job whose process is dead, so that its rows without proof can be settled."""
+        return durably(self._engine, lambda c: settling.take_stock(c, job_id, self._now(c)))
+
+    def unproven(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[UnprovenRow]:
+        """Rows of a job that nothing proves either way, by row number."""
+        with reading(self._engine) as connection:
+            return settling.unproven(connection, job_id, after, limit)
+
+    def settle(self, job: Job, rows: Sequence[Settled], *, proof: Proof, by: str) -> list[Settled]:
+        """Settle rows; gives those that were still as they were seen."""
+        return durably(self._engine, lambda c: settling.settle(c, job, rows, proof=proof, by=by, now=self._now(c)))
+
+    def hearsay(self, job: Job, *, after: int = 0, limit: int = 500) -> list[Hearsay]:
+        """Rows that the job's report tells as unknown, but that it does not hold itself."""
+        with reading(self._engine) as connection:
+            return settling.hearsay(connection, job.key, after, limit)
+
+    def retell(self, job: Job, ends: Sequence[tuple[int, RowState, str]]) -> int:
+        """Tell anew how such rows ended."""
+        return durably(self._engine, lambda c: settling.retell(c, job, ends, self._now(c)))
+
+    def job_settings(self, job_id: str) -> dict[str, str]:
+        """The settings that a job began with."""
+        with reading(self._engine) as connection:
+            return settling.job_settings(connection, job_id)
+
+    def grants(self, job_id: str) -> Grants:
+        """Count what a job granted."""
+        with reading(self._engine) as connection:
+            return revoking.grants(connection, job_id)
+
+    def granted(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[GrantedRow]:
+        """Rows of a job that can be revoked, by row number."""
+        with reading(self._engine) as connection:
+            return revoking.granted(connection, job_id, after, limit)
+
+    def note_revocation(self, job: Job, row: GrantedRow, *, by: str) -> None:
+        """Note durably that the API is about to be asked."""
+        durably(self._engine, lambda c: revoking.note(c, job, row, by=by, now=self._now(c)))
+
+    def free_revoked(self, job: Job, *, by: str, limit: int = 500) -> int:
+        """Let revoked rows of the job be imported again."""
+        return durably(self._engine, lambda c: revoking.free(c, job, by=by, limit=limit, now=self._now(c)))
+
+    def answer_revocation(self, job: Job, row: GrantedRow, answer: Answer) -> bool:
+        """Note the answer; give whether the row was revoked by it."""
+        return durably(self._engine, lambda c: revoking.answer(c, job, row, answer, self._now(c)))
 
     def now(self) -> float:
         """The ledger's clock, epoch seconds."""

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.core.field_mapping import column_choices
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnavailableError
+from airflow_provider_capillary.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.importing.api import CapillaryApi
+from airflow_provider_capillary.importing.settings import import_settings
+from airflow_provider_capillary.ledger.base import JobScope
 from airflow_provider_capillary.ledger.migrations.upgrade import HEAD, current_revision, upgrade
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.simulator.server import RunningSimulator
+from airflow_provider_capillary.simulator.settings import Badge as SimulatedBadge
 
+from . import older_ledger
 from .backends import Backend, PostgresBackend, SqliteBackend
-from .building import badge, begin, claim, held
+from .building import GOLD, SILVER, badge, begin, claim, held
 
 
 def tables(backend: Backend) -> list[str]:
@@ -115,3 +130,105 @@ def test_a_folder_that_is_missing_is_made(tmp_path_factory: pytest.TempPathFacto
     with closing(SqliteBackend(folder, None)) as backend:
         claim(ledger := backend.open(), begin(ledger), badge(1))
     assert (folder / "ledger.db").exists()
+
+
+# -- A ledger of an older version, with rows in it
+
+OLDER = ["0001", "0002"]
+NEW_ROW = 14
+
+
+def rows_of_long_ago() -> list[dict[str, Any]]:
+    """The dataset of all the old jobs, and one new row."""
+    return [
+        {
+            "badgeMetaId": (GOLD, SILVER)[row % 2],
+            "customerId": older_ledger.customer(row),
+            "earnEventDate": older_ledger.earned_at(row),
+            "earnExpiresOn": older_ledger.earned_at(row) + 86_400,
+        }
+        for row in [*older_ledger.STATES, NEW_ROW]
+    ]
+
+
+def grant_what_was_granted(simulator: RunningSimulator) -> None:
+    for row, state in older_ledger.STATES.items():
+        if state == "accepted" or row in older_ledger.GRANTED:
+            earned = older_ledger.earned_at(row)
+            earn = (1, older_ledger.customer(row), (GOLD, SILVER)[row % 2], (earned, 0), (earned + 86_400, 0))
+            simulator.store.grant([earn], f"old-{row}", older_ledger.LONG_AGO + row)
+
+
+@pytest.mark.parametrize("revision_before", OLDER)
+def test_every_row_of_an_older_ledger_is_still_there_after_the_upgrade(
+    fresh_backend: Backend, revision_before: str
+) -> None:
+    older_ledger.make(fresh_backend.url, revision_before)
+    with fresh_backend.look() as connection:
+        before = older_ledger.contents(connection)
+    assert revision(fresh_backend) == revision_before
+    assert len(before["capillary_earned_badge"]) == len(older_ledger.STATES)
+    assert {row["state"] for row in before["capillary_row_issue"]} == {"rejected", "unknown", "invalid"}
+
+    ledger = fresh_backend.open()
+
+    assert revision(fresh_backend) == HEAD
+    with fresh_backend.look() as connection:
+        after = older_ledger.contents(connection)
+    assert {table: after[table] for table in before} == before
+    assert set(after) - set(before) == ({"capillary_request_budget"} if revision_before == "0001" else set())
+    jobs = ledger.jobs()
+    assert [job.state for job in jobs] == ["open", "failed", "finished"]
+    assert [issue.row_number for job in jobs for issue in ledger.issues(job.job_id)] == [12, 112, 6, 8, 108, 3, 4, 104]
+
+
+@pytest.mark.parametrize("revision_before", OLDER)
+def test_the_trigger_of_an_upgraded_ledger_still_refuses_what_is_not_allowed(
+    fresh_backend: Backend, revision_before: str
+) -> None:
+    older_ledger.make(fresh_backend.url, revision_before)
+    fresh_backend.open()
+    with fresh_backend.look() as connection:
+        for state in ("planned", "intent", "unknown", "rejected"):
+            with pytest.raises(sa.exc.DBAPIError, match="not allowed"):
+                connection.execute(
+                    sa.text("UPDATE capillary_earned_badge SET state = :state WHERE row_number = 1"), {"state": state}
+                )
+
+
+@pytest.mark.parametrize("revision_before", OLDER)
+def test_a_job_on_an_upgraded_ledger_skips_what_was_accepted_and_settles_what_was_unknown(
+    fresh_backend: Backend,
+    revision_before: str,
+    start_capillary_simulator: Callable[..., RunningSimulator],
+) -> None:
+    older_ledger.make(fresh_backend.url, revision_before)
+    simulator = start_capillary_simulator(badges=(SimulatedBadge(GOLD, "gold"), SimulatedBadge(SILVER, "silver")))
+    grant_what_was_granted(simulator)
+    before = dict(older_ledger.STATES)
+
+    result = import_all(fresh_backend.open(), simulator)
+
+    assert result.error is None
+    assert result.summary.already_accepted == list(before.values()).count("accepted")
+    assert result.summary.accepted == len(before) + 1 - result.summary.already_accepted
+    granted = Counter((grant.customer_id, grant.earned_at) for grant in simulator.store.grants())
+    every = [*before, NEW_ROW]
+    assert granted == {(older_ledger.customer(row), older_ledger.earned_at(row)): 1 for row in every}
+    with fresh_backend.look() as connection:
+        states = connection.execute(sa.text("SELECT DISTINCT state FROM capillary_earned_badge")).scalars().all()
+    assert states == ["accepted"]
+
+
+def import_all(ledger: SqlLedger, simulator: RunningSimulator) -> ImportResult:
+    caller = ClientSettings(
+        base_url=simulator.url, login=simulator.settings.username, password=simulator.settings.password
+    )
+    settings = import_settings(verify_after=0, canary=False, check_badges=False, batch_size=3)
+    with (
+        closing(open_dataset(rows_of_long_ago(), required_columns=column_choices(None))) as dataset,
+        closing(BadgeClient(caller)) as client,
+    ):
+        api = CapillaryApi(client, older_ledger.ORGANISATION)
+        scope = JobScope(dag_id="nightly", task_id="import_badges", run_id="new")
+        return ImportJob(dataset, api, ledger, scope, settings).run()

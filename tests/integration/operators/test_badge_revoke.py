@@ -26,6 +26,7 @@ KEYS = [
     "refused",
     "unconfirmed",
     "already_revoked",
+    "free",
     "without_id",
     "unknown",
     "reasons",
@@ -134,3 +135,21 @@ def test_neither_rows_nor_secrets_are_logged(
 
 def test_on_kill_before_anything_began_is_harmless() -> None:
     BadgeRevokeOperator(task_id="undo", job="x").on_kill()
+
+
+def test_asked_to_it_lets_the_next_import_grant_them_again(
+    simulator: RunningSimulator, imported: dict[str, Any], task: Tasks
+) -> None:
+    found = revoke(task, imported, dry_run=False, import_again="True")
+    assert (found["revoked"], found["free"]) == (20, 20)
+    later = task(run_id="corrected").run(rows(20, earnExpiresOn=1_900_000_000))
+    assert later["accepted"] == active(simulator) == 20
+
+
+@pytest.mark.parametrize("unclear", [None, "yes please"], ids=repr)
+def test_an_unclear_word_frees_nothing(
+    simulator: RunningSimulator, imported: dict[str, Any], task: Tasks, unclear: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match=r"import_again=.*neither true nor false"):
+        revoke(task, imported, dry_run=False, import_again=unclear)
+    assert active(simulator) == 20

@@ -155,3 +155,30 @@ def test_once_per_customer_every_occurrence_of_the_instant_counts(second: RowSta
     """An earlier job with ``on_duplicate=allow`` may have left a rejected row and another one behind it."""
     pair = [held(REJECTED, occurrence=1), held(second, occurrence=2, row_number=ROW + 1)]
     assert once(*(pair[::-1] if swapped else pair)) is not Plan.SEND
+
+
+@pytest.mark.parametrize("alive", [False, True])
+@pytest.mark.parametrize("row_number", [ROW, ROW + 1])
+@pytest.mark.parametrize("job", [OURS, OTHERS])
+def test_what_was_revoked_is_never_sent_again(job: int, row_number: int, alive: bool) -> None:
+    found = held(RowState.REVOKED, job=job, row_number=row_number, alive=alive)
+    assert plan_row(found, job=OURS, row_number=ROW) is Plan.ALREADY_ACCEPTED
+    assert once(found) is Plan.ALREADY_ACCEPTED
+
+
+@pytest.mark.parametrize("job", [OURS, OTHERS])
+@pytest.mark.parametrize("own", [None, PLANNED, REJECTED])
+def test_once_per_customer_a_badge_that_was_revoked_is_not_granted_for_another_date(
+    own: RowState | None, job: int
+) -> None:
+    revoked = held(RowState.REVOKED, job=job, earned_at=ANOTHER_DATE)
+    assert once(revoked, *([held(own)] if own else [])) is Plan.ALREADY_ACCEPTED
+
+
+@pytest.mark.parametrize("row_number", [ROW, ROW + 1])
+@pytest.mark.parametrize("job", [OURS, OTHERS])
+def test_what_was_revoked_and_set_aside_stands_in_nobody_s_way(job: int, row_number: int) -> None:
+    aside = held(RowState.REVOKED, job=job, row_number=row_number, occurrence=-1)
+    elsewhere = held(RowState.REVOKED, job=job, row_number=row_number, occurrence=-2, earned_at=ANOTHER_DATE)
+    assert once(aside, elsewhere) is Plan.SEND
+    assert once(aside, held(ACCEPTED, earned_at=ANOTHER_DATE)) is Plan.ALREADY_ACCEPTED

@@ -12,7 +12,8 @@ import pytest
 import airflow_provider_capillary
 from airflow_provider_capillary.core.row_state import TRANSITIONS, RowState, may_become
 
-MIGRATION = "ledger/migrations/versions/0001_ledger.py"
+#: The triggers as they were made, and as they were exchanged later.
+MIGRATIONS = ("0001_ledger", "0003_settling_and_revoking")
 
 #: The promise once more, by hand: a change of the table must be made in two places, on purpose.
 ALLOWED = {
@@ -24,6 +25,7 @@ ALLOWED = {
     ("unknown", "accepted"),
     ("unknown", "planned"),
     ("rejected", "intent"),
+    ("accepted", "revoked"),
 }
 MATRIX = list(product(RowState, RowState))
 IDS = [f"{old}>{new}" for old, new in MATRIX]
@@ -31,17 +33,25 @@ IDS = [f"{old}>{new}" for old, new in MATRIX]
 
 @pytest.fixture(scope="module")
 def triggers() -> dict[str, tuple[str, ...]]:
-    """The migration's SQL, taken from its source: importing it would load a database library for four texts."""
-    source = (Path(airflow_provider_capillary.__file__).parent / MIGRATION).read_text(encoding="utf-8")
+    """The migrations' SQL in order, taken from their source: importing them would load a database library."""
+    found = [_constants(name) for name in MIGRATIONS]
+    return {
+        "sqlite": tuple(statement for one in found for statement in one["_SQLITE_TRIGGERS"]),
+        "postgresql": tuple(statement for one in found for statement in one["_POSTGRESQL_TRIGGERS"]),
+    }
+
+
+def _constants(migration: str) -> dict[str, Any]:
+    path = Path(airflow_provider_capillary.__file__).parent / "ledger/migrations/versions" / f"{migration}.py"
     names = {"_TRANSITIONS", "_SQLITE_TRIGGERS", "_POSTGRESQL_TRIGGERS"}
     constants: list[ast.stmt] = [
         node
-        for node in ast.parse(source).body
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in names
     ]
     found: dict[str, Any] = {}
-    exec(compile(ast.Module(constants, []), MIGRATION, "exec"), found)
-    return {"sqlite": found["_SQLITE_TRIGGERS"], "postgresql": found["_POSTGRESQL_TRIGGERS"]}
+    exec(compile(ast.Module(constants, []), migration, "exec"), found)
+    return found
 
 
 @pytest.mark.parametrize(("old", "new"), MATRIX, ids=IDS)
@@ -49,9 +59,13 @@ def test_a_row_may_change_its_state_only_as_promised(old: RowState, new: RowStat
     assert may_become(old, new) == ((old.value, new.value) in ALLOWED)
 
 
-@pytest.mark.parametrize("final", [RowState.ACCEPTED, RowState.INVALID, RowState.ALREADY_ACCEPTED, RowState.NOT_SENT])
+@pytest.mark.parametrize("final", [RowState.REVOKED, RowState.INVALID, RowState.ALREADY_ACCEPTED, RowState.NOT_SENT])
 def test_what_is_settled_for_good_never_changes_again(final: RowState) -> None:
     assert not [new for new in RowState if may_become(final, new)]
+
+
+def test_what_was_accepted_is_never_sent_again_only_taken_back() -> None:
+    assert {new for new in RowState if may_become(RowState.ACCEPTED, new)} == {RowState.REVOKED}
 
 
 def test_no_row_is_accepted_or_rejected_without_an_intent_or_a_doubt_before() -> None:
@@ -69,7 +83,7 @@ def test_every_change_says_who_may_do_it() -> None:
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_the_ledger_s_triggers_hold_exactly_the_same_pairs(triggers: dict[str, tuple[str, ...]], dialect: str) -> None:
-    pairs = re.findall(r"'(\w+)>(\w+)'", " ".join(triggers[dialect]))
+    pairs = re.findall(r"'(\w+)>(\w+)'", triggers[dialect][-1])
     assert len(pairs) == len(set(pairs))
     assert set(pairs) == {(old.value, new.value) for old, new in TRANSITIONS}
 

@@ -1,0 +1,165 @@
+"""What the commands of ``airflow capillary`` do. Each ends with 0, or with 1 and one line that says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow.utils.cli import action_cli
+from airflow.utils.platform import getuser
+
+from airflow_provider_capillary.cli import display
+from airflow_provider_capillary.core.budget import parse_budget
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+
+if TYPE_CHECKING:
+    from airflow_provider_capillary.ledger.base import JobRecord
+    from airflow_provider_capillary.ledger.doubts import UnprovenRow
+    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+_CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
+
+
+def _command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
+    """Note the call in Airflow's log of actions, and say an error of this package in one line."""
+
+    @wraps(work)
+    def called(args: Namespace) -> None:
+        try:
+            work(args)
+        except CapillaryError as error:
+            sys.stderr.write(f"{' '.join(str(error).split())}\n")
+            raise SystemExit(1) from None
+
+    noted: Callable[[Namespace], None] = action_cli(called, check_db=False)  # type: ignore[no-untyped-call]  # of Airflow
+    return noted
+
+
+@_command
+def jobs(args: Namespace) -> None:
+    """List imports, the newest first."""
+    if args.limit < 1:
+        raise ConfigurationError(f"--limit {args.limit} lists nothing; give 1 or more")
+    with _ledger(args) as ledger:
+        found = ledger.jobs(args.limit, dag_id=args.dag_id)
+    display.print_rows([display.job_row(job) for job in found], args.output)
+
+
+@_command
+def job(args: Namespace) -> None:
+    """Tell of one import."""
+    with _ledger(args) as ledger:
+        record = _job(ledger, args.job_id)
+        grants = ledger.grants(args.job_id)
+    display.print_details(display.job_details(record, grants), args.output)
+
+
+@_command
+def unknown(args: Namespace) -> None:
+    """List rows of which nothing proves whether they were granted."""
+    rows: list[UnprovenRow] = []
+    with _ledger(args) as ledger:
+        _job(ledger, args.job_id)
+        while found := ledger.unproven(args.job_id, after=rows[-1].badge.row_number if rows else 0):
+            rows += found
+    display.print_rows([display.unknown_row(row) for row in rows], args.output)
+
+
+@_command
+def resolve(args: Namespace) -> None:
+    """Settle unknown rows by the word of the person who calls."""
+    from airflow_provider_capillary.reconcile_job import Action, ReconcileJob, ReconcileSettings
+
+    settings = ReconcileSettings(
+        action=Action.ACCEPT if args.resolution == "accepted" else Action.RESEND,
+        by=f"user {getuser()} on {socket.gethostname()}",
+        max_unknown=parse_budget("max_unknown", "100%"),  # what was not named stays as it is
+        rows=frozenset(args.row) if args.row else None,
+    )
+    with _ledger(args) as ledger:
+        result = ReconcileJob(ledger, [args.job_id], settings).run()
+    counts = {"accepted": result.accepted, "resend": result.resend, "unknown": result.unknown}
+    display.print_rows([{"job_id": args.job_id, "unknown_before": result.unknown_before, **counts}], args.output)
+
+
+@_command
+def errors(args: Namespace) -> None:
+    """Write ``errors.csv`` of one import to a file, whole or not at all."""
+    from airflow_provider_capillary.reports.error_report import ERRORS_CSV, write_error_report
+
+    with _ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-errors-") as folder:
+        _job(ledger, args.job_id)
+        report = write_error_report(ledger, [args.job_id], Path(folder))
+        _move(Path(folder) / ERRORS_CSV, args.output.expanduser())
+    sys.stdout.write(f"{report.facts.total.problems.rows:,} rows that were not accepted: {args.output}\n")
+
+
+@_command
+def ledger_upgrade(args: Namespace) -> None:
+    """Bring the ledger's tables up to date."""
+    from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
+
+    with _ledger(args) as ledger:
+        done = "was brought to" if ledger.was_upgraded else "stands at"
+        sys.stdout.write(f"The ledger {ledger.description} {done} revision {HEAD}\n")
+
+
+def simulator(args: Namespace) -> None:
+    """Serve the simulator, in the words of its own command line."""
+    from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
+    from airflow_provider_capillary.simulator import command_line
+
+    words: list[str] = []
+    for option in (*SIMULATOR_OPTIONS, *SIMULATOR_SWITCHES):
+        value = getattr(args, option.removeprefix("--").replace("-", "_"))
+        if value is True:
+            words.append(option)
+        elif value not in (None, False):
+            words.append(f"{option}={value}")
+    raise SystemExit(command_line.main(words))
+
+
+@contextmanager
+def _ledger(args: Namespace) -> Iterator[SqlLedger]:
+    """The ledger, wherever Airflow keeps the connection that names it."""
+    before = os.environ.get(_CONTEXT)
+    os.environ[_CONTEXT] = "server"  # else connections of the metadata database are not seen; Airflow's own do the same
+    try:
+        ledger = open_ledger(args.ledger_conn_id)
+    finally:
+        if before is None:
+            del os.environ[_CONTEXT]
+        else:
+            os.environ[_CONTEXT] = before
+    with closing(ledger):
+        yield ledger
+
+
+def _job(ledger: SqlLedger, job_id: str) -> JobRecord:
+    try:
+        return ledger.job(job_id)
+    except LookupError:
+        raise ConfigurationError(
+            f"The ledger {ledger.description} holds no job {job_id!r}; `airflow capillary jobs` lists those it holds"
+        ) from None
+
+
+def _move(file: Path, target: Path) -> None:
+    unfinished = target.with_name(f".{target.name}.part")
+    try:
+        shutil.move(file, unfinished)
+        unfinished.replace(target)
+    except OSError as error:
+        raise ConfigurationError(f"{target} cannot be written: {error.strerror or error}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,120 @@
+"""``airflow capillary ...``: the commands and their options, which Airflow reads at every start of its command line.
+
+Nothing that is slow to load may be imported here: each command is loaded when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command
+
+from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
+
+_COMMANDS = "airflow_provider_capillary.cli.commands"
+
+
+def _arg(*flags: str, **options: Any) -> Arg:
+    return Arg(flags, **options)  # type: ignore[no-untyped-call]  # of Airflow
+
+
+ARG_LEDGER = _arg(
+    "--ledger-conn-id",
+    help="Connection of the ledger (default: as configured for the operators, else the file under AIRFLOW_HOME)",
+    metavar="CONN_ID",
+)
+ARG_JOB_ID = _arg("job_id", help="The job's id, as the import returned it and `airflow capillary jobs` lists it")
+ARG_DAG_ID = _arg("--dag-id", help="Only jobs of this DAG")
+ARG_LIMIT = _arg("--limit", help="At most so many jobs, the newest first (default: 20)", type=int, default=20)
+ARG_AS = _arg(
+    "--as",
+    help="accepted: these rows were granted. resend: they were not; the next import sends them, and where that is "
+    "wrong they are granted twice",
+    choices=("accepted", "resend"),
+    required=True,
+    dest="resolution",
+)
+ARG_ROW = _arg(
+    "--row",
+    help="Only rows of these numbers, as `airflow capillary unknown` lists them (default: all unknown rows of the job)",
+    type=int,
+    nargs="+",
+    action="extend",
+    metavar="NUMBER",
+)
+ARG_FILE = _arg(
+    "--output", help="Where to write the CSV file; it is replaced", type=Path, required=True, metavar="FILE"
+)
+
+
+def get_capillary_cli_commands() -> list[GroupCommand]:
+    """Give Airflow the group ``capillary``."""
+    ledger = GroupCommand("ledger", "The ledger's tables", (_upgrade(),))
+    subcommands = (*_telling(), *_settling(), _simulator(), ledger)
+    return [GroupCommand("capillary", "Badge imports into Capillary: jobs, unknown rows, ledger", subcommands)]
+
+
+def _command(name: str) -> Callable[..., Any]:
+    return lazy_load_command(f"{_COMMANDS}.{name}")
+
+
+def _telling() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="jobs",
+            help="List imports, the newest first",
+            func=_command("jobs"),
+            args=(ARG_DAG_ID, ARG_LIMIT, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="job",
+            help="Tell of one import: counts, reasons, what was settled or revoked since",
+            func=_command("job"),
+            args=(ARG_JOB_ID, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="errors",
+            help="Write errors.csv of an import: rows that were not accepted, to be mended and imported again",
+            func=_command("errors"),
+            args=(ARG_JOB_ID, ARG_FILE, ARG_LEDGER, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="unknown",
+            help="List the rows of an import of which nothing proves whether they were granted (with customer ids)",
+            func=_command("unknown"),
+            args=(ARG_JOB_ID, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+    )
+
+
+def _settling() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="resolve",
+            help="Say what became of unknown rows; the ledger keeps who said so. Nothing is sent",
+            func=_command("resolve"),
+            args=(ARG_JOB_ID, ARG_AS, ARG_ROW, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+    )
+
+
+def _upgrade() -> ActionCommand:
+    return ActionCommand(
+        name="upgrade",
+        help="Make the ledger's tables, or bring them up to date",
+        func=_command("ledger_upgrade"),
+        args=(ARG_LEDGER, ARG_VERBOSE),
+    )
+
+
+def _simulator() -> ActionCommand:
+    options = (_arg(name, help=text) for name, text in SIMULATOR_OPTIONS.items())
+    switches = (_arg(name, help=text, action="store_true") for name, text in SIMULATOR_SWITCHES.items())
+    return ActionCommand(
+        name="simulator",
+        help="Serve a local stand-in of the API until it is interrupted",
+        func=_command("simulator"),
+        args=(*options, *switches),
+    )

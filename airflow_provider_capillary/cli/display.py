@@ -1,0 +1,107 @@
+"""How facts of the ledger are printed: as a table for a person, or as JSON with numbers that are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from airflow.cli.simple_table import AirflowConsole
+
+from airflow_provider_capillary.core.summary import FINAL_STATES
+from airflow_provider_capillary.ledger.base import JobRecord
+from airflow_provider_capillary.ledger.doubts import UnprovenRow
+from airflow_provider_capillary.ledger.revocations import Grants
+
+_STRUCTURED = ("json", "yaml")
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], output: str) -> None:
+    """Print a list, in one of the formats of Airflow's ``--output``."""
+    plain = [dict(row) for row in rows]
+    console = AirflowConsole()
+    if output == "json":
+        console.print_as_json(plain)  # type: ignore[arg-type]  # it takes whatever JSON takes
+    elif output == "yaml":
+        console.print_as_yaml(plain)  # type: ignore[arg-type]
+    else:
+        console.print_as([{name: _cell(value) for name, value in row.items()} for row in plain], output)
+
+
+def print_details(facts: Mapping[str, Any], output: str) -> None:
+    """Print one thing: a list of one for programs, a line for each property for a person."""
+    if output in _STRUCTURED:
+        print_rows([facts], output)
+    else:
+        print_rows([{"property": name, "value": value} for name, value in _lines(facts)], output)
+
+
+def job_row(job: JobRecord) -> dict[str, Any]:
+    """A job in the list. Counts are missing for a job that runs, or died before it could count."""
+    counts: Mapping[str, Any] = job.summary or {}
+    return {
+        "job_id": job.job_id,
+        "dag_id": job.dag_id,
+        "task_id": job.task_id if job.map_index < 0 else f"{job.task_id}[{job.map_index}]",
+        "run_id": job.run_id,
+        "state": job.state,
+        "started_at": _iso(job.started_at),
+        "rows": job.rows,
+        **{state.value: counts.get(state.value) for state in FINAL_STATES},
+    }
+
+
+def job_details(job: JobRecord, grants: Grants) -> dict[str, Any]:
+    """All that the ledger tells of a job."""
+    summary: Mapping[str, Any] = job.summary or {}
+    return job_row(job) | {
+        "finished_at": None if job.finished_at is None else _iso(job.finished_at),
+        "organisation": job.organisation,
+        "sources": list(job.sources),
+        "dry_run": bool(summary.get("dry_run", False)),
+        "requests": summary.get("requests"),
+        "batches": summary.get("batches"),
+        "reasons": list(summary.get("reasons", ())),
+        "settled_since": dict(summary.get("settled", {})),
+        "revoked_since": grants.revoked,
+        "revocable": sum(grants.with_id.values()),
+    }
+
+
+def unknown_row(row: UnprovenRow) -> dict[str, Any]:
+    """A row without proof, with what a person needs to look it up in Capillary."""
+    return {
+        "row": row.badge.row_number,
+        "customer_id": row.badge.customer_id,
+        "badge_meta_id": row.badge.badge_meta_id,
+        "earn_event_date": _iso(row.badge.earned_at),
+        "earn_expires_on": _iso(row.badge.expires_at),
+        "state": row.state.value,
+        "sent_at": _iso(row.sent_at),
+        "request_id": row.request_id,
+        "message": row.message,
+    }
+
+
+def _lines(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The facts with one line for each reason."""
+    flat = [(name, value) for name, value in facts.items() if name != "reasons"]
+    return flat + [("reason", _reason(each)) for each in facts.get("reasons", ())]
+
+
+def _reason(reason: Mapping[str, Any]) -> str:
+    code = "" if reason.get("code") is None else f" {reason['code']}"
+    return f"{reason['rows']:,} x {reason['stage']}{code}: {reason['message']}"
+
+
+def _cell(value: Any) -> str:
+    """One line of printable text: what the API says may hold anything, and a terminal obeys some of it."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,133 @@
+"""Settles rows that earlier imports left unknown. It sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_capillary.core.budget import parse_budget
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
+from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.importing.api import CapillaryApi
+from airflow_provider_capillary.importing.patience import STOPPED
+from airflow_provider_capillary.importing.reading_back import Readings
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.earlier_jobs import connected, jobs_of, push_result, whose_word
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.reconcile_job import Action, Reconciled, ReconcileJob, ReconcileSettings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+LONGEST_WAIT = 86_400.0
+
+
+class BadgeReconcileOperator(BaseOperator):
+    """Settles rows that earlier imports left ``unknown``: were they granted, or not?
+
+    Rows that were granted become accepted. Rows that were not become free: this task sends nothing, the next import
+    of these rows does. The report of the import tells both from then on, and its counts follow. An import that runs
+    settles its own rows, so this task then waits for the next try. It can be repeated, and killed at any time.
+
+    :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
+    :param action: (templated) ``verify`` reads each badge back. ``accept`` is the word of a person that all of these
+        rows were granted, ``resend`` that they were not (where that is wrong, they are granted twice); the ledger
+        keeps whose word it was. ``leave`` only counts.
+    :param capillary_conn_id: (templated) the connection of the import; ``verify`` reads with it.
+    :param ledger_conn_id: (templated) the same as the import's.
+    :param verify_after: seconds after the send before a read may be trusted to say that a badge is not there.
+    :param max_unknown: (templated) rows, or a share such as ``"5%"`` of those that were unknown, that may stay so
+        before the task fails. ``leave`` never fails.
+    :param retry_policy: as of ``BadgeImportOperator``.
+    :return: ``{"jobs", "unknown_before", "accepted", "resend", "unknown", "reasons"}``; also in XCom of a task that
+        fails because too many rows stay unknown. ``resend``: rows that are free to be sent now. Always
+        ``unknown_before == accepted + resend + unknown``.
+    """
+
+    template_fields: Sequence[str] = ("job", "action", "capillary_conn_id", "ledger_conn_id", "max_unknown")
+    ui_color = "#e4e6f5"
+
+    def __init__(
+        self,
+        *,
+        job: Any,
+        action: str = "verify",
+        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        ledger_conn_id: str | None = None,
+        verify_after: float = 60,
+        max_unknown: int | str = 0,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs, **retry_arguments(retry_policy))
+        self.job = job
+        self.action = action
+        self.capillary_conn_id = capillary_conn_id
+        self.ledger_conn_id = ledger_conn_id
+        self.verify_after = verify_after
+        self.max_unknown = max_unknown
+        self._stop: StopSignal | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Settle what can be settled and give the counts, or fail with them in XCom.
+
+        :raises BadgeTaskFailed: an argument is wrong, the API refuses to be read, or too many rows stay unknown
+        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
+        :raises AirflowSkipException: no import began a job
+        """
+        try:
+            result = self._reconcile(context)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+        found = result.as_dict()
+        self.log.info(
+            "%d rows of %d jobs were unknown: %d are accepted, %d free for the next import to send, %d stay unknown",
+            *(result.unknown_before, result.jobs, result.accepted, result.resend, result.unknown),
+        )
+        if result.error is None:
+            return found
+        push_result(context, found)
+        raise as_airflow_error(result.error) from result.error
+
+    def on_kill(self) -> None:
+        """Read no further; what is settled is recorded already."""
+        if self._stop is not None:
+            self._stop.request(ImportInterruptedError(STOPPED))
+
+    def _reconcile(self, context: Context) -> Reconciled:
+        settings = self._settings(whose_word(context))
+        job_ids = jobs_of(self.job)
+        self._stop = StopSignal()
+        if settings.action is not Action.VERIFY:
+            with closing(open_ledger(self.ledger_conn_id)) as ledger:
+                return ReconcileJob(ledger, job_ids, settings, stop=self._stop).run()
+        hook = connected(self.capillary_conn_id)
+        with closing(hook.get_conn()), closing(open_ledger(self.ledger_conn_id)) as ledger:
+            return self._verify(hook, ledger, job_ids, settings)
+
+    def _verify(
+        self, hook: CapillaryBadgeHook, ledger: SqlLedger, job_ids: list[str], settings: ReconcileSettings
+    ) -> Reconciled:
+        api = CapillaryApi(hook.get_conn(), hook.organisation, hook.requests_per_minute)
+        readings = Readings(api, hook.organisation, hook.requests_per_minute)
+        return ReconcileJob(ledger, job_ids, settings, readings, stop=self._stop).run()
+
+    def _settings(self, by: str) -> ReconcileSettings:
+        try:
+            action = Action(str(self.action).strip().lower())
+        except ValueError:
+            known = ", ".join(action.value for action in Action)
+            raise ConfigurationError(f"action={self.action!r} is none of {known}") from None
+        seconds: Any = self.verify_after  # from a DAG file, which nobody has checked
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_WAIT:
+            raise ConfigurationError(f"verify_after={seconds!r}: give seconds, 0 to {LONGEST_WAIT:.0f}")
+        budget = parse_budget("max_unknown", self.max_unknown)
+        return ReconcileSettings(action=action, by=by, verify_after=seconds, max_unknown=budget)

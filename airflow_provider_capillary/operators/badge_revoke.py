@@ -1,0 +1,132 @@
+"""Undoes what imports granted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.sdk import BaseOperator
+
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
+from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.importing.patience import STOPPED
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.earlier_jobs import connected, jobs_of, push_result, whose_word
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.revoke_job import Revocations, Revoked, RevokeJob
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class BadgeRevokeOperator(BaseOperator):
+    """Takes back the badges that imports granted, by the ``earnedBadgeId`` of each that stands in the ledger.
+
+    By default a dry run: it says how many badges of which kind would be taken back, and asks the API for nothing.
+    A second run takes back nothing more. A killed one is repeated: each badge is noted in the ledger before the API is
+    asked for it and when it has answered, and to ask twice does no harm.
+
+    It touches rows of the jobs named, and no others. A row that was accepted without an id (found by reading back, or
+    by a person's word) cannot be undone by id, and is counted as ``without_id``. A revoked row is not granted again
+    behind your back: a later import of it, such as a backfill, tells it as ``already_accepted`` and sends nothing,
+    unless you say ``import_again=True``, now or in another run of this task.
+
+    :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
+    :param dry_run: (templated) only count. Give ``False`` to take the badges back.
+    :param import_again: (templated) let the next import grant the revoked rows again, say with another expiry.
+    :param capillary_conn_id: (templated) the connection of the import.
+    :param ledger_conn_id: (templated) the same as the import's.
+    :param retry_policy: as of ``BadgeImportOperator``.
+    :return: ``{"jobs", "dry_run", "to_revoke", "badges", "revoked", "not_active", "refused", "unconfirmed",
+        "already_revoked", "free", "without_id", "unknown", "reasons"}``. ``badges``: ``to_revoke`` by ``badgeMetaId``.
+        ``not_active``: had expired, or was revoked elsewhere. ``unknown``: may be granted; settle these rows first
+        (``BadgeReconcileOperator``). Also in XCom of a task that fails because some were not revoked.
+    """
+
+    template_fields: Sequence[str] = ("job", "dry_run", "import_again", "capillary_conn_id", "ledger_conn_id")
+    ui_color = "#f6dcdc"
+
+    def __init__(
+        self,
+        *,
+        job: Any,
+        dry_run: bool | str = True,
+        import_again: bool | str = False,
+        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        ledger_conn_id: str | None = None,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs, **retry_arguments(retry_policy))
+        self.job = job
+        self.dry_run = dry_run  # type: ignore[assignment,method-assign] # hides BaseOperator.dry_run, a printer of templates
+        self.import_again = import_again
+        self.capillary_conn_id = capillary_conn_id
+        self.ledger_conn_id = ledger_conn_id
+        self._stop: StopSignal | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Take the badges back, or count them, and give the counts; or fail with them in XCom.
+
+        :raises BadgeTaskFailed: an argument is wrong, the API refuses, or some badges are not revoked
+        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
+        :raises AirflowSkipException: no import began a job
+        """
+        try:
+            result = self._revoke(context)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+        self._tell(result)
+        found = result.as_dict()
+        if result.error is None:
+            return found
+        push_result(context, found)
+        raise as_airflow_error(result.error) from result.error
+
+    def on_kill(self) -> None:
+        """Ask for no more; what was answered is noted already."""
+        if self._stop is not None:
+            self._stop.request(ImportInterruptedError(STOPPED))
+
+    def _revoke(self, context: Context) -> Revoked:
+        only_count, again = _flag("dry_run", self.dry_run), _flag("import_again", self.import_again)
+        job_ids, by = jobs_of(self.job), whose_word(context)
+        self._stop = StopSignal()
+        if only_count:
+            with closing(open_ledger(self.ledger_conn_id)) as ledger:
+                return RevokeJob(ledger, job_ids, None, by=by, stop=self._stop).run()
+        hook = connected(self.capillary_conn_id)
+        with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
+            revocations = Revocations(client, hook.organisation, hook.requests_per_minute)
+            job = RevokeJob(ledger, job_ids, revocations, by=by, import_again=again, stop=self._stop)
+            return job.run()
+
+    def _tell(self, result: Revoked) -> None:
+        for badge, rows in result.badges.items():
+            self.log.info("%s: %s earned badges", badge, f"{rows:,}")
+        if result.dry_run:
+            self.log.info("Dry run: %d badges of %d jobs would be revoked", result.to_revoke, result.jobs)
+        else:
+            self.log.info(
+                "Of %d badges %d are revoked, %d were not active any more, %d refused, %d unconfirmed",
+                *(result.to_revoke, result.revoked, result.not_active, result.refused, result.unconfirmed),
+            )
+        if result.free:
+            self.log.warning("%d revoked rows may be granted again by the next import of them", result.free)
+        if result.without_id:
+            self.log.warning("%d accepted rows have no earnedBadgeId and cannot be undone by id", result.without_id)
+        if result.unknown:
+            self.log.warning("%d rows are unknown, and may be granted: reconcile the jobs first", result.unknown)
+
+
+def _flag(name: str, value: Any) -> bool:
+    """Anything but a clear yes or no is refused: a slip must not take badges away."""
+    try:
+        return msgspec.convert(value.strip() if isinstance(value, str) else value, bool, strict=False)
+    except msgspec.ValidationError:
+        raise ConfigurationError(f"{name}={value!r} is neither true nor false") from None

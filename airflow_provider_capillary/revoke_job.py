@@ -1,0 +1,253 @@
+"""Takes back what earlier imports granted, each earned badge by its id, and each noted before and after.
+
+To ask for the same earned badge again does no harm: the API then says that it is not active. So a lost reply, or a
+death in mid-call, is settled by asking again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from airflow_provider_capillary.client.facts import RevokedBadge
+from airflow_provider_capillary.core.backoff import Backoff
+from airflow_provider_capillary.core.summary import Reason, Tally
+from airflow_provider_capillary.exceptions import (
+    BudgetExceededError,
+    CapillaryError,
+    ConfigurationError,
+    JobIsRunningError,
+    RequestRefusedError,
+)
+from airflow_provider_capillary.importing.pace import Pace
+from airflow_provider_capillary.importing.patience import Patience
+from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.ledger.base import Job
+from airflow_provider_capillary.ledger.revocations import Answer, GrantedRow, Grants, RevokingLedger
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 100
+CALM_SECONDS = 10.0
+#: Code of the API for an earned badge that is not active: revoked already, expired, or never there.
+NOT_ACTIVE_CODE = 814
+#: Statuses with which the API refuses one revocation; any other refusal would meet every one.
+_ABOUT_THE_ROW = frozenset({200, 400, 404, 409})
+_MOST_REFUSED_IN_A_ROW = 5
+_ASKS_FOR_A_WORD = 2
+
+
+class Revoker(Protocol):
+    """What takes an earned badge back."""
+
+    def revoke_earned_badge(self, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
+        """Revoke one; raise ``ApiError`` where that is refused or fails."""
+        ...
+
+
+class Revocations(msgspec.Struct, frozen=True):
+    """The API as a revocation sees it, of one organisation."""
+
+    revoker: Revoker
+    organisation: str
+    requests_per_minute: int | None = None
+
+
+class Revoked(msgspec.Struct, frozen=True):
+    """The account. ``error``: why it is no success.
+
+    ``to_revoke == revoked + not_active + refused + unconfirmed``, unless it was a dry run.
+    """
+
+    jobs: int
+    dry_run: bool
+    to_revoke: int  #: rows with a known ``earnedBadgeId`` that were not revoked before
+    badges: dict[str, int]  #: the same by ``badgeMetaId``
+    revoked: int
+    not_active: int  #: were not active any more when we asked: expired, or revoked elsewhere
+    refused: int
+    unconfirmed: int
+    already_revoked: int  #: by an earlier revocation
+    free: int  #: revoked rows, now or before, that the next import may grant again
+    without_id: int  #: accepted, but the API never told an id: cannot be undone by id
+    unknown: int  #: nobody knows whether they were granted; settle them first
+    reasons: tuple[Reason, ...]  #: of the rows that were refused or stay unconfirmed
+    error: CapillaryError | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """Give plain JSON-ready values for XCom."""
+        plain: dict[str, object] = {name: getattr(self, name) for name in self.__struct_fields__ if name != "error"}
+        return plain | {"reasons": msgspec.to_builtins(list(self.reasons))}
+
+
+class RevokeJob:
+    """One revocation of one or many jobs. ``run`` it once; each answer is noted before the next row is asked for.
+
+    :param revocations: the API, or ``None`` to count only (a dry run).
+    :param by: whose word it is, for the ledger.
+    :param import_again: let the rows that are revoked, now or before, be imported again.
+    :param stop: lets another thread or a signal handler stop it.
+    :param monotonic: the clock for durations, in seconds.
+    :param jitter: the randomness of waits, 0 <= value < 1.
+    """
+
+    def __init__(
+        self,
+        ledger: RevokingLedger,
+        job_ids: Sequence[str],
+        revocations: Revocations | None,
+        *,
+        by: str,
+        import_again: bool = False,
+        stop: StopSignal | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._ledger = ledger
+        self._job_ids = job_ids
+        self._revocations = revocations
+        self._by = by
+        self._import_again = import_again
+        self._freed = 0
+        self._stop = stop or StopSignal()
+        self._monotonic = monotonic
+        self._backoff = Backoff(jitter)
+        self._answers: Counter[Answer] = Counter()
+        self._tally = Tally()
+        self._refused_in_a_row = 0
+        self._told = monotonic()
+
+    def run(self) -> Revoked:
+        """Take back what can be taken back.
+
+        :raises JobIsRunningError: one of the imports is running.
+        :raises CapillaryError: the API or the ledger cannot be used, or the API refuses every revocation. What was
+            revoked before is noted.
+        """
+        for job_id in self._job_ids:
+            self._refuse_strangers(job_id)
+        found = [self._ledger.grants(job_id) for job_id in self._job_ids]
+        revocations = self._revocations
+        if revocations is not None:
+            patience = self._patience(revocations)
+            for job_id in self._job_ids:
+                self._revoke_job(self._take_stock(job_id), revocations.revoker, patience)
+        return self._result(found)
+
+    def _refuse_strangers(self, job_id: str) -> None:
+        try:
+            record = self._ledger.job(job_id)
+        except LookupError as error:
+            raise ConfigurationError(
+                f"the ledger {self._ledger.description} holds no job {job_id!r}. Give the job that the import "
+                "returned, and the same ledger_conn_id as to the import"
+            ) from error
+        if self._revocations is not None and self._revocations.organisation != record.organisation:
+            raise ConfigurationError(
+                f"job {job_id} is of organisation {record.organisation!r}, the connection of "
+                f"{self._revocations.organisation!r}. Give the import's connection"
+            )
+
+    def _take_stock(self, job_id: str) -> Job:
+        try:
+            return self._ledger.take_stock(job_id)
+        except JobIsRunningError as error:
+            # one that died holds its lease a little longer; one that lives renews it, and then this one gives up
+            log.info("%s; waiting for it to run out", error)
+            self._stop.pause((error.retry_after or 0.0) + 1.0)
+            return self._ledger.take_stock(job_id)
+
+    def _patience(self, revocations: Revocations) -> Patience:
+        per_minute, reserve = revocations.requests_per_minute, None
+        if per_minute is not None:
+            reserve = partial(self._ledger.reserve_request, revocations.organisation, per_minute)
+        return Patience(Pace(1, reserve, self._stop, self._monotonic), self._backoff, self._stop)
+
+    def _revoke_job(self, job: Job, revoker: Revoker, patience: Patience) -> None:
+        for rows in self._granted(job.job_id):
+            for row in rows:
+                self._ledger.note_revocation(job, row, by=self._by)
+                answer = self._ask(row, revoker, patience)
+                self._ledger.answer_revocation(job, row, answer)
+                self._answers[answer] += 1
+                self._tell(job)
+        while self._import_again and (freed := self._ledger.free_revoked(job, by=self._by)):
+            self._freed += freed
+
+    def _granted(self, job_id: str) -> Iterator[list[GrantedRow]]:
+        after = 0
+        while rows := self._ledger.granted(job_id, after=after, limit=ROWS_AT_ONCE):
+            after = rows[-1].badge.row_number
+            yield rows
+
+    def _ask(self, row: GrantedRow, revoker: Revoker, patience: Patience) -> Answer:
+        """Ask until the API says something; what a lost reply may have done, the next one tells."""
+        asked = 1 if row.asked_before else 0
+
+        def revoke() -> RevokedBadge:
+            nonlocal asked
+            asked += 1
+            return revoker.revoke_earned_badge(row.badge.badge_meta_id, row.badge.customer_id, row.earned_badge_id)
+
+        try:
+            for _ in range(_ASKS_FOR_A_WORD):
+                if patience.ask(revoke).is_active is False:
+                    self._refused_in_a_row = 0
+                    return Answer.REVOKED
+        except RequestRefusedError as error:
+            return self._refusal(error, asked > 1)
+        self._tally.explain("revoke", None, "the API took the request, but does not say that the badge is not active")
+        return Answer.UNCONFIRMED
+
+    def _refusal(self, error: RequestRefusedError, asked_before: bool) -> Answer:
+        if error.code == NOT_ACTIVE_CODE:
+            self._refused_in_a_row = 0
+            return Answer.REVOKED if asked_before else Answer.NOT_ACTIVE
+        self._refused_in_a_row += 1
+        if error.status not in _ABOUT_THE_ROW or error.code is None or self._refused_in_a_row > _MOST_REFUSED_IN_A_ROW:
+            raise error
+        self._tally.explain("revoke", error.code, str(error))
+        return Answer.REFUSED
+
+    def _tell(self, job: Job) -> None:
+        if self._monotonic() - self._told >= CALM_SECONDS:
+            self._told = self._monotonic()
+            log.info("Job %s: %s badges asked for", job.job_id, f"{self._answers.total():,}")
+
+    def _result(self, found: Sequence[Grants]) -> Revoked:
+        badges: Counter[str] = Counter()
+        for one in found:
+            badges.update(one.with_id)
+        answers = self._answers
+        return Revoked(
+            jobs=len(self._job_ids),
+            dry_run=self._revocations is None,
+            to_revoke=badges.total() if self._revocations is None else answers.total(),
+            badges=dict(badges),
+            revoked=answers[Answer.REVOKED],
+            not_active=answers[Answer.NOT_ACTIVE],
+            refused=answers[Answer.REFUSED],
+            unconfirmed=answers[Answer.UNCONFIRMED],
+            already_revoked=sum(one.revoked for one in found),
+            free=self._freed,
+            without_id=sum(one.without_id for one in found),
+            unknown=sum(one.unknown for one in found),
+            reasons=self._tally.reasons(),
+            error=self._shortfall(),
+        )
+
+    def _shortfall(self) -> CapillaryError | None:
+        left = self._answers[Answer.REFUSED] + self._answers[Answer.UNCONFIRMED]
+        if not left:
+            return None
+        return BudgetExceededError(
+            f"{left} of {self._answers.total()} badges are not revoked: the API refused, or said nothing of it. "
+            "A later try asks for these again, and for no others"
+        )

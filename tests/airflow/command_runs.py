@@ -1,0 +1,61 @@
+"""Runs commands of Airflow's command line in one process, for ``test_command_line.py``: one start for all of them.
+
+Reads one JSON object a line: ``words`` and ``env`` (``null``: not set). Answers with one, first of all with the
+modules of this package that Airflow's parser has loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from typing import Any
+from unittest import mock
+
+PACKAGE = "airflow_provider_capillary"
+
+
+def main() -> None:
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever else is printed must not stand between the answers
+    from airflow.cli.cli_parser import get_parser
+
+    parser = get_parser()
+    answer(answers, {"loaded": sorted(name for name in sys.modules if name.startswith(f"{PACKAGE}."))})
+    for line in sys.stdin:
+        asked = json.loads(line)
+        out, err = io.StringIO(), io.StringIO()
+        # Nobody waits here for a lease to run out.
+        patience = mock.patch(f"{PACKAGE}.importing.stop.StopSignal.pause", return_value=None)
+        with environment(asked["env"]), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patience:
+            code = called(parser, asked["words"])
+        answer(answers, {"code": code, "out": out.getvalue(), "err": err.getvalue()})
+
+
+def called(parser: Any, words: list[str]) -> Any:
+    try:
+        args = parser.parse_args(words)
+        args.func(args)
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@contextlib.contextmanager
+def environment(changes: dict[str, str | None]) -> Any:
+    with mock.patch.dict(os.environ):
+        for name, value in changes.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        yield
+
+
+def answer(answers: Any, told: dict[str, Any]) -> None:
+    answers.write(json.dumps(told) + "\n")
+    answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Notes of what is taken back: the same on every database."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import JobIsRunningError, LedgerUnavailableError
+from airflow_provider_capillary.ledger.base import IntentConflictError, Job, Outcome, RowChange
+from airflow_provider_capillary.ledger.revocations import Answer
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .backends import Backend
+from .building import GOLD, SILVER, badge, begin, bring_to, claim, state
+
+BY = "user anna"
+
+
+def accepted(ledger: SqlLedger, *rows: EarnedBadge, run: str = "2026-01-01", with_id: bool = True) -> Job:
+    """A job that has ended, with these rows accepted under ids of their own."""
+    job = begin(ledger, run)
+    batch = claim(ledger, job, *rows)
+    changes = [RowChange(row, RowState.ACCEPTED, f"id-{row.row_number}" if with_id else None) for row in rows]
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes)])
+    ledger.finish_job(job, "finished", {"rows_read": len(rows), "accepted": len(rows), "unknown": 0})
+    return job
+
+
+def notes(backend: Backend) -> list[dict[str, Any]]:
+    with backend.look() as connection:
+        found = connection.execute(sa.text("SELECT * FROM capillary_revocation ORDER BY earned_badge_id"))
+        return [dict(row) for row in found.mappings()]
+
+
+def test_what_a_job_granted_is_counted_by_what_can_be_done_about_it(ledger: SqlLedger) -> None:
+    job = begin(ledger)
+    bring_to(ledger, job, RowState.ACCEPTED, badge(1), badge(2), badge(3, name=SILVER))
+    bring_to(ledger, job, RowState.UNKNOWN, badge(4))
+    bring_to(ledger, job, RowState.REJECTED, badge(5))
+    bring_to(ledger, job, RowState.INTENT, badge(6))
+    batch = claim(ledger, job, badge(7))
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, [RowChange(badge(7), RowState.ACCEPTED, None)])])
+    accepted(ledger, badge(8), run="another job")
+    found = ledger.grants(job.job_id)
+    assert (found.with_id, found.without_id, found.unknown, found.revoked) == ({GOLD: 2, SILVER: 1}, 1, 2, 0)
+    assert [row.badge for row in ledger.granted(job.job_id)] == [badge(1), badge(2), badge(3, name=SILVER)]
+    assert [row.badge.row_number for row in ledger.granted(job.job_id, after=1, limit=1)] == [2]
+
+
+def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_asked(
+    backend: Backend, ledger: SqlLedger
+) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    assert not row.asked_before
+    ledger.note_revocation(mine, row, by=BY)
+    [note] = notes(backend)
+    assert (note["asked_by"], note["answer"], note["answered_at"], note["job_id"]) == (BY, None, None, job.key)
+    assert state(ledger, job, badge(1)) is RowState.ACCEPTED
+    [again] = ledger.granted(job.job_id)
+    assert again.asked_before
+    ledger.note_revocation(mine, again, by="somebody else")
+    assert notes(backend) == [note]  # the first word stands as long as there is no answer
+
+
+@pytest.mark.parametrize("answer", [Answer.REVOKED, Answer.NOT_ACTIVE])
+def test_an_accepted_row_that_is_not_active_any_more_is_revoked_for_good(
+    backend: Backend, ledger: SqlLedger, answer: Answer
+) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    ledger.note_revocation(mine, row, by=BY)
+    assert ledger.answer_revocation(mine, row, answer)
+    assert state(ledger, job, badge(1)) is RowState.REVOKED
+    assert notes(backend)[0]["answer"] == answer.value
+    assert (ledger.granted(job.job_id), ledger.grants(job.job_id).revoked) == ([], 1)
+    summary = ledger.job(job.job_id).summary
+    assert summary == {"rows_read": 1, "accepted": 1, "unknown": 0, "revoked": 1}
+
+    assert not ledger.answer_revocation(mine, row, answer)
+    assert ledger.job(job.job_id).summary == summary
+    later = begin(ledger, "later")
+    with pytest.raises(IntentConflictError):
+        claim(ledger, later, badge(1))
+
+
+@pytest.mark.parametrize("answer", [Answer.REFUSED, Answer.UNCONFIRMED])
+def test_a_row_that_was_not_revoked_stays_accepted_and_can_be_asked_for_again(
+    backend: Backend, ledger: SqlLedger, answer: Answer
+) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    ledger.note_revocation(mine, row, by=BY)
+    assert not ledger.answer_revocation(mine, row, answer)
+    assert state(ledger, job, badge(1)) is RowState.ACCEPTED
+    [again] = ledger.granted(job.job_id)
+    assert not again.asked_before  # there was an answer
+    ledger.note_revocation(mine, again, by="user bob")
+    assert [(note["asked_by"], note["answer"]) for note in notes(backend)] == [("user bob", None)]
+    assert ledger.answer_revocation(mine, again, Answer.REVOKED)
+
+
+def test_a_living_import_is_left_alone(backend: Backend, ledger: SqlLedger) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    begin(ledger)
+    with pytest.raises(JobIsRunningError):
+        ledger.note_revocation(mine, row, by=BY)
+    with pytest.raises(JobIsRunningError):
+        ledger.answer_revocation(mine, row, Answer.REVOKED)
+    assert (notes(backend), state(ledger, job, badge(1))) == ([], RowState.ACCEPTED)
+
+
+def test_an_answer_and_the_row_s_state_are_noted_together_or_not_at_all(backend: Backend, ledger: SqlLedger) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    ledger.note_revocation(mine, row, by=BY)
+    with backend.look() as connection:  # the last thing that is written
+        connection.execute(sa.text('UPDATE capillary_job SET summary = \'{"revoked": true, "x": \' || summary'))
+    with pytest.raises(Exception, match=r"JSON|trailing|truncated"):
+        ledger.answer_revocation(mine, row, Answer.REVOKED)
+    assert (notes(backend)[0]["answer"], state(ledger, job, badge(1))) == (None, RowState.ACCEPTED)
+
+
+def test_of_two_that_answer_at_once_one_revokes_the_row(backend: Backend) -> None:
+    rows = [badge(number) for number in range(1, 21)]
+    ledger = backend.open()
+    job = accepted(ledger, *rows)
+    line = threading.Barrier(2)
+
+    def answer_all() -> int:
+        with closing(backend.open()) as own:
+            mine = own.take_stock(job.job_id)
+            seen = own.granted(job.job_id)
+            line.wait(60)
+            revoked = 0
+            for row in seen:
+                own.note_revocation(mine, row, by=BY)
+                revoked += own.answer_revocation(mine, row, Answer.REVOKED)
+            return revoked
+
+    with ThreadPoolExecutor(2) as pool:
+        counts = [future.result() for future in [pool.submit(answer_all) for _ in range(2)]]
+    assert sum(counts) == 20
+    assert ledger.grants(job.job_id).revoked == 20
+    assert (ledger.job(job.job_id).summary or {})["revoked"] == 20
+
+
+def test_the_ledger_refuses_a_revocation_of_what_was_never_accepted(backend: Backend, ledger: SqlLedger) -> None:
+    job = begin(ledger)
+    bring_to(ledger, job, RowState.UNKNOWN, badge(1))
+    with backend.look() as connection, pytest.raises(sa.exc.DBAPIError, match="not allowed"):
+        connection.execute(sa.text("UPDATE capillary_earned_badge SET state = 'revoked'"))
+
+
+def test_what_was_revoked_can_become_nothing_else(backend: Backend, ledger: SqlLedger) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    ledger.answer_revocation(mine, row, Answer.REVOKED)
+    with backend.look() as connection:
+        for other in ("accepted", "planned", "intent", "unknown", "rejected"):
+            with pytest.raises(sa.exc.DBAPIError, match="not allowed"):
+                connection.execute(sa.text("UPDATE capillary_earned_badge SET state = :other"), {"other": other})
+
+
+def test_a_note_that_cannot_be_written_is_an_error_before_anything_is_asked(
+    backend: Backend, ledger: SqlLedger
+) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    with backend.look() as connection:
+        connection.execute(sa.text("ALTER TABLE capillary_revocation RENAME TO elsewhere"))
+    with pytest.raises(LedgerUnavailableError):
+        ledger.note_revocation(mine, row, by=BY)
+
+
+def test_rows_that_are_set_free_can_be_claimed_again_and_keep_their_story(backend: Backend, ledger: SqlLedger) -> None:
+    job = accepted(ledger, badge(1), badge(2))
+    mine = ledger.take_stock(job.job_id)
+    for row in ledger.granted(job.job_id):
+        ledger.note_revocation(mine, row, by=BY)
+        ledger.answer_revocation(mine, row, Answer.REVOKED)
+    assert [ledger.free_revoked(mine, by="user bob", limit=1) for _ in range(3)] == [1, 1, 0]
+    assert [note["freed_by"] for note in notes(backend)] == ["user bob"] * 2
+    assert ledger.grants(job.job_id).revoked == 2
+    later = begin(ledger, "later")
+    claim(ledger, later, badge(1))
+    assert state(ledger, later, badge(1)) is RowState.INTENT
+
+
+def test_a_living_import_s_rows_are_not_set_free(ledger: SqlLedger) -> None:
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    begin(ledger)
+    with pytest.raises(JobIsRunningError):
+        ledger.free_revoked(mine, by=BY)

@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos guards up bench
+.PHONY: help demo test chaos guards versions up clean bench compose-test
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +14,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 export UV_LINK_MODE ?= copy
 
 help:  ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-20s%s\n' "$$name" "$$text"; done
 
 demo: $(READY)  ## Import a quarter's earned badges into the simulator through Airflow, and check the account
 	@$(BIN)/python -m airflow_provider_capillary.demo
@@ -32,11 +32,23 @@ chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and 
 guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
 	@$(BIN)/python -m tests.guards
 
-up:  ## Airflow, simulator and PostgreSQL for a person to look at (not there yet)
-	@echo "make up is not there yet: it comes with a later version." >&2; exit 1
+versions: $(READY)  ## All tests on Airflow 3.2, and on Python 3.12 and 3.13 where they are installed (30 min)
+	@$(BIN)/python -m tests.versions
 
-bench:  ## Speed, measured beside other ways to do it (not there yet)
-	@echo "make bench is not there yet: it comes with a later version." >&2; exit 1
+up: $(READY)  ## Airflow's UI and scheduler, simulator and PostgreSQL, to look at and to play with; Ctrl-C stops all
+	@$(BIN)/python -m airflow_provider_capillary.demo.up
+
+clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; never .venv
+	@if [ -d .up ] && [ -x $(BIN)/python ]; then $(BIN)/python -m airflow_provider_capillary.demo.up --remove; fi
+	@rm -rf .demo .up .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* \
+	  build dist *.egg-info
+	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (45 min)
+	@$(BIN)/python -m benchmarks
+
+compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 15 min)
+	@$(BIN)/python -m tests.compose
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -11,8 +11,12 @@ was not accepted. No badge is granted twice, whether you retry, clear or backfil
    (`s3://my_aws@my-bucket/badges`), and the option `[capillary] ledger_conn_id` to a PostgreSQL connection.
    What was extracted stays there, a folder for each run; delete it when you no longer want to retry that run.
 
-**Other days**: trigger it with `date_from` (that day included) and `date_to` (that day excluded). Rows that were
-accepted before are not sent again, so that a range may overlap what is done.
+**By hand**: the form asks for days, badges, a dry run, and what to do with rows whose reply was lost. Without days it
+does what last night's run did. Rows that were accepted before are not sent again, so days may overlap what is done.
+For many single days use Airflow's *Backfill* instead: it makes a run for each, with the days of its data interval.
+
+**DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts, `succeeded`
+and `dry_run`, for it comes after a failed import too.
 
 **When it fails**: the message of `import_badges` names the counts and the top reasons. `report` has written
 `errors.csv` all the same. Correct the rows there and import that file, or clear `import_badges`.
@@ -23,45 +27,108 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pendulum
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
-# A run triggered by hand may have no data interval: then it does what last night's run did.
-DATE_FROM = (
-    "{{ params.date_from or (dag_run.data_interval_start | ds if dag_run.data_interval_start"
-    " else macros.ds_add(dag_run.run_after | ds, -1)) }}"
-)
-DATE_TO = (
-    "{{ params.date_to or (dag_run.data_interval_end | ds if dag_run.data_interval_end else dag_run.run_after | ds) }}"
-)
+ZONE = "UTC"  # of the schedule, and of the warehouse's days
+CUSTOMERS_BADGES = Asset("capillary://eu.api.capillarytech.com/badges")
 LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "capillary" / "datasets"
 # A folder for each run: a retry or a clear of an old run must find what that run extracted.
 RUN = "{{ dag.dag_id }}/{{ run_id | replace(':', '') | replace('+', '_') }}"
 DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}') }}}}/{RUN}"
+# What the form offers; the values are the ids that Capillary knows.
+BADGES = {
+    "6774a1c0d3f5b2e8a9014c01": "First purchase",
+    "6774a1c0d3f5b2e8a9014c02": "Third purchase",
+    "6774a1c0d3f5b2e8a9014c03": "Tenth purchase",
+    "6774a1c0d3f5b2e8a9014c04": "Big basket",
+    "6774a1c0d3f5b2e8a9014c05": "100 dollars in all",
+    "6774a1c0d3f5b2e8a9014c06": "Comeback",
+}
+FORM = {
+    "date_from": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="From",
+        description="First day. Empty: the first of the run's data interval, or yesterday.",
+        section="What",
+    ),
+    "date_to": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="To",
+        description="The day after the last one. Empty: the end of the run's data interval, or today.",
+        section="What",
+    ),
+    "badges": Param(
+        [],
+        type="array",
+        items={"type": "string", "pattern": "^[0-9a-f]{24}$"},
+        examples=list(BADGES),
+        values_display=BADGES,
+        title="Badges",
+        description="None: all of them.",
+        section="What",
+    ),
+    "dry_run": Param(
+        False,
+        type="boolean",
+        title="Dry run",
+        description="Validate every row and say what would be sent. Send nothing.",
+        section="How",
+    ),
+    "on_unknown": Param(
+        "verify",
+        type="string",
+        enum=["verify", "hold", "resend"],
+        title="Rows without proof",
+        description="verify: read back. hold: leave them, tell of them. resend: send again, may grant twice.",
+        section="How",
+    ),
+}
+
+
+@task
+def choose(**context: Any) -> dict[str, str]:
+    """Which days and badges: those of the form, else the run's data interval, else the day before the run."""
+    params, dag_run = context["params"], context["dag_run"]
+    # A run that was triggered by hand may have no data interval.
+    began = dag_run.data_interval_start or dag_run.run_after - timedelta(days=1)
+    ended = dag_run.data_interval_end or dag_run.run_after
+    date_from, date_to = params["date_from"] or day_of(began), params["date_to"] or day_of(ended)
+    if date_from >= date_to:
+        raise AirflowFailException(
+            f"From is {date_from} and To is {date_to}: there is no day between them, for To itself is left out. "
+            "Nothing was sent. Trigger the DAG again with To at least one day after From."
+        )
+    return {"date_from": date_from, "date_to": date_to, "badges": "".join(f",{badge}," for badge in params["badges"])}
+
+
+def day_of(instant: Any) -> str:
+    """The day of an instant where the warehouse is."""
+    return f"{pendulum.instance(instant).in_timezone(ZONE):%Y-%m-%d}"
+
 
 with DAG(
     dag_id="nightly_badge_sync",
     # A plain cron string would give an interval of no length, and with it a query that finds nothing.
-    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
-    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
+    schedule=CronDataIntervalTimetable("0 2 * * *", timezone=ZONE),
+    start_date=pendulum.datetime(2025, 1, 1, tz=ZONE),
     catchup=False,
     max_active_runs=1,
     tags=["capillary", "badges"],
     doc_md=__doc__,
-    params={
-        "date_from": Param(
-            None, type=["null", "string"], format="date", title="From", description="First day. Default: the run's day."
-        ),
-        "date_to": Param(
-            None, type=["null", "string"], format="date", title="To", description="The day after the last one."
-        ),
-    },
+    params=FORM,
     default_args={
         "retries": 3,
         "retry_delay": timedelta(minutes=1),
@@ -69,17 +136,24 @@ with DAG(
         "max_retry_delay": timedelta(minutes=15),
     },
 ):
+    chosen: Any = choose()
     extract = SqlToBadgeDatasetOperator(
         task_id="extract",
         conn_id="warehouse",
-        sql="sql/earned_badges.sql",
-        parameters={"date_from": DATE_FROM, "date_to": DATE_TO},
+        sql="sql/chosen_badges.sql",
+        parameters=chosen,
         dataset_path=DATASET_PATH,
     )
-    import_badges = BadgeImportOperator(task_id="import_badges", dataset=extract.output)
-    report = BadgeErrorReportOperator(task_id="report", job=import_badges.output, trigger_rule="all_done")
-    # The report ends well even where the import failed. This second leaf does not, and so the run is not green;
-    # it also tells other DAGs (schedule=[Asset("capillary://badges")]) that the badges are there.
-    badges_synced = EmptyOperator(task_id="badges_synced", outlets=[Asset("capillary://badges")])
+    import_badges = BadgeImportOperator(
+        task_id="import_badges",
+        dataset=extract.output,
+        dry_run="{{ params.dry_run }}",
+        on_unknown="{{ params.on_unknown }}",
+    )
+    report = BadgeErrorReportOperator(
+        task_id="report", job=import_badges.output, trigger_rule="all_done", outlets=[CUSTOMERS_BADGES]
+    )
+    # The report ends well even where the import failed. This second leaf does not, and so the run is not green.
+    badges_synced = EmptyOperator(task_id="badges_synced")
 
     import_badges >> [report, badges_synced]

@@ -81,8 +81,10 @@ _BASES: tuple[tuple[tuple[type, ...], Basis], ...] = (
 def kind_of(values: Sequence[Any]) -> Kind:
     """The narrowest kind that holds all of these values."""
     kind = NOTHING
-    for value_class in set(map(type, values)) - {type(None)}:
-        kind = widened(kind, _kind_of_class(value_class, values))
+    classes = set(map(type, values))
+    for value_class in classes - {type(None)}:
+        own = values if len(classes) == 1 else [value for value in values if type(value) is value_class]
+        kind = widened(kind, _kind_of_class(value_class, own))
     return kind
 
 
@@ -164,13 +166,12 @@ def _kind_of_class(value_class: type, values: Sequence[Any]) -> Kind:
         raise UnfitValuesError(f"holds values of the class {value_class.__name__}")
     if basis not in (Basis.INT, Basis.DECIMAL, Basis.NAIVE):
         return Kind(basis)
-    own: list[Any] = [value for value in values if type(value) is value_class]
     if basis is Basis.INT:
-        return _kind_of_ints(own)
-    return _kind_of_decimals(own) if basis is Basis.DECIMAL else _kind_of_datetimes(own)
+        return _kind_of_ints(values)
+    return _kind_of_decimals(values) if basis is Basis.DECIMAL else _kind_of_datetimes(values)
 
 
-def _kind_of_ints(values: list[int]) -> Kind:
+def _kind_of_ints(values: Sequence[int]) -> Kind:
     low, high = min(values), max(values)
     if low >= -(1 << 63) and high < 1 << 63:
         return Kind(Basis.INT, _INT64_DIGITS)
@@ -178,7 +179,7 @@ def _kind_of_ints(values: list[int]) -> Kind:
     return Kind(Basis.DECIMAL, digits) if digits <= _MOST_DIGITS else _TEXT
 
 
-def _kind_of_decimals(values: list[Decimal]) -> Kind:
+def _kind_of_decimals(values: Sequence[Decimal]) -> Kind:
     digits = scale = 0
     for value in values:
         _, figures, exponent = value.as_tuple()
@@ -189,7 +190,7 @@ def _kind_of_decimals(values: list[Decimal]) -> Kind:
     return Kind(Basis.DECIMAL, digits, scale) if digits + scale <= _MOST_DIGITS else _TEXT
 
 
-def _kind_of_datetimes(values: list[datetime]) -> Kind:
+def _kind_of_datetimes(values: Sequence[datetime]) -> Kind:
     zoned = {value.tzinfo is not None for value in values}
     if len(zoned) > 1:
         return _TEXT

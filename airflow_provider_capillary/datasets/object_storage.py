@@ -4,49 +4,49 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from airflow_provider_capillary.datasets.disk import room_on_disk
 from airflow_provider_capillary.datasets.text_files import no_such_file
-from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
-
-if TYPE_CHECKING:
-    from airflow.sdk import ObjectStoragePath
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, DatasetError, RetryableError
 
 _COPY_BYTES = 1 << 20
+_AHEAD_BYTES = 8 << 20  # s3fs would read 50 MiB ahead of each request
+_S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs by itself would hold ten pieces of 50 MiB
+_BUCKETS = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 
 
 @contextmanager
 def storage(uri: str) -> Iterator[tuple[Any, str]]:
-    """The fsspec filesystem of a URI and the path within it; what a person must fix comes as a ``FixableError``.
+    """The fsspec filesystem of a URI and the path within it; whatever goes wrong says what to do about it.
 
-    Anything else (a timeout, a reset) goes through as it is: the task fails, and a retry may succeed.
+    :raises FixableError: no such connection, bucket or file, no permission
+    :raises RetryableError: anything else, such as a lost connection: a later try may succeed
     """
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    scheme = uri.split("://", 1)[0]
+    filesystem, path = _attached(uri)
     try:
-        path = _object_storage_path(uri)
-        filesystem = path.fs
-    except AirflowNotFoundException as error:
-        raise ConfigurationError(f"{uri}: {error}. Create the connection or correct its id in the URI.") from error
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(
-            f"{uri}: no filesystem for {scheme}:// ({error}). Install the Airflow provider that brings it."
-        ) from error
-    try:
-        yield filesystem, path.path
+        yield filesystem, path
+    except CapillaryError:
+        raise
     except FileNotFoundError as error:
-        raise no_such_file(uri) from error
+        raise _missing(uri, filesystem, path) from error
     except PermissionError as error:
-        raise DatasetError(f"{uri}: no permission. Grant the connection's user access.") from error
+        raise _refused(uri, filesystem, error) from error
+    except Exception as error:  # every filesystem has exceptions of its own, and of the libraries below it
+        raise _unavailable(uri, error) from error
 
 
-def _object_storage_path(uri: str) -> ObjectStoragePath:
-    from airflow.sdk import ObjectStoragePath
+def make_folder(filesystem: Any, path: str) -> None:
+    """Make a folder where the storage has any; for s3fs and the like it would make a bucket of a typing error."""
+    if not _has_buckets(filesystem):
+        filesystem.makedirs(path, exist_ok=True)
 
-    return ObjectStoragePath(uri)
+
+def upload(filesystem: Any, source: Path, path: str) -> None:
+    """Upload a local file of any size in bounded memory."""
+    filesystem.put_file(str(source), path, **(_S3_UPLOAD if "s3" in _protocols(filesystem) else {}))
 
 
 def children_of(uri: str) -> dict[str, bool] | None:
@@ -64,8 +64,87 @@ def children_of(uri: str) -> dict[str, bool] | None:
 def copy_to_local(uri: str, target: Path) -> bytes:
     """Copy one file to ``target`` and return the digest of its bytes, in one pass and flat memory."""
     digest = hashlib.blake2b(digest_size=32)
-    with storage(uri) as (filesystem, path), filesystem.open(path, "rb") as source, target.open("wb") as copy:
-        while block := source.read(_COPY_BYTES):
-            digest.update(block)
-            copy.write(block)
+    with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
+        size = getattr(source, "size", None)
+        with room_on_disk(uri), target.open("wb") as copy:
+            while block := source.read(_COPY_BYTES):
+                digest.update(block)
+                copy.write(block)
+            if size is not None and copy.tell() != size:
+                raise EOFError(f"{copy.tell()} of {size} bytes came")
     return digest.digest()
+
+
+def _attached(uri: str) -> tuple[Any, str]:
+    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    scheme = uri.split("://", 1)[0]
+    try:
+        path = ObjectStoragePath(uri)
+        filesystem = path.fs
+        if _is_anonymous(filesystem):
+            _must_have_connection(uri)
+    except AirflowNotFoundException as error:
+        raise ConfigurationError(f"{uri}: {error}. Create the connection or correct its id in the URI.") from error
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(
+            f"{uri}: no filesystem for {scheme}:// ({error}). Install the Airflow provider that brings it."
+        ) from error
+    return filesystem, path.path
+
+
+def _must_have_connection(uri: str) -> None:
+    """Without it Amazon's provider would go on as nobody, and what is refused then is hard to understand."""
+    from airflow.sdk import BaseHook
+
+    if conn_id := _connection_id(uri):
+        BaseHook.get_connection(conn_id)
+
+
+def _connection_id(uri: str) -> str:
+    return uri.split("://", 1)[1].split("/", 1)[0].rpartition("@")[0]
+
+
+def _is_anonymous(filesystem: Any) -> bool:
+    return getattr(filesystem, "anon", False) is True
+
+
+def _protocols(filesystem: Any) -> frozenset[str]:
+    protocol = filesystem.protocol
+    return frozenset((protocol,) if isinstance(protocol, str) else protocol)
+
+
+def _has_buckets(filesystem: Any) -> bool:
+    return bool(_BUCKETS & _protocols(filesystem))
+
+
+def _missing(uri: str, filesystem: Any, path: str) -> CapillaryError:
+    bucket = path.strip("/").split("/", 1)[0]
+    if _has_buckets(filesystem):
+        with suppress(Exception):
+            if not filesystem.exists(bucket):
+                return ConfigurationError(
+                    f"{uri}: there is no bucket {bucket!r}, or its connection may not see it. Correct the URI, or "
+                    "create the bucket."
+                )
+    return no_such_file(uri)
+
+
+def _refused(uri: str, filesystem: Any, error: PermissionError) -> DatasetError:
+    conn_id = _connection_id(uri)
+    user = f"user of connection {conn_id!r}" if conn_id else "worker's user"
+    if _is_anonymous(filesystem):
+        return DatasetError(
+            f"{uri}: no permission ({error}): there were no credentials. Give the connection a login and a password, "
+            "or the worker a role."
+        )
+    return DatasetError(f"{uri}: no permission ({error}). Grant the {user} access, or correct its credentials.")
+
+
+def _unavailable(uri: str, error: Exception) -> RetryableError:
+    where = f"the endpoint of connection {_connection_id(uri)!r}" if _connection_id(uri) else "the endpoint"
+    return RetryableError(
+        f"{uri}: the storage cannot be reached, or the connection was lost ({type(error).__name__}: {error}). "
+        f"A later try may succeed; if none does, see to the network and {where}."
+    )

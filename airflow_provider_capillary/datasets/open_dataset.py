@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.dataset_files import files_at
 from airflow_provider_capillary.datasets.files import FilesDataset
-from airflow_provider_capillary.datasets.locations import files_at, format_of
+from airflow_provider_capillary.datasets.locations import format_of
 from airflow_provider_capillary.datasets.rows import RowsDataset
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -54,7 +55,10 @@ def _extract(results: Sequence[Mapping[str, Any]], required: tuple[tuple[str, ..
 
 
 def _files(uris: list[str], required: tuple[tuple[str, ...], ...], expected_rows: int | None = None) -> Dataset:
-    files = [file for uri in uris for file in files_at(uri)]
+    found = [files_at(uri) for uri in uris]
+    files = [file for one in found for file in one.uris]
+    if expected_rows is None and all(one.rows is not None for one in found):
+        expected_rows = sum(one.rows or 0 for one in found)
     twice = sorted({file for file in files if files.count(file) > 1}) if len(set(files)) < len(files) else []
     if twice:
         raise DatasetError(f"{twice[0]}: named twice, so that its rows would be imported twice. Name every file once.")

@@ -1,127 +1,105 @@
-"""Parts become a dataset at once or not at all: they are brought beside the target first, then put in its place."""
+"""Parts become a dataset at once or not at all, on a local disk and on object storage alike.
+
+New parts are put beside those that lie there, which their names keep apart. Then one small file, the manifest, is
+replaced: from that moment on the new parts are the dataset. What is no part of it is removed last. Killed at any
+instant, this leaves the earlier dataset whole or the new one, and files that no reader takes for data.
+"""
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
+import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-from airflow_provider_capillary.datasets.locations import INCOMPLETE_MARKER, local_path
-from airflow_provider_capillary.datasets.object_storage import children_of, storage
-from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
+from airflow_provider_capillary.datasets.folders import Folder, folder_at
+from airflow_provider_capillary.datasets.locations import local_path
+from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_ours, published_names
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, DatasetError, RetryableError
 
-_OURS = re.compile(rf"part-\d{{5}}-of-\d{{5}}\.parquet|{INCOMPLETE_MARKER}")
+log = logging.getLogger(__name__)
+
+_ROUNDS = 3
 
 
-def publish(parts: Sequence[Path], uri: str) -> list[str]:
-    """Replace what lies at ``uri`` by these parts (local files, which are moved) and return their URIs.
+def publish(parts: Sequence[Path], uri: str, rows: int) -> list[str]:
+    """Make these local files the dataset at ``uri``, in the place of the earlier one; return their URIs.
 
-    On a local disk the folder is exchanged by two renames. Object storage has no rename: there a marker file keeps
-    ``open_dataset`` from reading the folder between the first part removed and the last one put in place.
+    Two tries at once are safe: the last one to replace the manifest wins, whole.
 
-    :raises ConfigurationError: the folder holds files that no extract has written; nothing is touched then.
+    :raises ConfigurationError: the folder cannot be used, see ``check_target``; nothing is touched then.
+    :raises RetryableError: storage or disk failed; what lay at ``uri`` before is there still.
     """
-    path = local_path(uri)
-    if path is None:
-        _publish_to_storage(parts, uri)
-    else:
-        _publish_locally(parts, uri, path)
-    return [f"{uri.rstrip('/')}/{part.name}" for part in parts]
+    folder = folder_at(uri)
+    before = check_target(uri)
+    names = published_names(parts)
+    manifest = Manifest(tuple(names), rows).encode()
+    try:
+        for _ in range(_ROUNDS):
+            for part, name in zip(parts, names, strict=True):
+                folder.put(part, name)
+            folder.write(MANIFEST, manifest)
+            _tidy(folder, {*before, *names}, uri)
+            if _is_whole(folder, uri):
+                return [f"{uri.rstrip('/')}/{name}" for name in names]
+    except BaseException:
+        _tidy(folder, {*before, *names}, uri)
+        raise
+    raise RetryableError(f"{uri}: another try of this task is at work there. Let one of them end, then run it again.")
 
 
-def check_target(uri: str) -> None:
-    """Refuse a target that is no folder of an earlier extract; what lies there would be deleted.
+def check_target(uri: str) -> list[str]:
+    """The files in a target folder; refused is one that is not of an extract: what lies there would be in danger.
 
-    :raises ConfigurationError: the target is a file, a top folder, or a folder that holds anything else than parts.
+    :raises ConfigurationError: the target is a file, a top folder, a relative path, or holds anything but parts.
     """
-    path = local_path(uri)
-    if path is None:
-        top = uri.split("://", 1)[1].strip("/").count("/") == 0
-        found = list(_names_in_storage(uri))
-    else:
-        top = path.resolve().parent == path.resolve()
-        if path.exists() and not path.is_dir():
-            raise ConfigurationError(f"{uri}: is a file. Give dataset_path a folder of its own.")
-        found = [child.name for child in path.iterdir()] if path.is_dir() else []
-    if top:
+    if _is_top(uri):
         raise ConfigurationError(f"{uri}: a top folder. Give dataset_path a folder of its own below it.")
-    foreign = sorted(name for name in found if not _OURS.fullmatch(name))
+    found = _names(folder_at(uri))
+    if found is None:
+        raise ConfigurationError(f"{uri}: is a file. Give dataset_path a folder of its own.")
+    foreign = sorted(name for name in found if not is_ours(name))
     if foreign:
         raise ConfigurationError(
-            f"{uri}: the folder holds {foreign[0]!r}, which is no part of an earlier extract and would be deleted. "
+            f"{uri}: the folder holds {foreign[0]!r}, which no extract has written. "
             "Give dataset_path a folder of its own."
         )
+    return found
 
 
-def _names_in_storage(uri: str) -> Sequence[str]:
-    with suppress(DatasetError):  # nothing there yet
-        children = children_of(uri)
-        if children is None:
-            raise ConfigurationError(f"{uri}: is a file. Give dataset_path a folder of its own.")
-        return list(children)
-    return []
+def _is_top(uri: str) -> bool:
+    path = local_path(uri)
+    if path is None:
+        return uri.split("://", 1)[1].strip("/").count("/") == 0
+    if not path.is_absolute():
+        raise ConfigurationError(f"dataset_path {uri!r} is relative: workers differ in where that is. Give a URI.")
+    return path.resolve().parent == path.resolve()
 
 
-def _publish_locally(parts: Sequence[Path], uri: str, target: Path) -> None:
-    target = target.absolute()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}.incomplete-"
-    for leftover in target.parent.glob(f"{_glob_safe(prefix)}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=target.parent, ignore_cleanup_errors=True) as sibling:
-        staged = Path(sibling, "new")
-        staged.mkdir()  # unlike its parent, open to whom the umask allows
-        for part in parts:
-            shutil.move(part, staged / part.name)
-        check_target(uri)
-        replaced = Path(sibling, "old")
-        if target.exists():
-            target.rename(replaced)
-        try:
-            staged.rename(target)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(target)
-            raise
+def _names(folder: Folder) -> list[str] | None:
+    try:
+        children = folder.children()
+    except DatasetError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return []
+        raise
+    return None if children is None else list(children)
 
 
-def _publish_to_storage(parts: Sequence[Path], uri: str) -> None:
-    with storage(uri) as (filesystem, path):
-        target = path.rstrip("/")
-        parent, _, name = target.rpartition("/")
-        prefix = f"{parent}/.{name}.incomplete-"
-        for leftover in filesystem.glob(f"{_glob_safe(prefix)}*"):
-            filesystem.rm(leftover, recursive=True)
-        sibling = f"{prefix}{uuid4().hex}"
-        filesystem.makedirs(sibling, exist_ok=True)
-        try:
-            for part in parts:
-                filesystem.put_file(str(part), f"{sibling}/{part.name}")
-            check_target(uri)
-            _exchange(filesystem, sibling, target, [part.name for part in parts])
-        finally:
-            with suppress(OSError):  # must not hide what went wrong above; the next try removes what stays
-                filesystem.rm(sibling, recursive=True)
+def _tidy(folder: Folder, candidates: set[str], uri: str) -> None:
+    """Remove what the manifest that lies there does not name; a failure of this is no failure of the extract."""
+    try:
+        manifest = _manifest(folder, _names(folder) or (), uri)
+        folder.remove(sorted(candidates - {MANIFEST, *(manifest.parts if manifest else ())}))
+    except (OSError, CapillaryError) as error:
+        log.warning("%s: files that are no part of the dataset could not be removed: %s", uri, error)
 
 
-def _exchange(filesystem: Any, sibling: str, target: str, names: list[str]) -> None:
-    # A failure in here leaves the marker behind on purpose: the folder stays refused until an extract succeeds.
-    marker = f"{target}/{INCOMPLETE_MARKER}"
-    filesystem.makedirs(target, exist_ok=True)
-    filesystem.pipe_file(marker, b"")
-    filesystem.invalidate_cache()
-    for found in filesystem.ls(target, detail=False):
-        if str(found).rsplit("/", 1)[-1] not in ("", INCOMPLETE_MARKER, *names):
-            filesystem.rm_file(str(found))
-    for name in names:
-        filesystem.cp_file(f"{sibling}/{name}", f"{target}/{name}")
-    filesystem.rm_file(marker)
+def _is_whole(folder: Folder, uri: str) -> bool:
+    """Whether all parts are there, ours or another try's: of two that tidy at once, one may take the other's away."""
+    names = _names(folder) or ()
+    manifest = _manifest(folder, names, uri)
+    return manifest is not None and set(manifest.parts) <= set(names)
 
 
-def _glob_safe(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)
+def _manifest(folder: Folder, names: Sequence[str], uri: str) -> Manifest | None:
+    return decoded(folder.read(MANIFEST), uri) if MANIFEST in names else None

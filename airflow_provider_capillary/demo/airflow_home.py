@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import airflow_provider_capillary
 
@@ -33,15 +34,32 @@ def environment(home: Path, warehouse: Path, api_url: str, reports: Path) -> dic
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CAPILLARY__REPORT_PATH": f"file://{reports}",
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(warehouse)}),
-        "AIRFLOW_CONN_CAPILLARY_DEFAULT": json.dumps(
-            {
-                "conn_type": "capillary",
-                "host": api_url,
-                "login": LOGIN,
-                "password": PASSWORD,
-                "extra": {"organisation": ORGANISATION},
-            }
-        ),
+        "AIRFLOW_CONN_CAPILLARY_DEFAULT": json.dumps(capillary_connection(api_url)),
+    }
+
+
+def capillary_connection(api_url: str) -> dict[str, Any]:
+    """The fields of the connection to the simulator at ``api_url``.
+
+    With the port in a field of its own: Airflow's *Test* button refuses a stored connection without one. With all
+    extras that a person may look for: the form shows no others once a connection is stored.
+    """
+    url = urlsplit(api_url)
+    return {
+        "conn_type": "capillary",
+        "host": url.hostname,
+        "schema": url.scheme,
+        "port": url.port,
+        "login": LOGIN,
+        "password": PASSWORD,
+        "extra": {
+            "organisation": ORGANISATION,
+            "auth_type": "basic",
+            "import_method": "PUT",
+            "timestamp_format": "epoch_seconds",
+            "timeout": 60,
+            "requests_per_minute": None,
+        },
     }
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from airflow_provider_capillary.demo.airflow_home import LOGIN, PASSWORD
 from airflow_provider_capillary.demo.processes import child_process
 from airflow_provider_capillary.demo.warehouse import BADGES
 
+PORT_FILE = "port"
 SECONDS_TO_START = 30.0
 SECONDS_TO_ANSWER = 30.0
 
@@ -45,11 +46,22 @@ class SimulatorAccount:
         counts: dict[str, Any] = json.loads(self._get("summary"))["requests"]
         return sum(count for call, count in counts.items() if call.endswith("/import/customerBadges"))
 
+    def use_faults(self, *faults: Mapping[str, Any]) -> None:
+        """Let calls go wrong from now on, as in ``simulator/fault_plan.py``; none: let all go well again."""
+        self._call("PUT", "faults", json.dumps({"faults": faults}))
+
+    def faults_happened(self) -> list[int]:
+        """How often each fault of the plan has happened."""
+        return [fault["happened"] for fault in json.loads(self._get("summary"))["faults"]]
+
     def _get(self, name: str) -> str:
+        return self._call("GET", name)
+
+    def _call(self, method: str, name: str, body: str | None = None) -> str:
         # A session that looks at no environment: a proxy must not come between us and loopback.
         with requests.Session() as session:
             session.trust_env = False
-            reply = session.get(f"{self.url}/simulator/{name}", timeout=SECONDS_TO_ANSWER)
+            reply = session.request(method, f"{self.url}/simulator/{name}", data=body, timeout=SECONDS_TO_ANSWER)
         reply.raise_for_status()
         return reply.text
 
@@ -57,22 +69,32 @@ class SimulatorAccount:
 @contextmanager
 def simulator_process(folder: Path) -> Iterator[SimulatorAccount]:
     """Run a simulator that has the sample shop's badges; files it needs, and its log, lie in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    badges, port_file = folder / "badges.json", folder / "port"
-    badges.write_text(json.dumps([{"id": badge_id, "name": name} for name, badge_id in BADGES.items()]), "utf-8")
-    port_file.unlink(missing_ok=True)
-    options = ["--port", "0", "--port-file", str(port_file), "--badges", str(badges)]
-    env = os.environ | {"CAPILLARY_SIMULATOR_USERNAME": LOGIN, "CAPILLARY_SIMULATOR_PASSWORD": PASSWORD}
-    command = [sys.executable, "-m", "airflow_provider_capillary.simulator", *options]
     log = folder / "simulator.log"
-    with child_process(command, env, log) as child:
-        yield SimulatorAccount(f"http://127.0.0.1:{_port(child, port_file, log)}")
+    with child_process(simulator_command(folder), simulator_environment(), log) as child:
+        yield SimulatorAccount(simulator_url(folder, child, log))
 
 
-def _port(child: subprocess.Popen[bytes], port_file: Path, log: Path) -> int:
+def simulator_command(folder: Path, port: int = 0) -> list[str]:
+    """Write the files that a simulator needs, and give the command that starts it. Port 0: a free one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    badges = folder / "badges.json"
+    badges.write_text(json.dumps([{"id": badge_id, "name": name} for name, badge_id in BADGES.items()]), "utf-8")
+    (folder / PORT_FILE).unlink(missing_ok=True)
+    options = ["--port", str(port), "--port-file", str(folder / PORT_FILE), "--badges", str(badges)]
+    return [sys.executable, "-m", "airflow_provider_capillary.simulator", *options]
+
+
+def simulator_environment() -> dict[str, str]:
+    """Give it the credentials: not as arguments, which everybody on the machine can see."""
+    return os.environ | {"CAPILLARY_SIMULATOR_USERNAME": LOGIN, "CAPILLARY_SIMULATOR_PASSWORD": PASSWORD}
+
+
+def simulator_url(folder: Path, child: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait until the simulator answers, and give its URL."""
+    port_file = folder / PORT_FILE
     deadline = time.monotonic() + SECONDS_TO_START
     while not port_file.exists():
         if child.poll() is not None or time.monotonic() > deadline:
             raise SimulatorDidNotStartError(f"the simulator did not start; see {log}")
         time.sleep(0.05)
-    return int(port_file.read_text("utf-8"))
+    return f"http://127.0.0.1:{port_file.read_text('utf-8')}"

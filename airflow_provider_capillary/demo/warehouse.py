@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_provider_capillary.demo.corrections import corrections
 
@@ -42,6 +43,15 @@ SCHEMA = {
 }
 
 Row = tuple[object, ...]
+
+
+class Purchase(NamedTuple):
+    """A purchase of the data set."""
+
+    customer_id: int
+    purchased_on: str
+    quantity: int
+    cents: int
 
 
 def load_warehouse(path: Path) -> dict[str, int]:
@@ -77,7 +87,7 @@ def purchase_instant(day: date, nth_of_day: int = 1) -> datetime:
 
 def _tables() -> dict[str, Iterable[Row]]:
     return {
-        "purchases": _purchases(),
+        "purchases": ((number, *purchase) for number, purchase in enumerate(purchases(), start=1)),
         "customers": ((number, capillary_customer_id(number)) for number in range(1, CUSTOMERS + 1)),
         "badges": BADGES.items(),
         "calendar": _calendar(),
@@ -96,12 +106,13 @@ def _fill(connection: sqlite3.Connection, table: str, rows: Iterable[Row]) -> in
     return connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows).rowcount
 
 
-def _purchases() -> Iterator[Row]:
+def purchases() -> Iterator[Purchase]:
+    """The purchases of the data set, in its order."""
     with gzip.open(PURCHASES_FILE, "rt", encoding="utf-8", newline="") as text:
-        for number, row in enumerate(csv.DictReader(text), start=1):
+        for row in csv.DictReader(text):
             # Cents, because a running sum of floats may stop a hair short of 100 dollars.
             cents = round(float(row["amount"]) * 100)
-            yield number, int(row["customer_id"]), row["purchased_on"], int(row["quantity"]), cents
+            yield Purchase(int(row["customer_id"]), row["purchased_on"], int(row["quantity"]), cents)
 
 
 def _calendar() -> Iterator[Row]:

@@ -37,9 +37,13 @@ KNOWN_EXTRAS = (
     "timestamp_format",
     "verify_ssl",
 )
+MASK = "***"  #: what Airflow shows in the place of a stored secret, and what a form may send back
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _Choice = TypeVar("_Choice", bound=StrEnum)
+
+#: Sent, it would be one more failed login of that till.
+_MASKED = f"{MASK!r}, which Airflow shows in the place of a stored value; enter the value itself again"
 
 
 class ConnectionFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +126,8 @@ class _Extra:
         value = self._found.get(name)
         if value is None or value == "":
             return default
+        if value == MASK:
+            raise _FieldError(f"extra {name!r} is {_MASKED}")
         try:
             return read(value)
         except _FieldError as problem:
@@ -185,6 +191,8 @@ def _credentials(fields: ConnectionFields, auth_type: AuthType) -> tuple[str, st
     for field, value, name in (("login", fields.login, names[0]), ("password", fields.password, names[1])):
         if not value:
             raise _FieldError(f"{field} is missing; with auth_type {auth_type.value} it is the {name}")
+        if value == MASK:
+            raise _FieldError(f"{field} is {_MASKED}")
     login, password = fields.login or "", fields.password or ""
     if auth_type is AuthType.BASIC and ":" in login:
         raise _FieldError("login holds a colon, which no till id can have")
@@ -269,4 +277,4 @@ def _verification(value: Any) -> bool | str:
         pass
     if isinstance(value, str) and Path(value).exists():
         return value
-    raise _FieldError("is neither true nor false nor the path of an existing CA bundle")
+    raise _FieldError("is neither true nor false nor the path of a CA bundle on this machine")

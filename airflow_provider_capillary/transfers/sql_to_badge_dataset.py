@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,43 +12,52 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from airflow_provider_capillary.datasets.disk import room_on_disk
 from airflow_provider_capillary.datasets.part_writer import PartWriter
 from airflow_provider_capillary.datasets.publish import check_target, publish
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.lineage import collect_lineage
 from airflow_provider_capillary.transfers.extract_output import ExtractOutput
+from airflow_provider_capillary.transfers.query_result import Query, Rows, read_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-MOST_PARTITIONS = 256
+MOST_PARTITIONS = 1_024  #: as many task instances as Airflow maps over by default
+CALM_SECONDS = 10.0  #: between two lines of progress
 _CUSTOMER_COLUMNS = ("customerId", "customer_id")
-_CURSOR = "capillary_badge_dataset"
 
 
 class SqlToBadgeDatasetOperator(BaseOperator):
     """Writes the result of one query to Parquet parts that ``BadgeImportOperator`` reads.
 
-    The result is streamed: neither the rows nor the parts are held in memory or travel through XCom. A failed try
-    leaves what lay at ``dataset_path`` before, and the next one writes the same place with nothing left over of it.
-    The parts have the rows in the order of the result, so give the query an ``ORDER BY`` if a cleared task shall
-    write the same bytes. Types follow the values of the whole result and no value is ever changed; see
-    ``airflow_provider_capillary.datasets.column_kinds`` for the rules.
+    The result is streamed to the worker's disk (``TMPDIR``) and from there to ``dataset_path``: neither rows nor
+    parts are held in memory or travel through XCom. A try that fails, or is killed at any instant, leaves what lay at
+    ``dataset_path`` before; the next one writes the same place. Names of parts tell their content: the same result
+    gives the same parts, another result never overwrites a part that an import may be reading. Give the query an
+    ``ORDER BY`` if a cleared task shall write the same bytes. Types follow the values of the whole result and no value
+    is ever changed; see ``airflow_provider_capillary.datasets.column_kinds`` for the rules.
 
-    Memory stays flat only where the driver streams. On PostgreSQL (either psycopg) the rows come through a cursor
-    on the server. MySQL drivers hold the whole result unless the connection's extra asks for ``sscursor``.
+    Memory stays flat only where the driver streams. On PostgreSQL (psycopg 2 and 3) the rows come through a cursor
+    on the server; SQLite and DuckDB stream by themselves. MySQL drivers hold the whole result unless the connection's
+    extra asks for ``sscursor``.
 
     :param sql: one query, or the name of a ``.sql`` file (templated)
     :param conn_id: any connection whose hook is a ``DbApiHook`` (templated)
     :param dataset_path: URI of the folder to write, ``file://`` or any object storage; its own folder, as what an
         earlier try has written there is replaced (templated, as in ``s3://lake@bucket/badges/{{ ds_nodash }}``)
-    :param partitions: how many parts to write, 1 to 256, always all of them, for ``.expand(dataset=...)`` (templated)
-    :param parameters: bound to the query by the driver, never formatted into it, and never logged (templated)
+    :param partitions: how many parts to write, 1 to 1,024, always all of them, for ``.expand(dataset=...)``
+        (templated). About 200 KiB of memory each
+    :param parameters: bound to the query by the driver, never formatted into it, and never logged (templated). A list
+        for placeholders by position, a dict for named ones, written as the driver wants them: ``%s`` and ``%(name)s``
+        for PostgreSQL and MySQL, where with parameters every other ``%`` is doubled; ``?``, ``?1`` and ``:name`` for
+        SQLite; ``?``, ``$1`` and ``$name`` for DuckDB
     :param partition_by: the column whose equal values land in the same part; default ``customerId`` or
         ``customer_id``. Needed with more than one partition, as the API must not get rows of one customer at once
-    :param fetch_size: rows fetched at a time
+    :param fetch_size: rows fetched at a time; less of them where a row has many kilobytes
     :param server_side_cursor: on PostgreSQL, stream from the server; turn it off for a statement that cannot be
-        declared as a cursor (a ``CALL``, or ``INSERT ... RETURNING``)
+        declared as a cursor (a ``CALL``, or ``INSERT ... RETURNING``): its whole result is then held in memory
     :return: ``{"uri", "parts": [...], "rows", "columns"}``; ``.expand(dataset=extract.output["parts"])`` works, by
         way of a small task ``<task_id>_parts`` that appears in the DAG
     """
@@ -96,8 +106,9 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         """Run the query, write the parts, publish them; return where they lie.
 
         :raises BadgeTaskFailed: the connection is not for a SQL database, an argument is wrong, the target folder
-            holds other files, or a column of the result has values for which no type is safe. What the database
-            itself raises comes as it is, and Airflow tries again
+            holds other files, or a column of the result has values for which no type is safe
+        :raises BadgeTaskInterrupted: the object storage is out of reach, or the disk is full; try again. What the
+            database itself raises comes as it is, and Airflow tries again
         """
         try:
             return self._extract()
@@ -106,14 +117,30 @@ class SqlToBadgeDatasetOperator(BaseOperator):
 
     def _extract(self) -> dict[str, Any]:
         partitions = _number(self.partitions, "partitions", MOST_PARTITIONS)
-        fetch_size = _number(self.fetch_size, "fetch_size", 1_000_000)
+        query = self._query()
         hook = self._hook()
         check_target(self.dataset_path)
-        with tempfile.TemporaryDirectory(prefix="capillary-extract-") as folder:
-            writer = self._written(hook, Path(folder), partitions, fetch_size)
-            parts = publish(writer.finish(), self.dataset_path)
-        self.log.info("Wrote %s rows in %s parts to %s", writer.rows, len(parts), self.dataset_path)
+        with (
+            room_on_disk(f"Extract of {self.conn_id!r}"),
+            tempfile.TemporaryDirectory(prefix="capillary-extract-") as folder,
+        ):
+            writer = self._written(hook, query, Path(folder), partitions)
+            parts = publish(writer.finish(), self.dataset_path, writer.rows)
+        collect_lineage(hook, outputs=parts)
+        self.log.info("Wrote %s rows in %s parts to %s", f"{writer.rows:,}", len(parts), self.dataset_path)
         return {"uri": self.dataset_path, "parts": parts, "rows": writer.rows, "columns": list(writer.columns)}
+
+    def _query(self) -> Query:
+        sql: Any = self.sql
+        if not isinstance(sql, str) or not sql.strip():
+            raise ConfigurationError("sql is empty, or no text. Give one SELECT, or the name of a .sql file.")
+        if isinstance(self.parameters, (str, bytes)):
+            raise ConfigurationError(
+                "parameters is a text, whose letters would be bound one by one. Give a list or a dict, with templates "
+                "inside it."
+            )
+        fetch_size = _number(self.fetch_size, "fetch_size", 1_000_000)
+        return Query(sql, self.parameters, fetch_size, self.server_side_cursor)
 
     def _hook(self) -> DbApiHook:
         try:
@@ -129,19 +156,18 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         hook.log_sql = False  # it would log the parameters, which may be personal
         return hook
 
-    def _written(self, hook: DbApiHook, folder: Path, partitions: int, fetch_size: int) -> PartWriter:
-        declared = self.server_side_cursor and hook.conn_type == "postgres"
-        sql = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {self.sql.strip().rstrip(';')}" if declared else self.sql
+    def _written(self, hook: DbApiHook, query: Query, folder: Path, partitions: int) -> PartWriter:
         written: list[PartWriter] = []
 
-        def take(cursor: Any) -> None:
-            for rows in _fetched(cursor, fetch_size, declared):
-                columns = written[0].columns if written else _columns_of(cursor)
-                if not written:
-                    written.append(PartWriter(folder, columns, partitions, self._customer_column(columns, partitions)))
-                written[0].write([_values(row, columns) for row in rows])
+        def write(columns: tuple[str, ...], shares: Iterator[Rows]) -> None:
+            writer = PartWriter(folder, columns, partitions, self._customer_column(columns, partitions))
+            progress = _Progress(self.log, time.monotonic)
+            for rows in shares:
+                writer.write(rows)
+                progress.tell(writer.rows)
+            written.append(writer)
 
-        hook.run(sql, parameters=self.parameters, handler=take)
+        read_result(hook, query, write)
         return written[0]
 
     def _customer_column(self, columns: Sequence[str], partitions: int) -> str | None:
@@ -157,34 +183,6 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         )
 
 
-def _fetched(cursor: Any, size: int, declared: bool) -> Iterator[Sequence[Any]]:
-    """The rows, ``size`` at a time, and at the end an empty share: by then the columns are known in any case."""
-    if not declared:
-        _columns_of(cursor)  # some drivers say less clearly that a statement has no result
-    while True:
-        if declared:
-            cursor.execute(f"FETCH FORWARD {size} FROM {_CURSOR}")
-        rows = cursor.fetchall() if declared else cursor.fetchmany(size)
-        yield rows
-        if not rows:
-            return
-
-
-def _columns_of(cursor: Any) -> tuple[str, ...]:
-    if not cursor.description:
-        raise ConfigurationError("The SQL gives no rows at all: it is not a query. Give one SELECT.")
-    columns = tuple(str(column[0]) for column in cursor.description)
-    twice = sorted({name for name in columns if columns.count(name) > 1})
-    if twice:
-        raise ConfigurationError(f"The query gives the column {twice[0]!r} twice. Name each with AS.")
-    return columns
-
-
-def _values(row: Any, columns: Sequence[str]) -> Sequence[Any]:
-    # Connections can ask their driver for rows as dicts.
-    return [row[name] for name in columns] if isinstance(row, Mapping) else row
-
-
 def _number(value: Any, name: str, most: int) -> int:
     # Templates render to text.
     try:
@@ -194,3 +192,18 @@ def _number(value: Any, name: str, most: int) -> int:
     if not 1 <= number <= most:
         raise ConfigurationError(f"{name} is {value!r}; it must be a whole number from 1 to {most}.")
     return number
+
+
+class _Progress:
+    """Rows so far, in the log at a calm pace."""
+
+    def __init__(self, log: Any, monotonic: Callable[[], float]) -> None:
+        self._log = log
+        self._monotonic = monotonic
+        self._begun = self._told = monotonic()
+
+    def tell(self, rows: int) -> None:
+        now = self._monotonic()
+        if now - self._told >= CALM_SECONDS:
+            self._told = now
+            self._log.info("%s rows so far, %s rows/s", f"{rows:,}", f"{rows / (now - self._begun):,.0f}")

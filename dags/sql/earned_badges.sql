@@ -1,7 +1,7 @@
 -- The badges that customers earned from :date_from on, and before :date_to. One row each, in a fixed order.
 --
--- The two dates are bound parameters, never put into the text. (On PostgreSQL write %(date_from)s and %(date_to)s;
--- the rest is the same there: the calendar spares us the date functions, in which engines differ.)
+-- The same text runs on SQLite, PostgreSQL and DuckDB: the calendar spares us the date functions, in which they differ.
+-- The two dates are bound parameters, never put into the text; chosen_badges.sql writes them as the driver wants them.
 -- Everything is read from the beginning, because "third purchase" and "100 dollars in all" need the whole history.
 with ordered as (
     select

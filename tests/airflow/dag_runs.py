@@ -1,7 +1,8 @@
 """Runs DAGs one after the other as it is asked to: Airflow's start, which takes most of the time, is paid for once.
 
 One JSON object a line comes in, one goes out; logs go to the other stream. What runs is ``dag.test()``, which is what
-``airflow dags test`` calls.
+``airflow dags test`` calls. Two things that it leaves to others are done here as those would: by the scheduler, which
+makes a run of queued asset events, and by the person who answers a question.
 """
 
 from __future__ import annotations
@@ -9,8 +10,74 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
+from unittest.mock import patch
+
+
+@contextmanager
+def begun_by_events(dag_id: str) -> Iterator[None]:
+    """Let ``dag.test()`` run what the scheduler makes of the asset events that are queued for the DAG."""
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.state import DagRunState
+    from sqlalchemy import select
+
+    def made_by_the_scheduler(*, dag: Any, session: Any, **_: Any) -> Any:
+        before = set(session.scalars(select(DagRun.id).where(DagRun.dag_id == dag_id)))
+        models = session.scalars(select(DagModel).where(DagModel.dag_id == dag_id)).all()
+        job: Any = Job  # its constructor has no types
+        SchedulerJobRunner(job())._create_dag_runs_asset_triggered(dag_models=models, session=session)
+        session.commit()
+        made = [run for run in session.scalars(select(DagRun).where(DagRun.dag_id == dag_id)) if run.id not in before]
+        assert len(made) == 1, f"no events are queued for {dag_id}"
+        made[0].state = DagRunState.RUNNING
+        session.commit()
+        made[0].dag = dag
+        return made[0]
+
+    with patch("airflow.models.dagrun.get_or_create_dagrun", made_by_the_scheduler):
+        yield
+
+
+@contextmanager
+def answering(dag_id: str, answers: Mapping[str, str]) -> Iterator[None]:
+    """Answer each question of the DAG once, as soon as it is asked, through what the API's route calls."""
+    done = threading.Event()
+    person = threading.Thread(target=_answer, args=(dag_id, dict(answers), done), daemon=True)
+    if answers:
+        person.start()
+    yield
+    done.set()
+
+
+def _answer(dag_id: str, answers: dict[str, str], done: threading.Event) -> None:
+    from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+    from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
+    from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    user: Any = SimpleAuthManagerUser(username="ada", role="admin")
+    while answers and not done.is_set():
+        with create_session() as session:
+            waiting = select(TaskInstance).where(
+                TaskInstance.dag_id == dag_id, TaskInstance.state.in_(["awaiting_input", "deferred"])
+            )
+            for ti in session.scalars(waiting):
+                if ti.task_id in answers:
+                    payload = UpdateHITLDetailPayload(chosen_options=[answers.pop(ti.task_id)])
+                    update_hitl_detail(dag_id, ti.run_id, ti.task_id, payload, user, session)
+        time.sleep(0.1)
 
 
 def main() -> None:
@@ -22,15 +89,29 @@ def main() -> None:
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
-    def run(dag_file: str, dag_id: str, env: dict[str, str], **arguments: Any) -> dict[str, Any]:
+    # Set last, so that it stands before all others: what Airflow will drop, neither our code nor a DAG may use.
+    warnings.filterwarnings("error", module="airflow_provider_capillary|unusual_prefix_")
+
+    def run(
+        dag_file: str,
+        dag_id: str,
+        env: dict[str, str],
+        by_events: bool = False,
+        answers: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> dict[str, Any]:
         os.environ.update(env)
         bag = DagBag(dag_file)
         if bag.import_errors:
-            return {"import_errors": bag.import_errors}
+            return {"error": bag.import_errors}
         for name in ("logical_date", "run_after"):
             if arguments.get(name):
                 arguments[name] = datetime.fromisoformat(arguments[name])
-        ended = bag.dags[dag_id].test(**arguments)
+        with ExitStack() as others:
+            if by_events:
+                others.enter_context(begun_by_events(dag_id))
+            others.enter_context(answering(dag_id, answers or {}))
+            ended = bag.dags[dag_id].test(**arguments)
         with create_session() as session:
             query = select(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == ended.run_id)
             tasks = [
@@ -41,7 +122,11 @@ def main() -> None:
         return {"run_id": ended.run_id, "state": ended.state, "tasks": tasks, "logical_date": date and date.isoformat()}
 
     for line in sys.stdin:
-        replies.write(json.dumps(run(**json.loads(line))) + "\n")
+        try:
+            told = run(**json.loads(line))
+        except Exception:  # noqa: BLE001 - one test fails, and the others go on
+            told = {"error": traceback.format_exc()}
+        replies.write(json.dumps(told) + "\n")
         replies.flush()
 
 

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import configparser
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
+import trove_classifiers
 
 import airflow_provider_capillary
 
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = "airflow_provider_capillary"
+DOTFILES = {".airflow-registry.yaml", ".ci", ".dockerignore", ".env.example", ".gitignore"}
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built by the backend that `pip install` would call, without network."""
-    folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(CHECKOUT)]
+def build(folder: Path, *what: str) -> Path:
+    """Build with the backend that `pip install` would call, without network; give the wheel."""
+    command = [sys.executable, "-m", "build", *what, "--no-isolation", "--outdir", str(folder), str(CHECKOUT)]
     built = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert built.returncode == 0, built.stdout + built.stderr
     [path] = folder.glob("*.whl")
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built from the source distribution, which lies beside it."""
+    return build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="session")
@@ -85,15 +93,15 @@ def test_everything_that_is_not_python_is_in_the_wheel(names: set[str]) -> None:
     assert others <= names
 
 
-def test_every_sample_dag_and_its_sql_is_where_airflow_looks_for_samples(names: set[str]) -> None:
+def test_every_sample_dag_and_what_it_reads_is_where_airflow_looks_for_samples(names: set[str]) -> None:
     samples = {
         f"{PACKAGE}/example_dags/{path.relative_to(CHECKOUT / 'dags')}"
         for path in (CHECKOUT / "dags").rglob("*")
-        if path.suffix in {".py", ".sql"} and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix != ".pyc"
     }
     assert f"{PACKAGE}/example_dags/nightly_badge_sync.py" in samples
     assert f"{PACKAGE}/example_dags/sql/earned_badges.sql" in samples
-    assert samples <= names
+    assert samples == {name for name in names if name.startswith(f"{PACKAGE}/example_dags/")}
 
 
 def test_nothing_but_the_package_is_in_the_wheel(names: set[str]) -> None:
@@ -101,7 +109,26 @@ def test_nothing_but_the_package_is_in_the_wheel(names: set[str]) -> None:
         name for name in names if not name.startswith((f"{PACKAGE}/", f"{PACKAGE}-", "airflow_provider_capillary-"))
     ]
     assert not strangers
-    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "/tests/" in name]
+    tools = re.compile(r"__pycache__|\.pyc$|/tests?/|/test_|/conftest\.py$|/benchmarks?/|/\.")
+    assert not [name for name in names if tools.search(name)]
+
+
+def test_wheels_from_the_checkout_and_from_the_source_distribution_are_the_same(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def contents(path: Path) -> dict[str, int]:
+        with zipfile.ZipFile(path) as archive:
+            return {each.filename: each.CRC for each in archive.infolist()}
+
+    assert contents(build(tmp_path_factory.mktemp("direct"), "--wheel")) == contents(wheel)
+
+
+def test_the_source_distribution_has_what_is_needed_to_test_it_and_nothing_that_was_made_here(wheel: Path) -> None:
+    [path] = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        tops = {Path(name).parts[1] for name in archive.getnames() if len(Path(name).parts) > 1}
+    assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt", "dags", "tests"} <= tops
+    assert {top for top in tops if top.startswith(".")} <= DOTFILES
 
 
 def test_metadata_says_what_interface_and_code_say(metadata: Message) -> None:
@@ -112,6 +139,7 @@ def test_metadata_says_what_interface_and_code_say(metadata: Message) -> None:
     assert "apache-airflow<4,>=3.2" in requirements
     classifiers = metadata.get_all("Classifier") or []
     assert {"Framework :: Apache Airflow :: Provider", "Typing :: Typed"} <= set(classifiers)
+    assert set(classifiers) <= trove_classifiers.classifiers
 
 
 def test_every_entry_point_leads_to_something_that_can_be_imported(unpacked: Path) -> None:

@@ -1,4 +1,4 @@
-"""DAGs that no user needs as a sample: a mapped import that may fail in part or not begin, and one that is retried."""
+"""DAGs that no user needs as a sample: a mapped import that does not begin, and one that may hold what is unknown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ with DAG(
     "mapped_import",
     schedule=None,
     template_searchpath=[str(SAMPLES)],
-    params={"conn_id": "warehouse", "max_rejected": "5%", "folder": ""},
+    params={"conn_id": "warehouse", "folder": ""},
     default_args={"retries": 2, "retry_delay": timedelta(0)},
 ):
     extract = SqlToBadgeDatasetOperator(
@@ -29,9 +29,7 @@ with DAG(
         dataset_path="{{ params.folder }}",
         partitions=3,
     )
-    mapped = BadgeImportOperator.partial(task_id="import_badges", max_rejected="{{ params.max_rejected }}").expand(
-        dataset=extract.output["parts"]
-    )
+    mapped = BadgeImportOperator.partial(task_id="import_badges").expand(dataset=extract.output["parts"])
     report = BadgeErrorReportOperator(task_id="report", job=mapped.output, trigger_rule="all_done")
     mapped >> [report, EmptyOperator(task_id="badges_synced")]
 

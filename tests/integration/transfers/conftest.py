@@ -57,9 +57,13 @@ class LakeFileSystem(MemoryFileSystem):  # type: ignore[misc]
         self._count("put_file")
         return super().put_file(*arguments, **named)
 
-    def cp_file(self, *arguments: Any, **named: Any) -> Any:
-        self._count("cp_file")
-        return super().cp_file(*arguments, **named)
+    def pipe_file(self, *arguments: Any, **named: Any) -> Any:
+        self._count("pipe_file")
+        return super().pipe_file(*arguments, **named)
+
+    def rm_file(self, *arguments: Any, **named: Any) -> Any:
+        self._count("rm_file")
+        return super().rm_file(*arguments, **named)
 
 
 @pytest.fixture

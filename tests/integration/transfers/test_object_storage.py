@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
-from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
+from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError, RetryableError
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted
 
 from .conftest import Extract, LakeFileSystem
 
@@ -34,13 +35,16 @@ def customers(dataset: Any) -> list[Any]:
         opened.close()
 
 
+def names(lake: LakeFileSystem) -> set[str]:
+    return {path.removeprefix("/bucket/badges/20260101/") for path in lake.find("/")}
+
+
 @pytest.mark.usefixtures("warehouse")
 def test_extract_is_readable_from_the_storage_in_every_form(extract: Extract, lake: LakeFileSystem) -> None:
     result = extract(ROWS.format(100), URI, partitions=2)
-    assert result["parts"] == [f"{URI}/part-0000{n}-of-00002.parquet" for n in range(2)]
     for form in (result, URI, f"{URI}/", result["parts"]):
         assert customers(form) == list(range(1, 101))
-    assert sorted(lake.find("/")) == [f"/bucket/badges/20260101/part-0000{n}-of-00002.parquet" for n in range(2)]
+    assert names(lake) == {"_manifest.json", *(part.removeprefix(f"{URI}/") for part in result["parts"])}
 
 
 @pytest.mark.usefixtures("warehouse")
@@ -48,38 +52,36 @@ def test_second_run_replaces_everything_of_the_first(extract: Extract, lake: Lak
     extract(ROWS.format(100), URI, partitions=5)
     extract(ROWS.format(10), URI, partitions=2)
     assert customers(URI) == list(range(1, 11))
-    assert len(lake.find("/")) == 2
+    assert len(names(lake)) == 3
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_upload_that_fails_leaves_the_earlier_dataset_whole(extract: Extract, lake: LakeFileSystem) -> None:
+@pytest.mark.parametrize(("operation", "times"), [("put_file", 0), ("put_file", 2), ("pipe_file", 0)])
+def test_upload_that_fails_leaves_the_earlier_dataset_whole_and_nothing_of_its_own(
+    extract: Extract, lake: LakeFileSystem, operation: str, times: int
+) -> None:
     extract(ROWS.format(10), URI, partitions=3)
-    lake.failing["put_file"] = 1
-    with pytest.raises(ConnectionResetError):
+    before = names(lake)
+    lake.failing[operation] = times
+    with pytest.raises(BadgeTaskInterrupted, match=f"ConnectionResetError: lost in {operation}"):
         extract(ROWS.format(20), URI, partitions=3)
     assert customers(URI) == list(range(1, 11))
-    assert len(lake.find("/")) == 3
+    assert names(lake) == before
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_folder_whose_exchange_failed_is_refused_until_a_run_succeeds(extract: Extract, lake: LakeFileSystem) -> None:
+def test_leftovers_that_cannot_be_removed_are_told_and_are_no_part_of_the_dataset(
+    extract: Extract, lake: LakeFileSystem, caplog: pytest.LogCaptureFixture
+) -> None:
     extract(ROWS.format(10), URI, partitions=3)
-    lake.failing["cp_file"] = 1
-    with pytest.raises(ConnectionResetError):
-        extract(ROWS.format(20), URI, partitions=3)
-    with pytest.raises(DatasetError, match="only partly written"):
-        customers(URI)
+    lake.failing["rm_file"] = 1
+    extract(ROWS.format(20), URI, partitions=3)
+    assert "no part of the dataset could not be removed" in caplog.text
+    assert customers(URI) == list(range(1, 21))
+    assert len(names(lake)) == 1 + 3 + 2
     lake.failing.clear()
     extract(ROWS.format(20), URI, partitions=3)
-    assert customers(URI) == list(range(1, 21))
-    assert len(lake.find("/")) == 3
-
-
-@pytest.mark.usefixtures("warehouse")
-def test_leftovers_of_a_killed_try_are_removed_by_the_next(extract: Extract, lake: LakeFileSystem) -> None:
-    lake.pipe_file("/bucket/badges/.20260101.incomplete-dead/part-00000-of-00001.parquet", b"half")
-    extract(ROWS.format(10), URI)
-    assert lake.find("/") == ["/bucket/badges/20260101/part-00000-of-00001.parquet"]
+    assert len(names(lake)) == 1 + 3
 
 
 @pytest.mark.usefixtures("warehouse")
@@ -147,11 +149,11 @@ def test_remote_file_without_permission_is_named(lake: LakeFileSystem, monkeypat
 def test_unknown_storage_and_unknown_connection_say_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match=r"no filesystem for nosuch://.*Install"):
         open_dataset("nosuch://bucket/a.csv")
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=r"`there_is_none` isn't defined\. Create the connection"):
         open_dataset("s3://there_is_none@bucket/a.csv")
 
 
-def test_trouble_that_may_pass_stays_what_it_is_so_that_a_retry_can_help(
+def test_trouble_that_may_pass_can_be_tried_again_and_names_itself(
     lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake.pipe_file("/bucket/a.csv", b"x")
@@ -160,5 +162,16 @@ def test_trouble_that_may_pass_stays_what_it_is_so_that_a_retry_can_help(
         raise TimeoutError("timed out")
 
     monkeypatch.setattr(lake, "open", break_off)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(RetryableError, match=r"a.csv: .*TimeoutError: timed out.*endpoint of connection 'lake'"):
+        open_dataset("memory://lake@bucket/a.csv").inspect()
+
+
+def test_a_file_that_ends_early_is_not_taken_for_whole(lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.pipe_file("/bucket/a.csv", b"customer_id\n1\n")
+
+    class Shortened(io.BytesIO):
+        size = 14
+
+    monkeypatch.setattr(lake, "open", lambda *arguments, **named: Shortened(b"customer_id\n"))
+    with pytest.raises(RetryableError, match="12 of 14 bytes came"):
         open_dataset("memory://lake@bucket/a.csv").inspect()

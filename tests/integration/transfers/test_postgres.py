@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pyarrow.parquet as pq
@@ -20,23 +17,19 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract
+from .warehouses import postgres_connection, use_psycopg
 
 
 @pytest.fixture
 def warehouse(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server behind the Airflow connection ``warehouse``."""
-    parts = urlsplit(postgres_uri)
-    host = parts.hostname or parse_qs(parts.query)["host"][0]
-    connection = {"conn_type": "postgres", "login": parts.username, "host": host, "schema": parts.path.strip("/")}
-    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({**connection, "port": parts.port}))
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", postgres_connection(postgres_uri))
 
 
-@pytest.fixture(params=["psycopg3", "psycopg2"])
+@pytest.fixture(params=[3, 2], ids=["psycopg3", "psycopg2"])
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of the drivers that the Postgres provider may choose."""
-    from airflow.providers.postgres.hooks import postgres as hook_module
-
-    monkeypatch.setattr(hook_module, "USE_PSYCOPG3", request.param == "psycopg3")
+    use_psycopg(request.param, monkeypatch)
 
 
 both_drivers = pytest.mark.usefixtures("warehouse", "driver")
@@ -118,23 +111,36 @@ def test_statement_that_cannot_be_declared_runs_without_the_server_side_cursor(
         extract("DELETE FROM granted", tmp_path / "none", server_side_cursor=False)
 
 
-PEAKS = """
-import pathlib, resource, sys
-peaks = []
-from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
-for rows in (70_000, 250_000):
-    sql = f"SELECT n AS customer_id, repeat(md5(n::text), 8) AS text FROM generate_series(1, {rows}) AS n"
-    operator = SqlToBadgeDatasetOperator(task_id="extract", sql=sql, conn_id="warehouse", dataset_path=sys.argv[1])
-    assert operator.execute({})["rows"] == rows
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
-pathlib.Path(sys.argv[2]).write_text(f"{peaks[0]} {peaks[1]}")
-"""
+@both_drivers
+def test_what_is_no_select_but_gives_rows_is_explained_and_not_run(
+    extract: Extract, tmp_path: Path, postgres_uri: str
+) -> None:
+    with psycopg.connect(postgres_uri, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS granted")
+        connection.execute("CREATE TABLE granted AS SELECT 7 AS customer_id")
+        changing = ["DELETE FROM granted RETURNING customer_id", "SHOW server_version"]
+        changing.append("WITH gone AS (DELETE FROM granted RETURNING customer_id) SELECT * FROM gone")
+        for sql in changing:
+            with pytest.raises(BadgeTaskFailed, match="server_side_cursor=False"):
+                extract(sql, tmp_path / "out")
+        assert connection.execute("SELECT * FROM granted").fetchall() == [(7,)]
+
+
+@both_drivers
+def test_a_percent_sign_beside_parameters_is_explained_and_doubled_is_one(extract: Extract, tmp_path: Path) -> None:
+    sql = "SELECT 1 AS customer_id, 'a{0}' AS text WHERE 'abc' LIKE 'a{0}' AND 1 = %s"
+    with pytest.raises(BadgeTaskFailed, match="every other % is written %%"):
+        extract(sql.format("%"), tmp_path / "out", parameters=[1])
+    assert column(extract(sql.format("%%"), tmp_path / "out", parameters=[1]), "text") == ["a%"]
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_memory_does_not_grow_with_the_result(tmp_path: Path) -> None:
-    peaks = tmp_path / "peaks"
-    subprocess.run([sys.executable, "-c", PEAKS, tmp_path / "out", peaks], capture_output=True, check=True)
-    small, large = map(int, peaks.read_text().split())
-    # A driver that holds the whole result takes about 80 MB more for the larger one.
-    assert large - small < 40
+def test_endless_instants_are_never_a_date_that_would_be_sent(
+    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = "SELECT 'infinity'::timestamptz AS earn_expires_on"
+    use_psycopg(2, monkeypatch)  # gives the last instant of Python's, which the import finds invalid
+    assert column(extract(sql, tmp_path / "out"), "earn_expires_on") == [253_402_300_799]
+    use_psycopg(3, monkeypatch)
+    with pytest.raises(BadgeTaskFailed, match=r"'infinity'.*replace it in the SQL"):
+        extract(sql, tmp_path / "out")

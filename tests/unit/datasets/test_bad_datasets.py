@@ -72,8 +72,7 @@ def test_empty_folder_is_no_empty_dataset(tmp_path: Path) -> None:
 
 
 def test_half_written_folder_is_refused(tmp_path: Path) -> None:
-    written(tmp_path / "a.csv", GOOD_CSV)
-    written(tmp_path / "_incomplete", b"")
+    written(tmp_path / f"part-00000-of-00002-{'a' * 16}.parquet", b"whole or not")
     assert "only partly written" in problem_of(str(tmp_path))
 
 

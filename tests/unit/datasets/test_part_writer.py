@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.datasets.part_writer import PartWriter, partition_of
+from airflow_provider_capillary.datasets.part_writer import PartWriter
+from airflow_provider_capillary.datasets.partitions import partition_of
 from airflow_provider_capillary.exceptions import DatasetError
 
 

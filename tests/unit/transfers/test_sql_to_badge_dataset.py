@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.transfers.extract_output import ExtractedValueOperator
-from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
+from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator, _Progress
 
 TEMPLATES: dict[str, Any] = {
     "sql": "{{ params.sql }}",
@@ -32,15 +33,40 @@ def test_templated_arguments_are_assigned_as_they_are() -> None:
 
 def test_sql_files_are_templates_and_shown_as_sql() -> None:
     assert SqlToBadgeDatasetOperator.template_ext == (".sql",)
-    assert SqlToBadgeDatasetOperator.template_fields_renderers["sql"] == "sql"
+    assert SqlToBadgeDatasetOperator.template_fields_renderers == {"sql": "sql", "parameters": "json"}
 
 
-@pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": "many"}, {"partitions": 257}, {"fetch_size": 0}])
+@pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": "many"}, {"partitions": 1_025}, {"fetch_size": 0}])
 def test_wrong_numbers_are_refused_before_any_connection_is_looked_up(wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
     operator = SqlToBadgeDatasetOperator(task_id="extract", **arguments)
     with pytest.raises(BadgeTaskFailed, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
         operator.execute({})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"sql": " \n"}, "sql is empty"),
+        ({"sql": ["SELECT 1", "SELECT 2"]}, "sql is empty, or no text"),
+        ({"parameters": "{'day': '2026-01-01'}"}, "parameters is a text"),
+    ],
+)
+def test_sql_and_parameters_that_cannot_be_meant_are_refused_before_any_connection_is_looked_up(
+    wrong: dict[str, Any], reason: str
+) -> None:
+    arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
+    with pytest.raises(BadgeTaskFailed, match=reason):
+        SqlToBadgeDatasetOperator(task_id="extract", **arguments).execute({})
+
+
+def test_progress_is_told_at_a_calm_pace() -> None:
+    seconds, told = iter([0.0, 1.0, 9.9, 10.0, 11.0, 19.0, 20.5]), []
+    log = SimpleNamespace(info=lambda text, *values: told.append(text % values))
+    progress = _Progress(log, lambda: next(seconds))
+    for rows in range(1_000_000, 7_000_000, 1_000_000):
+        progress.tell(rows)
+    assert told == ["3,000,000 rows so far, 300,000 rows/s", "6,000,000 rows so far, 292,683 rows/s"]
 
 
 def extract(**arguments: Any) -> SqlToBadgeDatasetOperator:

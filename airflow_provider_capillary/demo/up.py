@@ -1,0 +1,103 @@
+"""``python -m airflow_provider_capillary.demo.up``: what ``make up`` runs, until somebody presses Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+
+from airflow_provider_capillary.demo.airflow_home import dags_folder
+from airflow_provider_capillary.demo.folder_lock import FolderInUseError
+from airflow_provider_capillary.demo.local_stack import LocalStack, StackDidNotStartError
+from airflow_provider_capillary.demo.postgres import PostgresDidNotStartError
+from airflow_provider_capillary.demo.processes import one_interrupt
+from airflow_provider_capillary.demo.recent_warehouse import load_recent_days
+from airflow_provider_capillary.demo.screen import Screen
+from airflow_provider_capillary.demo.simulator_process import SimulatorDidNotStartError
+
+SECONDS_BETWEEN_LOOKS = 0.5
+_FAILURES = (FolderInUseError, PostgresDidNotStartError, SimulatorDidNotStartError, StackDidNotStartError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve the stack until it is interrupted; give the exit code: 0 after Ctrl-C, 1 where a process failed."""
+    asked = _parser().parse_args(arguments)
+    screen = Screen(Console())
+    stack = LocalStack(asked.folder, [dags_folder(), *asked.dags], screen.step, ports=[asked.port])
+    with one_interrupt():
+        try:
+            if asked.remove:
+                stack.remove()
+                return 0
+            with stack:
+                serve(stack, screen)
+        except KeyboardInterrupt:
+            screen.say()
+        except _FAILURES as error:
+            screen.fail(str(error))
+            return 1
+        finally:
+            stack.stop()  # again, where an interrupt came in between
+    screen.say("Stopped, with everything that was started. The data is kept for the next time.")
+    return 0
+
+
+def serve(stack: LocalStack, screen: Screen) -> None:
+    """Fill the warehouse, start Airflow, say what there is to see, and watch over it."""
+    began = time.monotonic()
+    with screen.step("Sample warehouse"), stack.postgres.connect("warehouse") as connection:
+        first_day, purchases = load_recent_days(connection, datetime.now(UTC).date())
+    screen.say(f"  {purchases:,} purchases from {first_day} to today")
+    stack.start_airflow()
+    screen.say(f"\nReady after {time.monotonic() - began:.0f} s.\n{_what_to_try(stack)}")
+    while not (ended := stack.processes.ended()):
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    raise StackDidNotStartError(f"{ended} has ended by itself; see {stack.logs / ended}.log")
+
+
+def _what_to_try(stack: LocalStack) -> str:
+    today = datetime.now(UTC).date()
+    week_ago, yesterday = today - timedelta(days=7), today - timedelta(days=1)
+    dag = f"{stack.api.url}/dags/nightly_badge_sync"
+    return f"""
+  Airflow    {stack.api.url}
+  login      {stack.login}
+  password   {stack.password}
+  simulator  {stack.simulator.url}/simulator/summary
+
+What to try
+  1. Import last night's badges: {dag}, Trigger, switch "Unpause" on.
+     XCom of import_badges has the counts; the report lies where XCom of report says.
+  2. Backfill a week: Trigger, Backfill, from {week_ago} to {yesterday}. Then again with "All Runs":
+     every row is accepted already, and the simulator has each badge once.
+  3. Test the connection: Admin, Connections, capillary_default, edit, Test.
+  4. Kill a worker in the middle, clear a task, run it twice: the ledger is the database of capillary_ledger.
+
+Files and logs: {stack.folder}
+Ctrl-C stops everything; `make clean` removes the data.
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m airflow_provider_capillary.demo.up", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path(".up"), help="where everything is kept (default: .up)")
+    parser.add_argument("--port", type=int, default=8080, help="of Airflow, where it is free (default: 8080)")
+    parser.add_argument(
+        "--dags",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="load these DAGs too, besides the samples",
+    )
+    parser.add_argument("--remove", action="store_true", help="remove the data of an earlier stack, and start nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""### Badges as soon as they are there
+
+Two DAGs. `earned_badges_extract` stands for whoever makes the rows, maybe another team: it writes a dataset and says so
+with an event of the asset `earned_badges`, whose *extra* says where the dataset lies. `asset_triggered_badge_sync` has
+that asset as its schedule: it begins with the event, and imports the dataset that the event names.
+
+- A run may have several events: all their datasets are imported, each once, the oldest first. Airflow leaves an event
+  that comes while another one still waits for its run to the run after that.
+- An event without `dataset` in its extra fails the import before anything is sent, and is named.
+- A retry reads the same events, and so the same datasets: do not write another dataset to the same place.
+- A run that failed is cleared; the next run does not take its events along.
+- By hand, without an event: give *Dataset* in the form.
+
+To try it, unpause both and trigger `earned_badges_extract`.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pendulum
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, Param, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
+from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
+
+EARNED_BADGES = Asset("earned_badges")
+CUSTOMERS_BADGES = Asset("capillary://eu.api.capillarytech.com/badges")
+LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "capillary" / "datasets"
+RUN = "{{ dag.dag_id }}/{{ run_id | replace(':', '') | replace('+', '_') }}"
+DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}') }}}}/{RUN}"
+DAG_ARGUMENTS: dict[str, Any] = {
+    "start_date": pendulum.datetime(2025, 1, 1, tz="UTC"),
+    "catchup": False,
+    "tags": ["capillary", "badges"],
+    "doc_md": __doc__,
+    "default_args": {"retries": 3, "retry_delay": timedelta(minutes=1)},
+}
+
+with DAG(
+    dag_id="earned_badges_extract",
+    schedule=None,
+    params={"day": Param("2025-03-18", type="string", format="date", title="Day", description="The day to extract.")},
+    **DAG_ARGUMENTS,
+):
+    extract = SqlToBadgeDatasetOperator(
+        task_id="extract",
+        conn_id="warehouse",
+        sql="sql/chosen_badges.sql",
+        parameters={"date_from": "{{ params.day }}", "date_to": "{{ macros.ds_add(params.day, 1) }}", "badges": ""},
+        dataset_path=DATASET_PATH,
+    )
+
+    @task(outlets=[EARNED_BADGES])
+    def announce(extracted: Any, **context: Any) -> None:
+        """Tell the event where the dataset lies."""
+        context["outlet_events"][EARNED_BADGES].extra = {"dataset": extracted["uri"], "rows": extracted["rows"]}
+
+    announce(extract.output)
+
+with DAG(
+    dag_id="asset_triggered_badge_sync",
+    schedule=[EARNED_BADGES],
+    params={"dataset": Param(None, type=["null", "string"], title="Dataset", description="URI, for a run by hand.")},
+    **DAG_ARGUMENTS,
+):
+    # One import at a time, for the order of a customer's badges. Not max_active_runs=1: events that come while a run is
+    # held back would wait for one more event.
+    @task.capillary_badge_import(max_active_tis_per_dag=1)
+    def import_badges(**context: Any) -> list[str]:
+        """The datasets of the events that began this run, the oldest first."""
+        if context["params"]["dataset"]:
+            return [context["params"]["dataset"]]
+        events = sorted(context["triggering_asset_events"][EARNED_BADGES], key=lambda event: event.timestamp)
+        if not events:
+            raise AirflowFailException("No event began this run. Give a dataset in the form to start it by hand.")
+        datasets = [event.extra.get("dataset") for event in events]
+        if not all(datasets):
+            told = ", ".join(str(event.source_run_id) for event in events if not event.extra.get("dataset"))
+            raise AirflowFailException(f"An event names no dataset in its extra: that of the run {told}")
+        # a task that was cleared has told of the same dataset twice
+        return list(dict.fromkeys(datasets))
+
+    imported = import_badges()
+    report = BadgeErrorReportOperator(
+        task_id="report", job=imported, trigger_rule="all_done", outlets=[CUSTOMERS_BADGES]
+    )
+    badges_synced = EmptyOperator(task_id="badges_synced")
+
+    imported >> [report, badges_synced]

@@ -1,0 +1,86 @@
+"""### Rows without proof: a person decides
+
+A row is *unknown* when it was sent and neither the reply nor a later read proves what became of it. An import fails
+while it has such rows. Give its job id (it stands in the message of the failed task and in `summary.json`):
+
+1. `verify` reads each of these badges back once more, and settles what a read can prove.
+2. `ask` shows how many are left, and why, and waits for a person (*Required Actions* in Airflow). It needs no worker
+   while it waits, and nothing is sent or decided meanwhile.
+3. `settle` does what was chosen:
+   - **Leave**: nothing. Ask Capillary first, and come back.
+   - **Accept**: they *were* granted. The ledger says so from then on, and no import sends them again.
+   - **Resend**: they were *not* granted. They are free: the next import of these rows sends them, so clear the failed
+     task. Where this is wrong, customers get the badge twice.
+
+The ledger keeps which run decided; Airflow keeps who answered (XCom of `ask`). Single rows can be decided with the
+command `airflow capillary resolve`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import DAG, Param, task
+
+from airflow_provider_capillary.operators.badge_reconcile import BadgeReconcileOperator
+
+JOB_ID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+QUESTION = """
+{% set found = ti.xcom_pull(task_ids='verify') -%}
+Of {{ found.unknown_before }} unknown rows in {{ found.jobs }} jobs, reading back has settled {{ found.accepted }} as
+granted and {{ found.resend }} as not granted. **{{ found.unknown }} are left:**
+
+| rows | why |
+|---|---|
+{% for reason in found.reasons -%}
+| {{ reason.rows }} | {{ reason.message | replace('|', '/') | e }} |
+{% endfor %}
+*Leave*: decide later. *Accept*: they were granted. *Resend*: they were not; the next import sends them.
+"""
+
+with DAG(
+    dag_id="review_unknown_badges",
+    schedule=None,
+    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    tags=["capillary", "badges"],
+    doc_md=__doc__,
+    params={
+        "jobs": Param(
+            [],
+            type="array",
+            items={"type": "string", "pattern": JOB_ID},
+            minItems=1,
+            title="Jobs",
+            description="Ids of the imports whose unknown rows are to be reviewed, one a line.",
+        )
+    },
+    # so that a list arrives as a list
+    render_template_as_native_obj=True,
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+):
+    verify = BadgeReconcileOperator(task_id="verify", job="{{ params.jobs }}", max_unknown="100%")
+
+    @task.short_circuit
+    def any_left(found: Any) -> bool:
+        """Whether there is anything left to ask."""
+        return bool(found["unknown"])
+
+    ask = HITLOperator(
+        task_id="ask",
+        subject="Badges without proof: were they granted?",
+        body=QUESTION,
+        options=["Leave", "Accept", "Resend"],
+    )
+    settle = BadgeReconcileOperator(
+        task_id="settle",
+        job="{{ params.jobs }}",
+        action="{{ ti.xcom_pull(task_ids='ask')['chosen_options'][0] }}",
+        max_unknown="100%",
+    )
+
+    any_left(verify.output) >> ask >> settle

@@ -1,0 +1,82 @@
+"""`make up` as a process of its own, with a DAG of these tests besides the samples."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DAGS = Path(__file__).with_name("dags")
+SECONDS_TO_START = 300.0
+
+
+class Up:
+    """A stack that was started as a person starts it, and is stopped as a person stops it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output_file = folder.parent / "output"
+        command = [sys.executable, "-m", "airflow_provider_capillary.demo.up", "--folder", str(folder)]
+        with self.output_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*command, "--port", "0", "--dags", str(DAGS)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text("utf-8")
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while "Ready after" not in self.output:
+            assert self.process.poll() is None, self.told()
+            assert time.monotonic() < deadline, self.told()
+            time.sleep(0.2)
+
+    def shown(self, name: str) -> str:
+        """What it shows beside a name."""
+        found = re.search(rf"^  {name} +(\S+)$", self.output, re.MULTILINE)
+        assert found, self.output
+        return found[1]
+
+    @property
+    def warehouse(self) -> str:
+        """Where libpq finds the warehouse."""
+        return f"host={self.folder / 'postgres'} user=postgres dbname=warehouse"
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C: a terminal sends it to the whole process group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(120)
+
+    def told(self) -> str:
+        """All that it said, and its processes."""
+        logs = sorted(self.folder.glob("logs/*.log"))
+        ends = [f"==> {log} <==\n" + log.read_text("utf-8", "replace")[-3_000:] for log in logs]
+        return "\n".join([self.output, *ends])
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[Up]:
+    # Not under pytest's own folder: PostgreSQL of a root user runs as another one, who may not enter there.
+    folder = Path(tempfile.mkdtemp(prefix="capillary-up-"))
+    stack = Up(folder / "up")
+    try:
+        stack.wait_until_ready()
+        yield stack
+    finally:
+        stack.interrupt()
+        shutil.rmtree(folder)

@@ -1,0 +1,52 @@
+"""Extract, import, report: small, quick to retry, and with a data interval as its schedule."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import pendulum
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+
+from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
+
+# A run triggered by hand has no data interval.
+LAST_DAY = (
+    "{{ params.last_day or (dag_run.data_interval_start | ds if dag_run.data_interval_start"
+    " else macros.ds_add(dag_run.run_after | ds, -1)) }}"
+)
+DATASETS = f"{os.environ['AIRFLOW_HOME']}/datasets"
+SQL = """
+    SELECT badge_meta_id, customer_id, earn_event_date, earn_expires_on
+    FROM earned_badges
+    WHERE earned_on > %(last_day)s::date - %(days)s::int AND earned_on <= %(last_day)s::date
+    ORDER BY customer_id
+"""
+
+with DAG(
+    dag_id="badges_of_days",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=pendulum.datetime(2020, 1, 1, tz="UTC"),
+    catchup=False,
+    max_active_runs=8,
+    params={
+        "last_day": Param(None, type=["null", "string"], format="date"),
+        "days": Param(1, type="integer", minimum=1),
+    },
+    default_args={"retries": 6, "retry_delay": timedelta(seconds=2)},
+):
+    extract = SqlToBadgeDatasetOperator(
+        task_id="extract",
+        conn_id="warehouse",
+        sql=SQL,
+        parameters={"last_day": LAST_DAY, "days": "{{ params.days }}"},
+        dataset_path=f"file://{DATASETS}/{{{{ run_id | replace(':', '') | replace('+', '_') }}}}",
+    )
+    # A read may be trusted at once: the simulator shows every grant at once.
+    import_badges = BadgeImportOperator(task_id="import_badges", dataset=extract.output, verify_after=0)
+    report = BadgeErrorReportOperator(task_id="report", job=import_badges.output, trigger_rule="all_done")
+    # The report ends well even where the import failed; the run must not.
+    import_badges >> [report, EmptyOperator(task_id="all_well")]

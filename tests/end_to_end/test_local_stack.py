@@ -1,0 +1,166 @@
+"""A stack leaves no process behind, whatever happens to it, and finds its data again. Here without Airflow."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+from rich.console import Console
+
+from airflow_provider_capillary.demo import local_stack
+from airflow_provider_capillary.demo.folder_lock import FolderInUseError
+from airflow_provider_capillary.demo.local_stack import LocalStack, StackDidNotStartError
+from airflow_provider_capillary.demo.postgres import forget_reused_number
+from airflow_provider_capillary.demo.screen import Screen
+from airflow_provider_capillary.demo.started_processes import Started, StartedProcesses, family, left_over
+
+HALF_A_STACK = Path(__file__).with_name("half_a_stack.py")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # Not under pytest's own folder: PostgreSQL of a root user runs as another one, who may not enter there.
+    made = Path(tempfile.mkdtemp(prefix="capillary-up-"))
+    yield made / "up"
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    made = Path(tempfile.mkdtemp(prefix="capillary-up-"))
+    with stack_in(made / "up")[0] as running:
+        yield running
+    shutil.rmtree(made)
+
+
+def stack_in(folder: Path) -> tuple[LocalStack, io.StringIO]:
+    output = io.StringIO()
+    return LocalStack(folder, [], Screen(Console(file=output, width=200)).step, durable=False), output
+
+
+def on_record(folder: Path) -> list[Started]:
+    return msgspec.json.decode((folder / "processes.json").read_bytes(), type=list[Started])
+
+
+def other_stack(folder: Path) -> tuple[subprocess.Popen[bytes], list[Started]]:
+    """Half a stack in a process of its own, and what it has started."""
+    ready = folder.with_name("ready")
+    process = subprocess.Popen([sys.executable, str(HALF_A_STACK), str(folder), str(ready)], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not ready.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process, on_record(folder)
+
+
+def test_an_interrupted_stack_leaves_no_process_behind(folder: Path) -> None:
+    process, started = other_stack(folder)
+    assert [one.name for one in started] == ["postgres", "simulator"]
+    assert all(family(one) for one in started)
+    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)  # impatient
+    process.wait(60)
+    assert [member for one in started for member in family(one)] == []
+    assert on_record(folder) == []
+
+
+def test_what_a_killed_stack_left_is_ended_by_the_next_which_finds_the_data(folder: Path) -> None:
+    process, started = other_stack(folder)
+    process.kill()
+    process.wait()
+    assert left_over(folder / "processes.json") == started
+    stack, output = stack_in(folder)
+    port = (folder / "simulator.port").read_text()
+    with stack:
+        assert stack.simulator.url.endswith(f":{port}")
+        assert "left behind: postgres, simulator" in output.getvalue()
+        assert [member for one in started for member in family(one)] == []
+        with stack.postgres.connect("warehouse") as connection:
+            assert connection.execute("SELECT number FROM kept").fetchone() == (7,)
+    assert on_record(folder) == []
+
+
+def test_two_stacks_in_one_folder_are_refused_and_the_first_goes_on(stack: LocalStack) -> None:
+    second, _ = stack_in(stack.folder)
+    with pytest.raises(FolderInUseError, match=f"process {os.getpid()}"), second:
+        pytest.fail("it began")
+    with pytest.raises(FolderInUseError):
+        second.remove()
+    stack.postgres.connect("warehouse").close()
+
+
+def test_postgres_listens_to_its_owner_only(stack: LocalStack) -> None:
+    assert stack.postgres.socket_folder.stat().st_mode & 0o077 == 0
+    with stack.postgres.connect("postgres") as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+
+
+def test_a_table_is_there_or_not(stack: LocalStack) -> None:
+    assert not stack.postgres.has_table("warehouse", "kept")
+    with stack.postgres.connect("warehouse") as connection:
+        connection.execute("CREATE TABLE kept (number integer)")
+    assert stack.postgres.has_table("warehouse", "kept")
+    with pytest.raises(psycopg.OperationalError):
+        stack.postgres.connect("no such database")
+
+
+def test_removing_ends_what_is_left_and_removes_all_files(folder: Path) -> None:
+    folder.mkdir()
+    left = StartedProcesses(folder / "processes.json")
+    child = left.start("scheduler", [sys.executable, "-c", "import time; time.sleep(60)"], os.environ, folder / "log")
+    stack, output = stack_in(folder)
+    stack.remove()
+    assert child.wait(10) == -signal.SIGTERM
+    assert "left behind: scheduler" in output.getvalue()
+    assert not folder.exists()
+
+
+def test_a_start_that_fails_half_way_names_the_log_and_leaves_no_process_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    fails = [sys.executable, "-c", "raise SystemExit('no')"]
+    monkeypatch.setattr(LocalStack, "_prepare_metadata", lambda *_: None)
+    monkeypatch.setattr(
+        local_stack,
+        "_COMMANDS",
+        {"api-server": sleeps, "scheduler": sleeps, "dag-processor": fails, "triggerer": sleeps},
+    )
+    stack, _ = stack_in(folder)
+    with pytest.raises(StackDidNotStartError, match=r"dag-processor.*dag-processor\.log"), stack:
+        stack.start_airflow()
+    assert "no" in (folder / "logs" / "dag-processor.log").read_text()
+    assert on_record(folder) == []
+
+
+def test_a_folder_too_deep_for_a_socket_works_too(folder: Path) -> None:
+    stack, _ = stack_in(folder / ("deep" * 10) / ("deeper" * 10))
+    with stack:
+        sockets = stack.postgres.socket_folder
+        assert sockets != stack.folder / "postgres"
+        assert sockets.stat().st_mode & 0o077 == 0
+    assert not sockets.exists()
+
+
+def test_the_note_of_a_crashed_server_whose_number_is_another_process_by_now_is_forgotten(folder: Path) -> None:
+    folder.mkdir()
+    note = folder / "postmaster.pid"
+    note.write_text(f"{os.getpid()}\n{folder}\n")
+    forget_reused_number(folder)
+    assert not note.exists()
+    # One of a process that is gone is PostgreSQL's own affair: it looks for what that has left in memory.
+    note.write_text(f"{2**22 + 1}\n{folder}\n")
+    forget_reused_number(folder)
+    assert note.exists()

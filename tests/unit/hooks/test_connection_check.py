@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_capillary.client import transport_errors
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.hooks.connection_check import NO_REPLY, checked
+
+
+@pytest.mark.parametrize("words", [words for words, _ in NO_REPLY])
+def test_advice_is_looked_up_by_words_that_the_transport_says(words: str) -> None:
+    assert [story for _, story in transport_errors._STORIES if words in story]
+
+
+class Broken(BadgeClient):
+    def check(self) -> None:
+        raise RuntimeError("a bug")
+
+
+def test_an_error_that_nobody_foresaw_is_raised_where_the_caller_waits() -> None:
+    settings = ClientSettings(base_url="http://127.0.0.1:9", login="till.1", password="open-sesame")
+    with pytest.raises(RuntimeError, match="a bug"):
+        checked(Broken(settings))

@@ -71,13 +71,14 @@ def _what_to_try(stack: LocalStack) -> str:
   simulator  {stack.simulator.url}/simulator/summary
 
 What to try
-  1. Import last night's badges: {dag}, Trigger, switch "Unpause" on.
-     XCom of import_badges has the counts; the report lies where XCom of report says.
+  1. Import last night's badges: {dag}, Trigger.
+     The counts are in XCom of import_badges, the report in {stack.reports}.
   2. Backfill a week: Trigger, Backfill, from {week_ago} to {yesterday}. Then again with "All Runs":
-     every row is accepted already, and the simulator has each badge once.
-  3. Test the connection: Admin, Connections, capillary_default, edit, Test.
-  4. Kill a worker in the middle, clear a task, run it twice: the ledger is the database of capillary_ledger.
+     every row is accepted already, and the simulator has granted each badge once.
+  3. Test the connection: Admin, Connections, the first icon beside capillary_default.
+  4. Clear a task, kill one, run a day twice: no badge is granted twice.
 
+The simulator forgets its grants when it stops; the ledger, in PostgreSQL, does not.
 Files and logs: {stack.folder}
 Ctrl-C stops everything; `make clean` removes the data.
 """

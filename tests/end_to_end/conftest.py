@@ -13,7 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from airflow_provider_capillary.demo.started_processes import Started, family
 
 DAGS = Path(__file__).with_name("dags")
 SECONDS_TO_START = 300.0
@@ -62,6 +65,10 @@ class Up:
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(120)
 
+    def started(self) -> list[Started]:
+        """What is on record as started and not stopped."""
+        return msgspec.json.decode((self.folder / "processes.json").read_bytes(), type=list[Started])
+
     def told(self) -> str:
         """All that it said, and its processes."""
         logs = sorted(self.folder.glob("logs/*.log"))
@@ -77,6 +84,11 @@ def up() -> Iterator[Up]:
     try:
         stack.wait_until_ready()
         yield stack
+        started = stack.started()
+        assert {one.name for one in started} >= {"postgres", "simulator", "api-server", "scheduler", "dag-processor"}
     finally:
-        stack.interrupt()
-        shutil.rmtree(folder)
+        code = stack.interrupt()
+    assert code == 0, stack.told()
+    assert [str(process) for one in started for process in family(one)] == []
+    assert stack.started() == []
+    shutil.rmtree(folder)

@@ -29,8 +29,8 @@ class World:
 
     def __init__(self, up: Up, warehouse: psycopg.Connection[Any]) -> None:
         self.up = up
-        api = AirflowApi(up.shown("Airflow"), up.shown("login"), up.shown("password"))
-        self.scheduler = Scheduler(api, DAG_ID)
+        self.api = AirflowApi(up.shown("Airflow"), up.shown("login"), up.shown("password"))
+        self.scheduler = Scheduler(self.api, DAG_ID)
         self.simulator = SimulatorAccount(up.shown("simulator").removesuffix("/simulator/summary"))
         self.shop = Shop(warehouse, self.simulator)
         self.today = datetime.now(UTC).date()
@@ -82,6 +82,7 @@ def test_each_badge_is_granted_once_over_schedule_backfills_clears_and_killed_wo
         a_cleared_task_and_a_cleared_run(world, scheduled)
         a_run_without_logical_date(world)
         killed_workers(world)
+        the_nightly_sample(world)
 
 
 def a_scheduled_run(world: World) -> str:
@@ -193,6 +194,20 @@ def killed_workers(world: World) -> None:
     assert world.accounts_add_up(runs)["accepted"] == 2 * ROWS_OF_A_DAY
     world.done.update(days)
     world.everything_is_granted_once()
+
+
+def the_nightly_sample(world: World) -> None:
+    """Last night's badges of the sample warehouse, as `make up` proposes; and all samples could be read."""
+    before = world.shop.granted()
+    nightly = Scheduler(world.api, "nightly_badge_sync")
+    nightly.unpause()
+    nightly.wait_until("a run is scheduled", nightly.runs)
+    nightly.wait_for_all()
+    [run] = nightly.runs()
+    assert run["state"] == "success"
+    granted = world.shop.granted() - before
+    assert 10 < nightly.summary(run["dag_run_id"])["accepted"] == granted.total() == len(granted)
+    assert world.api.get("importErrors")["import_errors"] == []
 
 
 def kill_its_process(world: World, run: str) -> None:

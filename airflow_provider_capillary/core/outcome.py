@@ -129,16 +129,18 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
 
 def _first_misplaced(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> int | None:
     """The first entry that is not about the row at its position."""
-    for index, (badge, entry) in enumerate(zip(badges, entries, strict=True)):
+    for position, (badge, entry) in enumerate(zip(badges, entries, strict=True), 1):
         data = entry.data
-        if data is not None and not _is_about(data, badge, f"_{index + 1}"):
-            return index
+        if data is not None and not _is_about(data, badge, f"_{position}"):
+            return position - 1
     return None
 
 
 def _is_about(data: EntryData, badge: EarnedBadge, suffix: str) -> bool:
     """Whether the echo is of this row. A grant must echo all of it; a refusal may leave parts out."""
     badge_id, customer_id, request_id = data.badge_meta_id, data.customer_id, data.request_id
+    if badge_id == badge.badge_meta_id and customer_id == badge.customer_id and request_id is not None:
+        return request_id.endswith(suffix)  # as nearly every entry does
     if data.earned_badge_id and (badge_id is None or customer_id is None or request_id is None):
         return False
     return (
@@ -164,11 +166,14 @@ def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
         return RowOutcome(RowState.UNKNOWN, message="the entry holds neither an earnedBadgeId nor errors")
     if (mismatch := _expiry_mismatch(badge, data)) is not None:
         return RowOutcome(RowState.UNKNOWN, earned_badge_id=granted_id, message=mismatch)
-    return RowOutcome(RowState.ACCEPTED, earned_badge_id=granted_id)
+    return RowOutcome(RowState.ACCEPTED, granted_id)
 
 
 def _expiry_mismatch(badge: EarnedBadge, data: EntryData) -> str | None:
     """Why the echoed expiry does not prove ours, or ``None``. Every echo that there is must agree."""
+    sent, iso = badge.expires_at, data.expires_on_iso
+    if data.expires_on == sent and iso is not None and _iso_seconds(iso) == sent:
+        return None  # as nearly every entry does
     echoes = _echoed_expiries(data)
     if not echoes:
         return "the entry does not echo the expiry"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -14,6 +15,8 @@ from airflow_provider_capillary.importing.settings import ImportSettings, OnDupl
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
 
+_ONCE = attrgetter("customer_id", "badge_meta_id")
+_IDENTITY = attrgetter("customer_id", "badge_meta_id", "earned_at", "occurrence")
 _BEST_FIRST = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.REJECTED)
 
 
@@ -38,7 +41,8 @@ class Planner:
         self._job = job
         self._once = settings.once_per_customer
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[object, ...], int] = {}
+        self._waiting: set[tuple[object, ...]] = set()
+        self._key: Callable[[EarnedBadge], tuple[object, ...]] = _ONCE if self._once else _IDENTITY
         counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
@@ -53,18 +57,33 @@ class Planner:
         repeated: set[int] = set()
         if self._counter is not None:
             badges, repeated = self._counted(badges, self._counter)
+        keys = list(map(self._key, badges))
         with self._lock:
-            waiting = {badge.row_number for badge in badges if self._key(badge) in self._waiting}
+            waiting = self._waiting.intersection(keys)
         found = self._find(badges, any_date=self._once)
-        sorted_rows = Sorted([], [], [])
+        if not (found or waiting or repeated) and len(set(keys)) == len(keys):
+            sorted_rows = Sorted(list(badges), [], [])  # as nearly always: rows that nobody ever heard of
+        else:
+            sorted_rows = self._sorted(badges, keys, waiting, repeated, found)
         with self._lock:
-            for badge in badges:
-                key = self._key(badge)
-                if badge.row_number in waiting or badge.row_number in repeated or key in self._waiting:
-                    sorted_rows.done.append((badge, Plan.DUPLICATE))
-                    continue
-                if self._put(sorted_rows, badge, found):
-                    self._waiting[key] = badge.row_number
+            self._waiting.update(map(self._key, sorted_rows.send), (self._key(badge) for badge, _ in sorted_rows.settle))
+        return sorted_rows
+
+    def _sorted(
+        self,
+        badges: Sequence[EarnedBadge],
+        keys: Sequence[tuple[object, ...]],
+        waiting: set[tuple[object, ...]],
+        repeated: set[int],
+        found: dict[tuple[int, str], list[Held]],
+    ) -> Sorted:
+        sorted_rows = Sorted([], [], [])
+        taken = waiting.copy()
+        for badge, key in zip(badges, keys, strict=True):
+            if badge.row_number in repeated or key in taken:
+                sorted_rows.done.append((badge, Plan.DUPLICATE))
+            elif self._put(sorted_rows, badge, found):
+                taken.add(key)
         return sorted_rows
 
     def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
@@ -103,18 +122,12 @@ class Planner:
     def release(self, badges: Iterable[EarnedBadge]) -> None:
         """These rows are in the ledger now, or at their end."""
         with self._lock:
-            for badge in badges:
-                self._waiting.pop(self._key(badge), None)
+            self._waiting.difference_update(map(self._key, badges))
 
     def close(self) -> None:
         """Remove the scratch file, if there is one."""
         if self._counter is not None:
             self._counter.close()
-
-    def _key(self, badge: EarnedBadge) -> tuple[object, ...]:
-        if self._once:
-            return (badge.customer_id, badge.badge_meta_id)
-        return (badge.customer_id, badge.badge_meta_id, badge.earned_at, badge.occurrence)
 
     def _counted(
         self, badges: Sequence[EarnedBadge], counter: OccurrenceCounter

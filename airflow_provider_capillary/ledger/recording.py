@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import ChainMap
 from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -29,6 +29,10 @@ from airflow_provider_capillary.ledger.bulk import Bulk
 log = logging.getLogger(__name__)
 
 _LARGEST = 2**63 - 1
+# Getters and comprehensions rather than small functions: these lines run for every row, twice.
+_name = attrgetter("badge_meta_id")
+_identity = attrgetter("customer_id", "badge_meta_id", "earned_at", "occurrence")
+_once_identity = attrgetter("customer_id", "badge_meta_id")
 
 
 class Recording:
@@ -44,7 +48,7 @@ class Recording:
         connection: sa.Connection,
         bulk: Bulk,
         job: Job,
-        badge_keys: ChainMap[str, int],
+        badge_keys: dict[str, int],
         *,
         now: float,
         keeps_issues: bool,
@@ -62,7 +66,7 @@ class Recording:
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
-        for name in sorted({badge.badge_meta_id for badge in _badges(notes)} - self._badge_keys.keys()):
+        for name in sorted(set(map(_name, _badges(notes))) - self._badge_keys.keys()):
             self._badge_keys[name] = self._register(name)
         for note in notes:
             if isinstance(note, Outcome):
@@ -77,20 +81,18 @@ class Recording:
         self._connection.execute(statements.ADD_BADGE, {"name": name})
         return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
 
-    def _identity(self, badge: EarnedBadge) -> tuple[int, int, int, int, int]:
-        key = self._badge_keys[badge.badge_meta_id]
-        return self._job.organisation_key, badge.customer_id, key, badge.earned_at, badge.occurrence
-
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
+        keys = self._badge_keys
         rows = [
-            (*self._identity(b), self._job.key, b.row_number, batch, intent.attempt, b.expires_at)
-            for intent, batch in zip(intents, batches, strict=True)
+            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, batch, attempt, b.expires_at)
+            for batch, intent in zip(batches, intents, strict=True)
+            for attempt in (intent.attempt,)
             for b in intent.badges
         ]
         rows.sort()  # one order for all jobs; and neighbours in the index are written together
-        claimed = self._bulk.claim(self._connection, rows)
+        claimed = self._bulk.claim(self._connection, self._job.organisation_key, self._job.key, rows)
         if claimed != len(rows):
             raise IntentConflictError(f"{len(rows) - claimed} rows are held by another batch or another job")
         return batches
@@ -120,12 +122,8 @@ class Recording:
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
 
     def _outcome(self, outcome: Outcome) -> None:
-        rows = [
-            (change.state.value, _storable(change.earned_badge_id), *self._identity(change.badge), outcome.batch)
-            for change in outcome.rows
-        ]
-        rows.sort(key=lambda row: row[2:])
-        late = len(rows) - self._bulk.change(self._connection, rows)
+        states = dict.fromkeys(row.state for row in outcome.rows)
+        late = len(outcome.rows) - sum(self._change(outcome, state) for state in states)
         if late:
             log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
         if outcome.verdict:
@@ -135,13 +133,26 @@ class Recording:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
 
+    def _change(self, outcome: Outcome, state: RowState) -> int:
+        keys = self._badge_keys
+        rows = [
+            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, _storable(row.earned_badge_id))
+            for row in outcome.rows
+            if row.state is state
+            for b in (row.badge,)
+        ]
+        rows.sort()
+        organisation = self._job.organisation_key
+        return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
+
     def _adoption(self, adoption: Adoption) -> None:
-        for badge, held in sorted(adoption.rows, key=lambda pair: self._identity(pair[0])):
-            organisation, customer, key, earned_at, occurrence = self._identity(badge)
+        keys = self._badge_keys
+        rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
+        for customer, badge_key, earned_at, occurrence, badge, held in sorted(rows, key=itemgetter(0, 1, 2, 3)):
             values = {
-                "organisation": organisation,
+                "organisation": self._job.organisation_key,
                 "customer_id": customer,
-                "badge_id": key,
+                "badge_id": badge_key,
                 "earned_at": earned_at,
                 "occurrence": occurrence,
                 "job": self._job.key,
@@ -176,9 +187,8 @@ def _badges(notes: Iterable[Note]) -> Iterable[EarnedBadge]:
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
     taken: set[tuple[Any, ...]] = set()
     for intent in intents:
-        keys: set[tuple[Any, ...]] = {
-            (b.customer_id, b.badge_meta_id) if intent.once_per_customer else b.identity for b in intent.badges
-        }
+        identity = _once_identity if intent.once_per_customer else _identity
+        keys: set[tuple[Any, ...]] = set(map(identity, intent.badges))
         if len(keys) < len(intent.badges):
             # no other job is to blame, so planning anew would not help
             raise ValueError("a batch holds two rows of one identity")
@@ -200,4 +210,6 @@ def _issue_values(issue: RowIssue) -> dict[str, Any]:
 
 def _storable(text: str | None) -> str | None:
     """PostgreSQL takes no NUL, and no database a lone surrogate; what the API says may hold both."""
-    return text and text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
+from itertools import starmap
 from operator import lt
 from typing import Any
 
@@ -91,13 +92,13 @@ class RowReader:
         customer_ids: Sequence[Any],
         earned: Sequence[Any],
         expires: Sequence[Any],
-    ) -> list[EarnedBadge | InvalidRow]:
+    ) -> Iterator[EarnedBadge | InvalidRow]:
         """Give one result for each row. Where all are of plain, good values, no row is looked at by itself."""
         numbers = range(first_row_number, first_row_number + len(badge_ids))
         if self._all_good(badge_ids, customer_ids, earned, expires):
             known = map(self._badge_ids.__getitem__, badge_ids)
-            return list(map(EarnedBadge, numbers, known, customer_ids, earned, expires))
-        return list(map(self._row, numbers, badge_ids, customer_ids, earned, expires))
+            return map(EarnedBadge, numbers, known, customer_ids, earned, expires)
+        return starmap(self._row, zip(numbers, badge_ids, customer_ids, earned, expires, strict=True))
 
     def _all_good(
         self, badge_ids: Sequence[Any], customer_ids: Sequence[Any], earned: Sequence[Any], expires: Sequence[Any]

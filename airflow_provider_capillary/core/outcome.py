@@ -24,6 +24,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
+from itertools import repeat
 
 import msgspec
 
@@ -71,6 +72,7 @@ class Judgement(msgspec.Struct, frozen=True):
     retry_after: float | None = None
     proof_failed: bool = False  #: a 2xx reply contradicts what was sent
     wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
+    all_accepted: bool = False  #: every row is accepted; not set where that took more than one look to tell
 
 
 def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
@@ -112,6 +114,10 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     if len(entries) != len(badges):
         reason = f"the reply has {len(entries)} entries for {len(badges)} rows"
         return _unknown(badges, reason, proof_failed=True)
+    ids = _granted_ids(badges, entries)
+    if ids is not None:
+        accepted = tuple(map(RowOutcome, repeat(RowState.ACCEPTED), ids))
+        return Judgement(Verdict.PER_ROW, rows=accepted, all_accepted=True)
     misplaced = _first_misplaced(badges, entries)
     if misplaced is not None:
         reason = f"entry {misplaced + 1} of the reply is not about row {misplaced + 1} of the batch"
@@ -127,20 +133,43 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     )
 
 
+def _granted_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> list[str] | None:
+    """The ids, if every entry is a grant that echoes all of its row in the plainest form, as it nearly always is.
+
+    ``None`` says nothing: then each entry is looked at with care.
+    """
+    ids: list[str] = []
+    instants: dict[str | None, float | None] = {None: None}
+    for position, (badge, entry) in enumerate(zip(badges, entries, strict=True), 1):
+        data, sent = entry.data, badge.expires_at
+        if data is None or entry.errors or not data.earned_badge_id or data.request_id is None:
+            return None
+        if (iso := data.expires_on_iso) not in instants:
+            instants[iso] = _iso_seconds(iso or "")
+        if not (
+            data.badge_meta_id == badge.badge_meta_id
+            and data.customer_id == badge.customer_id
+            and data.request_id.endswith(f"_{position}")
+            and data.expires_on == sent
+            and instants[iso] in (None, sent)
+        ):
+            return None
+        ids.append(data.earned_badge_id)
+    return ids
+
+
 def _first_misplaced(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> int | None:
     """The first entry that is not about the row at its position."""
-    for position, (badge, entry) in enumerate(zip(badges, entries, strict=True), 1):
+    for index, (badge, entry) in enumerate(zip(badges, entries, strict=True)):
         data = entry.data
-        if data is not None and not _is_about(data, badge, f"_{position}"):
-            return position - 1
+        if data is not None and not _is_about(data, badge, f"_{index + 1}"):
+            return index
     return None
 
 
 def _is_about(data: EntryData, badge: EarnedBadge, suffix: str) -> bool:
     """Whether the echo is of this row. A grant must echo all of it; a refusal may leave parts out."""
     badge_id, customer_id, request_id = data.badge_meta_id, data.customer_id, data.request_id
-    if badge_id == badge.badge_meta_id and customer_id == badge.customer_id and request_id is not None:
-        return request_id.endswith(suffix)  # as nearly every entry does
     if data.earned_badge_id and (badge_id is None or customer_id is None or request_id is None):
         return False
     return (
@@ -171,9 +200,6 @@ def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
 
 def _expiry_mismatch(badge: EarnedBadge, data: EntryData) -> str | None:
     """Why the echoed expiry does not prove ours, or ``None``. Every echo that there is must agree."""
-    sent, iso = badge.expires_at, data.expires_on_iso
-    if data.expires_on == sent and iso is not None and _iso_seconds(iso) == sent:
-        return None  # as nearly every entry does
     echoes = _echoed_expiries(data)
     if not echoes:
         return "the entry does not echo the expiry"

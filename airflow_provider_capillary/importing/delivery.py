@@ -161,7 +161,7 @@ class Delivery:
 
     def _settle_rows(self, sent: Sent) -> list[Work]:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
-        if all(row.state is RowState.ACCEPTED for row in sent.judgement.rows) and not sent.batch.doubt:
+        if sent.judgement.all_accepted and not sent.batch.doubt:
             return self._all_accepted(sent)
         changes: list[RowChange] = []
         issues: list[RowIssue] = []

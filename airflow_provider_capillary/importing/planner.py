@@ -57,34 +57,35 @@ class Planner:
         repeated: set[int] = set()
         if self._counter is not None:
             badges, repeated = self._counted(badges, self._counter)
-        keys = list(map(self._key, badges))
+        keys = set(map(self._key, badges))
         with self._lock:
-            waiting = self._waiting.intersection(keys)
+            waiting = self._waiting & keys
         found = self._find(badges, any_date=self._once)
-        if not (found or waiting or repeated) and len(set(keys)) == len(keys):
-            sorted_rows = Sorted(list(badges), [], [])  # as nearly always: rows that nobody ever heard of
+        if found or waiting or repeated or len(keys) < len(badges):
+            sorted_rows, keys = self._sorted(badges, waiting, repeated, found)
         else:
-            sorted_rows = self._sorted(badges, keys, waiting, repeated, found)
+            sorted_rows = Sorted(list(badges), [], [])  # as nearly always: rows that nobody ever heard of
         with self._lock:
-            self._waiting.update(map(self._key, sorted_rows.send), (self._key(badge) for badge, _ in sorted_rows.settle))
+            self._waiting |= keys
         return sorted_rows
 
     def _sorted(
         self,
         badges: Sequence[EarnedBadge],
-        keys: Sequence[tuple[object, ...]],
         waiting: set[tuple[object, ...]],
         repeated: set[int],
         found: dict[tuple[int, str], list[Held]],
-    ) -> Sorted:
+    ) -> tuple[Sorted, set[tuple[object, ...]]]:
+        """The rows, and the keys of those that are still to be worked on."""
         sorted_rows = Sorted([], [], [])
-        taken = waiting.copy()
-        for badge, key in zip(badges, keys, strict=True):
-            if badge.row_number in repeated or key in taken:
+        taken: set[tuple[object, ...]] = set()
+        for badge in badges:
+            key = self._key(badge)
+            if badge.row_number in repeated or key in waiting or key in taken:
                 sorted_rows.done.append((badge, Plan.DUPLICATE))
             elif self._put(sorted_rows, badge, found):
                 taken.add(key)
-        return sorted_rows
+        return sorted_rows, taken
 
     def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
         """Sort rows that were to be sent, but another job was quicker with some of them."""

@@ -30,7 +30,7 @@ class RowCheck:
     def check(self, window: Window) -> tuple[list[EarnedBadge], list[RowIssue]]:
         """Give the rows that may be sent, and an issue for each of the others."""
         columns = [window.column(name) for name in self._names]
-        rows = self._reader.read(window.first_row_number, *columns)
+        rows = list(self._reader.read(window.first_row_number, *columns))
         missing = self._missing
         badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
         if len(badges) == len(rows):

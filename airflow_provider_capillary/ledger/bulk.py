@@ -17,7 +17,8 @@ ChangeRow = tuple[int, int, int, int, str | None]
 Key = tuple[int, int, int]
 
 _CLAIM_COLUMNS = """
-    organisation_id, job_id, customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at, state
+    organisation_id, job_id, customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at,
+    state
 """
 # Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells.
 _ON_CONFLICT = """
@@ -126,6 +127,8 @@ def _numbered(rows: int, width: int, first: int) -> str:
     """The parameters of some rows, as in ``(?4, ?5), (?6, ?7)``."""
     starts = range(first, first + rows * width, width)
     return ", ".join(f"({', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts)
+
+
 class PostgresBulk:
     """One statement for all rows: columns travel as arrays.
 
@@ -171,7 +174,9 @@ class PostgresBulk:
         if not rows:
             return 0
         *numbers, granted = zip(*rows, strict=True)
-        values = dict(zip(("customers", "badges", "dates", "occurrences"), map(_array, numbers), strict=True))
+        values: dict[str, Any] = dict(
+            zip(("customers", "badges", "dates", "occurrences"), map(_array, numbers), strict=True)
+        )
         values |= {"organisation": organisation, "batch": batch, "state": state, "granted": _text_array(granted)}
         return connection.exec_driver_sql(self._CHANGE, values).rowcount
 
@@ -192,9 +197,8 @@ def _array(numbers: Sequence[int]) -> str:
 
 def _text_array(texts: Sequence[str | None]) -> str | list[str | None]:
     """The same for ids of letters and digits; what would have to be escaped is left to the driver."""
-    if all(text is not None and text.isalnum() for text in texts):
-        return '{"%s"}' % '","'.join(texts)  # type: ignore[arg-type]  # there is no None among them
-    return list(texts)
+    plain = [f'"{text}"' for text in texts if text and text.isalnum()]
+    return f"{{{','.join(plain)}}}" if len(plain) == len(texts) else list(texts)
 
 
 def bulk_for(dialect: str) -> Bulk:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -24,13 +25,15 @@ from airflow_provider_capillary.ledger.base import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.bulk import Bulk
+from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow
 
 log = logging.getLogger(__name__)
 
 _LARGEST = 2**63 - 1
-# Getters and comprehensions rather than small functions: these lines run for every row, twice.
-_name = attrgetter("badge_meta_id")
+# Getters: what they read is read of every row, twice.
+_name, _customer, _earned_at, _occurrence, _row_number, _expires_at = map(
+    attrgetter, ("badge_meta_id", "customer_id", "earned_at", "occurrence", "row_number", "expires_at")
+)
 _identity = attrgetter("customer_id", "badge_meta_id", "earned_at", "occurrence")
 _once_identity = attrgetter("customer_id", "badge_meta_id")
 
@@ -66,7 +69,7 @@ class Recording:
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
-        for name in sorted(set(map(_name, _badges(notes))) - self._badge_keys.keys()):
+        for name in sorted(set().union(*map(_names, notes)) - self._badge_keys.keys()):
             self._badge_keys[name] = self._register(name)
         for note in notes:
             if isinstance(note, Outcome):
@@ -81,16 +84,18 @@ class Recording:
         self._connection.execute(statements.ADD_BADGE, {"name": name})
         return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
 
+    def _identities(self, badges: Sequence[EarnedBadge]) -> tuple[Iterable[int], ...]:
+        """The columns of the rows' identities, but for the organisation."""
+        keys = map(self._badge_keys.__getitem__, map(_name, badges))
+        return map(_customer, badges), keys, map(_earned_at, badges), map(_occurrence, badges)
+
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
-        keys = self._badge_keys
-        rows = [
-            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, batch, attempt, b.expires_at)
-            for batch, intent in zip(batches, intents, strict=True)
-            for attempt in (intent.attempt,)
-            for b in intent.badges
-        ]
+        rows: list[ClaimRow] = []
+        for batch, intent in zip(batches, intents, strict=True):
+            numbers = map(_row_number, intent.badges), repeat(batch), repeat(intent.attempt)
+            rows += zip(*self._identities(intent.badges), *numbers, map(_expires_at, intent.badges), strict=False)
         rows.sort()  # one order for all jobs; and neighbours in the index are written together
         claimed = self._bulk.claim(self._connection, self._job.organisation_key, self._job.key, rows)
         if claimed != len(rows):
@@ -134,14 +139,9 @@ class Recording:
             self._issues(outcome.issues)
 
     def _change(self, outcome: Outcome, state: RowState) -> int:
-        keys = self._badge_keys
-        rows = [
-            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, _storable(row.earned_badge_id))
-            for row in outcome.rows
-            if row.state is state
-            for b in (row.badge,)
-        ]
-        rows.sort()
+        changed = [row for row in outcome.rows if row.state is state]
+        ids = _storable_all([row.earned_badge_id for row in changed])
+        rows = sorted(zip(*self._identities([row.badge for row in changed]), ids, strict=True))
         organisation = self._job.organisation_key
         return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
 
@@ -174,14 +174,13 @@ class Recording:
             self._connection.execute(statements.ADD_ISSUE, values)
 
 
-def _badges(notes: Iterable[Note]) -> Iterable[EarnedBadge]:
-    for note in notes:
-        if isinstance(note, Intent):
-            yield from note.badges
-        elif isinstance(note, Outcome):
-            yield from (change.badge for change in note.rows)
-        elif isinstance(note, Adoption):
-            yield from (badge for badge, _ in note.rows)
+def _names(note: Note) -> set[str]:
+    """The badges of a note."""
+    if isinstance(note, Intent):
+        return set(map(_name, note.badges))
+    if isinstance(note, Outcome):
+        return {change.badge.badge_meta_id for change in note.rows}
+    return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
@@ -206,6 +205,13 @@ def _issue_values(issue: RowIssue) -> dict[str, Any]:
     # a code is told by the API, which may tell anything
     values["code"] = issue.code if issue.code is not None and abs(issue.code) <= _LARGEST else None
     return values
+
+
+def _storable_all(texts: list[str | None]) -> list[str | None]:
+    """Texts that can be stored; where all are of letters and digits, as ids are, none is looked at by itself."""
+    if "".join(text for text in texts if text).isalnum():
+        return texts
+    return list(map(_storable, texts))
 
 
 def _storable(text: str | None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter
 
 import msgspec
 
@@ -15,8 +14,6 @@ from airflow_provider_capillary.importing.settings import ImportSettings, OnDupl
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
 
-_ONCE = attrgetter("customer_id", "badge_meta_id")
-_IDENTITY = attrgetter("customer_id", "badge_meta_id", "earned_at", "occurrence")
 _BEST_FIRST = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.REJECTED)
 
 
@@ -42,7 +39,6 @@ class Planner:
         self._once = settings.once_per_customer
         self._lock = threading.Lock()
         self._waiting: set[tuple[object, ...]] = set()
-        self._key: Callable[[EarnedBadge], tuple[object, ...]] = _ONCE if self._once else _IDENTITY
         counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
@@ -57,7 +53,7 @@ class Planner:
         repeated: set[int] = set()
         if self._counter is not None:
             badges, repeated = self._counted(badges, self._counter)
-        keys = set(map(self._key, badges))
+        keys = self._keys(badges)
         with self._lock:
             waiting = self._waiting & keys
         found = self._find(badges, any_date=self._once)
@@ -80,7 +76,7 @@ class Planner:
         sorted_rows = Sorted([], [], [])
         taken: set[tuple[object, ...]] = set()
         for badge in badges:
-            key = self._key(badge)
+            (key,) = self._keys([badge])
             if badge.row_number in repeated or key in waiting or key in taken:
                 sorted_rows.done.append((badge, Plan.DUPLICATE))
             elif self._put(sorted_rows, badge, found):
@@ -123,12 +119,18 @@ class Planner:
     def release(self, badges: Iterable[EarnedBadge]) -> None:
         """These rows are in the ledger now, or at their end."""
         with self._lock:
-            self._waiting.difference_update(map(self._key, badges))
+            self._waiting -= self._keys(badges)
 
     def close(self) -> None:
         """Remove the scratch file, if there is one."""
         if self._counter is not None:
             self._counter.close()
+
+    def _keys(self, badges: Iterable[EarnedBadge]) -> set[tuple[object, ...]]:
+        """What equal rows have in common."""
+        if self._once:
+            return {(b.customer_id, b.badge_meta_id) for b in badges}
+        return {(b.customer_id, b.badge_meta_id, b.earned_at, b.occurrence) for b in badges}
 
     def _counted(
         self, badges: Sequence[EarnedBadge], counter: OccurrenceCounter

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from itertools import repeat
-from operator import attrgetter, itemgetter
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -30,12 +29,6 @@ from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow
 log = logging.getLogger(__name__)
 
 _LARGEST = 2**63 - 1
-# Getters: what they read is read of every row, twice.
-_name, _customer, _earned_at, _occurrence, _row_number, _expires_at = map(
-    attrgetter, ("badge_meta_id", "customer_id", "earned_at", "occurrence", "row_number", "expires_at")
-)
-_identity = attrgetter("customer_id", "badge_meta_id", "earned_at", "occurrence")
-_once_identity = attrgetter("customer_id", "badge_meta_id")
 
 
 class Recording:
@@ -84,18 +77,16 @@ class Recording:
         self._connection.execute(statements.ADD_BADGE, {"name": name})
         return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
 
-    def _identities(self, badges: Sequence[EarnedBadge]) -> tuple[Iterable[int], ...]:
-        """The columns of the rows' identities, but for the organisation."""
-        keys = map(self._badge_keys.__getitem__, map(_name, badges))
-        return map(_customer, badges), keys, map(_earned_at, badges), map(_occurrence, badges)
-
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
-        rows: list[ClaimRow] = []
+        keys, rows = self._badge_keys, list[ClaimRow]()
         for batch, intent in zip(batches, intents, strict=True):
-            numbers = map(_row_number, intent.badges), repeat(batch), repeat(intent.attempt)
-            rows += zip(*self._identities(intent.badges), *numbers, map(_expires_at, intent.badges), strict=False)
+            sent = batch, intent.attempt
+            rows += [
+                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, *sent, b.expires_at)
+                for b in intent.badges
+            ]
         rows.sort()  # one order for all jobs; and neighbours in the index are written together
         claimed = self._bulk.claim(self._connection, self._job.organisation_key, self._job.key, rows)
         if claimed != len(rows):
@@ -141,7 +132,13 @@ class Recording:
     def _change(self, outcome: Outcome, state: RowState) -> int:
         changed = [row for row in outcome.rows if row.state is state]
         ids = _storable_all([row.earned_badge_id for row in changed])
-        rows = sorted(zip(*self._identities([row.badge for row in changed]), ids, strict=True))
+        keys, badges = self._badge_keys, [row.badge for row in changed]
+        rows = sorted(
+            [
+                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, granted)
+                for b, granted in zip(badges, ids, strict=True)
+            ]
+        )
         organisation = self._job.organisation_key
         return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
 
@@ -177,7 +174,7 @@ class Recording:
 def _names(note: Note) -> set[str]:
     """The badges of a note."""
     if isinstance(note, Intent):
-        return set(map(_name, note.badges))
+        return {badge.badge_meta_id for badge in note.badges}
     if isinstance(note, Outcome):
         return {change.badge.badge_meta_id for change in note.rows}
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
@@ -186,8 +183,11 @@ def _names(note: Note) -> set[str]:
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
     taken: set[tuple[Any, ...]] = set()
     for intent in intents:
-        identity = _once_identity if intent.once_per_customer else _identity
-        keys: set[tuple[Any, ...]] = set(map(identity, intent.badges))
+        keys: set[tuple[Any, ...]]
+        if intent.once_per_customer:
+            keys = {(b.customer_id, b.badge_meta_id) for b in intent.badges}
+        else:
+            keys = {(b.customer_id, b.badge_meta_id, b.earned_at, b.occurrence) for b in intent.badges}
         if len(keys) < len(intent.badges):
             # no other job is to blame, so planning anew would not help
             raise ValueError("a batch holds two rows of one identity")

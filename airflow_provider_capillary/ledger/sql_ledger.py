@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import repeat
-from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -24,7 +22,6 @@ from airflow_provider_capillary.ledger.migrations.upgrade import upgrade
 from airflow_provider_capillary.ledger.recording import Recording
 
 LEASE_SECONDS = 60.0
-_name, _customer, _earned_at = map(attrgetter, ("badge_meta_id", "customer_id", "earned_at"))
 
 
 class SqlLedger:
@@ -72,13 +69,12 @@ class SqlLedger:
     ) -> dict[tuple[int, str], list[Held]]:
         """What is held of these rows' identities."""
         with reading(self._engine) as connection:
-            names = set(map(_name, badges))
+            names = {badge.badge_meta_id for badge in badges}
             ids = {name: key for name in names if (key := self._badge_key(connection, name))}
             known = badges if len(ids) == len(names) else [b for b in badges if b.badge_meta_id in ids]
             if not known:
                 return {}
-            dates = repeat(0) if any_date else map(_earned_at, known)
-            keys = set(zip(map(_customer, known), map(ids.__getitem__, map(_name, known)), dates, strict=False))
+            keys = {(b.customer_id, ids[b.badge_meta_id], 0 if any_date else b.earned_at) for b in known}
             values = {"organisation": job.organisation_key, "job": job.key, "now": self._now(connection)}
             rows = self._bulk.find(connection, sorted(keys), any_date=any_date, **values)
         names_of = {key: name for name, key in ids.items()}

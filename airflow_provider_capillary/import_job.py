@@ -218,8 +218,9 @@ class ImportJob:
             yield window
 
     def _batcher(self) -> Batcher:
-        settings = self._settings
-        limits = BatchLimits(settings.batch_size, settings.max_batch_bytes, settings.concurrency, self._api.row_size)
+        settings, api = self._settings, self._api
+        most_rows, most_bytes = settings.batch_size, settings.max_batch_bytes
+        limits = BatchLimits(most_rows, most_bytes, settings.concurrency, api.row_size, api.largest_row)
         return Batcher(limits, RAMP if settings.canary else ())
 
     def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:

@@ -93,6 +93,8 @@ def _utc(seconds: int) -> datetime:
 
 def encode_batch(badges: Sequence[EarnedBadge], timestamp_format: TimestampFormat) -> bytes:
     """Give the request body of a batch. The same rows in the same order always give the same bytes."""
+    if timestamp_format is TimestampFormat.EPOCH_SECONDS:  # a call less for every row of the usual format
+        return _encode([_Row(b.badge_meta_id, b.customer_id, b.earned_at, b.expires_at) for b in badges])
     return _encode(list(map(_ROWS[timestamp_format], badges)))
 
 

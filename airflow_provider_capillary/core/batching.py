@@ -7,8 +7,9 @@ customer are sent in the dataset's order, and lanes never wait for each other.
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -49,12 +50,21 @@ class Batch(msgspec.Struct):
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
-    """How large a batch may be. ``size_of`` gives the bytes of one row in the body, separator included."""
+    """How large a batch may be. ``size_of`` gives the bytes of one row in the body, separator included.
+
+    ``largest_row``: no row takes more bytes than this; where so many rows fit anyway, none is measured.
+    """
 
     rows: int
     bytes: int
     lanes: int
     size_of: Callable[[EarnedBadge], int]
+    largest_row: float = math.inf
+
+    @property
+    def only_rows_count(self) -> bool:
+        """Whether a batch of as many rows as allowed can never be too large."""
+        return 1 + self.rows * self.largest_row <= self.bytes
 
 
 class Batcher:
@@ -62,6 +72,7 @@ class Batcher:
 
     def __init__(self, limits: BatchLimits, ramp: Sequence[int] = ()) -> None:
         self._limits = limits
+        self._measures = not limits.only_rows_count
         self._ramp = [min(rows, limits.rows) for rows in ramp]
         self._filling: dict[int, Batch] = {}
         self._bytes: dict[int, int] = {}
@@ -71,21 +82,43 @@ class Batcher:
         """Whether the next batch is still a canary."""
         return bool(self._ramp)
 
+    def fill(self, badges: Sequence[EarnedBadge], origin: Any) -> Iterator[Batch]:
+        """Put rows into their lanes' batches; give each batch that becomes full before the next row is looked at.
+
+        Where rows need not be measured and canaries are through, lanes take their rows many at a time; then only
+        the order within each lane is that of the rows.
+        """
+        for done, badge in enumerate(badges):
+            if not self._ramp and not self._measures:
+                yield from self._deal(badges[done:], origin)
+                return
+            yield from self.add(badge, origin)
+
+    def _deal(self, badges: Sequence[EarnedBadge], origin: Any) -> Iterator[Batch]:
+        lanes, most = self._limits.lanes, self._limits.rows
+        hands: list[list[EarnedBadge]] = [[] for _ in range(lanes)]
+        for badge in badges:
+            hands[(((badge.customer_id * _MIX) & _MASK) >> 32) % lanes].append(badge)  # lane_of, written out
+        while any(hands):  # a batch for each lane in turn, or the others would wait for one
+            for lane, hand in enumerate(hands):
+                if hand:
+                    batch = self._begun(lane, origin)
+                    room = most - len(batch.badges)
+                    batch.badges += hand[:room]
+                    del hand[:room]
+                    if len(batch.badges) == most:
+                        yield self._take(lane)
+
     def add(self, badge: EarnedBadge, origin: Any) -> list[Batch]:
         """Put a row into its lane's batch; give the batches that became full (none, one, or two)."""
         lane = self.lane_of(badge.customer_id)
         full: list[Batch] = []
-        size = self._limits.size_of(badge)
+        size = self._limits.size_of(badge) if self._measures else 0
         if lane in self._filling and self._bytes[lane] + size > self._limits.bytes:
             full.append(self._take(lane))
             lane = self.lane_of(badge.customer_id)
-        batch = self._filling.get(lane)
-        if batch is None:
-            batch = self._filling[lane] = Batch(lane, [], [], canary=bool(self._ramp))
-            self._bytes[lane] = 1  # brackets: as many as separators, and one more
+        batch = self._begun(lane, origin)
         batch.badges.append(badge)
-        if not batch.origins or batch.origins[-1] is not origin:
-            batch.origins.append(origin)
         self._bytes[lane] += size
         if len(batch.badges) >= (self._ramp[0] if self._ramp else self._limits.rows):
             full.append(self._take(lane))
@@ -106,6 +139,16 @@ class Batcher:
     def flush(self) -> list[Batch]:
         """The batches that are not full, in lane order."""
         return [self._take(lane) for lane in sorted(self._filling)]
+
+    def _begun(self, lane: int, origin: Any) -> Batch:
+        """The lane's batch, which is about to get rows of this origin."""
+        batch = self._filling.get(lane)
+        if batch is None:
+            batch = self._filling[lane] = Batch(lane, [], [], canary=bool(self._ramp))
+            self._bytes[lane] = 1  # brackets: as many as separators, and one more
+        if not batch.origins or batch.origins[-1] is not origin:
+            batch.origins.append(origin)
+        return batch
 
     def _take(self, lane: int) -> Batch:
         if self._ramp:

@@ -39,6 +39,10 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
         return Identity(self.customer_id, self.badge_meta_id, self.earned_at, self.occurrence)
 
 
+#: As long in every form as a row can be.
+LARGEST = EarnedBadge(1, "f" * 24, 2**63 - 1, LATEST_INSTANT, LATEST_INSTANT)
+
+
 class InvalidRow(msgspec.Struct, frozen=True):
     """A row that cannot be sent: which column, the value (shortened), and what to do about it."""
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 from decimal import Decimal
+from itertools import starmap
+from operator import lt
 from typing import Any
 
 import msgspec
@@ -91,23 +93,42 @@ class RowReader:
         earned: Sequence[Any],
         expires: Sequence[Any],
     ) -> Iterator[EarnedBadge | InvalidRow]:
-        """Yield one result for each row. Rows of plain, good values take a short way through."""
-        known = self._badge_ids
-        row_number = first_row_number
-        for badge_id, customer_id, earned_at, expires_at in zip(badge_ids, customer_ids, earned, expires, strict=True):
-            if (
-                type(customer_id) is int
-                and type(earned_at) is int
-                and type(expires_at) is int
-                and type(badge_id) is str
-                and badge_id in known
-                and 0 < customer_id <= LARGEST_CUSTOMER_ID
-                and EARLIEST_INSTANT <= earned_at < expires_at < LATEST_INSTANT
-            ):
-                yield EarnedBadge(row_number, known[badge_id], customer_id, earned_at, expires_at)
-            else:
-                yield self._checked(row_number, badge_id, customer_id, earned_at, expires_at)
-            row_number += 1
+        """Give one result for each row. Where all are of plain, good values, no row is looked at by itself."""
+        numbers = range(first_row_number, first_row_number + len(badge_ids))
+        if self._all_good(badge_ids, customer_ids, earned, expires):
+            known = map(self._badge_ids.__getitem__, badge_ids)
+            return map(EarnedBadge, numbers, known, customer_ids, earned, expires)
+        return starmap(self._row, zip(numbers, badge_ids, customer_ids, earned, expires, strict=True))
+
+    def _all_good(
+        self, badge_ids: Sequence[Any], customer_ids: Sequence[Any], earned: Sequence[Any], expires: Sequence[Any]
+    ) -> bool:
+        """Whether a row by row check would find nothing; the badge ids must have been seen before."""
+        lengths = set(map(len, (badge_ids, customer_ids, earned, expires)))
+        return (
+            lengths == {len(badge_ids)} != {0}
+            and set(map(type, customer_ids)) == set(map(type, earned)) == set(map(type, expires)) == {int}
+            and set(map(type, badge_ids)) == {str}
+            and self._badge_ids.keys() >= set(badge_ids)
+            and 0 < min(customer_ids) <= max(customer_ids) <= LARGEST_CUSTOMER_ID
+            and min(earned) >= EARLIEST_INSTANT
+            and max(expires) < LATEST_INSTANT
+            and all(map(lt, earned, expires))
+        )
+
+    def _row(
+        self, row_number: int, badge_id: Any, customer_id: Any, earned: Any, expires: Any
+    ) -> EarnedBadge | InvalidRow:
+        """Check one row; one of plain, good values takes a short way through."""
+        if (
+            type(customer_id) is type(earned) is type(expires) is int
+            and type(badge_id) is str
+            and badge_id in self._badge_ids
+            and 0 < customer_id <= LARGEST_CUSTOMER_ID
+            and EARLIEST_INSTANT <= earned < expires < LATEST_INSTANT
+        ):
+            return EarnedBadge(row_number, self._badge_ids[badge_id], customer_id, earned, expires)
+        return self._checked(row_number, badge_id, customer_id, earned, expires)
 
     def _checked(
         self, row_number: int, badge_id: Any, customer_id: Any, earned: Any, expires: Any

@@ -24,6 +24,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum
+from itertools import repeat
 
 import msgspec
 
@@ -71,6 +72,7 @@ class Judgement(msgspec.Struct, frozen=True):
     retry_after: float | None = None
     proof_failed: bool = False  #: a 2xx reply contradicts what was sent
     wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
+    all_accepted: bool = False  #: every row is accepted; not set where that took more than one look to tell
 
 
 def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
@@ -112,6 +114,10 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     if len(entries) != len(badges):
         reason = f"the reply has {len(entries)} entries for {len(badges)} rows"
         return _unknown(badges, reason, proof_failed=True)
+    ids = _granted_ids(badges, entries)
+    if ids is not None:
+        accepted = tuple(map(RowOutcome, repeat(RowState.ACCEPTED), ids))
+        return Judgement(Verdict.PER_ROW, rows=accepted, all_accepted=True)
     misplaced = _first_misplaced(badges, entries)
     if misplaced is not None:
         reason = f"entry {misplaced + 1} of the reply is not about row {misplaced + 1} of the batch"
@@ -125,6 +131,31 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
         proof_failed=unproven is not None,
         wrong_time_unit=unproven is not None and any(map(_is_wrong_unit, badges, entries)),
     )
+
+
+def _granted_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> list[str] | None:
+    """The ids, if every entry is a grant that echoes all of its row in the plainest form, as it nearly always is.
+
+    ``None`` says nothing: then each entry is looked at with care.
+    """
+    ids: list[str] = []
+    instants: dict[str | None, float | None] = {None: None}
+    for position, (badge, entry) in enumerate(zip(badges, entries, strict=True), 1):
+        data, sent = entry.data, badge.expires_at
+        if data is None or entry.errors or not data.earned_badge_id or data.request_id is None:
+            return None
+        if (iso := data.expires_on_iso) not in instants:
+            instants[iso] = _iso_seconds(iso or "")
+        if not (
+            data.badge_meta_id == badge.badge_meta_id
+            and data.customer_id == badge.customer_id
+            and data.request_id.endswith(f"_{position}")
+            and data.expires_on == sent
+            and instants[iso] in (None, sent)
+        ):
+            return None
+        ids.append(data.earned_badge_id)
+    return ids
 
 
 def _first_misplaced(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> int | None:
@@ -164,7 +195,7 @@ def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
         return RowOutcome(RowState.UNKNOWN, message="the entry holds neither an earnedBadgeId nor errors")
     if (mismatch := _expiry_mismatch(badge, data)) is not None:
         return RowOutcome(RowState.UNKNOWN, earned_badge_id=granted_id, message=mismatch)
-    return RowOutcome(RowState.ACCEPTED, earned_badge_id=granted_id)
+    return RowOutcome(RowState.ACCEPTED, granted_id)
 
 
 def _expiry_mismatch(badge: EarnedBadge, data: EntryData) -> str | None:

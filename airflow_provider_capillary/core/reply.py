@@ -15,14 +15,14 @@ class Delivery(Enum):
     LOST = "lost"  #: written (perhaps in part), and no complete reply: the server may have acted
 
 
-class ApiProblem(msgspec.Struct, frozen=True):
+class ApiProblem(msgspec.Struct, frozen=True, gc=False):
     """An element of the API's ``errors`` or ``warnings``. Untrusted text."""
 
     code: int | None = None
     message: str | None = None
 
 
-class EntryData(msgspec.Struct, rename="camel"):
+class EntryData(msgspec.Struct, rename="camel", gc=False):
     """What the API echoes of one earned badge; decoded as it stands, so any field may be missing."""
 
     badge_meta_id: str | None = None
@@ -33,7 +33,7 @@ class EntryData(msgspec.Struct, rename="camel"):
     request_id: str | None = None  #: ``<base>_<position from 1>``
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """One element of the reply's array. ``errors`` and ``warnings`` come as null, object or array."""
 
     data: EntryData | None = None

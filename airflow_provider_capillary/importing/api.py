@@ -7,7 +7,7 @@ from typing import Protocol
 
 from airflow_provider_capillary.client import wire
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.verification import CustomerBadgeView
 from airflow_provider_capillary.importing.delivery import Sender
@@ -41,6 +41,11 @@ class Api(Sender, Reader, Protocol):
         """Whether the organisation has the badge."""
         ...
 
+    @property
+    def largest_row(self) -> int:
+        """How many bytes a row takes at most."""
+        ...
+
     def row_size(self, badge: EarnedBadge) -> int:
         """How many bytes a row takes in the body, separator included."""
         ...
@@ -55,6 +60,7 @@ class CapillaryApi:
         self.organisation = organisation
         self.requests_per_minute = requests_per_minute
         self.host = client.settings.base_url
+        self.largest_row = wire.row_size(LARGEST, self._format)
         self.import_method = client.settings.import_method.value
         self.wire_settings = {"timestamp_format": self._format.value, "import_method": self.import_method}
 

@@ -28,8 +28,8 @@ class HandOver:
     def rows(self, rows: Sorted, window: Window) -> None:
         """Hand over rows to send, and those that an earlier try left unproven."""
         if not rows.settle:
-            for badge in rows.send:
-                self._send(badge, window)
+            for batch in self._batcher.fill(rows.send, window):
+                self._put_batch(batch)
             return
         held = {badge.row_number: held for badge, held in rows.settle}
         both = [*rows.send, *(badge for badge, _ in rows.settle)]

@@ -38,7 +38,7 @@ class Planner:
         self._job = job
         self._once = settings.once_per_customer
         self._lock = threading.Lock()
-        self._waiting: dict[tuple[object, ...], int] = {}
+        self._waiting: set[tuple[object, ...]] = set()
         counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
@@ -53,19 +53,35 @@ class Planner:
         repeated: set[int] = set()
         if self._counter is not None:
             badges, repeated = self._counted(badges, self._counter)
+        keys = self._keys(badges)
         with self._lock:
-            waiting = {badge.row_number for badge in badges if self._key(badge) in self._waiting}
+            waiting = self._waiting & keys
         found = self._find(badges, any_date=self._once)
-        sorted_rows = Sorted([], [], [])
+        if found or waiting or repeated or len(keys) < len(badges):
+            sorted_rows, keys = self._sorted(badges, waiting, repeated, found)
+        else:
+            sorted_rows = Sorted(list(badges), [], [])  # as nearly always: rows that nobody ever heard of
         with self._lock:
-            for badge in badges:
-                key = self._key(badge)
-                if badge.row_number in waiting or badge.row_number in repeated or key in self._waiting:
-                    sorted_rows.done.append((badge, Plan.DUPLICATE))
-                    continue
-                if self._put(sorted_rows, badge, found):
-                    self._waiting[key] = badge.row_number
+            self._waiting |= keys
         return sorted_rows
+
+    def _sorted(
+        self,
+        badges: Sequence[EarnedBadge],
+        waiting: set[tuple[object, ...]],
+        repeated: set[int],
+        found: dict[tuple[int, str], list[Held]],
+    ) -> tuple[Sorted, set[tuple[object, ...]]]:
+        """The rows, and the keys of those that are still to be worked on."""
+        sorted_rows = Sorted([], [], [])
+        taken: set[tuple[object, ...]] = set()
+        for badge in badges:
+            (key,) = self._keys([badge])
+            if badge.row_number in repeated or key in waiting or key in taken:
+                sorted_rows.done.append((badge, Plan.DUPLICATE))
+            elif self._put(sorted_rows, badge, found):
+                taken.add(key)
+        return sorted_rows, taken
 
     def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
         """Sort rows that were to be sent, but another job was quicker with some of them."""
@@ -104,18 +120,18 @@ class Planner:
     def release(self, badges: Iterable[EarnedBadge]) -> None:
         """These rows are in the ledger now, or at their end."""
         with self._lock:
-            for badge in badges:
-                self._waiting.pop(self._key(badge), None)
+            self._waiting -= self._keys(badges)
 
     def close(self) -> None:
         """Remove the scratch file, if there is one."""
         if self._counter is not None:
             self._counter.close()
 
-    def _key(self, badge: EarnedBadge) -> tuple[object, ...]:
+    def _keys(self, badges: Iterable[EarnedBadge]) -> set[tuple[object, ...]]:
+        """What equal rows have in common."""
         if self._once:
-            return (badge.customer_id, badge.badge_meta_id)
-        return (badge.customer_id, badge.badge_meta_id, badge.earned_at, badge.occurrence)
+            return {(b.customer_id, b.badge_meta_id) for b in badges}
+        return {(b.customer_id, b.badge_meta_id, b.earned_at, b.occurrence) for b in badges}
 
     def _counted(
         self, badges: Sequence[EarnedBadge], counter: OccurrenceCounter

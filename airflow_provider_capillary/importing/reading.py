@@ -29,15 +29,18 @@ class RowCheck:
 
     def check(self, window: Window) -> tuple[list[EarnedBadge], list[RowIssue]]:
         """Give the rows that may be sent, and an issue for each of the others."""
-        badges: list[EarnedBadge] = []
-        issues: list[RowIssue] = []
         columns = [window.column(name) for name in self._names]
-        for row in self._reader.read(window.first_row_number, *columns):
-            if isinstance(row, InvalidRow):
-                message = f"{row.column} {row.value!r} {row.reason}"
-                issues.append(issue_of(row, [window], RowState.INVALID, "validate", message))
-            elif row.badge_meta_id in self._missing:
-                issues.append(issue_of(row, [window], RowState.REJECTED, "badge_check", NOT_FOUND, code=NOT_FOUND_CODE))
-            else:
-                badges.append(row)
-        return badges, issues
+        rows = list(self._reader.read(window.first_row_number, *columns))
+        missing = self._missing
+        badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
+        if len(badges) == len(rows):
+            return badges, []
+        return badges, [issue for row in rows if (issue := self._issue(row, window)) is not None]
+
+    def _issue(self, row: EarnedBadge | InvalidRow, window: Window) -> RowIssue | None:
+        if isinstance(row, InvalidRow):
+            message = f"{row.column} {row.value!r} {row.reason}"
+            return issue_of(row, [window], RowState.INVALID, "validate", message)
+        if row.badge_meta_id in self._missing:
+            return issue_of(row, [window], RowState.REJECTED, "badge_check", NOT_FOUND, code=NOT_FOUND_CODE)
+        return None

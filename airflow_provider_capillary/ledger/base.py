@@ -60,7 +60,7 @@ class Intent(msgspec.Struct, frozen=True):
     once_per_customer: bool = False
 
 
-class RowChange(msgspec.Struct, frozen=True):
+class RowChange(msgspec.Struct, frozen=True, gc=False):
     """A row's new state."""
 
     badge: EarnedBadge

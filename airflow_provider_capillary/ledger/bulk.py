@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-#: (organisation_id, customer_id, badge_id, earned_at, occurrence, job_id, row_number, batch_id, attempt, expires_at)
-ClaimRow = tuple[int, int, int, int, int, int, int, int, int, int]
-#: (state, earned_badge_id, organisation_id, customer_id, badge_id, earned_at, occurrence, batch_id)
-ChangeRow = tuple[str, str | None, int, int, int, int, int, int]
+#: (customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at)
+ClaimRow = tuple[int, int, int, int, int, int, int, int]
+#: (customer_id, badge_id, earned_at, occurrence, earned_badge_id)
+ChangeRow = tuple[int, int, int, int, str | None]
 #: (customer_id, badge_id, earned_at)
 Key = tuple[int, int, int]
 
-_CLAIM_COLUMNS = (
-    "organisation_id, customer_id, badge_id, earned_at, occurrence, job_id, row_number, batch_id, attempt, expires_at"
-)
+_CLAIM_COLUMNS = """
+    organisation_id, job_id, customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at,
+    state
+"""
 # Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells.
 _ON_CONFLICT = """
     ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO UPDATE SET
@@ -25,24 +28,30 @@ _ON_CONFLICT = """
         attempt = excluded.attempt, expires_at = excluded.expires_at, earned_badge_id = NULL
     WHERE capillary_earned_badge.state IN ('planned', 'rejected')
 """
+#: ``{job}`` and ``{now}``: as the driver writes parameters.
 _HELD_COLUMNS = """
     t.customer_id, t.badge_id, t.job_id, t.row_number, t.state, t.earned_at, t.occurrence, t.attempt, t.batch_id,
-    CASE WHEN t.job_id <> :job THEN
-        (SELECT CASE WHEN j.state = 'open' AND j.lease_until > :now THEN 1 ELSE 0 END
+    CASE WHEN t.job_id <> {job} THEN
+        (SELECT CASE WHEN j.state = 'open' AND j.lease_until > {now} THEN 1 ELSE 0 END
          FROM capillary_job j WHERE j.id = t.job_id) ELSE 0 END,
     CASE WHEN t.state IN ('intent', 'unknown') THEN
         (SELECT coalesce(b.settled_at, b.sent_at) FROM capillary_batch b WHERE b.id = t.batch_id) END
 """
 
 
+_TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
+
+
 class Bulk(Protocol):
     """The statements of one database. Each gives the number of rows it changed, or the rows found."""
 
-    def claim(self, connection: sa.Connection, rows: Sequence[ClaimRow]) -> int:
+    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
         """Note intents."""
         ...
 
-    def change(self, connection: sa.Connection, rows: Sequence[ChangeRow]) -> int:
+    def change(
+        self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
+    ) -> int:
         """Change the state of rows that are an intent or unknown, and still of the given batch.
 
         A refusal that comes late, for a row that is unknown by now, proves that it is not there: planned.
@@ -57,92 +66,140 @@ class Bulk(Protocol):
 
 
 class SqliteBulk:
-    """``executemany`` for writes; keys come in as one JSON array, joined by primary key."""
+    """Statements over many rows of values, some hundred at a time.
+
+    ``executemany`` would let go of Python's lock, and wait for it, once for every row. Both joins of rows with the
+    table are told in which order: CROSS JOIN, and an update that names the whole primary key.
+    """
 
     _CLAIM = f"""
-        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS}, state)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'intent') {_ON_CONFLICT}
+        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
+        SELECT ?1, ?2, column1, column2, column3, column4, column5, column6, column7, column8, 'intent'
+        FROM (VALUES {{rows}}) WHERE true {_ON_CONFLICT}
     """
     _CHANGE = """
-        UPDATE capillary_earned_badge
-        SET state = CASE WHEN ?1 = 'rejected' AND state = 'unknown' THEN 'planned' ELSE ?1 END,
-            earned_badge_id = coalesce(?2, earned_badge_id)
-        WHERE organisation_id = ?3 AND customer_id = ?4 AND badge_id = ?5 AND earned_at = ?6 AND occurrence = ?7
-            AND batch_id = ?8 AND state IN ('intent', 'unknown')
+        UPDATE capillary_earned_badge AS t
+        SET state = CASE WHEN ?3 = 'rejected' AND t.state = 'unknown' THEN 'planned' ELSE ?3 END,
+            earned_badge_id = coalesce(v.column5, t.earned_badge_id)
+        FROM (VALUES {rows}) AS v
+        WHERE t.organisation_id = ?1 AND t.customer_id = v.column1 AND t.badge_id = v.column2
+            AND t.earned_at = v.column3 AND t.occurrence = v.column4
+            AND t.batch_id = ?2 AND t.state IN ('intent', 'unknown')
     """
-    # CROSS JOIN: SQLite then reads the keys first and looks each up, whatever its statistics say
     _FIND = f"""
-        SELECT {_HELD_COLUMNS} FROM json_each(:keys) k CROSS JOIN capillary_earned_badge t
-        WHERE t.organisation_id = :organisation AND t.customer_id = json_extract(k.value, '$[0]')
-            AND t.badge_id = json_extract(k.value, '$[1]')
+        SELECT {_HELD_COLUMNS.format(job="?2", now="?3")}
+        FROM (VALUES {{rows}}) k CROSS JOIN capillary_earned_badge t
+        WHERE t.organisation_id = ?1 AND t.customer_id = k.column1 AND t.badge_id = k.column2
     """
 
-    def claim(self, connection: sa.Connection, rows: Sequence[ClaimRow]) -> int:
+    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
         """Note intents."""
-        return connection.exec_driver_sql(self._CLAIM, list(rows)).rowcount if rows else 0
+        return sum(result.rowcount for result in _executed(connection, self._CLAIM, (organisation, job), rows))
 
-    def change(self, connection: sa.Connection, rows: Sequence[ChangeRow]) -> int:
+    def change(
+        self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
+    ) -> int:
         """Change states."""
-        return connection.exec_driver_sql(self._CHANGE, list(rows)).rowcount if rows else 0
+        return sum(
+            result.rowcount for result in _executed(connection, self._CHANGE, (organisation, batch, state), rows)
+        )
 
     def find(
         self, connection: sa.Connection, keys: Sequence[Key], *, any_date: bool, **values: Any
     ) -> Sequence[sa.Row[Any]]:
         """Find what is held."""
-        statement = self._FIND + ("" if any_date else " AND t.earned_at = json_extract(k.value, '$[2]')")
-        return connection.execute(sa.text(statement), {**values, "keys": msgspec.json.encode(keys).decode()}).all()
+        statement = self._FIND + ("" if any_date else " AND t.earned_at = k.column3")
+        first = (values["organisation"], values["job"], values["now"])
+        return [row for result in _executed(connection, statement, first, keys) for row in result]
+
+
+def _executed(
+    connection: sa.Connection, statement: str, first: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]
+) -> Iterator[sa.CursorResult[Any]]:
+    """Execute the statement for some rows after the other; ``first`` are the parameters before those of the rows."""
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        numbered = _numbered(len(some), len(some[0]), len(first) + 1)
+        yield connection.exec_driver_sql(statement.format(rows=numbered), (*first, *chain.from_iterable(some)))
+
+
+@functools.lru_cache(maxsize=32)
+def _numbered(rows: int, width: int, first: int) -> str:
+    """The parameters of some rows, as in ``(?4, ?5), (?6, ?7)``."""
+    starts = range(first, first + rows * width, width)
+    return ", ".join(f"({', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts)
 
 
 class PostgresBulk:
-    """One statement for all rows: columns travel as arrays."""
+    """One statement for all rows: columns travel as arrays.
+
+    OFFSET 0 and LATERAL: each key is looked up by itself. The planner, whose statistics lag behind a night's growth,
+    would else read the whole table for every batch.
+    """
 
     _CLAIM = f"""
-        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS}, state)
-        SELECT v.*, 'intent' FROM unnest(
-            %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[],
-            %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[]) AS v {_ON_CONFLICT}
+        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
+        SELECT %s, %s, v.*, 'intent' FROM unnest(
+            %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[]
+        ) AS v {_ON_CONFLICT}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
-        SET state = CASE WHEN v.state = 'rejected' AND t.state = 'unknown' THEN 'planned' ELSE v.state END,
+        SET state = CASE WHEN %(state)s = 'rejected' AND t.state = 'unknown' THEN 'planned' ELSE %(state)s END,
             earned_badge_id = coalesce(v.granted, t.earned_badge_id)
-        FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[],
-            %s::bigint[]) AS v(state, granted, organisation_id, customer_id, badge_id, earned_at, occurrence, batch_id)
+        FROM (SELECT %(organisation)s::bigint AS organisation_id, %(batch)s::bigint AS batch_id, u.*
+            FROM unnest(%(customers)s::bigint[], %(badges)s::bigint[], %(dates)s::bigint[], %(occurrences)s::int[],
+                %(granted)s::text[]) AS u(customer_id, badge_id, earned_at, occurrence, granted) OFFSET 0) AS v
         WHERE t.organisation_id = v.organisation_id AND t.customer_id = v.customer_id AND t.badge_id = v.badge_id
             AND t.earned_at = v.earned_at AND t.occurrence = v.occurrence AND t.batch_id = v.batch_id
             AND t.state IN ('intent', 'unknown')
     """
-    # LATERAL with OFFSET 0: each key is looked up by itself. The planner, whose statistics lag behind a night's
-    # growth, would else read the whole table for every batch.
     _FIND = f"""
-        SELECT {_HELD_COLUMNS}
-        FROM unnest(CAST(:customers AS bigint[]), CAST(:badges AS bigint[]), CAST(:dates AS bigint[]))
+        SELECT {_HELD_COLUMNS.format(job="%(job)s", now="%(now)s")}
+        FROM unnest(%(customers)s::bigint[], %(badges)s::bigint[], %(dates)s::bigint[])
             AS k(customer_id, badge_id, earned_at)
         CROSS JOIN LATERAL (
-            SELECT * FROM capillary_earned_badge e WHERE e.organisation_id = :organisation
+            SELECT * FROM capillary_earned_badge e WHERE e.organisation_id = %(organisation)s
             AND e.customer_id = k.customer_id AND e.badge_id = k.badge_id {{and_date}} OFFSET 0) t
     """
 
-    def claim(self, connection: sa.Connection, rows: Sequence[ClaimRow]) -> int:
+    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
         """Note intents."""
-        return connection.exec_driver_sql(self._CLAIM, _columns(rows)).rowcount if rows else 0
+        numbers = map(_array, zip(*rows, strict=True))
+        return connection.exec_driver_sql(self._CLAIM, (organisation, job, *numbers)).rowcount if rows else 0
 
-    def change(self, connection: sa.Connection, rows: Sequence[ChangeRow]) -> int:
+    def change(
+        self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
+    ) -> int:
         """Change states."""
-        return connection.exec_driver_sql(self._CHANGE, _columns(rows)).rowcount if rows else 0
+        if not rows:
+            return 0
+        *numbers, granted = zip(*rows, strict=True)
+        values: dict[str, Any] = dict(
+            zip(("customers", "badges", "dates", "occurrences"), map(_array, numbers), strict=True)
+        )
+        values |= {"organisation": organisation, "batch": batch, "state": state, "granted": _text_array(granted)}
+        return connection.exec_driver_sql(self._CHANGE, values).rowcount
 
     def find(
         self, connection: sa.Connection, keys: Sequence[Key], *, any_date: bool, **values: Any
     ) -> Sequence[sa.Row[Any]]:
         """Find what is held."""
-        customers, badges, dates = _columns(keys)
+        customers, badges, dates = map(_array, zip(*keys, strict=True))
         statement = self._FIND.format(and_date="" if any_date else "AND e.earned_at = k.earned_at")
         values |= {"customers": customers, "badges": badges, "dates": dates}
-        return connection.execute(sa.text(statement), values).all()
+        return connection.exec_driver_sql(statement, values).all()
 
 
-def _columns(rows: Sequence[tuple[Any, ...]]) -> tuple[list[Any], ...]:
-    return tuple(map(list, zip(*rows, strict=True)))
+def _array(numbers: Sequence[int]) -> str:
+    """PostgreSQL's own text of an array, which is JSON's but for the brackets; the driver would take its time."""
+    return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
+
+
+def _text_array(texts: Sequence[str | None]) -> str | list[str | None]:
+    """The same for ids of letters and digits; what would have to be escaped is left to the driver."""
+    plain = [f'"{text}"' for text in texts if text and text.isalnum()]
+    return f"{{{','.join(plain)}}}" if len(plain) == len(texts) else list(texts)
 
 
 def bulk_for(dialect: str) -> Bulk:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import ChainMap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from airflow_provider_capillary.ledger.base import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.bulk import Bulk
+from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Recording:
         connection: sa.Connection,
         bulk: Bulk,
         job: Job,
-        badge_keys: ChainMap[str, int],
+        badge_keys: dict[str, int],
         *,
         now: float,
         keeps_issues: bool,
@@ -62,7 +62,7 @@ class Recording:
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
-        for name in sorted({badge.badge_meta_id for badge in _badges(notes)} - self._badge_keys.keys()):
+        for name in sorted(set().union(*map(_names, notes)) - self._badge_keys.keys()):
             self._badge_keys[name] = self._register(name)
         for note in notes:
             if isinstance(note, Outcome):
@@ -77,20 +77,18 @@ class Recording:
         self._connection.execute(statements.ADD_BADGE, {"name": name})
         return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
 
-    def _identity(self, badge: EarnedBadge) -> tuple[int, int, int, int, int]:
-        key = self._badge_keys[badge.badge_meta_id]
-        return self._job.organisation_key, badge.customer_id, key, badge.earned_at, badge.occurrence
-
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
-        rows = [
-            (*self._identity(b), self._job.key, b.row_number, batch, intent.attempt, b.expires_at)
-            for intent, batch in zip(intents, batches, strict=True)
-            for b in intent.badges
-        ]
+        keys, rows = self._badge_keys, list[ClaimRow]()
+        for batch, intent in zip(batches, intents, strict=True):
+            sent = batch, intent.attempt
+            rows += [
+                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, *sent, b.expires_at)
+                for b in intent.badges
+            ]
         rows.sort()  # one order for all jobs; and neighbours in the index are written together
-        claimed = self._bulk.claim(self._connection, rows)
+        claimed = self._bulk.claim(self._connection, self._job.organisation_key, self._job.key, rows)
         if claimed != len(rows):
             raise IntentConflictError(f"{len(rows) - claimed} rows are held by another batch or another job")
         return batches
@@ -120,12 +118,8 @@ class Recording:
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
 
     def _outcome(self, outcome: Outcome) -> None:
-        rows = [
-            (change.state.value, _storable(change.earned_badge_id), *self._identity(change.badge), outcome.batch)
-            for change in outcome.rows
-        ]
-        rows.sort(key=lambda row: row[2:])
-        late = len(rows) - self._bulk.change(self._connection, rows)
+        states = dict.fromkeys(row.state for row in outcome.rows)
+        late = len(outcome.rows) - sum(self._change(outcome, state) for state in states)
         if late:
             log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
         if outcome.verdict:
@@ -135,13 +129,27 @@ class Recording:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
 
+    def _change(self, outcome: Outcome, state: RowState) -> int:
+        changed = [row for row in outcome.rows if row.state is state]
+        ids = _storable_all([row.earned_badge_id for row in changed])
+        keys, badges = self._badge_keys, [row.badge for row in changed]
+        rows = sorted(
+            [
+                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, granted)
+                for b, granted in zip(badges, ids, strict=True)
+            ]
+        )
+        organisation = self._job.organisation_key
+        return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
+
     def _adoption(self, adoption: Adoption) -> None:
-        for badge, held in sorted(adoption.rows, key=lambda pair: self._identity(pair[0])):
-            organisation, customer, key, earned_at, occurrence = self._identity(badge)
+        keys = self._badge_keys
+        rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
+        for customer, badge_key, earned_at, occurrence, badge, held in sorted(rows, key=itemgetter(0, 1, 2, 3)):
             values = {
-                "organisation": organisation,
+                "organisation": self._job.organisation_key,
                 "customer_id": customer,
-                "badge_id": key,
+                "badge_id": badge_key,
                 "earned_at": earned_at,
                 "occurrence": occurrence,
                 "job": self._job.key,
@@ -163,22 +171,23 @@ class Recording:
             self._connection.execute(statements.ADD_ISSUE, values)
 
 
-def _badges(notes: Iterable[Note]) -> Iterable[EarnedBadge]:
-    for note in notes:
-        if isinstance(note, Intent):
-            yield from note.badges
-        elif isinstance(note, Outcome):
-            yield from (change.badge for change in note.rows)
-        elif isinstance(note, Adoption):
-            yield from (badge for badge, _ in note.rows)
+def _names(note: Note) -> set[str]:
+    """The badges of a note."""
+    if isinstance(note, Intent):
+        return {badge.badge_meta_id for badge in note.badges}
+    if isinstance(note, Outcome):
+        return {change.badge.badge_meta_id for change in note.rows}
+    return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
     taken: set[tuple[Any, ...]] = set()
     for intent in intents:
-        keys: set[tuple[Any, ...]] = {
-            (b.customer_id, b.badge_meta_id) if intent.once_per_customer else b.identity for b in intent.badges
-        }
+        keys: set[tuple[Any, ...]]
+        if intent.once_per_customer:
+            keys = {(b.customer_id, b.badge_meta_id) for b in intent.badges}
+        else:
+            keys = {(b.customer_id, b.badge_meta_id, b.earned_at, b.occurrence) for b in intent.badges}
         if len(keys) < len(intent.badges):
             # no other job is to blame, so planning anew would not help
             raise ValueError("a batch holds two rows of one identity")
@@ -198,6 +207,15 @@ def _issue_values(issue: RowIssue) -> dict[str, Any]:
     return values
 
 
+def _storable_all(texts: list[str | None]) -> list[str | None]:
+    """Texts that can be stored; where all are of letters and digits, as ids are, none is looked at by itself."""
+    if "".join(text for text in texts if text).isalnum():
+        return texts
+    return list(map(_storable, texts))
+
+
 def _storable(text: str | None) -> str | None:
     """PostgreSQL takes no NUL, and no database a lone surrogate; what the API says may hold both."""
-    return text and text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

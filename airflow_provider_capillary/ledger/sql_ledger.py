@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -73,32 +72,29 @@ class SqlLedger:
     ) -> dict[tuple[int, str], list[Held]]:
         """What is held of these rows' identities."""
         with reading(self._engine) as connection:
-            ids = {
-                name: key for name in {b.badge_meta_id for b in badges} if (key := self._badge_key(connection, name))
-            }
-            keys = {
-                (b.customer_id, ids[b.badge_meta_id], 0 if any_date else b.earned_at)
-                for b in badges
-                if b.badge_meta_id in ids
-            }
-            if not keys:
+            names = {badge.badge_meta_id for badge in badges}
+            ids = {name: key for name in names if (key := self._badge_key(connection, name))}
+            known = badges if len(ids) == len(names) else [b for b in badges if b.badge_meta_id in ids]
+            if not known:
                 return {}
+            keys = {(b.customer_id, ids[b.badge_meta_id], 0 if any_date else b.earned_at) for b in known}
             values = {"organisation": job.organisation_key, "job": job.key, "now": self._now(connection)}
             rows = self._bulk.find(connection, sorted(keys), any_date=any_date, **values)
-        names = {key: name for name, key in ids.items()}
+        names_of = {key: name for name, key in ids.items()}
         held: dict[tuple[int, str], list[Held]] = {}
         for found in rows:
             customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since = tuple(found)
             one = Held(owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since)
-            held.setdefault((customer, names[badge]), []).append(one)
+            held.setdefault((customer, names_of[badge]), []).append(one)
         return held
 
     def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
         """Commit the notes durably, all or none."""
-        badge_keys = ChainMap({}, self._badge_keys)
+        badge_keys: dict[str, int] = {}
 
         def work(connection: sa.Connection) -> list[int]:
-            badge_keys.maps[0].clear()
+            nonlocal badge_keys
+            badge_keys = self._badge_keys.copy()  # what is added counts only once it is committed
             now = self._now(connection)
             holds_lease = self._jobs.renew(connection, job, now)
             # what became of a batch is true whoever tells it; all else is for the holder of the lease
@@ -108,7 +104,7 @@ class SqlLedger:
             return Recording(connection, self._bulk, job, badge_keys, now=now, keeps_issues=keeps_issues).write(notes)
 
         batches = durably(self._engine, work)
-        self._badge_keys.update(badge_keys.maps[0])
+        self._badge_keys = badge_keys
         return batches
 
     def reserve_request(self, organisation: str, per_minute: int) -> float:

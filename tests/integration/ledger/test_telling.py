@@ -213,6 +213,36 @@ def test_text_that_no_database_takes_is_kept_with_replacement_characters(
         assert connection.scalar(sa.text("SELECT earned_badge_id FROM capillary_earned_badge")) == "6�"
 
 
+@pytest.mark.parametrize("odd", ["NULL", "null", "", "a,b", 'a"b', "a\\b", "{}", "a b", "'", "ä", "²", "%s", "?1"])
+def test_ids_are_kept_as_they_are_whatever_they_mean_to_a_database(
+    backend: Backend, ledger: SqlLedger, job: Job, odd: str
+) -> None:
+    rows = [badge(1), badge(2), badge(3)]
+    batch = claim(ledger, job, *rows)
+    ids = ["65" * 12, odd, None]
+    changes = [RowChange(row, RowState.ACCEPTED, text) for row, text in zip(rows, ids, strict=True)]
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes[:2]), Outcome(batch, "PER_ROW", 200, changes[2:])])
+    with backend.look() as connection:
+        kept = connection.execute(
+            sa.text("SELECT earned_badge_id FROM capillary_earned_badge ORDER BY row_number")
+        ).scalars()
+        assert list(kept) == ids
+
+
+@pytest.mark.parametrize("rows", [1, 249, 250, 251, 500, 1_000, 1_013])
+def test_every_row_of_a_batch_is_noted_and_changed_however_many_there_are(
+    ledger: SqlLedger, job: Job, rows: int
+) -> None:
+    badges = [badge(row) for row in range(1, rows + 1)]
+    batch = claim(ledger, job, *reversed(badges))
+    states = [(RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)[row % 3] for row in range(rows)]
+    changes = [RowChange(one, state, f"{one.row_number:024x}") for one, state in zip(badges, states, strict=True)]
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes)])
+    assert ledger.counts(job) == {state: states.count(state) for state in set(states)}
+    found = ledger.find(job, badges)
+    assert [found[(one.customer_id, one.badge_meta_id)][0].state for one in badges] == states
+
+
 def test_a_code_larger_than_any_documented_one_is_kept(ledger: SqlLedger, job: Job) -> None:
     ledger.record(job, [Issues([issue(1, code=2**40)])])
     assert [one.code for one in ledger.issues(job.job_id)] == [2**40]

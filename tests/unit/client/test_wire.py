@@ -17,7 +17,7 @@ from airflow_provider_capillary.client.wire import (
     retry_after,
     row_size,
 )
-from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT, EarnedBadge
+from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LARGEST, LATEST_INSTANT, EarnedBadge
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply
 
 NOW = datetime(2026, 1, 29, 13, 0, tzinfo=UTC).timestamp()
@@ -104,6 +104,11 @@ def test_the_size_of_a_body_is_known_exactly_from_its_rows(
 ) -> None:
     body = encode_batch(badges, timestamp_format)
     assert len(body) == 1 + sum(row_size(badge, timestamp_format) for badge in badges)
+
+
+@given(earned_badges, formats)
+def test_no_row_is_larger_than_the_largest(badge: EarnedBadge, timestamp_format: TimestampFormat) -> None:
+    assert row_size(badge, timestamp_format) <= row_size(LARGEST, timestamp_format)
 
 
 # -- replies to an import

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import math
 import uuid
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import pairwise
 
 import pytest
@@ -19,14 +21,14 @@ from airflow_provider_capillary.core.batching import (
     lane_of,
     request_id,
 )
-from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
 
 QUICK = settings(max_examples=25, deadline=None)
 
 BADGE_ID = "654e08f2041fd452b3ef5b2e"
 
 
-def badges_of(customers: list[int]) -> list[EarnedBadge]:
+def badges_of(customers: Iterable[int]) -> list[EarnedBadge]:
     return [
         EarnedBadge(n, BADGE_ID, customer, 1_700_000_000 + n, 1_800_000_000) for n, customer in enumerate(customers)
     ]
@@ -43,8 +45,7 @@ def size_of(badge: EarnedBadge) -> int:
 def batched(badges: list[EarnedBadge], limits: BatchLimits, ramp: tuple[int, ...] = ()) -> list[Batch]:
     """All batches in the order in which they come out."""
     batcher = Batcher(limits, ramp)
-    batches = [batch for badge in badges for batch in batcher.add(badge, "window")]
-    return batches + batcher.flush()
+    return [*batcher.fill(badges, "window"), *batcher.flush()]
 
 
 def shape(batches: list[Batch]) -> list[tuple[int, bool, list[int]]]:
@@ -58,6 +59,9 @@ LIMITS = st.builds(
     bytes=st.integers(1, 1200),  # a row takes 110 to 130 bytes: some limits hold none, one, or several
     lanes=st.integers(1, 5),
     size_of=st.just(size_of),
+    largest_row=st.sampled_from(
+        [math.inf, size_of(LARGEST)]
+    ),  # unknown, or known, so that some limits need no measuring
 )
 RAMPS = st.sampled_from([(), (1,), (1, 3), RAMP])
 
@@ -204,6 +208,35 @@ def test_a_batch_knows_each_origin_of_its_rows_once_in_order() -> None:
     ]
     (batch,) = full
     assert [origin is expected for origin, expected in zip(batch.origins, (first, second), strict=True)] == [True, True]
+
+
+@QUICK
+@given(CUSTOMERS, LIMITS, RAMPS, st.integers(0, 60))
+def test_rows_given_many_at_a_time_make_the_batches_that_they_make_one_by_one(
+    customers: list[int], limits: BatchLimits, ramp: tuple[int, ...], cut: int
+) -> None:
+    badges = badges_of(customers)
+    together, one_by_one = Batcher(limits, ramp), Batcher(limits, ramp)
+    batches = [batch for some in (badges[:cut], badges[cut:]) for batch in together.fill(some, "window")]
+    expected = [batch for badge in badges for batch in one_by_one.add(badge, "window")]
+    for lane in range(limits.lanes):
+        of_lane = [batch for batch in shape(batches + together.flush()) if batch[0] == lane]
+        assert of_lane == [batch for batch in shape(expected + one_by_one.flush()) if batch[0] == lane]
+
+
+def test_no_lane_gets_its_second_batch_before_every_lane_got_its_first() -> None:
+    limits = BatchLimits(rows=10, bytes=1_000_000, lanes=4, size_of=size_of, largest_row=size_of(LARGEST))
+    batches = list(Batcher(limits).fill(badges_of(range(1, 401)), "window"))
+    assert {batch.lane for batch in batches[:4]} == {0, 1, 2, 3}
+
+
+def test_a_canary_comes_out_before_the_next_row_is_dealt() -> None:
+    batcher = Batcher(
+        BatchLimits(rows=10, bytes=1_000_000, lanes=2, size_of=size_of, largest_row=size_of(LARGEST)), (1, 3)
+    )
+    batches = batcher.fill(badges_of(range(1, 50)), "window")
+    assert len(next(batches).badges) == 1
+    assert batcher.flush() == []
 
 
 @QUICK

@@ -29,6 +29,7 @@ QUICK = settings(max_examples=25, deadline=None)
 
 COLUMNS = Columns("badge", "customer", "earned", "expires")
 BADGE_ID = "654e08f2041fd452b3ef5b2e"
+OTHER_BADGE_ID = "696f0fd40772ad476ecf74ac"
 GOOD: dict[str, Any] = {"badge": BADGE_ID, "customer": 382_442_802, "earned": 1_674_292_011, "expires": 1_705_828_011}
 EXPECTED = EarnedBadge(7, BADGE_ID, 382_442_802, 1_674_292_011, 1_705_828_011)
 
@@ -41,6 +42,51 @@ def read(reader: RowReader, *rows: dict[str, Any], first: int = 7) -> list[Earne
 def read_one(zone: tzinfo | None = None, **changed: Any) -> EarnedBadge | InvalidRow:
     (result,) = read(RowReader(COLUMNS, zone), {**GOOD, **changed})
     return result
+
+
+ODD_VALUES: list[dict[str, Any]] = [
+    {"badge": BADGE_ID.upper()},
+    {"badge": OTHER_BADGE_ID},
+    {"badge": None},
+    {"badge": 7},
+    {"customer": True},
+    {"customer": "382442802"},
+    {"customer": 382442802.0},
+    {"customer": None},
+    {"customer": 0},
+    {"customer": -1},
+    {"customer": 2**63},
+    {"customer": 2**63 - 1},
+    {"earned": 946_684_799},
+    {"earned": 946_684_800},
+    {"earned": 1_705_828_011},
+    {"earned": 1_705_828_010},
+    {"earned": 1_674_292_011_000},
+    {"earned": "2023-01-21T09:06:51Z"},
+    {"earned": True},
+    {"expires": 4_102_444_800},
+    {"expires": 4_102_444_799},
+    {"expires": 1_705_828_011.0},
+    {"expires": float("nan")},
+    {"expires": None},
+]
+
+
+@pytest.mark.parametrize("changed", ODD_VALUES, ids=str)
+def test_a_row_is_read_among_good_ones_as_it_is_alone(changed: dict[str, Any]) -> None:
+    """Windows of nothing but good rows are not looked at row by row: no odd row may pass among them."""
+    reader = RowReader(COLUMNS, None)
+    read(reader, GOOD)  # the badge is known from now on
+    before, odd, after = read(reader, GOOD, {**GOOD, **changed}, GOOD, first=6)
+    assert (before, after) == (read(reader, GOOD, first=6)[0], read(reader, GOOD, first=8)[0])
+    assert odd == read_one(**changed)
+
+
+def test_columns_of_different_lengths_are_never_cut_to_the_shortest() -> None:
+    reader = RowReader(COLUMNS, None)
+    read(reader, GOOD)
+    with pytest.raises(ValueError, match="zip"):
+        list(reader.read(1, [BADGE_ID] * 2, [1, 2], [GOOD["earned"]] * 2, [GOOD["expires"]]))
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,50 @@ def test_where_every_proof_holds_each_row_is_accepted_with_its_own_earned_badge_
     assert not judgement.proof_failed
 
 
+ODD_ECHOES: list[dict[str, Any]] = [
+    {},
+    {"badge_meta_id": BADGE_ID.upper()},
+    {"badge_meta_id": OTHER_BADGE_ID},
+    {"badge_meta_id": None},
+    {"customer_id": "1002"},
+    {"customer_id": 1003},
+    {"customer_id": None},
+    {"earned_badge_id": None},
+    {"earned_badge_id": ""},
+    {"request_id": None},
+    {"request_id": "base_22"},
+    {"request_id": "base_3"},
+    {"request_id": "base2"},
+    {"expires_on": None},
+    {"expires_on": None, "expires_on_iso": None},
+    {"expires_on_iso": None},
+    {"expires_on": float(EXPIRES) + 0.9},
+    {"expires_on": float(EXPIRES) + 1.1},
+    {"expires_on": float("nan")},
+    {"expires_on": str(EXPIRES)},
+    {"expires_on_iso": "2024-01-21T14:36:51+05:30"},
+    {"expires_on_iso": "2024-01-21T09:06:52.5Z"},
+    {"expires_on_iso": "2024-01-21T09:06:51"},
+    {"expires_on_iso": ""},
+    {"expires_on": EXPIRES * 1000.0, "expires_on_iso": "+56025-01-01T00:00:00Z"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_ECHOES, ids=str)
+@pytest.mark.parametrize("errors", [None, [], [ApiProblem()], [NOT_FOUND]], ids=str)
+def test_a_batch_seen_at_one_glance_is_judged_as_row_by_row(
+    odd: dict[str, Any], errors: list[ApiProblem] | None
+) -> None:
+    """The short way may only say what the long way says: here the long way is forced by a refusal at the end."""
+    entries = [grant(1), Entry(echo(2, **odd), errors), grant(3)]
+    judgement = judged(entries)
+    long_way = judged([*entries, refusal(NOT_FOUND)])
+    assert judgement.rows == long_way.rows[:3]
+    assert judgement.proof_failed == long_way.proof_failed
+    assert judgement.wrong_time_unit == long_way.wrong_time_unit
+    assert not judgement.all_accepted or states(judgement) == [ACCEPTED] * 3
+
+
 @pytest.mark.parametrize("entries", [0, 1, 2, 4])
 def test_an_array_of_another_length_proves_nothing_of_any_row(entries: int) -> None:
     assert_all_unknown(judged([grant(n) for n in range(1, entries + 1)], rows=3), 3)

@@ -13,7 +13,7 @@ import airflow_provider_capillary
 from airflow_provider_capillary.core.row_state import TRANSITIONS, RowState, may_become
 
 #: The triggers as they were made, and as they were exchanged later.
-MIGRATIONS = ("0001_ledger", "0003_settling_and_revoking")
+MIGRATIONS = ("0001_ledger", "0003_settling_and_revoking", "0004_quick_triggers")
 
 #: The promise once more, by hand: a change of the table must be made in two places, on purpose.
 ALLOWED = {
@@ -37,7 +37,7 @@ def triggers() -> dict[str, tuple[str, ...]]:
     found = [_constants(name) for name in MIGRATIONS]
     return {
         "sqlite": tuple(statement for one in found for statement in one["_SQLITE_TRIGGERS"]),
-        "postgresql": tuple(statement for one in found for statement in one["_POSTGRESQL_TRIGGERS"]),
+        "postgresql": tuple(statement for one in found for statement in one.get("_POSTGRESQL_TRIGGERS", ())),
     }
 
 

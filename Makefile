@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos guards versions up clean bench compose-test
+.PHONY: help demo test chaos guards versions up clean bench compose-test end-to-end
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -24,7 +24,10 @@ test: $(READY)  ## Formatter check, linter, types, import contract and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --ignore=tests/end_to_end
+
+end-to-end: $(READY)  ## A real scheduler on PostgreSQL: schedule, backfills, clears, killed workers (5 min, not yet reliable)
+	@$(BIN)/pytest tests/end_to_end
 
 chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and compare rows, ledger and grants (10 min)
 	@$(BIN)/python -m tests.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000

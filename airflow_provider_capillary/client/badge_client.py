@@ -32,6 +32,7 @@ TOKEN_PATH = "/v3/oauth/token/generate"
 
 REQUEST_ID_HEADER = "X-CAP-REQUEST-ID"
 MOST_PAGES = 1_000  #: of the badge list; more means that the server does not page as it says
+LONGEST_REQUEST_ID = 100  #: characters of a request id that the server chose
 CHECK_SECONDS = 5.0  #: to connect, and again to be answered: each request of a check takes at most 10 s
 BADGE_ABSENT = frozenset({404, 1054})
 CUSTOMER_ABSENT = frozenset({8015})
@@ -221,7 +222,7 @@ class BadgeClient:
                 self._shown(f"HTTP {status}: {told}" if told else f"HTTP {status}"),
                 status=status,
                 code=first.code if first else None,
-                request_id=wire.server_request_id(exchange.headers),
+                request_id=self._shown_id(wire.server_request_id(exchange.headers)),
             )
 
     def _unavailable(self, exchange: Exchange, told: str, problem: ApiProblem | None = None) -> ApiUnavailableError:
@@ -229,7 +230,7 @@ class BadgeClient:
             self._shown(told if exchange.status is None else f"HTTP {exchange.status}: {told}"),
             status=exchange.status,
             code=problem.code if problem else None,
-            request_id=wire.server_request_id(exchange.headers),
+            request_id=self._shown_id(wire.server_request_id(exchange.headers)),
             retry_after=wire.retry_after(exchange.headers, now=self._now()),
         )
 
@@ -284,13 +285,21 @@ class BadgeClient:
                 entry.errors = [self._shown_problem(each) for each in listed(entry.errors)]
                 entry.warnings = [self._shown_problem(each) for each in listed(entry.warnings)]
         envelope = None if reply.envelope is None else [self._shown_problem(each) for each in reply.envelope]
-        return msgspec.structs.replace(reply, envelope=envelope, problem=self._shown(problem or reply.problem))
+        return msgspec.structs.replace(
+            reply,
+            envelope=envelope,
+            problem=self._shown(problem or reply.problem),
+            server_request_id=self._shown_id(reply.server_request_id),
+        )
 
     def _shown_problem(self, problem: ApiProblem) -> ApiProblem:
         return ApiProblem(problem.code, None if problem.message is None else self._shown(problem.message))
 
     def _shown(self, text: str) -> str:
         return redacted(text, self._auth.secrets())
+
+    def _shown_id(self, text: str | None) -> str | None:
+        return redacted(text, self._auth.secrets(), longest=LONGEST_REQUEST_ID) if text else None
 
 
 def _there(found: _Decoded | None) -> _Decoded:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import html
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 LONGEST = 300  #: characters of a shown text
+LONGEST_SEARCHED = 20_000  #: characters in which patterns are tried
 
 _SECRET_NAMES = (
     r"(?:proxy-)?authorization|x-cap-api-oauth-token|cap-api-access-token|(?:set-)?cookie|access[_-]?token|token|"
@@ -31,12 +36,35 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 def redacted(text: str, secrets: Iterable[str] = (), *, longest: int = LONGEST) -> str:
     """Give ``text`` on one line, cut at ``longest`` characters, without anything that looks like a credential.
 
-    ``secrets`` are removed wherever they stand, before any pattern is tried. The text is cut last, so that
-    no half of a secret is left at its end.
+    ``secrets`` are removed first, wherever they stand and however they are written. A text that was cut, or in
+    which a pattern was replaced, before it came here with the secrets, may keep a part of one.
     """
-    for secret in sorted({each for each in secrets if each}, key=len, reverse=True):
-        text = text.replace(secret, HIDDEN)
+    known = _spelled(frozenset(filter(None, secrets)))
+    text = known.sub(HIDDEN, text)[:LONGEST_SEARCHED]
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
     text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    text = known.sub(HIDDEN, text)  # a secret that was broken over lines is whole now
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+@functools.lru_cache(maxsize=64)
+def _spelled(secrets: frozenset[str]) -> re.Pattern[str]:
+    """What finds the secrets as they are, and as URLs, forms, JSON and HTML write them; the longest first."""
+    written = {
+        spelling
+        for secret in secrets
+        for spelling in (
+            secret,
+            quote(secret),
+            quote(secret, safe=""),
+            quote_plus(secret),
+            json.dumps(secret)[1:-1],
+            json.dumps(secret, ensure_ascii=False)[1:-1],
+            html.escape(secret),
+            html.escape(secret, quote=False),
+        )
+    }
+    longest_first = sorted(written, key=len, reverse=True)
+    nothing = "(?!)"
+    return re.compile("|".join(map(re.escape, longest_first)) or nothing, re.IGNORECASE)

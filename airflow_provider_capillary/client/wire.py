@@ -1,6 +1,7 @@
 """The API's JSON, both ways: the import and the shape of every reply. ``wire_reads.py`` has the reads.
 
-No other file knows it.
+No other file knows it. Texts of the server are given as they came: the client, which knows the secrets, makes them
+fit to be shown.
 
 Source: the reference page of ``api_gateway/v1/badges/import/customerBadges`` (two versions of it) and the
 pages of the badge reads. Where versions disagree, what is decoded here accepts each of them.
@@ -17,19 +18,19 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
 
 LONGEST_RETRY_AFTER = 3600.0  #: seconds; whatever asks for more is held to this
+PAGE_HEAD = 40_000  #: bytes of a web page among which its title is looked for
 
 _encode = msgspec.json.Encoder().encode
 _decode_entries = msgspec.json.Decoder(list[Entry]).decode
 _decode_any = msgspec.json.Decoder().decode
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DIGITS = re.compile(r"\d{1,18}(\.\d{1,9})?", re.ASCII)
-_TITLE = re.compile(rb"<title[^>]*>([^<]{1,120})", re.IGNORECASE)
+_TITLE = re.compile(rb"<title[^>]*>(.{1,2000}?)</title", re.IGNORECASE | re.DOTALL)
 _CODE_NAMES = ("code", "errorCode")
 _MESSAGE_NAMES = ("message", "errorMessage", "error")
 
@@ -136,8 +137,7 @@ def decode_reply(status: int, headers: Mapping[str, str], body: bytes, *, now: f
 
 def server_request_id(headers: Mapping[str, str]) -> str | None:
     """Give the id under which the server logged the call; it is spelled in two ways."""
-    found = headers.get("X-Cap-Requestid") or headers.get("X-Cap-Request-Id")
-    return redacted(found, longest=100) if found else None
+    return headers.get("X-Cap-Requestid") or headers.get("X-Cap-Request-Id") or None
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -265,12 +265,12 @@ def _error_list(found: Any) -> list[ApiProblem]:
 
 def _problem(found: Any) -> ApiProblem:
     if not isinstance(found, dict):
-        return ApiProblem(message=redacted(str(found)))
+        return ApiProblem(message=str(found))
     code = next((number for name in _CODE_NAMES if (number := _whole(found.get(name))) is not None), None)
     message = next((found[name] for name in _MESSAGE_NAMES if isinstance(found.get(name), str)), None)
     if code is None and message is None:
         message = _encode(found).decode()
-    return ApiProblem(code, redacted(message) if message is not None else None)
+    return ApiProblem(code, message)
 
 
 def _whole(value: Any) -> int | None:
@@ -282,7 +282,7 @@ def _whole(value: Any) -> int | None:
 def described(problem: ApiProblem) -> str:
     """Give an error of the API as short text."""
     told = problem.message or "no message"
-    return redacted(told if problem.code is None else f"code {problem.code}: {told}")
+    return told if problem.code is None else f"code {problem.code}: {told}"
 
 
 def undecodable(headers: Mapping[str, str], body: bytes) -> str:
@@ -290,6 +290,6 @@ def undecodable(headers: Mapping[str, str], body: bytes) -> str:
     if not body.strip():
         return "an empty body instead of JSON"
     kind = (headers.get("Content-Type") or "no content type").partition(";")[0]
-    title = _TITLE.search(body[:4096])
-    told = f", titled {title.group(1).decode('utf-8', 'replace').strip()!r}" if title else ""
-    return redacted(f"{len(body)} bytes of {kind} that are no complete JSON{told}")
+    title = _TITLE.search(body[:PAGE_HEAD])
+    told = f", titled '{title.group(1).decode('utf-8', 'replace').strip()}'" if title else ""
+    return f"{len(body)} bytes of {kind} that are no complete JSON{told}"

@@ -101,8 +101,10 @@ class LocalStack:
         self.simulator = SimulatorAccount("")
         self.api = AirflowApi("", "", "")
         self.password = ""
+        self.began = 0.0
 
     def __enter__(self) -> Self:
+        self.began = time.monotonic()
         for folder in (self.home, self.logs, self.reports):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock.take()
@@ -167,11 +169,14 @@ class LocalStack:
         Tasks first, which may want to tell Airflow how far they came; the database last.
         """
         with interrupts_held():
-            if self.processes.started():
-                with self._step("Stopping"):
-                    self._stop_processes()
-            self.api.close()
-            self._lock.give_back()
+            try:
+                if self.processes.started():
+                    with self._step("Stopping"):
+                        self._stop_processes()
+            finally:
+                self._stop_processes()  # the terminal may have been closed, and then nothing can be shown
+                self.api.close()
+                self._lock.give_back()
 
     def remove(self) -> None:
         """Remove all files of earlier stacks in this folder, after having ended what they left behind."""

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -96,7 +97,8 @@ class StartedProcesses:
         for started, child in children:
             child.wait()
             del self._children[started.name]
-        self._write()
+        with suppress(OSError):  # somebody may have removed the folder; the processes have to end all the same
+            self._write()
 
     def _write(self) -> None:
         unfinished = self._record.with_suffix(".part")

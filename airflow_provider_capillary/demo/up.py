@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import select
 import sys
 import time
 from collections.abc import Sequence
@@ -19,9 +21,16 @@ from airflow_provider_capillary.demo.processes import one_interrupt
 from airflow_provider_capillary.demo.recent_warehouse import load_recent_days
 from airflow_provider_capillary.demo.screen import Screen
 from airflow_provider_capillary.demo.simulator_process import SimulatorDidNotStartError
+from airflow_provider_capillary.demo.started_processes import ProcessesStillThereError
 
 SECONDS_BETWEEN_LOOKS = 0.5
-_FAILURES = (FolderInUseError, PostgresDidNotStartError, SimulatorDidNotStartError, StackDidNotStartError)
+_FAILURES = (
+    FolderInUseError,
+    PostgresDidNotStartError,
+    ProcessesStillThereError,
+    SimulatorDidNotStartError,
+    StackDidNotStartError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stack.remove()
                 return 0
             with stack:
-                serve(stack, screen)
+                serve(stack, screen, stop_with_input=asked.stop_with_input)
         except KeyboardInterrupt:
             screen.say()
         except _FAILURES as error:
@@ -47,17 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def serve(stack: LocalStack, screen: Screen) -> None:
+def serve(stack: LocalStack, screen: Screen, *, stop_with_input: bool = False) -> None:
     """Fill the warehouse, start Airflow, say what there is to see, and watch over it."""
-    began = time.monotonic()
     with screen.step("Sample warehouse"), stack.postgres.connect("warehouse") as connection:
         first_day, purchases = load_recent_days(connection, datetime.now(UTC).date())
     screen.say(f"  {purchases:,} purchases from {first_day} to today")
     stack.start_airflow()
-    screen.say(f"\nReady after {time.monotonic() - began:.0f} s.\n{_what_to_try(stack)}")
+    screen.say(f"\nReady after {time.monotonic() - stack.began:.0f} s.\n{_what_to_try(stack)}")
     while not (ended := stack.processes.ended()):
+        if stop_with_input and _input_has_ended():
+            return
         time.sleep(SECONDS_BETWEEN_LOOKS)
     raise StackDidNotStartError(f"{ended} has ended by itself; see {stack.logs / ended}.log")
+
+
+def _input_has_ended() -> bool:
+    """Whether nobody can write to standard input any more; what somebody wrote is thrown away."""
+    descriptor = sys.stdin.fileno()
+    return bool(select.select([descriptor], [], [], 0)[0]) and not os.read(descriptor, 4_096)
 
 
 def _what_to_try(stack: LocalStack) -> str:
@@ -95,6 +111,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FOLDER",
         help="load these DAGs too, besides the samples",
+    )
+    parser.add_argument(
+        "--stop-with-input", action="store_true", help="stop too when standard input ends: with whoever started it"
     )
     parser.add_argument("--remove", action="store_true", help="remove the data of an earlier stack, and start nothing")
     return parser

@@ -1,84 +1,39 @@
-"""`make up` as a process of its own, with a DAG of these tests besides the samples."""
+"""Stacks that several tests share."""
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from airflow_provider_capillary.demo.started_processes import Started, family
+from airflow_provider_capillary.demo.local_stack import LocalStack
+from airflow_provider_capillary.demo.started_processes import family
+from tests.end_to_end.stacks import Up, stack_in
 
-DAGS = Path(__file__).with_name("dags")
-SECONDS_TO_START = 300.0
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for a stack that is not there yet."""
+    # Not under pytest's own folder: PostgreSQL of a root user runs as another one, who may not enter there.
+    made = Path(tempfile.mkdtemp(prefix="capillary-up-"))
+    yield made / "up"
+    shutil.rmtree(made)
 
 
-class Up:
-    """A stack that was started as a person starts it, and is stopped as a person stops it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.output_file = folder.parent / "output"
-        command = [sys.executable, "-m", "airflow_provider_capillary.demo.up", "--folder", str(folder)]
-        with self.output_file.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*command, "--port", "0", "--dags", str(DAGS)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    @property
-    def output(self) -> str:
-        return self.output_file.read_text("utf-8")
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + SECONDS_TO_START
-        while "Ready after" not in self.output:
-            assert self.process.poll() is None, self.told()
-            assert time.monotonic() < deadline, self.told()
-            time.sleep(0.2)
-
-    def shown(self, name: str) -> str:
-        """What it shows beside a name."""
-        found = re.search(rf"^  {name} +(\S+)$", self.output, re.MULTILINE)
-        assert found, self.output
-        return found[1]
-
-    @property
-    def warehouse(self) -> str:
-        """Where libpq finds the warehouse."""
-        return f"host={self.folder / 'postgres'} user=postgres dbname=warehouse"
-
-    def interrupt(self) -> int:
-        """Press Ctrl-C: a terminal sends it to the whole process group."""
-        os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(120)
-
-    def started(self) -> list[Started]:
-        """What is on record as started and not stopped."""
-        return msgspec.json.decode((self.folder / "processes.json").read_bytes(), type=list[Started])
-
-    def told(self) -> str:
-        """All that it said, and its processes."""
-        logs = sorted(self.folder.glob("logs/*.log"))
-        ends = [f"==> {log} <==\n" + log.read_text("utf-8", "replace")[-3_000:] for log in logs]
-        return "\n".join([self.output, *ends])
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """PostgreSQL and the simulator, without Airflow."""
+    made = Path(tempfile.mkdtemp(prefix="capillary-up-"))
+    with stack_in(made / "up")[0] as running:
+        yield running
+    shutil.rmtree(made)
 
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[Up]:
-    # Not under pytest's own folder: PostgreSQL of a root user runs as another one, who may not enter there.
     folder = Path(tempfile.mkdtemp(prefix="capillary-up-"))
     stack = Up(folder / "up")
     try:

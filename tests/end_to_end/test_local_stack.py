@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import io
+import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
-from rich.console import Console
 
 from airflow_provider_capillary.demo import local_stack
 from airflow_provider_capillary.demo.folder_lock import FolderInUseError
 from airflow_provider_capillary.demo.local_stack import LocalStack, StackDidNotStartError
 from airflow_provider_capillary.demo.postgres import forget_reused_number
-from airflow_provider_capillary.demo.screen import Screen
 from airflow_provider_capillary.demo.started_processes import Started, StartedProcesses, family, left_over
+from tests.end_to_end.stacks import stack_in
 
 HALF_A_STACK = Path(__file__).with_name("half_a_stack.py")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not under pytest's own folder: PostgreSQL of a root user runs as another one, who may not enter there.
-    made = Path(tempfile.mkdtemp(prefix="capillary-up-"))
-    yield made / "up"
-    shutil.rmtree(made)
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    made = Path(tempfile.mkdtemp(prefix="capillary-up-"))
-    with stack_in(made / "up")[0] as running:
-        yield running
-    shutil.rmtree(made)
-
-
-def stack_in(folder: Path) -> tuple[LocalStack, io.StringIO]:
-    output = io.StringIO()
-    return LocalStack(folder, [], Screen(Console(file=output, width=200)).step, durable=False), output
 
 
 def on_record(folder: Path) -> list[Started]:
@@ -143,6 +120,19 @@ def test_a_start_that_fails_half_way_names_the_log_and_leaves_no_process_behind(
         stack.start_airflow()
     assert "no" in (folder / "logs" / "dag-processor.log").read_text()
     assert on_record(folder) == []
+
+
+def test_a_closed_terminal_keeps_no_process_alive(folder: Path) -> None:
+    @contextmanager
+    def closed(text: str) -> Iterator[None]:
+        if text == "Stopping":
+            raise OSError(errno.EIO, "the terminal is gone")
+        yield
+
+    stack = LocalStack(folder, [], closed, durable=False)
+    with pytest.raises(OSError, match="terminal"), stack:
+        started = stack.processes.started()
+    assert [member for one in started for member in family(one)] == []
 
 
 def test_a_folder_too_deep_for_a_socket_works_too(folder: Path) -> None:

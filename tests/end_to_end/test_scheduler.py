@@ -16,9 +16,9 @@ import pytest
 
 from airflow_provider_capillary.demo.airflow_api import AirflowApi
 from airflow_provider_capillary.demo.simulator_process import SimulatorAccount
-from tests.end_to_end.conftest import Up
 from tests.end_to_end.scheduler import Scheduler, logs_of_tasks
 from tests.end_to_end.shop import ROWS_OF_A_DAY, Shop, customer_of
+from tests.end_to_end.stacks import Up
 
 DAG_ID = "badges_of_days"
 ALL_AT_ONCE = {"max_active_runs": 4}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,12 @@ def test_remote_file_without_permission_is_named(lake: LakeFileSystem, monkeypat
         open_dataset("memory://lake@bucket/a.csv").inspect()
 
 
-def test_unknown_storage_and_unknown_connection_say_what_to_do() -> None:
+def test_unknown_storage_and_unknown_connection_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)  # with credentials from elsewhere it would go on with these
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match=r"no filesystem for nosuch://.*Install"):
         open_dataset("nosuch://bucket/a.csv")
     with pytest.raises(ConfigurationError, match=r"`there_is_none` isn't defined\. Create the connection"):

@@ -92,12 +92,12 @@ def test_semicolons_comments_and_percent_signs_do_no_harm(
     assert list(zip(values(result, "customer_id"), values(result, "badge"), strict=True)) == GRANTED
 
 
+# DuckDB runs all of them and answers with the last one's result: see test_duckdb.py.
+@pytest.mark.parametrize("warehouse", ["sqlite", "psycopg3", "psycopg2"], indirect=True)
 @pytest.mark.parametrize("second", ["SELECT 2 AS customer_id", "DELETE FROM granted", "DROP TABLE granted"])
 def test_of_two_statements_none_is_run_for_good(
     extract: Extract, warehouse: Warehouse, tmp_path: Path, second: str
 ) -> None:
-    if warehouse.kind == "duckdb":
-        pytest.skip("DuckDB runs them all and answers with the last one's result")
     with pytest.raises(BadgeTaskFailed, match="more than one statement"):
         extract(f"SELECT 1 AS customer_id; {second}", tmp_path / "out")
     assert untouched(warehouse)
@@ -159,9 +159,9 @@ def test_a_failure_in_the_middle_of_the_result_leaves_the_earlier_dataset_whole(
     assert open_dataset(str(tmp_path / "out")).inspect().rows == 3
 
 
-def test_naive_and_zoned_instants_stay_what_they_are(extract: Extract, warehouse: Warehouse, tmp_path: Path) -> None:
-    if warehouse.kind == "sqlite":
-        pytest.skip("SQLite has no type for instants")
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("warehouse", ["duckdb", "psycopg3", "psycopg2"], indirect=True)  # SQLite has no such types
+def test_naive_and_zoned_instants_stay_what_they_are(extract: Extract, tmp_path: Path) -> None:
     sql = "SELECT TIMESTAMP '2026-01-31 09:00:00' AS naive, TIMESTAMPTZ '2026-01-31 09:00:00+02' AS zoned"
     result = extract(sql, tmp_path / "out")
     assert values(result, "naive") == [datetime.datetime(2026, 1, 31, 9)]

@@ -12,9 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
+from airflow_provider_capillary.transfers.query_result import Query, read_result
 
 from .conftest import Extract
 
@@ -198,3 +201,35 @@ def test_connection_that_is_no_database_is_refused(
     monkeypatch.setenv("AIRFLOW_CONN_FILES", json.dumps({"conn_type": "fs"}))
     with pytest.raises(BadgeTaskFailed, match="'files' is for no SQL database: its hook FSHook is no DbApiHook"):
         extract("SELECT 1", tmp_path / "out", conn_id="files")
+
+
+@pytest.mark.usefixtures("warehouse")
+def test_a_part_that_lost_rows_is_noticed_in_the_folder_too(extract: Extract, tmp_path: Path) -> None:
+    [part] = extract(CUSTOMERS.format(10) + "1 FROM n", tmp_path / "out")["parts"]
+    pq.write_table(pq.read_table(part).slice(0, 9), part)
+    with pytest.raises(DatasetError, match="reported 10 rows, but its files hold 9"):
+        open_dataset(str(tmp_path / "out")).inspect()
+
+
+class SplittingHook(SqliteHook):
+    """Splits by itself where nobody says that it shall not, as hooks for some warehouses do."""
+
+    def run(self, sql: Any, split_statements: bool = True, **named: Any) -> Any:  # type: ignore[override]
+        return super().run(sql, split_statements=split_statements, **named)
+
+
+class StubbornHook(SqliteHook):
+    """Splits whatever it is told."""
+
+    def run(self, sql: Any, **named: Any) -> Any:  # type: ignore[override]
+        return super().run(sql, **{**named, "split_statements": True})
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("hook", [SplittingHook, StubbornHook])
+def test_results_of_two_statements_are_never_taken_for_one(hook: type[SqliteHook]) -> None:
+    taken: list[Any] = []
+    query = Query("SELECT 1 AS a; SELECT 2 AS a", None, 10)
+    with pytest.raises(ConfigurationError, match="more than one statement"):
+        read_result(hook(sqlite_conn_id="warehouse"), query, lambda columns, shares: taken.extend(shares))
+    assert taken in ([], [[(1,)], []])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.datasets.part_writer import PartWriter
-from airflow_provider_capillary.datasets.partitions import partition_of
+from airflow_provider_capillary.datasets.partitions import partition_of, partitions_of
 from airflow_provider_capillary.exceptions import DatasetError
 
 
@@ -125,3 +126,48 @@ def test_customers_are_spread_evenly() -> None:
 
 def test_part_of_a_customer_is_the_same_in_every_release() -> None:
     assert [partition_of(customer, 8) for customer in (1, 2, 98662653, "abc", None)] == [7, 5, 4, 2, 1]
+
+
+def test_a_thousand_parts_need_no_open_files(tmp_path: Path) -> None:
+    writer = PartWriter(tmp_path, ["customer_id", "value"], 1_024, "customer_id")
+    before = len(os.listdir("/dev/fd"))
+    for start in range(0, 4_000, 1_000):
+        writer.write([(number, "x") for number in range(start, start + 1_000)])
+        assert len(os.listdir("/dev/fd")) <= before
+    paths = writer.finish()
+    assert sum(pq.read_metadata(path).num_rows for path in paths) == 4_000
+    assert len(paths) == 1_024
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_wide_rows_are_written_before_they_fill_the_memory(tmp_path: Path, partitions: int) -> None:
+    writer = PartWriter(tmp_path, ["customer_id", "value"], partitions, "customer_id")
+    for number in range(40):
+        writer.write([(number, chr(65 + number) * 1_000_000)])
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*.parquet")) > 1_000
+    parts = [pq.read_table(path) for path in writer.finish()]
+    read = {row["customer_id"]: row["value"] for part in parts for row in part.to_pylist()}
+    assert read == {number: chr(65 + number) * 1_000_000 for number in range(40)}
+
+
+def test_rows_given_by_name_are_the_same_rows(tmp_path: Path) -> None:
+    given: dict[str, list[Any]] = {
+        "a": [(1, "x"), (2, None)],
+        "b": [{"value": "x", "customer_id": 1}, {"customer_id": 2, "value": None}],
+    }
+    for name, rows in given.items():
+        (tmp_path / name).mkdir()
+        writer = PartWriter(tmp_path / name, ["customer_id", "value"], 2, "customer_id")
+        writer.write(rows)
+        writer.finish()
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def contents(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.rglob("*.parquet"))]
+
+
+def test_whole_numbers_have_their_part_as_any_other_value_has() -> None:
+    customers = [0, 7, -7, 98662653, 2**63 - 1, 2**70, -(2**70)]
+    assert partitions_of(customers, 97) == [partition_of(str(customer), 97) for customer in customers]
+    assert partitions_of([*customers, None, True], 97) == [partition_of(one, 97) for one in (*customers, None, True)]

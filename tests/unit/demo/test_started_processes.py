@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,16 @@ def test_who_does_not_listen_is_killed(
     until(lambda: log.read_text() == "deaf\n")
     processes.stop("deaf")
     assert child.returncode == -signal.SIGKILL
+
+
+def test_where_the_record_was_removed_processes_are_stopped_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    processes = StartedProcesses(tmp_path / "gone" / "record")
+    child = processes.start("ours", [sys.executable, "-c", WAITS], os.environ, tmp_path / "log")
+    shutil.rmtree(tmp_path / "gone")
+    processes.stop("ours")
+    assert child.returncode == -signal.SIGTERM
+    assert processes.started() == []
 
 
 def test_a_child_whose_parent_was_killed_is_found_by_the_record_and_ended(

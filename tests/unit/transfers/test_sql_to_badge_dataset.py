@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,18 @@ def test_templated_arguments_are_assigned_as_they_are() -> None:
 def test_sql_files_are_templates_and_shown_as_sql() -> None:
     assert SqlToBadgeDatasetOperator.template_ext == (".sql",)
     assert SqlToBadgeDatasetOperator.template_fields_renderers == {"sql": "sql", "parameters": "json"}
+
+
+def test_a_sql_file_is_rendered_and_what_is_a_parameter_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "earned.sql").write_text("SELECT * FROM earned_{{ ds_nodash }} WHERE day = %(day)s AND name = %(name)s")
+    with DAG("nightly", schedule=None, template_searchpath=[str(tmp_path)]) as dag:
+        operator = extract(sql="earned.sql", parameters={"day": "{{ ds }}", "name": "{{ name }}"}, partitions="{{ n }}")
+    operator.resolve_template_files()
+    context: Any = {"ds": "2026-01-31", "ds_nodash": "20260131", "name": "O'Neil'; DROP TABLE x", "n": 4}
+    operator.render_template_fields(context, dag.get_template_env())
+    assert operator.sql == "SELECT * FROM earned_20260131 WHERE day = %(day)s AND name = %(name)s"
+    assert operator.parameters == {"day": "2026-01-31", "name": "O'Neil'; DROP TABLE x"}
+    assert str(operator.partitions) == "4"
 
 
 @pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": "many"}, {"partitions": 1_025}, {"fetch_size": 0}])
@@ -70,7 +83,8 @@ def test_progress_is_told_at_a_calm_pace() -> None:
 
 
 def extract(**arguments: Any) -> SqlToBadgeDatasetOperator:
-    return SqlToBadgeDatasetOperator(task_id="extract", sql="SELECT 1", conn_id="c", dataset_path="/d", **arguments)
+    given: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "c", "dataset_path": "/d"}
+    return SqlToBadgeDatasetOperator(task_id="extract", **given | arguments)
 
 
 def test_parts_can_be_mapped_over_by_way_of_one_small_task() -> None:

@@ -1,0 +1,85 @@
+"""Stacks for tests: `make up` as a process of its own, and the part of it below Airflow."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from airflow_provider_capillary.demo.local_stack import LocalStack
+from airflow_provider_capillary.demo.screen import Screen
+from airflow_provider_capillary.demo.started_processes import Started
+
+DAGS = Path(__file__).with_name("dags")
+SECONDS_TO_START = 300.0
+
+
+class Up:
+    """A stack that was started as a person starts it, and is stopped as a person stops it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.output_file = folder.parent / "output"
+        command = [sys.executable, "-m", "airflow_provider_capillary.demo.up", "--folder", str(folder)]
+        with self.output_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*command, "--port", "0", "--dags", str(DAGS), "--stop-with-input"],
+                stdin=subprocess.PIPE,  # which ends with this process, however that ends
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def output(self) -> str:
+        return self.output_file.read_text("utf-8")
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while "Ready after" not in self.output:
+            assert self.process.poll() is None, self.told()
+            assert time.monotonic() < deadline, self.told()
+            time.sleep(0.2)
+
+    def shown(self, name: str) -> str:
+        """What it shows beside a name."""
+        found = re.search(rf"^  {name} +(\S+)$", self.output, re.MULTILINE)
+        assert found, self.output
+        return found[1]
+
+    @property
+    def warehouse(self) -> str:
+        """Where libpq finds the warehouse."""
+        return f"host={self.folder / 'postgres'} user=postgres dbname=warehouse"
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C: a terminal sends it to the whole process group."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGINT)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(120)
+
+    def started(self) -> list[Started]:
+        """What is on record as started and not stopped."""
+        return msgspec.json.decode((self.folder / "processes.json").read_bytes(), type=list[Started])
+
+    def told(self) -> str:
+        """All that it said, and its processes."""
+        logs = sorted(self.folder.glob("logs/*.log"))
+        ends = [f"==> {log} <==\n" + log.read_text("utf-8", "replace")[-3_000:] for log in logs]
+        return "\n".join([self.output, *ends])
+
+
+def stack_in(folder: Path) -> tuple[LocalStack, io.StringIO]:
+    """A stack that is not started yet, and what it will say."""
+    output = io.StringIO()
+    return LocalStack(folder, [], Screen(Console(file=output, width=200)).step, durable=False), output

@@ -48,7 +48,8 @@ class Office:
         return BadgeClient(ClientSettings(base_url=self.simulator.url, login=caller.username, password=caller.password))
 
     def run(self, run_id: str, *, together: bool = False, **settings: Any) -> ImportResult:
-        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 4, "concurrency": 2}
+        # at most five batches: as many as may come back without proof in a row before a job gives up
+        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 6, "concurrency": 2}
         with (
             closing(open_dataset(ROWS, required_columns=column_choices(None))) as dataset,
             closing(self.client()) as client,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import socket
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -10,7 +11,6 @@ from typing import Any
 import msgspec
 import pytest
 from airflow.observability.metrics import stats_utils
-from airflow.sdk.observability import stats
 from airflow.sdk.observability.stats import Stats
 
 from airflow_provider_capillary.core.summary import Summary
@@ -27,6 +27,20 @@ def task_instance(**ids: Any) -> Any:
     return SimpleNamespace(**{"dag_id": "nightly", "task_id": "import_badges", "try_number": 1, "max_tries": 3} | ids)
 
 
+def airflow_s_factory() -> Any:
+    """What makes Airflow's own backend; 3.2 asks for the class for which it is made."""
+    make: Any = stats_utils.get_stats_factory
+    return make(Stats) if inspect.signature(make).parameters else make()
+
+
+def initialize(factory: Any) -> None:
+    """Let Airflow count through it; since 3.3 Airflow has new names for its own metrics, beside the old ones."""
+    names = (
+        {"export_legacy_names": True} if "export_legacy_names" in inspect.signature(Stats.initialize).parameters else {}
+    )
+    Stats.initialize(factory=factory, **names)
+
+
 @pytest.fixture
 def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Received]:
     """A StatsD on loopback; gives what it has received, in alphabetical order."""
@@ -37,16 +51,16 @@ def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
         for name, value in (settings | getattr(request, "param", {})).items():
             monkeypatch.setenv(f"AIRFLOW__METRICS__{name}", value)
         made: list[Any] = []
-        factory = stats_utils.get_stats_factory()
+        factory = airflow_s_factory()
 
         def client() -> Any:
             made.append(factory())
             return made[-1]
 
-        Stats.initialize(factory=client, export_legacy_names=True)
+        initialize(client)
 
         def received() -> list[str]:
-            stats.incr("the_end")  # datagrams on loopback arrive in order: nothing that counts comes after this
+            Stats.incr("the_end")  # datagrams on loopback arrive in order: nothing that counts comes after this
             found: list[str] = []
             while not any("the_end" in line for line in found):
                 found += server.recv(65_536).decode().splitlines()
@@ -54,7 +68,7 @@ def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
 
         yield received
         monkeypatch.undo()
-        Stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=True)
+        initialize(airflow_s_factory())
         for one in made:
             one.statsd.close()
 

@@ -123,7 +123,9 @@ class Delivery:
         body = self._sender.encode(batch.badges)
         fingerprint = batching.fingerprint(body)
         request_id = self._request_id(batch, fingerprint)
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, self._settings.once_per_customer)
+        doubted = frozenset(self._planner.doubtful.among(batch.badges))
+        once = self._settings.once_per_customer
+        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
@@ -161,7 +163,8 @@ class Delivery:
 
     def _settle_rows(self, sent: Sent) -> list[Work]:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
-        if sent.judgement.all_accepted and not sent.batch.doubt:
+        doubts = self._planner.doubtful.among(sent.batch.badges)
+        if sent.judgement.all_accepted and not doubts:
             return self._all_accepted(sent)
         changes: list[RowChange] = []
         issues: list[RowIssue] = []
@@ -170,8 +173,9 @@ class Delivery:
         for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
             if row.state is RowState.ACCEPTED:
                 changes.append(RowChange(badge, RowState.ACCEPTED, row.earned_badge_id))
-                if sent.batch.doubt:
-                    issues.append(sent.issue(badge, msgspec.structs.replace(row, message=sent.batch.doubt)))
+                if badge.row_number in doubts:
+                    told = msgspec.structs.replace(row, message=doubts[badge.row_number])
+                    issues.append(sent.issue(badge, told))
             elif row.state is RowState.UNKNOWN:
                 unknown.append(badge)
                 changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
@@ -185,6 +189,7 @@ class Delivery:
                 issues.append(sent.issue(badge, row))
         self._ledger.record(sent.outcome(changes, issues))
         self._account.close_rows(issues)
+        self._planner.doubtful.forget(issue.row_number for issue in issues)
         settled = len(changes) - len(again) - len(unknown)
         self._account.count(RowState.ACCEPTED, settled - sum(i.state is not RowState.UNKNOWN for i in issues))
         self._watch(sent)

@@ -22,11 +22,12 @@ _CLAIM_COLUMNS = """
     state
 """
 # Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells.
-_ON_CONFLICT = """
+_NOT_IN_DOUBT = "AND capillary_earned_badge.doubt IS NULL"
+_ON_CONFLICT = f"""
     ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO UPDATE SET
         state = 'intent', job_id = excluded.job_id, row_number = excluded.row_number, batch_id = excluded.batch_id,
         attempt = excluded.attempt, expires_at = excluded.expires_at, earned_badge_id = NULL
-    WHERE capillary_earned_badge.state IN ('planned', 'rejected')
+    WHERE capillary_earned_badge.state IN ('planned', 'rejected') {_NOT_IN_DOUBT}
 """
 #: ``{job}`` and ``{now}``: as the driver writes parameters.
 _HELD_COLUMNS = """
@@ -35,7 +36,8 @@ _HELD_COLUMNS = """
         (SELECT CASE WHEN j.state = 'open' AND j.lease_until > {now} THEN 1 ELSE 0 END
          FROM capillary_job j WHERE j.id = t.job_id) ELSE 0 END,
     CASE WHEN t.state IN ('intent', 'unknown') THEN
-        (SELECT coalesce(b.settled_at, b.sent_at) FROM capillary_batch b WHERE b.id = t.batch_id) END
+        (SELECT coalesce(b.settled_at, b.sent_at) FROM capillary_batch b WHERE b.id = t.batch_id) END,
+    t.doubt
 """
 
 
@@ -45,8 +47,10 @@ _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no lo
 class Bulk(Protocol):
     """The statements of one database. Each gives the number of rows it changed, or the rows found."""
 
-    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
-        """Note intents."""
+    def claim(
+        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, doubted: bool = False
+    ) -> int:
+        """Note intents. ``doubted``: of rows too that may be granted twice by it."""
         ...
 
     def change(
@@ -92,9 +96,12 @@ class SqliteBulk:
         WHERE t.organisation_id = ?1 AND t.customer_id = k.column1 AND t.badge_id = k.column2
     """
 
-    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
+    def claim(
+        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, doubted: bool = False
+    ) -> int:
         """Note intents."""
-        return sum(result.rowcount for result in _executed(connection, self._CLAIM, (organisation, job), rows))
+        statement = self._CLAIM.replace(_NOT_IN_DOUBT, "") if doubted else self._CLAIM
+        return sum(result.rowcount for result in _executed(connection, statement, (organisation, job), rows))
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
@@ -163,10 +170,13 @@ class PostgresBulk:
             AND e.customer_id = k.customer_id AND e.badge_id = k.badge_id {{and_date}} OFFSET 0) t
     """
 
-    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
+    def claim(
+        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, doubted: bool = False
+    ) -> int:
         """Note intents."""
         numbers = map(_array, zip(*rows, strict=True))
-        return connection.exec_driver_sql(self._CLAIM, (organisation, job, *numbers)).rowcount if rows else 0
+        statement = self._CLAIM.replace(_NOT_IN_DOUBT, "") if doubted else self._CLAIM
+        return connection.exec_driver_sql(statement, (organisation, job, *numbers)).rowcount if rows else 0
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]

@@ -70,7 +70,7 @@ class Recording:
             elif isinstance(note, Adoption):
                 self._adoption(note)
             elif isinstance(note, Issues):
-                self._issues(note.rows)
+                self._issues(note.rows, only_if_untold=note.only_if_untold)
         return self._intents(intents) if intents else []
 
     def _register(self, name: str) -> int:
@@ -88,10 +88,19 @@ class Recording:
                 for b in intent.badges
             ]
         rows.sort()  # one order for all jobs; and neighbours in the index are written together
-        claimed = self._bulk.claim(self._connection, self._job.organisation_key, self._job.key, rows)
+        claimed = self._claim(rows, frozenset().union(*(intent.doubted for intent in intents)))
         if claimed != len(rows):
             raise IntentConflictError(f"{len(rows) - claimed} rows are held by another batch or another job")
         return batches
+
+    def _claim(self, rows: list[ClaimRow], doubted: frozenset[int]) -> int:
+        owner = self._job.organisation_key, self._job.key
+        if not doubted:
+            return self._bulk.claim(self._connection, *owner, rows)
+        known = [row for row in rows if row[4] in doubted]
+        others = [row for row in rows if row[4] not in doubted]
+        claimed = self._bulk.claim(self._connection, *owner, others)
+        return claimed + self._bulk.claim(self._connection, *owner, known, doubted=True)
 
     def _batch(self, intent: Intent) -> int:
         values = {
@@ -118,6 +127,8 @@ class Recording:
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
 
     def _outcome(self, outcome: Outcome) -> None:
+        if outcome.doubt:
+            self._connection.execute(statements.DOUBT, self._doubts(outcome))
         states = dict.fromkeys(row.state for row in outcome.rows)
         late = len(outcome.rows) - sum(self._change(outcome, state) for state in states)
         if late:
@@ -142,6 +153,20 @@ class Recording:
         organisation = self._job.organisation_key
         return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
 
+    def _doubts(self, outcome: Outcome) -> list[dict[str, Any]]:
+        return [
+            {
+                "organisation": self._job.organisation_key,
+                "customer_id": row.badge.customer_id,
+                "badge_id": self._badge_keys[row.badge.badge_meta_id],
+                "earned_at": row.badge.earned_at,
+                "occurrence": row.badge.occurrence,
+                "batch": outcome.batch,
+                "doubt": outcome.doubt,
+            }
+            for row in outcome.rows
+        ]
+
     def _adoption(self, adoption: Adoption) -> None:
         keys = self._badge_keys
         rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
@@ -165,10 +190,10 @@ class Recording:
             values = [{"job": self._job.key, "row_number": change.badge.row_number} for change in sent_again]
             self._connection.execute(statements.FORGET_ISSUE, values)
 
-    def _issues(self, issues: Sequence[RowIssue]) -> None:
+    def _issues(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
         if issues:
             values = [_issue_values(issue) | {"job": self._job.key} for issue in issues]
-            self._connection.execute(statements.ADD_ISSUE, values)
+            self._connection.execute(statements.ADD_FIRST_ISSUE if only_if_untold else statements.ADD_ISSUE, values)
 
 
 def _names(note: Note) -> set[str]:

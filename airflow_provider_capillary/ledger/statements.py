@@ -65,6 +65,12 @@ ADD_BATCH = text("""
 SETTLE_BATCH = text("""
     UPDATE capillary_batch SET settled_at = :now, status = :status, verdict = :verdict WHERE id = :batch
 """)
+#: Comes before the change that sets the rows free. The first doubt of a row stays its doubt for ever.
+DOUBT = text("""
+    UPDATE capillary_earned_badge SET doubt = coalesce(doubt, :doubt)
+    WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
+        AND earned_at = :earned_at AND occurrence = :occurrence AND batch_id = :batch AND state = 'unknown'
+""")
 ADOPT = text("""
     UPDATE capillary_earned_badge SET state = 'unknown', job_id = :job, row_number = :row_number
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
@@ -72,12 +78,16 @@ ADOPT = text("""
         AND job_id = :old_job AND batch_id = :batch AND state IN ('intent', 'unknown')
 """)
 
-ADD_ISSUE = text("""
+_ADD_ISSUE = """
     INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt,
         badge_meta_id, source, line, original)
     VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt,
         :badge_meta_id, :source, :line, :original)
-    ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
+    ON CONFLICT (job_id, row_number)
+"""
+ADD_FIRST_ISSUE = text(f"{_ADD_ISSUE} DO NOTHING")
+ADD_ISSUE = text(f"""{_ADD_ISSUE}
+    DO UPDATE SET state = excluded.state, stage = excluded.stage,
         code = excluded.code, message = excluded.message, request_id = excluded.request_id,
         attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
         line = excluded.line, original = excluded.original

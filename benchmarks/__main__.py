@@ -17,13 +17,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import extraction, growth, latency, peers, reporting
+from . import extraction, growth, latency, partitions, peers, reporting
 from .chart import draw
 from .servers import running_postgres
 from .versions import versions
 
 ROOT = Path(__file__).parents[1]
-PARTS = {"peers": peers, "latency": latency, "growth": growth, "reporting": reporting, "extraction": extraction}
+PARTS = {
+    "peers": peers,
+    "latency": latency,
+    "growth": growth,
+    "partitions": partitions,
+    "reporting": reporting,
+    "extraction": extraction,
+}
 LEDGERS = ["SQLite", "PostgreSQL"]
 DATABASES = [*LEDGERS, "DuckDB"]
 

@@ -16,7 +16,7 @@ _TABLE = "capillary_earned_badge"
 _AT_ONCE = 1_000_000
 
 
-def fill_sqlite(file: Path, rows: int) -> None:
+def fill_sqlite(file: Path, rows: int, *, days_apart: int = 1) -> None:
     """Add the rows, without the triggers, whose question is answered once for all of them here."""
     with sqlite3.connect(file, isolation_level=None) as ledger:
         triggers = ledger.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
@@ -25,7 +25,8 @@ def fill_sqlite(file: Path, rows: int) -> None:
         ledger.execute("PRAGMA synchronous = OFF")
         for name, _ in triggers:
             ledger.execute(f"DROP TRIGGER {name}")
-        statement = f"{numbers} {_multiplied(columns)} FROM n CROSS JOIN (SELECT * FROM {_TABLE} LIMIT 1) t WHERE true"
+        one = f"(SELECT * FROM {_TABLE} LIMIT 1) t"
+        statement = f"{numbers} {_multiplied(columns, days_apart)} FROM n CROSS JOIN {one} WHERE true"
         for first in range(0, rows, _AT_ONCE):
             ledger.execute(f"INSERT INTO {_TABLE} {statement}", [first, min(rows, first + _AT_ONCE)])
         for _, text in triggers:
@@ -34,7 +35,7 @@ def fill_sqlite(file: Path, rows: int) -> None:
     ledger.close()
 
 
-def fill_postgres(postgres: Path, rows: int) -> None:
+def fill_postgres(postgres: Path, rows: int, *, days_apart: int = 1) -> None:
     """The same there; its statistics are brought up to date, as its own service does after a while."""
     with connect(postgres) as ledger:
         found = ledger.execute(
@@ -46,17 +47,17 @@ def fill_postgres(postgres: Path, rows: int) -> None:
         ledger.execute("SET session_replication_role = replica")
         for first in range(0, rows, _AT_ONCE):
             last = min(rows, first + _AT_ONCE) - 1
-            statement = f"{_multiplied(columns)} FROM generate_series({first}, {last}) AS n(g)"
+            statement = f"{_multiplied(columns, days_apart)} FROM generate_series({first}, {last}) AS n(g)"
             one = f"(SELECT * FROM {_TABLE} LIMIT 1) t"
             ledger.execute(f"INSERT INTO {_TABLE} {statement} CROSS JOIN {one}".encode())
         ledger.execute(f"VACUUM ANALYZE {_TABLE}".encode())
         ledger.execute("CHECKPOINT")
 
 
-def _multiplied(columns: list[str]) -> str:
+def _multiplied(columns: list[str], days_apart: int) -> str:
     instead = {
         "customer_id": f"{FIRST_CUSTOMER} + g % {CUSTOMERS}",
-        "earned_at": f"t.earned_at - 86400 * (1 + g / {CUSTOMERS})",
+        "earned_at": f"t.earned_at - {86_400 * days_apart} * (1 + g / {CUSTOMERS})",
         "row_number": "g",
     }
     return f"SELECT {', '.join(instead.get(name, f't.{name}') for name in columns)}"

@@ -88,13 +88,12 @@ class Verifier:
             "%d rows came back without proof; reading back in %.0f s", len(badges), max(due - self._ledger.now(), 0)
         )
         self._wait_until(due)
-        others = self._planner.others_at_instant(badges)
         absent: list[EarnedBadge] = []
         for badge in badges:
             if self._stop.requested:
                 self._hold(unproven, [badge], unproven.reason)
                 continue
-            verified = self._read(badge, others[badge.row_number])
+            verified = self._read(badge)
             if verified.finding is Finding.ABSENT:
                 absent.append(badge)
             elif verified.finding is Finding.GRANTED:
@@ -118,15 +117,17 @@ class Verifier:
         while (wait := due - self._ledger.now()) > 0 and not self._stop.requested:
             self._stop.pause(max(wait, _SHORTEST_WAIT))
 
-    def _read(self, badge: EarnedBadge, others_at_instant: int) -> Verified:
+    def _read(self, badge: EarnedBadge) -> Verified:
         tries = 0
         while True:
             self._pace.wait_for_turn()
             try:
                 view = self._reader.view_customer_badge(badge.customer_id, badge.badge_meta_id)
-                return settle(badge.earned_at, view, others_at_instant=others_at_instant)
+                # Asked after the read: whatever the read shows was noted as an intent before it was sent.
+                others = self._planner.others_at_instant([badge])[badge.row_number]
+                return settle(badge.earned_at, view, others_at_instant=others)
             except ApiUnavailableError as error:
-                if self._backoff.exhausted(tries) or self._stop.requested:
+                if self._backoff.exhausted(tries, asked=error.retry_after) or self._stop.requested:
                     self._stop.request(error)
                     return Verified(Finding.UNDECIDED)
                 self._pace.hold_all(self._backoff.seconds(tries, error.retry_after))

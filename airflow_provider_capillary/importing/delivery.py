@@ -7,7 +7,6 @@ anything again by itself.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import repeat
@@ -17,27 +16,22 @@ import msgspec
 
 from airflow_provider_capillary.core import batching
 from airflow_provider_capillary.core.batching import Batch
-from airflow_provider_capillary.core.early_stop import EarlyStop
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.reply import Delivery as Delivered
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import ApiUnavailableError, ImportStoppedError
+from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.importing.ending import Ending
 from airflow_provider_capillary.importing.sent import Sent
 from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.importing.verifier import Taker, Unproven, Verifier
+from airflow_provider_capillary.importing.watch import Watch
 from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
-
-WRONG_UNIT = (
-    "the API echoed expiry dates that are off by a factor of 1000: it reads another time unit than the "
-    "connection's extra 'timestamp_format' sends. Correct it, and revoke the badges of this batch"
-)
 
 Work = Batch | Unproven
 
@@ -85,8 +79,7 @@ class Delivery:
         self._pace = shared.pace
         self._stale_intent_seconds = shared.stale_intent_seconds
         self._taker = Taker(shared, job)
-        self._early_stop = EarlyStop()
-        self._early_stop_lock = threading.Lock()
+        self._watch = Watch(shared)
 
     def deliver(self, work: Work) -> None:
         """Deliver a batch, or settle rows that an earlier try left unproven, and all that follows from it."""
@@ -192,14 +185,14 @@ class Delivery:
         self._planner.doubtful.forget(issue.row_number for issue in issues)
         settled = len(changes) - len(again) - len(unknown)
         self._account.count(RowState.ACCEPTED, settled - sum(i.state is not RowState.UNKNOWN for i in issues))
-        self._watch(sent)
+        self._watch.look(sent)
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
         ids = [row.earned_badge_id for row in sent.judgement.rows]
         self._ledger.record(sent.outcome(list(map(RowChange, sent.batch.badges, repeat(RowState.ACCEPTED), ids))))
         self._account.count(RowState.ACCEPTED, len(ids))
-        self._watch(sent)
+        self._watch.look(sent)
         return []
 
     def _unproven(self, sent: Sent, unknown: list[EarnedBadge]) -> list[Work]:
@@ -223,7 +216,7 @@ class Delivery:
 
     def _retry_later(self, sent: Sent) -> list[Work]:
         self._ledger.record(sent.not_applied())
-        if not self._backoff.exhausted(sent.batch.tries, sent.batch.waited):
+        if not self._backoff.exhausted(sent.batch.tries, sent.batch.waited, sent.judgement.retry_after):
             return self._after_a_pause(sent, sent.batch.badges)
         self._stop.request(
             ApiUnavailableError(
@@ -251,19 +244,3 @@ class Delivery:
         self._planner.release([badge for badge, _ in rows.done])
         works = self.take_over(rows.settle, batch) if rows.settle else []
         return [*works, batch.part(rows.send)] if rows.send else works
-
-    def _watch(self, sent: Sent) -> None:
-        judgement = sent.judgement
-        if judgement.wrong_time_unit:
-            self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
-        again = not self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
-        states = [RowState.PLANNED if row.passing and again else row.state for row in judgement.rows]
-        with self._early_stop_lock:
-            reason = self._early_stop.observe(
-                states, canary=sent.batch.canary, split=sent.batch.split, proof_failed=judgement.proof_failed
-            )
-            sick = self._early_stop.server_is_sick
-        if reason:
-            self._stop.request(ImportStoppedError(f"stopped early: {reason} ({sent.told()})"))
-        elif sick:
-            self._stop.request(ApiUnavailableError(f"several batches in a row came back without proof ({sent.told()})"))

@@ -26,6 +26,7 @@ from airflow_provider_capillary.demo.dag_test import airflow
 from airflow_provider_capillary.ledger.base import Intent, Issues, JobPlan, JobScope, Outcome, RowChange, RowIssue
 from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
 from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 
 from .conftest import AirflowProcess
 
@@ -337,8 +338,7 @@ def test_a_living_import_keeps_its_rows(ledger: SqlLedger, run: Run) -> None:
 
 def test_the_simulator_has_the_options_of_its_own_command_line() -> None:
     from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
-    from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
-from airflow_provider_capillary.simulator.command_line import add_arguments
+    from airflow_provider_capillary.simulator.command_line import add_arguments
 
     parser = argparse.ArgumentParser(add_help=False)
     add_arguments(parser)

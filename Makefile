@@ -52,7 +52,7 @@ clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; neve
 bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (45 min)
 	@$(BIN)/python -m benchmarks
 
-compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 8 min)
+compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 11 min)
 	@$(BIN)/python -m tests.compose
 
 celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one worker killed; then 1 and 2 workers (12 min)

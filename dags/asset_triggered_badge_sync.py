@@ -44,6 +44,7 @@ DAG_ARGUMENTS: dict[str, Any] = {
 
 with DAG(
     dag_id="earned_badges_extract",
+    description="Writes a dataset of earned badges, and says so by an asset event",
     schedule=None,
     params={"day": Param("2025-03-18", type="string", format="date", title="Day", description="The day to extract.")},
     **DAG_ARGUMENTS,
@@ -65,6 +66,7 @@ with DAG(
 
 with DAG(
     dag_id="asset_triggered_badge_sync",
+    description="Imports the datasets that other DAGs have announced",
     schedule=[EARNED_BADGES],
     params={"dataset": Param(None, type=["null", "string"], title="Dataset", description="URI, for a run by hand.")},
     **DAG_ARGUMENTS,

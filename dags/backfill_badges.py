@@ -74,6 +74,7 @@ def divide(**context: Any) -> list[dict[str, str]]:
 
 with DAG(
     dag_id="backfill_badges",
+    description="A long range of days as one import into Capillary",
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,

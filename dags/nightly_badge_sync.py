@@ -121,6 +121,7 @@ def day_of(instant: Any) -> str:
 
 with DAG(
     dag_id="nightly_badge_sync",
+    description="Last night's earned badges into Capillary",
     # A plain cron string would give an interval of no length, and with it a query that finds nothing.
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone=ZONE),
     start_date=pendulum.datetime(2025, 1, 1, tz=ZONE),

@@ -62,6 +62,7 @@ def tell_by_mail(context: Mapping[str, Any]) -> None:
 
 with DAG(
     dag_id="reuse_in_your_dag",
+    description="Four ways to use the import in a DAG of your own",
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,

@@ -43,6 +43,7 @@ granted and {{ found.resend }} as not granted. **{{ found.unknown }} are left:**
 
 with DAG(
     dag_id="review_unknown_badges",
+    description="A person decides about rows without proof",
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,

@@ -42,6 +42,7 @@ DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}')
 
 with DAG(
     dag_id="sharded_badge_sync",
+    description="Last night's earned badges into Capillary, in parts, with one report",
     # A plain cron string would give an interval of no length, and with it a query that finds nothing.
     schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),

@@ -10,7 +10,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Protocol
 
 import msgspec
@@ -163,13 +162,16 @@ class Delivery:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
         if sent.judgement.all_accepted and not sent.batch.doubt:
             return self._all_accepted(sent)
+        accepted: list[EarnedBadge] = []
+        ids: list[str] = []
         changes: list[RowChange] = []
         issues: list[RowIssue] = []
         again: list[EarnedBadge] = []
         unknown: list[EarnedBadge] = []
         for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
-            if row.state is RowState.ACCEPTED:
-                changes.append(RowChange(badge, RowState.ACCEPTED, row.earned_badge_id))
+            if row.state is RowState.ACCEPTED and row.earned_badge_id:
+                accepted.append(badge)
+                ids.append(row.earned_badge_id)
                 if sent.batch.doubt:
                     issues.append(sent.issue(badge, msgspec.structs.replace(row, message=sent.batch.doubt)))
             elif row.state is RowState.UNKNOWN:
@@ -183,16 +185,16 @@ class Delivery:
             else:
                 changes.append(RowChange(badge, RowState.REJECTED))
                 issues.append(sent.issue(badge, row))
-        self._ledger.record(sent.outcome(changes, issues))
+        self._ledger.record(sent.outcome(changes, issues, accepted=accepted, ids=ids))
         self._account.close_rows(issues)
-        settled = len(changes) - len(again) - len(unknown)
-        self._account.count(RowState.ACCEPTED, settled - sum(i.state is not RowState.UNKNOWN for i in issues))
+        if not sent.batch.doubt:  # else each was counted with its story
+            self._account.count(RowState.ACCEPTED, len(accepted))
         self._watch(sent)
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
         ids = [row.earned_badge_id for row in sent.judgement.rows]
-        self._ledger.record(sent.outcome(list(map(RowChange, sent.batch.badges, repeat(RowState.ACCEPTED), ids))))
+        self._ledger.record(sent.outcome(accepted=sent.batch.badges, ids=ids))
         self._account.count(RowState.ACCEPTED, len(ids))
         self._watch(sent)
         return []

@@ -27,9 +27,9 @@ class Sent(msgspec.Struct, frozen=True):
     reply: Reply
     judgement: Judgement
 
-    def outcome(self, changes: Sequence[RowChange], issues: Sequence[RowIssue] = ()) -> Outcome:
-        """What to tell the ledger of the batch."""
-        return Outcome(self.key, self.judgement.verdict.name, self.reply.status, changes, issues)
+    def outcome(self, changes: Sequence[RowChange] = (), issues: Sequence[RowIssue] = (), **accepted: Any) -> Outcome:
+        """What to tell the ledger of the batch; ``accepted`` and ``ids`` as there."""
+        return Outcome(self.key, self.judgement.verdict.name, self.reply.status, changes, issues, **accepted)
 
     def not_applied(self) -> Outcome:
         """What to tell the ledger where the reply proves that nothing was applied."""

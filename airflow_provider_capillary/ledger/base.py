@@ -85,13 +85,18 @@ class RowIssue(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a batch: its verdict, the rows' new states, and issues for those not accepted."""
+    """What became of a batch: its verdict, the rows' new states, and issues for those not accepted.
+
+    ``accepted`` and ``ids``, one for each: rows that its reply proves to be accepted. They are written together.
+    """
 
     batch: int
     verdict: str
     status: int | None
-    rows: Sequence[RowChange]
+    rows: Sequence[RowChange] = ()
     issues: Sequence[RowIssue] = ()
+    accepted: Sequence[EarnedBadge] = ()
+    ids: Sequence[str] = ()
 
 
 class Adoption(msgspec.Struct, frozen=True):

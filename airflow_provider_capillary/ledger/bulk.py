@@ -28,9 +28,14 @@ _ON_CONFLICT = """
         attempt = excluded.attempt, expires_at = excluded.expires_at, earned_badge_id = NULL
     WHERE capillary_earned_badge.state IN ('planned', 'rejected')
 """
+#: As ``capillary_row`` tells it.
+_STATE = """
+    CASE WHEN t.state = 'intent' AND EXISTS (SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = t.batch_id)
+        THEN 'accepted' ELSE t.state END
+"""
 #: ``{job}`` and ``{now}``: as the driver writes parameters.
 _HELD_COLUMNS = """
-    t.customer_id, t.badge_id, t.job_id, t.row_number, t.state, t.earned_at, t.occurrence, t.attempt, t.batch_id,
+    t.customer_id, t.badge_id, t.job_id, t.row_number, {state}, t.earned_at, t.occurrence, t.attempt, t.batch_id,
     CASE WHEN t.job_id <> {job} THEN
         (SELECT CASE WHEN j.state = 'open' AND j.lease_until > {now} THEN 1 ELSE 0 END
          FROM capillary_job j WHERE j.id = t.job_id) ELSE 0 END,
@@ -87,7 +92,7 @@ class SqliteBulk:
             AND t.batch_id = ?2 AND t.state IN ('intent', 'unknown')
     """
     _FIND = f"""
-        SELECT {_HELD_COLUMNS.format(job="?2", now="?3")}
+        SELECT {_HELD_COLUMNS.format(state=_STATE, job="?2", now="?3")}
         FROM (VALUES {{rows}}) k CROSS JOIN capillary_earned_badge t
         WHERE t.organisation_id = ?1 AND t.customer_id = k.column1 AND t.badge_id = k.column2
     """
@@ -155,7 +160,7 @@ class PostgresBulk:
             AND t.state IN ('intent', 'unknown')
     """
     _FIND = f"""
-        SELECT {_HELD_COLUMNS.format(job="%(job)s", now="%(now)s")}
+        SELECT {_HELD_COLUMNS.format(state=_STATE, job="%(job)s", now="%(now)s")}
         FROM unnest(%(customers)s::bigint[], %(badges)s::bigint[], %(dates)s::bigint[])
             AS k(customer_id, badge_id, earned_at)
         CROSS JOIN LATERAL (

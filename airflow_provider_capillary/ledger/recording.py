@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -62,8 +63,7 @@ class Recording:
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
-        for name in sorted(set().union(*map(_names, notes)) - self._badge_keys.keys()):
-            self._badge_keys[name] = self._register(name)
+        self._learn(set().union(*map(_names, notes)))
         for note in notes:
             if isinstance(note, Outcome):
                 self._outcome(note)
@@ -72,6 +72,10 @@ class Recording:
             elif isinstance(note, Issues):
                 self._issues(note.rows)
         return self._intents(intents) if intents else []
+
+    def _learn(self, names: set[str]) -> None:
+        for name in sorted(names - self._badge_keys.keys()):
+            self._badge_keys[name] = self._register(name)
 
     def _register(self, name: str) -> int:
         self._connection.execute(statements.ADD_BADGE, {"name": name})
@@ -118,19 +122,41 @@ class Recording:
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
 
     def _outcome(self, outcome: Outcome) -> None:
-        states = dict.fromkeys(row.state for row in outcome.rows)
-        late = len(outcome.rows) - sum(self._change(outcome, state) for state in states)
-        if late:
-            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
-        if outcome.verdict:
-            values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
-            self._connection.execute(statements.SETTLE_BATCH, values)
+        # first the batch: whoever takes rows of it away waits here, or was here before and has left a mark
+        together = self._settle_batch(outcome)
+        changes = list(outcome.rows)
+        if not together:
+            changes += map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)
+        self._change_rows(outcome.batch, changes)
+        if together:  # after the others: rows that still stand as intents are accepted by this
+            ids = dict(zip([b.row_number for b in outcome.accepted], _storable_all(outcome.ids), strict=True))
+            values = {"batch": outcome.batch, "ids": msgspec.json.encode(ids).decode()}
+            self._connection.execute(statements.ACCEPT_BATCH, values)
         if self._keeps_issues:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
 
-    def _change(self, outcome: Outcome, state: RowState) -> int:
-        changed = [row for row in outcome.rows if row.state is state]
+    def _settle_batch(self, outcome: Outcome) -> bool:
+        """Write the verdict; say whether the accepted rows are as their intent left them, and can go together."""
+        values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
+        if outcome.accepted:
+            every = len(outcome.accepted) + len(outcome.rows)
+            if self._connection.execute(statements.SETTLE_UNTOUCHED_BATCH, values | {"rows": every}).rowcount == 1:
+                return True
+        if outcome.verdict:
+            self._connection.execute(statements.SETTLE_BATCH, values)
+        return False
+
+    def _change_rows(self, batch: int, changes: Sequence[RowChange]) -> None:
+        self._learn({change.badge.badge_meta_id for change in changes})
+        late = len(changes) - sum(
+            self._change(batch, state, [change for change in changes if change.state is state])
+            for state in dict.fromkeys(change.state for change in changes)
+        )
+        if late:
+            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
+
+    def _change(self, batch: int, state: RowState, changed: Sequence[RowChange]) -> int:
         ids = _storable_all([row.earned_badge_id for row in changed])
         keys, badges = self._badge_keys, [row.badge for row in changed]
         rows = sorted(
@@ -140,11 +166,13 @@ class Recording:
             ]
         )
         organisation = self._job.organisation_key
-        return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
+        return self._bulk.change(self._connection, organisation, batch, state.value, rows)
 
     def _adoption(self, adoption: Adoption) -> None:
         keys = self._badge_keys
         rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
+        for batch in sorted({held.batch for _, held in adoption.rows}):
+            self._connection.execute(statements.CUT_OFF_BATCH, {"batch": batch})
         for customer, badge_key, earned_at, occurrence, badge, held in sorted(rows, key=itemgetter(0, 1, 2, 3)):
             values = {
                 "organisation": self._job.organisation_key,
@@ -176,7 +204,7 @@ def _names(note: Note) -> set[str]:
     if isinstance(note, Intent):
         return {badge.badge_meta_id for badge in note.badges}
     if isinstance(note, Outcome):
-        return {change.badge.badge_meta_id for change in note.rows}
+        return {change.badge.badge_meta_id for change in note.rows}  # of accepted rows the keys are seldom needed
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
@@ -207,7 +235,7 @@ def _issue_values(issue: RowIssue) -> dict[str, Any]:
     return values
 
 
-def _storable_all(texts: list[str | None]) -> list[str | None]:
+def _storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
     """Texts that can be stored; where all are of letters and digits, as ids are, none is looked at by itself."""
     if "".join(text for text in texts if text).isalnum():
         return texts

@@ -19,7 +19,7 @@ from .dataset import Row
 _SETTLED = (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
 _ROWS = sa.text("""
     SELECT e.customer_id, g.badge_meta_id, e.earned_at, e.state, e.earned_badge_id, b.request_id, b.sent_at
-    FROM capillary_earned_badge e JOIN capillary_badge g ON g.id = e.badge_id
+    FROM capillary_row e JOIN capillary_badge g ON g.id = e.badge_id
         JOIN capillary_batch b ON b.id = e.batch_id
 """)
 _TOLD_OF = sa.text("""

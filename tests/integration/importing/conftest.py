@@ -326,7 +326,7 @@ class Trial:
 
     def states(self) -> dict[str, int]:
         """How many identities of the whole ledger stand in which state."""
-        return dict(self.ask_ledger("SELECT state, count(*) FROM capillary_earned_badge GROUP BY state"))
+        return dict(self.ask_ledger("SELECT state, count(*) FROM capillary_row GROUP BY state"))
 
     def stories(self, result: ImportResult) -> list[tuple[int, str, str, int | None, str]]:
         """Row number, state, stage, code and message of the job's row issues."""
@@ -345,7 +345,7 @@ class Trial:
         assert summary.rows_read == rows_read == sum(self.ends(result).values())
         held = dict(
             self.ask_ledger(
-                "SELECT e.state, count(*) FROM capillary_earned_badge e JOIN capillary_job j ON j.id = e.job_id "
+                "SELECT e.state, count(*) FROM capillary_row e JOIN capillary_job j ON j.id = e.job_id "
                 "WHERE j.job_id = ? GROUP BY e.state",
                 summary.job_id,
             )
@@ -366,7 +366,7 @@ class Trial:
         grants = {g.earned_badge_id: (g.customer_id, int(g.earned_at)) for g in self.simulator.store.grants()}
         granted = Counter((customer, earned) for customer, _, earned in self.granted().elements())
         accepted = self.ask_ledger(
-            "SELECT earned_badge_id, customer_id, earned_at FROM capillary_earned_badge WHERE state = 'accepted'"
+            "SELECT earned_badge_id, customer_id, earned_at FROM capillary_row WHERE state = 'accepted'"
         )
         for earned_badge_id, customer, earned in accepted:
             assert granted[customer, earned]

@@ -79,7 +79,7 @@ class Office:
 
     def states(self) -> Counter[str]:
         with self.backend.look() as connection:
-            return Counter(connection.execute(sa.text("SELECT state FROM capillary_earned_badge")).scalars())
+            return Counter(connection.execute(sa.text("SELECT state FROM capillary_row")).scalars())
 
 
 @pytest.fixture

@@ -216,7 +216,7 @@ def test_a_job_on_an_upgraded_ledger_skips_what_was_accepted_and_settles_what_wa
     every = [*before, NEW_ROW]
     assert granted == {(older_ledger.customer(row), older_ledger.earned_at(row)): 1 for row in every}
     with fresh_backend.look() as connection:
-        states = connection.execute(sa.text("SELECT DISTINCT state FROM capillary_earned_badge")).scalars().all()
+        states = connection.execute(sa.text("SELECT DISTINCT state FROM capillary_row")).scalars().all()
     assert states == ["accepted"]
 
 

@@ -122,7 +122,8 @@ class Delivery:
         body = self._sender.encode(batch.badges)
         fingerprint = batching.fingerprint(body)
         request_id = self._request_id(batch, fingerprint)
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, self._settings.once_per_customer)
+        once = self._settings.once_per_customer
+        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, unseen=batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
@@ -160,7 +161,7 @@ class Delivery:
 
     def _settle_rows(self, sent: Sent) -> list[Work]:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
-        if sent.judgement.all_accepted and not sent.batch.doubt:
+        if sent.judgement.granted_ids and not sent.batch.doubt:
             return self._all_accepted(sent)
         accepted: list[EarnedBadge] = []
         ids: list[str] = []
@@ -193,7 +194,7 @@ class Delivery:
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
-        ids = [row.earned_badge_id for row in sent.judgement.rows]
+        ids = sent.judgement.granted_ids
         self._ledger.record(sent.outcome(accepted=sent.batch.badges, ids=ids))
         self._account.count(RowState.ACCEPTED, len(ids))
         self._watch(sent)
@@ -238,7 +239,7 @@ class Delivery:
             return list(sent.batch.halves())
         judgement = sent.judgement
         refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
-        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, rows=(refused,))
+        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, looked_at=(refused,))
         return self._settle_rows(msgspec.structs.replace(sent, judgement=alone))
 
     def _plan_again(self, batch: Batch) -> list[Work]:
@@ -254,10 +255,16 @@ class Delivery:
         if judgement.wrong_time_unit:
             self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
         again = not self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
-        states = [RowState.PLANNED if row.passing and again else row.state for row in judgement.rows]
+        states = {RowState.PLANNED if row.passing and again else row.state for row in judgement.looked_at}
+        if judgement.granted_ids:
+            states = {RowState.ACCEPTED}
         with self._early_stop_lock:
             reason = self._early_stop.observe(
-                states, canary=sent.batch.canary, split=sent.batch.split, proof_failed=judgement.proof_failed
+                states,
+                rows=len(sent.batch.badges),
+                canary=sent.batch.canary,
+                split=sent.batch.split,
+                proof_failed=judgement.proof_failed,
             )
             sick = self._early_stop.server_is_sick
         if reason:

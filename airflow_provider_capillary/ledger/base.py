@@ -58,6 +58,7 @@ class Intent(msgspec.Struct, frozen=True):
     request_id: str
     attempt: int
     once_per_customer: bool = False
+    unseen: bool = False  #: the rows were not looked up: any that the ledger has in any state is a conflict
 
 
 class RowChange(msgspec.Struct, frozen=True, gc=False):

@@ -21,7 +21,9 @@ _CLAIM_COLUMNS = """
     organisation_id, job_id, customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at,
     state
 """
-# Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells.
+# Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells. Of rows that
+# nobody looked up nothing may be there at all.
+_ON_CONFLICT_UNSEEN = "ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO NOTHING"
 _ON_CONFLICT = """
     ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO UPDATE SET
         state = 'intent', job_id = excluded.job_id, row_number = excluded.row_number, batch_id = excluded.batch_id,
@@ -50,8 +52,10 @@ _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no lo
 class Bulk(Protocol):
     """The statements of one database. Each gives the number of rows it changed, or the rows found."""
 
-    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
-        """Note intents."""
+    def claim(
+        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, unseen: bool
+    ) -> int:
+        """Note intents; ``unseen``: of rows that must not be there yet."""
         ...
 
     def change(
@@ -80,7 +84,7 @@ class SqliteBulk:
     _CLAIM = f"""
         INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
         SELECT ?1, ?2, column1, column2, column3, column4, column5, column6, column7, column8, 'intent'
-        FROM (VALUES {{rows}}) WHERE true {_ON_CONFLICT}
+        FROM (VALUES {{rows}}) WHERE true {{on_conflict}}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
@@ -97,9 +101,12 @@ class SqliteBulk:
         WHERE t.organisation_id = ?1 AND t.customer_id = k.column1 AND t.badge_id = k.column2
     """
 
-    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
+    def claim(
+        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, unseen: bool
+    ) -> int:
         """Note intents."""
-        return sum(result.rowcount for result in _executed(connection, self._CLAIM, (organisation, job), rows))
+        statement = self._CLAIM.replace("{on_conflict}", _ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
+        return sum(result.rowcount for result in _executed(connection, statement, (organisation, job), rows))
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
@@ -146,7 +153,7 @@ class PostgresBulk:
         INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
         SELECT %s, %s, v.*, 'intent' FROM unnest(
             %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[]
-        ) AS v {_ON_CONFLICT}
+        ) AS v {{on_conflict}}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
@@ -168,10 +175,15 @@ class PostgresBulk:
             AND e.customer_id = k.customer_id AND e.badge_id = k.badge_id {{and_date}} OFFSET 0) t
     """
 
-    def claim(self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow]) -> int:
+    def claim(
+        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, unseen: bool
+    ) -> int:
         """Note intents."""
+        if not rows:
+            return 0
+        statement = self._CLAIM.format(on_conflict=_ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
         numbers = map(_array, zip(*rows, strict=True))
-        return connection.exec_driver_sql(self._CLAIM, (organisation, job, *numbers)).rowcount if rows else 0
+        return connection.exec_driver_sql(statement, (organisation, job, *numbers)).rowcount
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]

@@ -46,7 +46,7 @@ def contents(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
     for table in (f"capillary_{name}" for name in TABLES):
         if table in there:
             rows = connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
-            found[table] = sorted((dict(row) for row in rows), key=str)
+            found[table] = sorted(({name: row[name] for name in row if name != "doubt"} for row in rows), key=str)
     return found
 
 

@@ -113,7 +113,7 @@ class Delivery:
 
     def _send(self, batch: Batch) -> list[Work]:
         self._pace.wait_for_turn()
-        with self._pace.in_flight():
+        with self._pace.at_work():
             sent: Sent | list[Work] = [batch] if self._stop.requested else self._exchange(batch)
         return self._follow(sent) if isinstance(sent, Sent) else sent
 
@@ -130,16 +130,19 @@ class Delivery:
         except IntentConflictError:
             return self._plan_again(batch)
         self._planner.release(batch.badges)
-        noted = self._monotonic()
-        if self._stop.requested or noted - begun > self._stale_intent_seconds:
+        with self._pace.in_flight():
+            ready = self._monotonic()
+            too_late = self._stop.requested or ready - begun > self._stale_intent_seconds
+            reply = None if too_late else self._sender.import_badges(body, request_id)
+        answered = self._monotonic()
+        if reply is None:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
             return [batch.part(batch.badges, tries=batch.tries + 1)]
-        reply = self._sender.import_badges(body, request_id)
         if reply.delivery is not Delivered.NOT_WRITTEN:
             self._account.request_sent()
         judgement = judge(batch.badges, reply)
-        self._pace.observe(self._monotonic() - noted, judgement.verdict, reply.status)
+        self._pace.observe(answered - ready, judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:

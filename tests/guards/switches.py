@@ -35,16 +35,15 @@ GUARDS = (
             ),
             (
                 f"{_PACKAGE}/importing/delivery.py",
-                "            return [batch.part(batch.badges, tries=batch.tries + 1)]\n"
-                "        reply = self._sender.import_badges(body, request_id)\n",
-                "            return [batch.part(batch.badges, tries=batch.tries + 1)]\n",
+                "            reply = None if too_late else self._sender.import_badges(body, request_id)\n",
+                "            reply = None if too_late else reply\n",
             ),
         ),
         ("tests/integration/importing",),
     ),
     Guard(
         "an intent that waited too long is taken back",
-        ((f"{_PACKAGE}/importing/delivery.py", "noted - begun > self._stale_intent_seconds", "noted - begun > 1e9"),),
+        ((f"{_PACKAGE}/importing/delivery.py", "ready - begun > self._stale_intent_seconds", "ready - begun > 1e9"),),
         ("tests/integration/importing",),
     ),
     Guard(

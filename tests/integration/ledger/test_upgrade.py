@@ -134,7 +134,7 @@ def test_a_folder_that_is_missing_is_made(tmp_path_factory: pytest.TempPathFacto
 
 # -- A ledger of an older version, with rows in it
 
-OLDER = ["0001", "0002"]
+OLDER = ["0001", "0002", "0005"]
 NEW_ROW = 14
 
 
@@ -177,6 +177,9 @@ def test_every_row_of_an_older_ledger_is_still_there_after_the_upgrade(
         after = older_ledger.contents(connection)
     assert {table: after[table] for table in before} == before
     assert set(after) - set(before) == ({"capillary_request_budget"} if revision_before == "0001" else set())
+    with fresh_backend.look() as connection:
+        told = connection.execute(sa.text("SELECT row_number, state FROM capillary_row")).all()
+    assert {number: state for number, state in told} == older_ledger.STATES
     jobs = ledger.jobs()
     assert [job.state for job in jobs] == ["open", "failed", "finished"]
     assert [issue.row_number for job in jobs for issue in ledger.issues(job.job_id)] == [12, 112, 6, 8, 108, 3, 4, 104]

@@ -133,7 +133,9 @@ def _sqlite(url: URL, patience: float) -> sa.Engine:
             "a ledger in memory would be forgotten; give a file, such as sqlite:////path/ledger.db"
         )
     Path(database.removeprefix("file:")).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url.set(drivername="sqlite"), hide_parameters=True, connect_args={"timeout": patience})
+    engine = sa.create_engine(
+        url.set(drivername="sqlite"), hide_parameters=True, connect_args={"timeout": patience, "cached_statements": 32}
+    )
     sa.event.listen(engine, "connect", _prepare_sqlite)
     return engine
 

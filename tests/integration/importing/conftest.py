@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airflow_provider_capillary import import_job
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.core.field_mapping import column_choices
@@ -384,6 +385,7 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trial(tmp_path: Path, empty_ledger: Path) -> Iterator[Trial]:
+def trial(tmp_path: Path, empty_ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    monkeypatch.setattr(import_job, "WINDOW_ROWS", 10)  # so that small datasets have windows that are not looked up
     with contextlib.ExitStack() as stack:
         yield Trial(tmp_path, empty_ledger, stack)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-#: (customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at)
-ClaimRow = tuple[int, int, int, int, int, int, int, int]
+#: (customer_id, badge_id, earned_at, occurrence, row_number, expires_at)
+ClaimRow = tuple[int, int, int, int, int, int]
 #: (customer_id, badge_id, earned_at, occurrence, earned_badge_id)
 ChangeRow = tuple[int, int, int, int, str | None]
 #: (customer_id, badge_id, earned_at)
 Key = tuple[int, int, int]
 
 _CLAIM_COLUMNS = """
-    organisation_id, job_id, customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at,
-    state
+    organisation_id, job_id, batch_id, attempt, state, customer_id, badge_id, earned_at, occurrence, row_number,
+    expires_at
 """
 # Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells. Of rows that
 # nobody looked up nothing may be there at all.
@@ -49,11 +49,19 @@ _HELD_COLUMNS = """
 _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
 
 
+class Claims(NamedTuple):
+    """The rows of one batch that is about to be sent."""
+
+    batch: int
+    attempt: int
+    rows: Sequence[ClaimRow]
+
+
 class Bulk(Protocol):
     """The statements of one database. Each gives the number of rows it changed, or the rows found."""
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, unseen: bool
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], *, unseen: bool
     ) -> int:
         """Note intents; ``unseen``: of rows that must not be there yet."""
         ...
@@ -82,9 +90,7 @@ class SqliteBulk:
     """
 
     _CLAIM = f"""
-        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
-        SELECT ?1, ?2, column1, column2, column3, column4, column5, column6, column7, column8, 'intent'
-        FROM (VALUES {{rows}}) WHERE true {{on_conflict}}
+        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS}) VALUES {{{{rows}}}} {{on_conflict}}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
@@ -102,11 +108,17 @@ class SqliteBulk:
     """
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, unseen: bool
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], *, unseen: bool
     ) -> int:
         """Note intents."""
-        statement = self._CLAIM.replace("{on_conflict}", _ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
-        return sum(result.rowcount for result in _executed(connection, statement, (organisation, job), rows))
+        statement = self._CLAIM.format(on_conflict=_ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
+        return sum(
+            result.rowcount
+            for batch, attempt, rows in claims
+            for result in _executed(
+                connection, statement, (organisation, job, batch, attempt), rows, "?1, ?2, ?3, ?4, 'intent', "
+            )
+        )
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
@@ -126,20 +138,30 @@ class SqliteBulk:
 
 
 def _executed(
-    connection: sa.Connection, statement: str, first: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]
+    connection: sa.Connection,
+    statement: str,
+    first: tuple[Any, ...],
+    rows: Sequence[tuple[Any, ...]],
+    of_each: str = "",
 ) -> Iterator[sa.CursorResult[Any]]:
-    """Execute the statement for some rows after the other; ``first`` are the parameters before those of the rows."""
+    """Execute the statement for some rows after the other.
+
+    :param first: the parameters before those of the rows.
+    :param of_each: what each row begins with.
+    """
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
-        numbered = _numbered(len(some), len(some[0]), len(first) + 1)
+        numbered = _numbered(len(some), len(some[0]), len(first) + 1, of_each)
         yield connection.exec_driver_sql(statement.format(rows=numbered), (*first, *chain.from_iterable(some)))
 
 
 @functools.lru_cache(maxsize=32)
-def _numbered(rows: int, width: int, first: int) -> str:
+def _numbered(rows: int, width: int, first: int, of_each: str) -> str:
     """The parameters of some rows, as in ``(?4, ?5), (?6, ?7)``."""
     starts = range(first, first + rows * width, width)
-    return ", ".join(f"({', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts)
+    return ", ".join(
+        f"({of_each}{', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts
+    )
 
 
 class PostgresBulk:
@@ -151,9 +173,11 @@ class PostgresBulk:
 
     _CLAIM = f"""
         INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
-        SELECT %s, %s, v.*, 'intent' FROM unnest(
-            %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[]
-        ) AS v {{on_conflict}}
+        SELECT %s, %s, v.batch_id, v.attempt, 'intent', v.customer_id, v.badge_id, v.earned_at, v.occurrence,
+            v.row_number, v.expires_at
+        FROM unnest(
+            %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[]
+        ) AS v(customer_id, badge_id, earned_at, occurrence, row_number, expires_at, batch_id, attempt) {{on_conflict}}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
@@ -176,11 +200,13 @@ class PostgresBulk:
     """
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, unseen: bool
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], *, unseen: bool
     ) -> int:
-        """Note intents."""
+        """Note intents, in one order for all jobs: two of them do not wait in a circle."""
+        rows = [(*row, claim.batch, claim.attempt) for claim in claims for row in claim.rows]
         if not rows:
             return 0
+        rows.sort()
         statement = self._CLAIM.format(on_conflict=_ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
         numbers = map(_array, zip(*rows, strict=True))
         return connection.exec_driver_sql(statement, (organisation, job, *numbers)).rowcount

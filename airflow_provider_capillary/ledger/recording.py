@@ -25,7 +25,7 @@ from airflow_provider_capillary.ledger.base import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow
+from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow, Claims
 
 log = logging.getLogger(__name__)
 
@@ -85,22 +85,27 @@ class Recording:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
         for unseen in (True, False):
-            rows: list[ClaimRow] = []
-            for batch, intent in zip(batches, intents, strict=True):
-                if intent.unseen is unseen:
-                    rows += self._claims(batch, intent)
-            rows.sort()  # one order for all jobs; and neighbours in the index are written together
-            claimed = self._bulk.claim(self._connection, self._job.organisation_key, self._job.key, rows, unseen=unseen)
-            if claimed != len(rows):
-                raise IntentConflictError(f"{len(rows) - claimed} rows are held by another batch or another job")
+            claims = [
+                Claims(batch, intent.attempt, self._rows(intent))
+                for batch, intent in zip(batches, intents, strict=True)
+                if intent.unseen is unseen
+            ]
+            job = self._job
+            claimed = self._bulk.claim(self._connection, job.organisation_key, job.key, claims, unseen=unseen)
+            missed = sum(len(claim.rows) for claim in claims) - claimed
+            if missed:
+                raise IntentConflictError(f"{missed} rows are held by another batch or another job")
         return batches
 
-    def _claims(self, batch: int, intent: Intent) -> list[ClaimRow]:
-        keys, sent = self._badge_keys, (batch, intent.attempt)
-        return [
-            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, *sent, b.expires_at)
-            for b in intent.badges
-        ]
+    def _rows(self, intent: Intent) -> list[ClaimRow]:
+        """The rows in the order of the index, where neighbours are written together."""
+        keys = self._badge_keys
+        return sorted(
+            [
+                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, b.expires_at)
+                for b in intent.badges
+            ]
+        )
 
     def _batch(self, intent: Intent) -> int:
         values = {

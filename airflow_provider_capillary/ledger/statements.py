@@ -107,7 +107,14 @@ RESERVE_REQUEST = text("""
     RETURNING turn
 """)
 
-COUNT_STATES = text("SELECT state, count(*) FROM capillary_row WHERE job_id = :job GROUP BY state")
+#: The index alone counts all rows; only those that were not accepted with their batch are told by state, in one look.
+COUNT_STATES = text("""
+    SELECT state, count(*) FROM capillary_earned_badge WHERE job_id = :job AND NOT (
+        state = 'intent' AND batch_id IN (
+            SELECT a.batch_id FROM capillary_accepted_batch a JOIN capillary_batch b ON b.id = a.batch_id
+            WHERE b.job_id = :job)) GROUP BY state
+    UNION ALL SELECT NULL, count(*) FROM capillary_earned_badge WHERE job_id = :job
+""")
 FINISH_JOB = text("""
     UPDATE capillary_job SET state = :state, finished_at = :now, summary = :summary, lease_until = :now
     WHERE id = :job AND fence = :fence

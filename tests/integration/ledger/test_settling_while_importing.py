@@ -49,7 +49,7 @@ class Office:
 
     def run(self, run_id: str, *, together: bool = False, **settings: Any) -> ImportResult:
         # at most five batches: as many as may come back without proof in a row before a job gives up
-        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 6, "concurrency": 2}
+        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 8, "concurrency": 2}
         with (
             closing(open_dataset(ROWS, required_columns=column_choices(None))) as dataset,
             closing(self.client()) as client,

@@ -173,8 +173,8 @@ class ImportJob:
 
     def _read_and_deliver(self, rows: RowCheck, book: LedgerThread, job: Job) -> None:
         settings, account = self._settings, self._account
-        ending = Ending(book, account)
         with closing(Planner.on(book, job.key, settings)) as planner:
+            ending = Ending(book, account, planner.doubtful)
             delivery = self._delivery(planner, ending, book, job)
             with closing(
                 LiveLanes[Work](lanes_for(settings.concurrency), delivery.deliver, self._stop, self._progress)

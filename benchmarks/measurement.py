@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import time
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from .contestants import Contestant, command, environment, interpreter
+from .servers import connection_of, fresh_state
 from .sink_process import SinkProcess
 
 
@@ -40,7 +38,7 @@ class Cost:
 
 def cost(contestant: Contestant, setting: Setting, sink: SinkProcess) -> Cost:
     """Run it from nothing to its end."""
-    state = _fresh_state(setting)
+    state = fresh_state(setting.folder, setting.postgres)
     done = subprocess.run(
         _command(contestant, setting, sink, state), env=environment(state), capture_output=True, text=True, check=False
     )
@@ -53,7 +51,7 @@ def cost(contestant: Contestant, setting: Setting, sink: SinkProcess) -> Cost:
 def granted_twice_after_a_kill(contestant: Contestant, setting: Setting, sink: SinkProcess) -> int:
     """``kill -9`` when half of the rows are granted, then again as its user would; rows that were granted twice."""
     sink.reset()
-    state = _fresh_state(setting)
+    state = fresh_state(setting.folder, setting.postgres)
     arguments = _command(contestant, setting, sink, state)
     first = subprocess.Popen(
         arguments, env=environment(state), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -76,7 +74,7 @@ def granted_twice_after_a_kill(contestant: Contestant, setting: Setting, sink: S
 def green_though_refused(contestant: Contestant, setting: Setting, refusing: SinkProcess) -> int:
     """Rows that the API refused and that the contestant calls imported; it may also fail, then there are none."""
     refusing.reset()
-    state = _fresh_state(setting)
+    state = fresh_state(setting.folder, setting.postgres)
     arguments = _command(contestant, setting, refusing, state)
     done = subprocess.run(arguments, env=environment(state), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -87,19 +85,6 @@ def green_though_refused(contestant: Contestant, setting: Setting, refusing: Sin
 
 def _command(contestant: Contestant, setting: Setting, sink: SinkProcess, state: Path) -> list[str]:
     python = interpreter(contestant, setting.folder)
-    return command(contestant, python, setting.dataset, sink.url, setting.batch_size, state, _ledger(setting.postgres))
-
-
-def _fresh_state(setting: Setting) -> Path:
-    state = setting.folder / "state"
-    shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
-    with psycopg.connect(host=str(setting.postgres), user="postgres", dbname="postgres", autocommit=True) as connection:
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
-    return state
-
-
-def _ledger(postgres: Path) -> str:
-    fields = {"conn_type": "postgres", "host": str(postgres), "login": "postgres", "schema": "postgres"}
-    return json.dumps(fields)
+    return command(
+        contestant, python, setting.dataset, sink.url, setting.batch_size, state, connection_of(setting.postgres)
+    )

@@ -15,8 +15,8 @@ was not accepted. No badge is granted twice, whether you retry, clear or backfil
 does what last night's run did. Rows that were accepted before are not sent again, so days may overlap what is done.
 For many single days use Airflow's *Backfill* instead: it makes a run for each, with the days of its data interval.
 
-**DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts, `succeeded`
-and `dry_run`, for it comes after a failed import too.
+**DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts and
+`succeeded`, for it comes after a failed import too. After a dry run there is none.
 
 **When it fails**: the message of `import_badges` names the counts and the top reasons. `report` has written
 `errors.csv` all the same. Correct the rows there and import that file, or clear `import_badges`.

@@ -39,7 +39,7 @@ MAIL = """
 <p>{{ summary.rows_read }} rows read: {{ summary.accepted }} accepted, {{ summary.rejected }} rejected,
 {{ summary.invalid }} invalid, {{ summary.unknown }} unknown, {{ summary.not_sent }} not sent.</p>
 <ul>{% for reason in summary.reasons %}<li>{{ reason.rows }} x {{ reason.message | e }}</li>{% endfor %}</ul>
-{% else %}<p>No row was sent. {{ exception | e }}</p>{% endif %}
+{% else %}<p>No row was sent. {{ exception | default("The log of the task says why.") | e }}</p>{% endif %}
 """
 
 

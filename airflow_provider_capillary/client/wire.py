@@ -22,7 +22,7 @@ from airflow_provider_capillary.client.settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
 
-LONGEST_RETRY_AFTER = 3600.0  #: seconds; whatever asks for more is held to this
+LONGEST_RETRY_AFTER = 86_400.0  #: seconds; whatever asks for more is held to this
 PAGE_HEAD = 40_000  #: bytes of a web page among which its title is looked for
 
 _encode = msgspec.json.Encoder().encode

@@ -13,7 +13,7 @@ class Backoff(msgspec.Struct, frozen=True):
     random: Callable[[], float]  #: 0 <= value < 1
     first: float = 1.0
     longest: float = 60.0
-    longest_asked: float = 300.0  #: a server that asks for more is not waited for any longer than this
+    longest_asked: float = 300.0  #: who is asked for more gives up, and comes back another time
     tries: int = 6
     deadline: float = 900.0  #: all waits for the same rows together
 
@@ -23,6 +23,6 @@ class Backoff(msgspec.Struct, frozen=True):
             return min(max(asked, 0.0), self.longest_asked) + self.random()
         return float(self.random() * min(self.longest, self.first * 2**tries))
 
-    def exhausted(self, tries: int, waited: float = 0.0) -> bool:
-        """Whether ``tries`` earlier tries, or ``waited`` seconds between them, were enough."""
-        return tries + 1 >= self.tries or waited >= self.deadline
+    def exhausted(self, tries: int, waited: float = 0.0, asked: float | None = None) -> bool:
+        """Whether ``tries`` earlier tries, or ``waited`` seconds between them, were enough, or too much ``asked``."""
+        return tries + 1 >= self.tries or waited >= self.deadline or (asked or 0.0) > self.longest_asked

@@ -33,13 +33,12 @@ class Batch(msgspec.Struct):
     tries: int = 0  #: how often this batch was sent within the job already
     split: bool = False  #: part of a batch that was refused as a whole
     waited: float = 0.0  #: seconds that its rows have waited to be sent again
-    doubt: str = ""  #: why its rows might be granted twice; set only where the user asked for it
     unseen: bool = False  #: nobody looked what the ledger holds of its rows; a later part of it was looked up
 
     def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
-        return Batch(self.lane, badges, self.origins, self.canary, tries, self.split, self.waited, self.doubt)
+        return Batch(self.lane, badges, self.origins, self.canary, tries, self.split, self.waited)
 
     def halves(self) -> list[Batch]:
         """Two batches, in order."""

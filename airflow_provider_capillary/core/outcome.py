@@ -85,7 +85,7 @@ class Judgement(msgspec.Struct, frozen=True):
 def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     """Judge the reply to one import request."""
     if reply.delivery is Delivery.NOT_WRITTEN:
-        return Judgement(Verdict.RETRY_LATER, reply.problem or "no connection")
+        return Judgement(Verdict.RETRY_LATER, reply.problem or "no connection", retry_after=reply.retry_after)
     if reply.delivery is Delivery.LOST or reply.status is None:
         return _unknown(badges, reply.problem or "no complete reply")
     if 200 <= reply.status < 300:

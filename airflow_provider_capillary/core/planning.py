@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 import msgspec
@@ -33,6 +34,7 @@ class Held(msgspec.Struct, frozen=True):
     batch: int
     job_is_alive: bool = False  #: whether that job is another one and its lease is held
     unproven_since: float | None = None  #: with intent and unknown: when it was sent or given up, epoch seconds
+    doubt: str | None = None  #: why it may be granted twice, once it was set free to be sent again without proof
 
     @property
     def is_set_aside(self) -> bool:
@@ -80,6 +82,18 @@ def plan_once(held_of_badge: list[Held], *, job: int, row_number: int, earned_at
     if any(held.state in (RowState.INTENT, RowState.UNKNOWN) or _in_hand(held) for held in others):
         return Plan.BUSY
     return plan_row(own[0] if own else None, job=job, row_number=row_number)
+
+
+def doubt_of(held_of_badge: Iterable[Held], *, earned_at: int, occurrence: int, once: bool) -> str | None:
+    """Why a row may be granted twice if it is sent: it, or what stood in its place before, was set free unproven.
+
+    ``once``: where a customer may hold the badge only once, whatever the earn date.
+    """
+    for held in held_of_badge:
+        in_its_place = held.earned_at == earned_at and (held.occurrence == occurrence or held.is_set_aside)
+        if held.doubt and (once or in_its_place):
+            return held.doubt
+    return None
 
 
 def _kept_out(held: Held) -> bool:

@@ -223,11 +223,12 @@ class LocalStack:
 
         Only to load Airflow, and find that nothing is to be done, takes ten seconds.
         """
-        connections = {
-            "capillary_default": capillary_connection(self.simulator.url),
-            "warehouse": self.postgres.airflow_connection("warehouse"),
-            stack_settings.LEDGER_CONN_ID: self.postgres.airflow_connection("ledger"),
+        sources = {
+            "capillary_default": (capillary_connection(self.simulator.url), "the simulator of the Capillary API"),
+            "warehouse": (self.postgres.airflow_connection("warehouse"), "sample data of the last thirty days"),
+            stack_settings.LEDGER_CONN_ID: (self.postgres.airflow_connection("ledger"), "what was sent and granted"),
         }
+        connections = {name: {**fields, "description": text} for name, (fields, text) in sources.items()}
         wanted = json.dumps({"airflow": version("apache-airflow-core"), "connections": connections}, indent=1)
         done, asked = self.home / "prepared.json", self.home / "to_be_prepared.json"
         if done.exists() and done.read_text("utf-8") == wanted and self.postgres.has_table("airflow", "connection"):

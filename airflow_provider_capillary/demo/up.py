@@ -78,8 +78,7 @@ def _input_has_ended() -> bool:
 
 def _what_to_try(stack: LocalStack) -> str:
     today = datetime.now(UTC).date()
-    week_ago, yesterday = today - timedelta(days=7), today - timedelta(days=1)
-    dag = f"{stack.api.url}/dags/nightly_badge_sync"
+    week_ago, dags = today - timedelta(days=7), f"{stack.api.url}/dags"
     return f"""
   Airflow    {stack.api.url}
   login      {stack.login}
@@ -87,12 +86,14 @@ def _what_to_try(stack: LocalStack) -> str:
   simulator  {stack.simulator.url}/simulator/summary
 
 What to try
-  1. Import last night's badges: {dag}, Trigger.
-     The counts are in XCom of import_badges, the report in {stack.reports}.
-  2. Backfill a week: Trigger, Backfill, from {week_ago} to {yesterday}. Then again with "All Runs":
+  1. Import last night's badges: {dags}/nightly_badge_sync, Trigger.
+     The counts are in import_badges, Storage, XCom; the report is in {stack.reports}.
+  2. Backfill a week: Trigger, Backfill, from {week_ago} to {today}. Then again with "All Runs":
      every row is accepted already, and the simulator has granted each badge once.
-  3. Test the connection: Admin, Connections, the first icon beside capillary_default.
-  4. Clear a task, kill one, run a day twice: no badge is granted twice.
+  3. The same days in one import: {dags}/backfill_badges, Trigger,
+     From {week_ago}, To {today}; first as a dry run, which is the default there, then for good.
+  4. Test the connection: Admin, Connections, the first icon beside capillary_default turns green.
+  5. Clear a task, kill one, run a day twice: no badge is granted twice.
 
 The simulator forgets its grants when it stops; the ledger, in PostgreSQL, does not.
 Files and logs: {stack.folder}

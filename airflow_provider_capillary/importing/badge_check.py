@@ -59,7 +59,7 @@ def _exists(badge: str, exists: Callable[[str], bool], backoff: Backoff, stop: S
         try:
             return exists(badge)
         except ApiUnavailableError as error:
-            if backoff.exhausted(tries) or stop.requested:
+            if backoff.exhausted(tries, asked=error.retry_after) or stop.requested:
                 raise
             stop.pause(backoff.seconds(tries, error.retry_after))
             tries += 1

@@ -7,7 +7,6 @@ anything again by itself.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,27 +17,22 @@ import msgspec
 
 from airflow_provider_capillary.core import batching
 from airflow_provider_capillary.core.batching import Batch
-from airflow_provider_capillary.core.early_stop import EarlyStop
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.reply import Delivery as Delivered
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import ApiUnavailableError, ImportStoppedError
+from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.importing.ending import Ending
 from airflow_provider_capillary.importing.sent import Sent
 from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.importing.verifier import Taker, Unproven, Verifier
+from airflow_provider_capillary.importing.watch import Watch
 from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
-
-WRONG_UNIT = (
-    "the API echoed expiry dates that are off by a factor of 1000: it reads another time unit than the "
-    "connection's extra 'timestamp_format' sends. Correct it, and revoke the badges of this batch"
-)
 
 Work = Batch | Unproven
 
@@ -86,8 +80,7 @@ class Delivery:
         self._pace = shared.pace
         self._stale_intent_seconds = shared.stale_intent_seconds
         self._taker = Taker(shared, job)
-        self._early_stop = EarlyStop()
-        self._early_stop_lock = threading.Lock()
+        self._watch = Watch(shared)
 
     def deliver(self, work: Work) -> None:
         """Deliver a batch, or settle rows that an earlier try left unproven, and all that follows from it."""
@@ -124,8 +117,9 @@ class Delivery:
         body = self._sender.encode(batch.badges)
         fingerprint = batching.fingerprint(body)
         request_id = self._request_id(batch, fingerprint)
+        doubted = frozenset(self._planner.doubtful.among(batch.badges))
         once = self._settings.once_per_customer
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, unseen=batch.unseen)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted, batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
@@ -166,7 +160,8 @@ class Delivery:
 
     def _settle_rows(self, sent: Sent) -> list[Work]:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
-        if sent.judgement.granted_ids and not sent.batch.doubt:
+        doubts = self._planner.doubtful.among(sent.batch.badges)
+        if sent.judgement.granted_ids and not doubts:
             return self._all_accepted(sent)
         accepted: list[EarnedBadge] = []
         ids: list[str] = []
@@ -178,8 +173,9 @@ class Delivery:
             if row.state is RowState.ACCEPTED and row.earned_badge_id:
                 accepted.append(badge)
                 ids.append(row.earned_badge_id)
-                if sent.batch.doubt:
-                    issues.append(sent.issue(badge, msgspec.structs.replace(row, message=sent.batch.doubt)))
+                if badge.row_number in doubts:
+                    told = msgspec.structs.replace(row, message=doubts[badge.row_number])
+                    issues.append(sent.issue(badge, told))
             elif row.state is RowState.UNKNOWN:
                 unknown.append(badge)
                 changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
@@ -193,9 +189,10 @@ class Delivery:
                 issues.append(sent.issue(badge, row))
         self._ledger.record(sent.outcome(changes, issues, accepted=accepted, ids=ids))
         self._account.close_rows(issues)
-        if not sent.batch.doubt:  # else each was counted with its story
-            self._account.count(RowState.ACCEPTED, len(accepted))
-        self._watch(sent)
+        self._planner.doubtful.forget(issue.row_number for issue in issues)
+        told_apart = sum(issue.state is RowState.ACCEPTED for issue in issues)
+        self._account.count(RowState.ACCEPTED, len(accepted) - told_apart)
+        self._watch.look(sent)
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
@@ -203,7 +200,7 @@ class Delivery:
         ids = sent.judgement.granted_ids
         recorded = self._ledger.record_next(sent.outcome(accepted=sent.batch.badges, ids=ids))
         recorded.add_done_callback(partial(self._count_accepted, len(ids)))
-        self._watch(sent)
+        self._watch.look(sent)
         return []
 
     def _count_accepted(self, rows: int, recorded: Future[list[int]]) -> None:
@@ -234,7 +231,7 @@ class Delivery:
 
     def _retry_later(self, sent: Sent) -> list[Work]:
         self._ledger.record(sent.not_applied())
-        if not self._backoff.exhausted(sent.batch.tries, sent.batch.waited):
+        if not self._backoff.exhausted(sent.batch.tries, sent.batch.waited, sent.judgement.retry_after):
             return self._after_a_pause(sent, sent.batch.badges)
         self._stop.request(
             ApiUnavailableError(
@@ -262,25 +259,3 @@ class Delivery:
         self._planner.release([badge for badge, _ in rows.done])
         works = self.take_over(rows.settle, batch) if rows.settle else []
         return [*works, batch.part(rows.send)] if rows.send else works
-
-    def _watch(self, sent: Sent) -> None:
-        judgement = sent.judgement
-        if judgement.wrong_time_unit:
-            self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
-        again = not self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
-        states = {RowState.PLANNED if row.passing and again else row.state for row in judgement.looked_at}
-        if judgement.granted_ids:
-            states = {RowState.ACCEPTED}
-        with self._early_stop_lock:
-            reason = self._early_stop.observe(
-                states,
-                rows=len(sent.batch.badges),
-                canary=sent.batch.canary,
-                split=sent.batch.split,
-                proof_failed=judgement.proof_failed,
-            )
-            sick = self._early_stop.server_is_sick
-        if reason:
-            self._stop.request(ImportStoppedError(f"stopped early: {reason} ({sent.told()})"))
-        elif sick:
-            self._stop.request(ApiUnavailableError(f"several batches in a row came back without proof ({sent.told()})"))

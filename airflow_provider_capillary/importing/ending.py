@@ -10,6 +10,7 @@ from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.importing.account import Account, issue_of
+from airflow_provider_capillary.importing.doubtful import Doubtful
 from airflow_provider_capillary.importing.repeats import Repeats
 from airflow_provider_capillary.ledger.base import Issues, RowIssue
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
@@ -24,15 +25,20 @@ _ENDS = {
 class Ending:
     """Counts rows that end without being sent, and keeps their story."""
 
-    def __init__(self, ledger: LedgerThread, account: Account) -> None:
+    def __init__(self, ledger: LedgerThread, account: Account, doubtful: Doubtful) -> None:
         self._ledger = ledger
+        self._doubtful = doubtful
         self._account = account
         self.repeats = Repeats()
 
     def close(self, done: Sequence[tuple[EarnedBadge, Plan]], origins: Sequence[Window]) -> None:
         """Rows whose end is clear from what the ledger holds."""
-        busy = []
+        busy, in_doubt = [], []
+        doubts = self._doubtful.among([badge for badge, _ in done])
         for badge, plan in done:
+            if plan is Plan.ACCEPTED and badge.row_number in doubts:
+                in_doubt.append(issue_of(badge, origins, RowState.ACCEPTED, "send", doubts[badge.row_number]))
+                continue
             if plan is Plan.BUSY:
                 busy.append(issue_of(badge, origins, RowState.NOT_SENT, "plan", plan.value))
                 continue
@@ -43,13 +49,15 @@ class Ending:
             if plan is Plan.REJECTED:
                 self._account.explain("plan", None, plan.value)
         self.keep(busy)
+        self.keep(in_doubt, only_if_untold=True)
+        self._doubtful.forget(doubts)
 
     def not_sent(self, batch: Batch, why: str) -> None:
         """Rows that were to be sent, but the job stopped before."""
         self.keep([issue_of(badge, batch.origins, RowState.NOT_SENT, "send", why) for badge in batch.badges])
 
-    def keep(self, issues: Sequence[RowIssue]) -> None:
+    def keep(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
         """Rows that end with a story: told to the ledger, then counted."""
         if issues:
-            self._ledger.record(Issues(issues))
+            self._ledger.record(Issues(issues, only_if_untold))
             self._account.close_rows(issues)

@@ -36,7 +36,7 @@ class Patience:
             try:
                 return call()
             except ApiUnavailableError as error:
-                if self._backoff.exhausted(tries):
+                if self._backoff.exhausted(tries, asked=error.retry_after):
                     raise
                 self._pace.hold_all(self._backoff.seconds(tries, error.retry_after))
                 tries += 1

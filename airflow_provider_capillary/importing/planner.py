@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.planning import Held, Plan, plan_once, plan_row
+from airflow_provider_capillary.core.planning import Held, Plan, doubt_of, plan_once, plan_row
 from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.importing.doubtful import Doubtful
 from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.importing.waiting import WaitingRows
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
@@ -40,6 +41,7 @@ class Planner:
         self._find = find
         self._job = job
         self._once = settings.once_per_customer
+        self.doubtful = Doubtful()  #: rows that were found in doubt, until they are at their end
         self._waiting = WaitingRows(any_date=self._once)
         self._must_look = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run or self._once
         self._all_new = False  #: the rows that were looked up last, or expected to be
@@ -145,8 +147,11 @@ class Planner:
     def _put(self, sorted_rows: Sorted, badge: EarnedBadge, found: dict[tuple[int, str], list[Held]]) -> bool:
         """Put a row where it belongs; say whether it is still to be worked on."""
         held = self._held_of(badge, found)
+        every = found.get((badge.customer_id, badge.badge_meta_id), [])
+        doubt = doubt_of(every, earned_at=badge.earned_at, occurrence=badge.occurrence, once=self._once)
+        if doubt is not None:
+            self.doubtful.note(badge, doubt)
         if self._once:
-            every = found.get((badge.customer_id, badge.badge_meta_id), [])
             plan = plan_once(every, job=self._job, row_number=badge.row_number, earned_at=badge.earned_at)
         else:
             plan = plan_row(held, job=self._job, row_number=badge.row_number)

@@ -76,10 +76,10 @@ class Verifier:
             self._hold(unproven, batch.badges, f"{unproven.reason}; sent {batch.tries + 1} times without proof")
             return []
         log.warning("%d rows are sent again without proof: they may be granted twice", len(batch.badges))
-        self._ledger.record(_change(unproven, batch.badges, RowState.PLANNED))
-        again = batch.part(batch.badges, tries=batch.tries + 1)
-        again.doubt = MAY_BE_TWICE
-        return [again]
+        self._ledger.record(_change(unproven, batch.badges, RowState.PLANNED, MAY_BE_TWICE))
+        for badge in batch.badges:
+            self._planner.doubtful.note(badge, MAY_BE_TWICE)
+        return [batch.part(batch.badges, tries=batch.tries + 1)]
 
     def _verify(self, unproven: Unproven) -> list[Batch]:
         badges = unproven.batch.badges
@@ -88,13 +88,12 @@ class Verifier:
             "%d rows came back without proof; reading back in %.0f s", len(badges), max(due - self._ledger.now(), 0)
         )
         self._wait_until(due)
-        others = self._planner.others_at_instant(badges)
         absent: list[EarnedBadge] = []
         for badge in badges:
             if self._stop.requested:
                 self._hold(unproven, [badge], unproven.reason)
                 continue
-            verified = self._read(badge, others[badge.row_number])
+            verified = self._read(badge)
             if verified.finding is Finding.ABSENT:
                 absent.append(badge)
             elif verified.finding is Finding.GRANTED:
@@ -118,15 +117,17 @@ class Verifier:
         while (wait := due - self._ledger.now()) > 0 and not self._stop.requested:
             self._stop.pause(max(wait, _SHORTEST_WAIT))
 
-    def _read(self, badge: EarnedBadge, others_at_instant: int) -> Verified:
+    def _read(self, badge: EarnedBadge) -> Verified:
         tries = 0
         while True:
             self._pace.wait_for_turn()
             try:
                 view = self._reader.view_customer_badge(badge.customer_id, badge.badge_meta_id)
-                return settle(badge.earned_at, view, others_at_instant=others_at_instant)
+                # Asked after the read: whatever the read shows was noted as an intent before it was sent.
+                others = self._planner.others_at_instant([badge])[badge.row_number]
+                return settle(badge.earned_at, view, others_at_instant=others)
             except ApiUnavailableError as error:
-                if self._backoff.exhausted(tries) or self._stop.requested:
+                if self._backoff.exhausted(tries, asked=error.retry_after) or self._stop.requested:
                     self._stop.request(error)
                     return Verified(Finding.UNDECIDED)
                 self._pace.hold_all(self._backoff.seconds(tries, error.retry_after))
@@ -137,10 +138,14 @@ class Verifier:
                 return Verified(Finding.UNDECIDED)
 
     def _found(self, unproven: Unproven, badge: EarnedBadge, verified: Verified) -> None:
-        issue = _issue(unproven, badge, RowState.ACCEPTED, f"{unproven.reason}; {FOUND}")
+        doubts = self._planner.doubtful.among([badge])
+        told = "; ".join([unproven.reason, FOUND, *doubts.values()])
+        # only of stage verify is what is proven to be granted once
+        issue = _issue(unproven, badge, RowState.ACCEPTED, told, stage="send" if doubts else "verify")
         change = RowChange(badge, RowState.ACCEPTED, verified.earned_badge_id)
         self._ledger.record(Outcome(unproven.key, "", None, [change], [issue]))
         self._account.close_rows([issue])
+        self._planner.doubtful.forget(doubts)
 
     def _hold(self, unproven: Unproven, badges: Sequence[EarnedBadge], reason: str) -> None:
         issues = [_issue(unproven, badge, RowState.UNKNOWN, reason) for badge in badges]
@@ -178,16 +183,16 @@ class Taker:
         ]
 
 
-def _change(unproven: Unproven, badges: Sequence[EarnedBadge], state: RowState) -> Outcome:
-    return Outcome(unproven.key, "", None, [RowChange(badge, state) for badge in badges])
+def _change(unproven: Unproven, badges: Sequence[EarnedBadge], state: RowState, doubt: str | None = None) -> Outcome:
+    return Outcome(unproven.key, "", None, [RowChange(badge, state) for badge in badges], doubt=doubt)
 
 
-def _issue(unproven: Unproven, badge: EarnedBadge, state: RowState, message: str) -> RowIssue:
+def _issue(unproven: Unproven, badge: EarnedBadge, state: RowState, message: str, stage: str = "verify") -> RowIssue:
     return issue_of(
         badge,
         unproven.batch.origins,
         state,
-        "verify",
+        stage,
         message,
         request_id=unproven.request_id,
         attempt=unproven.batch.tries + 1,

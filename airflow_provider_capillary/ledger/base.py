@@ -58,6 +58,9 @@ class Intent(msgspec.Struct, frozen=True):
     request_id: str
     attempt: int
     once_per_customer: bool = False
+    doubted: frozenset[int] = (
+        frozenset()
+    )  #: numbers of the rows that the job knows to be in doubt; no other such row is claimed
     unseen: bool = False  #: the rows were not looked up: any that the ledger has in any state is a conflict
 
 
@@ -98,6 +101,7 @@ class Outcome(msgspec.Struct, frozen=True):
     issues: Sequence[RowIssue] = ()
     accepted: Sequence[EarnedBadge] = ()
     ids: Sequence[str] = ()
+    doubt: str | None = None  #: why its rows, unknown until now, may be granted twice from now on; kept for ever
 
 
 class Adoption(msgspec.Struct, frozen=True):
@@ -110,6 +114,7 @@ class Issues(msgspec.Struct, frozen=True):
     """Rows that end without being sent."""
 
     rows: Sequence[RowIssue]
+    only_if_untold: bool = False  #: a row that has its story already keeps it
 
 
 Note = Intent | Outcome | Adoption | Issues

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -21,15 +22,29 @@ _CLAIM_COLUMNS = """
     organisation_id, job_id, batch_id, attempt, state, customer_id, badge_id, earned_at, occurrence, row_number,
     expires_at
 """
-# Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells. Of rows that
-# nobody looked up nothing may be there at all.
-_ON_CONFLICT_UNSEEN = "ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO NOTHING"
-_ON_CONFLICT = """
+# Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells.
+_NOT_IN_DOUBT = "AND capillary_earned_badge.doubt IS NULL"
+_ON_CONFLICT = f"""
     ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO UPDATE SET
         state = 'intent', job_id = excluded.job_id, row_number = excluded.row_number, batch_id = excluded.batch_id,
         attempt = excluded.attempt, expires_at = excluded.expires_at, earned_badge_id = NULL
-    WHERE capillary_earned_badge.state IN ('planned', 'rejected')
+    WHERE capillary_earned_badge.state IN ('planned', 'rejected') {_NOT_IN_DOUBT}
 """
+
+
+class Known(Enum):
+    """What the job knows of rows that it claims, and so what they may meet in the ledger."""
+
+    NOTHING = "nobody looked them up: nothing of them may be there"
+    FREE = "looked up: what is there is free, and in no doubt"
+    DOUBT = "looked up: what is there is free, and may be granted twice"
+
+
+_CONFLICTS = {
+    Known.NOTHING: "ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO NOTHING",
+    Known.FREE: _ON_CONFLICT,
+    Known.DOUBT: _ON_CONFLICT.replace(_NOT_IN_DOUBT, ""),
+}
 #: As ``capillary_row`` tells it.
 _STATE = """
     CASE WHEN t.state = 'intent' AND EXISTS (SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = t.batch_id)
@@ -42,7 +57,8 @@ _HELD_COLUMNS = """
         (SELECT CASE WHEN j.state = 'open' AND j.lease_until > {now} THEN 1 ELSE 0 END
          FROM capillary_job j WHERE j.id = t.job_id) ELSE 0 END,
     CASE WHEN t.state IN ('intent', 'unknown') THEN
-        (SELECT coalesce(b.settled_at, b.sent_at) FROM capillary_batch b WHERE b.id = t.batch_id) END
+        (SELECT coalesce(b.settled_at, b.sent_at) FROM capillary_batch b WHERE b.id = t.batch_id) END,
+    t.doubt
 """
 
 
@@ -61,9 +77,9 @@ class Bulk(Protocol):
     """The statements of one database. Each gives the number of rows it changed, or the rows found."""
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], *, unseen: bool
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], known: Known
     ) -> int:
-        """Note intents; ``unseen``: of rows that must not be there yet."""
+        """Note intents."""
         ...
 
     def change(
@@ -108,10 +124,10 @@ class SqliteBulk:
     """
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], *, unseen: bool
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], known: Known
     ) -> int:
         """Note intents."""
-        statement = self._CLAIM.format(on_conflict=_ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
+        statement = self._CLAIM.format(on_conflict=_CONFLICTS[known])
         return sum(
             result.rowcount
             for batch, attempt, rows in claims
@@ -200,14 +216,14 @@ class PostgresBulk:
     """
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], *, unseen: bool
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], known: Known
     ) -> int:
         """Note intents, in one order for all jobs: two of them do not wait in a circle."""
         rows = [(*row, claim.batch, claim.attempt) for claim in claims for row in claim.rows]
         if not rows:
             return 0
         rows.sort()
-        statement = self._CLAIM.format(on_conflict=_ON_CONFLICT_UNSEEN if unseen else _ON_CONFLICT)
+        statement = self._CLAIM.format(on_conflict=_CONFLICTS[known])
         numbers = map(_array, zip(*rows, strict=True))
         return connection.exec_driver_sql(statement, (organisation, job, *numbers)).rowcount
 

@@ -35,12 +35,16 @@ class UnprovenRow(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A row and what it is now: accepted, or planned (free to be sent). ``told``: why, for the job's report."""
+    """A row and what it is now: accepted, or planned (free to be sent). ``told``: why, for the job's report.
+
+    ``doubt``: why it may be granted twice from now on, where it is set free without proof.
+    """
 
     row: UnprovenRow
     state: RowState
     told: str
     earned_badge_id: str | None = None
+    doubt: str | None = None
 
 
 class Hearsay(msgspec.Struct, frozen=True):

@@ -27,11 +27,13 @@ _POSTGRES_DEFAULTS = {
     "tcp_user_timeout": 60_000,
 }
 # Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays.
-# Without the two joins each row is looked up by itself; by statistics that lag behind, the whole table would be read.
+# Without two joins and the scan each row is looked up by itself; by statistics that lag behind, the whole table would
+# be read.
 _POSTGRES_BEGIN = """
     SELECT set_config('lock_timeout', '{milliseconds}', true),
         set_config('idle_in_transaction_session_timeout', '{milliseconds}', true),
         set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+        set_config('enable_seqscan', 'off', true),
         CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END
 """
 _TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from operator import itemgetter
 from typing import Any
@@ -25,7 +25,7 @@ from airflow_provider_capillary.ledger.base import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow, Claims
+from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow, Claims, Known
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Recording:
             elif isinstance(note, Adoption):
                 self._adoption(note)
             elif isinstance(note, Issues):
-                self._issues(note.rows)
+                self._issues(note.rows, only_if_untold=note.only_if_untold)
         return self._intents(intents) if intents else []
 
     def _learn(self, names: set[str]) -> None:
@@ -84,28 +84,32 @@ class Recording:
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
-        for unseen in (True, False):
-            claims = [
-                Claims(batch, intent.attempt, self._rows(intent))
-                for batch, intent in zip(batches, intents, strict=True)
-                if intent.unseen is unseen
-            ]
-            job = self._job
-            claimed = self._bulk.claim(self._connection, job.organisation_key, job.key, claims, unseen=unseen)
-            missed = sum(len(claim.rows) for claim in claims) - claimed
-            if missed:
-                raise IntentConflictError(f"{missed} rows are held by another batch or another job")
+        claims = [
+            claims for batch, intent in zip(batches, intents, strict=True) for claims in self._claims(batch, intent)
+        ]
+        job, claimed = self._job, 0
+        for known in Known:
+            alike = [one for one_known, one in claims if one_known is known]
+            if alike:
+                claimed += self._bulk.claim(self._connection, job.organisation_key, job.key, alike, known)
+        missed = sum(len(one.rows) for _, one in claims) - claimed
+        if missed:
+            raise IntentConflictError(f"{missed} rows are held by another batch or another job")
         return batches
 
-    def _rows(self, intent: Intent) -> list[ClaimRow]:
+    def _claims(self, batch: int, intent: Intent) -> Iterator[tuple[Known, Claims]]:
         """The rows in the order of the index, where neighbours are written together."""
         keys = self._badge_keys
-        return sorted(
-            [
-                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, b.expires_at)
-                for b in intent.badges
-            ]
-        )
+        rows: list[ClaimRow] = [
+            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, b.expires_at)
+            for b in intent.badges
+        ]
+        rows.sort()
+        if intent.doubted:
+            in_doubt = [row for row in rows if row[4] in intent.doubted]
+            yield Known.DOUBT, Claims(batch, intent.attempt, in_doubt)
+            rows = [row for row in rows if row[4] not in intent.doubted]
+        yield Known.NOTHING if intent.unseen else Known.FREE, Claims(batch, intent.attempt, rows)
 
     def _batch(self, intent: Intent) -> int:
         values = {
@@ -137,6 +141,8 @@ class Recording:
         changes = list(outcome.rows)
         if not together:
             changes += map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)
+        if outcome.doubt:
+            self._connection.execute(statements.DOUBT, self._doubts(outcome))
         self._change_rows(outcome.batch, changes)
         if together:  # after the others: rows that still stand as intents are accepted by this
             ids = dict(zip([b.row_number for b in outcome.accepted], _storable_all(outcome.ids), strict=True))
@@ -178,6 +184,20 @@ class Recording:
         organisation = self._job.organisation_key
         return self._bulk.change(self._connection, organisation, batch, state.value, rows)
 
+    def _doubts(self, outcome: Outcome) -> list[dict[str, Any]]:
+        return [
+            {
+                "organisation": self._job.organisation_key,
+                "customer_id": row.badge.customer_id,
+                "badge_id": self._badge_keys[row.badge.badge_meta_id],
+                "earned_at": row.badge.earned_at,
+                "occurrence": row.badge.occurrence,
+                "batch": outcome.batch,
+                "doubt": outcome.doubt,
+            }
+            for row in outcome.rows
+        ]
+
     def _adoption(self, adoption: Adoption) -> None:
         keys = self._badge_keys
         rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
@@ -203,10 +223,10 @@ class Recording:
             values = [{"job": self._job.key, "row_number": change.badge.row_number} for change in sent_again]
             self._connection.execute(statements.FORGET_ISSUE, values)
 
-    def _issues(self, issues: Sequence[RowIssue]) -> None:
+    def _issues(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
         if issues:
             values = [_issue_values(issue) | {"job": self._job.key} for issue in issues]
-            self._connection.execute(statements.ADD_ISSUE, values)
+            self._connection.execute(statements.ADD_FIRST_ISSUE if only_if_untold else statements.ADD_ISSUE, values)
 
 
 def _names(note: Note) -> set[str]:

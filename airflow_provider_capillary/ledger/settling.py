@@ -46,7 +46,8 @@ _UNPROVEN = text("""
     ORDER BY e.row_number LIMIT :limit
 """)
 _SETTLE = text("""
-    UPDATE capillary_earned_badge SET state = :state, earned_badge_id = coalesce(:granted, earned_badge_id)
+    UPDATE capillary_earned_badge SET state = :state, earned_badge_id = coalesce(:granted, earned_badge_id),
+        doubt = coalesce(doubt, :doubt)
     WHERE organisation_id = :organisation AND customer_id = :customer AND badge_id = :badge AND earned_at = :earned
         AND occurrence = :occurrence AND job_id = :job AND batch_id = :batch AND state = 'unknown'
 """)
@@ -55,9 +56,26 @@ _NOTE_SETTLEMENT = text("""
         state, proof, settled_by, settled_at)
     VALUES (:job, :row_number, :organisation, :customer, :badge, :earned, :occurrence, :state, :proof, :by, :now)
 """)
-_RETELL = text("""
-    UPDATE capillary_row_issue SET state = :state, stage = 'verify', message = message || '; ' || :told
+#: Of stage verify is what is proven to be granted once; an accepted row that is in doubt is none of these.
+_DOUBT = """
+    (SELECT max(e.doubt) FROM capillary_earned_badge e
+    WHERE :state = 'accepted' AND e.job_id = :job AND e.row_number = :row_number)
+"""
+_RETELL = text(f"""
+    UPDATE capillary_row_issue SET state = :state, stage = CASE WHEN {_DOUBT} IS NULL THEN 'verify' ELSE 'send' END,
+        message = message || '; ' || :told || coalesce('; ' || {_DOUBT}, '')
     WHERE job_id = :job AND row_number = :row_number AND state = 'unknown'
+""")
+#: A job that died has no story of its rows without proof; of one in doubt there must be one.
+_TELL_DOUBT = text("""
+    INSERT INTO capillary_row_issue (job_id, row_number, state, stage, message, request_id, attempt, badge_meta_id,
+        source, line, original)
+    SELECT e.job_id, e.row_number, e.state, 'send', CAST(:told AS text) || '; ' || e.doubt, :request_id, e.attempt,
+        :name, '', 0, :original
+    FROM capillary_row e
+    WHERE e.organisation_id = :organisation AND e.customer_id = :customer AND e.badge_id = :badge
+        AND e.earned_at = :earned AND e.occurrence = :occurrence AND e.state = 'accepted' AND e.doubt IS NOT NULL
+    ON CONFLICT (job_id, row_number) DO NOTHING
 """)
 _SUMMARY = text("SELECT summary FROM capillary_job WHERE id = :job")
 _SAVE_SUMMARY = text("UPDATE capillary_job SET summary = :summary WHERE id = :job")
@@ -125,6 +143,9 @@ def settle(
             ends.append((one.row.badge.row_number, told_as, one.told))
             done.append(one)
     tell(connection, job, ends)
+    for one in done:
+        if one.state is RowState.ACCEPTED:
+            connection.execute(_TELL_DOUBT, _values(job, one) | _as_imported(one))
     return done
 
 
@@ -190,7 +211,21 @@ def _values(job: Job, one: Settled) -> dict[str, Any]:
         "batch": one.row.batch,
         "state": one.state.value,
         "granted": one.earned_badge_id,
+        "doubt": one.doubt,
     }
+
+
+def _as_imported(one: Settled) -> dict[str, Any]:
+    """The row as the ledger can tell it, which does not keep the dataset's own columns."""
+    badge = one.row.badge
+    original = {
+        "badgeMetaId": badge.badge_meta_id,
+        "customerId": badge.customer_id,
+        "earnEventDate": badge.earned_at,
+        "earnExpiresOn": badge.expires_at,
+    }
+    told = {"told": one.told, "request_id": one.row.request_id, "name": badge.badge_meta_id}
+    return told | {"original": msgspec.json.encode(original).decode()}
 
 
 def _move(connection: sa.Connection, job: int, moved: Counter[RowState]) -> None:

@@ -84,8 +84,8 @@ class SqlLedger:
         names_of = {key: name for name, key in ids.items()}
         held: dict[tuple[int, str], list[Held]] = {}
         for found in rows:
-            customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since = tuple(found)
-            one = Held(owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since)
+            customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since, doubt = tuple(found)
+            one = Held(owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since, doubt)
             held.setdefault((customer, names_of[badge]), []).append(one)
         return held
 

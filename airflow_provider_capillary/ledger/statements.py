@@ -74,6 +74,12 @@ SETTLE_BATCH = text("""
 #: The same where nobody has touched the batch since its intent, and so many rows are all that it has.
 SETTLE_UNTOUCHED_BATCH = text(f"{SETTLE_BATCH} AND verdict IS NULL AND row_count = :rows")
 ACCEPT_BATCH = text("INSERT INTO capillary_accepted_batch (batch_id, earned_badge_ids) VALUES (:batch, :ids)")
+#: Comes before the change that sets the rows free. The first doubt of a row stays its doubt for ever.
+DOUBT = text("""
+    UPDATE capillary_earned_badge SET doubt = coalesce(doubt, :doubt)
+    WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
+        AND earned_at = :earned_at AND occurrence = :occurrence AND batch_id = :batch AND state = 'unknown'
+""")
 ADOPT = text("""
     UPDATE capillary_earned_badge SET state = 'unknown', job_id = :job, row_number = :row_number
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
@@ -82,12 +88,16 @@ ADOPT = text("""
             SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = capillary_earned_badge.batch_id)
 """)
 
-ADD_ISSUE = text("""
+_ADD_ISSUE = """
     INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt,
         badge_meta_id, source, line, original)
     VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt,
         :badge_meta_id, :source, :line, :original)
-    ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
+    ON CONFLICT (job_id, row_number)
+"""
+ADD_FIRST_ISSUE = text(f"{_ADD_ISSUE} DO NOTHING")
+ADD_ISSUE = text(f"""{_ADD_ISSUE}
+    DO UPDATE SET state = excluded.state, stage = excluded.stage,
         code = excluded.code, message = excluded.message, request_id = excluded.request_id,
         attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
         line = excluded.line, original = excluded.original

@@ -41,7 +41,8 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
     errors". A retry writes the same files to the same place; each is replaced as a whole.
 
     With ``outlets=[Asset(...)]`` one event tells of all imports together, also of mapped ones. It comes when the
-    report is written, and so after a failed import too: its extra says so (``succeeded``), beside the counts.
+    report is written, and so after a failed import too: its extra says so (``succeeded``), beside the counts. After
+    dry runs alone there is no event: nothing was granted.
 
     :param job: what the import returned, a job id, or a list of these from a mapped import (templated)
     :param report_path: URI of a folder on any object storage; below it each job has a folder of its own,
@@ -110,6 +111,9 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         self.report_address = address_of(files["report_html"])
         sources = tuple(source for job in report.facts.jobs for source in job.sources)
         self.work_done = WorkDone(inputs=sources, outputs=tuple(uris), report=counts)
+        if all(job.dry_run for job in report.facts.jobs):
+            # Airflow asks for the outlets when the task has ended. A new list: the old one is the DAG's.
+            self.outlets = []
         tell_outlets(context, self.outlets, report_facts(report.facts, counts, files))
         return {**files, **counts}
 

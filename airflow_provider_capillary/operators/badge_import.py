@@ -8,7 +8,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
@@ -25,6 +24,7 @@ from airflow_provider_capillary.ledger.base import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import warn_of_many_events
+from airflow_provider_capillary.operators.earlier_jobs import connected
 from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
@@ -172,7 +172,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self._stop = StopSignal()
         begun = time.monotonic()
         with closing(open_dataset(self.dataset, required_columns=columns)) as dataset:
-            hook = _connected(self.capillary_conn_id)
+            hook = connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
                 api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
                 scope = _scope(context)
@@ -202,17 +202,6 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         )
         named_zone(settings.timezone)
         return settings
-
-
-def _connected(conn_id: str) -> CapillaryBadgeHook:
-    """The hook, its connection looked up and checked: nothing is opened or written before that."""
-    hook = CapillaryBadgeHook(conn_id)
-    try:
-        hook.get_conn()
-    except AirflowNotFoundException as error:
-        told = f"there is no connection {conn_id!r}: create it, or correct capillary_conn_id"
-        raise ConfigurationError(told) from error
-    return hook
 
 
 def _configured() -> int:

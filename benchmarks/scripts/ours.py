@@ -12,8 +12,8 @@ from airflow_provider_capillary.operators.badge_import import BadgeImportOperato
 from measuring import measured
 
 
-def main(dataset: str, api: str, batch_size: int, state: str, ledger: str, concurrency: str) -> None:
-    """Send the dataset; a second call with the same state is the retry of the first."""
+def main(dataset: str, api: str, batch_size: int, state: str, ledger: str, concurrency: str, run_id: str = "1") -> None:
+    """Send the dataset; a second call with the same state and run is the retry of the first."""
     logging.getLogger("airflow_provider_capillary").setLevel(logging.WARNING)
     connection = {"conn_type": "capillary", "host": api, "login": "till", "password": "x"}
     os.environ["AIRFLOW_CONN_CAPILLARY_DEFAULT"] = json.dumps(connection)
@@ -27,7 +27,7 @@ def main(dataset: str, api: str, batch_size: int, state: str, ledger: str, concu
         verify_after=0,
     )
     ti = SimpleNamespace(
-        dag_id="bench", task_id="import_badges", run_id="1", map_index=-1, try_number=1, max_tries=3, log=None
+        dag_id="bench", task_id="import_badges", run_id=run_id, map_index=-1, try_number=1, max_tries=3, log=None
     )
     measured(lambda: int(task.execute({"ti": ti})["accepted"]))  # type: ignore[typeddict-item]
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from airflow_provider_capillary.demo.warehouse import BADGES
+from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
 from tests.airflow.smtp_server import Mailbox, running_mailbox
@@ -102,7 +103,9 @@ def test_an_import_that_could_not_begin_is_told_with_its_reason_which_is_neither
     [message] = mailbox.messages
     text = html_of(message)
     assert "No row was sent." in text
-    assert "file:///no/such/{{ 7 * 191 }}&lt;b&gt;.csv: no such file" in text
+    # Airflow 3.2 gives no exception to the callbacks of a task that fails for good at once.
+    reason = "file:///no/such/{{ 7 * 191 }}&lt;b&gt;.csv: no such file"
+    assert (reason if HAS_RETRY_POLICIES else "The log of the task says why.") in text
 
 
 def test_a_badge_that_is_not_there_stops_everything_before_a_row_is_sent(run: Run) -> None:

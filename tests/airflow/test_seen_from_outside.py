@@ -25,10 +25,11 @@ pytestmark = pytest.mark.timeout(300)  # an Airflow of its own starts here
 
 
 class Seen(NamedTuple):
-    """What came of two DAG runs."""
+    """What came of three DAG runs."""
 
     whole: Any  #: an extract, an import and its report
     parts: Any  #: three mapped imports, one of which fails, and their report
+    dry_run: Any  #: an import of four rows that sends nothing, and its report
     lineage: list[dict[str, Any]]
     metrics: Counter[str]
     assets: list[tuple[str, str, int, dict[str, Any]]]  #: of each event: URI, DAG, map index, extra
@@ -43,7 +44,7 @@ class Seen(NamedTuple):
 
 @pytest.fixture(scope="module")
 def seen(airflow_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """Both runs, in an Airflow that is told to tell; its database is a copy, for making one takes long."""
+    """All runs, in an Airflow that is told to tell; its database is a copy, for making one takes long."""
     folder, home = tmp_path_factory.mktemp("watched"), tmp_path_factory.mktemp("airflow_watched")
     _write_datasets(folder)
     with (
@@ -58,6 +59,7 @@ def seen(airflow_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         env |= _watched(folder, metrics.getsockname()[1])
         env["AIRFLOW_CONN_CAPILLARY_DEFAULT"] = simulator.airflow_connection(organisation="watched")
         with closing(type(airflow_process)(home, env)) as process:
+            dry_run = process.run(DAGS, "watched_dry_run", {}, run_conf={"folder": str(folder)})
             whole = process.run(DAGS, "watched", {}, run_conf={"folder": f"file://{folder}/set"})
             parts = process.run(DAGS, "watched_parts", {}, run_conf={"folder": str(folder)})
             events = process.rows(
@@ -71,6 +73,7 @@ def seen(airflow_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield Seen(
             whole,
             parts,
+            dry_run,
             lineage,
             _received(metrics),
             [(uri, dag, index, json.loads(extra)) for uri, dag, index, extra in events],
@@ -132,8 +135,9 @@ def names(datasets: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
     return {(dataset["namespace"], dataset["name"]) for dataset in datasets}
 
 
-def test_both_runs_went_as_they_should(seen: Seen) -> None:
+def test_all_runs_went_as_they_should(seen: Seen) -> None:
     assert seen.whole.state == "success", seen.whole.log[-5_000:]
+    assert seen.dry_run.state == "success", seen.dry_run.log[-5_000:]
     assert sorted(seen.parts.tasks["import_badges"]) == ["failed", "success", "success"]
     assert seen.parts.tasks["report"] == ["success"], seen.parts.log[-5_000:]
 
@@ -187,10 +191,14 @@ def test_lineage_of_a_report_goes_from_the_datasets_to_its_files(seen: Seen) -> 
 
 def test_metrics_count_each_row_once_by_its_end(seen: Seen) -> None:
     rows = {name: count for name, count in seen.metrics.items() if name.startswith("airflow.capillary.rows.")}
-    assert rows == {"airflow.capillary.rows.accepted": 38, "airflow.capillary.rows.rejected": 1}
-    summaries = [*seen.whole.returned["import_badges"], *seen.parts.returned["import_badges"]]
+    assert rows == {
+        "airflow.capillary.rows.accepted": 38,
+        "airflow.capillary.rows.rejected": 1,
+        "airflow.capillary.rows.not_sent": 4,
+    }
+    summaries = [one for run in (seen.whole, seen.parts, seen.dry_run) for one in run.returned["import_badges"]]
     assert seen.metrics["airflow.capillary.requests"] == sum(summary["requests"] for summary in summaries) > 0
-    assert seen.metrics["airflow.capillary.import.duration"] == 4
+    assert seen.metrics["airflow.capillary.import.duration"] == 5
 
 
 def test_an_asset_s_event_says_how_the_import_ended(seen: Seen) -> None:
@@ -219,8 +227,14 @@ def test_mapped_imports_are_told_by_one_event_of_their_report_and_a_failure_is_n
     assert "This task is mapped" not in seen.whole.log
 
 
+def test_the_report_of_a_dry_run_starts_no_dag_that_waits_for_badges(seen: Seen) -> None:
+    [tried], [returned] = seen.dry_run.returned["import_badges"], seen.dry_run.returned["report"]
+    assert (tried["dry_run"], tried["not_sent"], returned["not_sent"]) == (True, 4, 4)
+    assert [one for one in seen.assets if one[1] == "watched_dry_run"] == []
+
+
 def test_a_report_on_the_worker_s_disk_has_no_button(seen: Seen) -> None:
-    assert seen.links == ["", ""]
+    assert seen.links == ["", "", ""]
 
 
 def test_no_customer_is_told_to_anybody(seen: Seen) -> None:
@@ -230,7 +244,7 @@ def test_no_customer_is_told_to_anybody(seen: Seen) -> None:
 
 
 def test_nothing_warns_of_the_telling(seen: Seen) -> None:
-    for log in (seen.whole.log, seen.parts.log):
+    for log in (seen.whole.log, seen.parts.log, seen.dry_run.log):
         assert "could not be told" not in log
         assert "OpenLineage method failed" not in log
         assert not [line for line in log.splitlines() if "airflow_provider_capillary" in line and "Warning" in line]

@@ -18,9 +18,12 @@ from .dataset import Row
 
 _SETTLED = (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
 _ROWS = sa.text("""
-    SELECT e.customer_id, g.badge_meta_id, e.earned_at, e.state, e.earned_badge_id, b.request_id, b.sent_at
+    SELECT e.customer_id, g.badge_meta_id, e.earned_at, e.state, e.earned_badge_id, b.request_id, b.sent_at,
+        i.row_number IS NOT NULL
     FROM capillary_row e JOIN capillary_badge g ON g.id = e.badge_id
         JOIN capillary_batch b ON b.id = e.batch_id
+        LEFT JOIN capillary_row_issue i ON i.job_id = e.job_id AND i.row_number = e.row_number
+            AND i.state = 'accepted' AND i.message LIKE '%may be granted twice%'
 """)
 _TOLD_OF = sa.text("""
     SELECT DISTINCT row_number FROM capillary_row_issue WHERE stage = 'badge_check'
@@ -39,6 +42,7 @@ class Held(msgspec.Struct, frozen=True):
     earned_badge_id: str | None
     request_id: str
     sent_at: float
+    in_doubt: bool = False  #: reported as accepted and perhaps granted twice
 
 
 class LedgerList(msgspec.Struct, frozen=True):
@@ -69,6 +73,7 @@ class Difference(msgspec.Struct):
 
     rows: int = 0
     twice: int = 0
+    untold: int = 0  #: granted twice, and no report says that this may be
     not_granted: int = 0  #: reported accepted (or already accepted), but not granted
     denied: int = 0  #: granted, but reported as rejected or never sent
     unknown: int = 0
@@ -134,6 +139,9 @@ def _compare_group(
     difference.unknown_granted += min(unknown, max(0, len(given) - accepted))
     if len(given) > wanted:
         difference.twice += len(given) - wanted
+        if accepted and not any(one.in_doubt for one in held):
+            difference.untold += len(given) - wanted
+            difference.tell(f"granted twice, and not told: {told}")
         difference.tell(f"granted twice: {told}, by requests {[grant.request_id for grant in given]}")
     ids = {grant.earned_badge_id for grant in given}
     wrong_ids = sum(one.state is RowState.ACCEPTED and one.earned_badge_id not in {None, *ids} for one in held)

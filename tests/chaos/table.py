@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from .campaign import Result
 
 _COLUMNS = (
-    "policy", "ledger", "rows", "twice", "accepted, not granted", "granted, denied", "unknown (of which granted)",
-    "not sent", "lost", "unaccounted", "deaths", "requests", "seconds",
+    "policy", "ledger", "rows", "twice", "of which untold", "accepted, not granted", "granted, denied",
+    "unknown (of which granted)", "not sent", "lost", "unaccounted", "deaths", "requests", "seconds",
 )  # fmt: skip
 
 
 def broken_expectations(result: Result) -> list[str]:
-    """What a campaign shows that may not be. ``resend`` may grant twice, which its reports say."""
+    """What a campaign shows that may not be. ``resend`` may grant twice, and its reports must say of which rows."""
     found = result.difference
     zeros = {"lost": found.lost, "unaccounted": found.unaccounted, "accepted, not granted": found.not_granted}
+    zeros |= {"granted twice and not told": found.untold}
     if result.policy != "resend":
         zeros |= {"granted twice": found.twice, "granted, denied": found.denied}
     return [f"{count} {name}" for name, count in zeros.items() if count]
@@ -40,7 +41,7 @@ def _line(policy: str, ledger: str, results: Iterable[Result]) -> tuple[str, ...
         return f"{sum(getattr(difference, name) for difference in found):,}"
 
     return (
-        policy, ledger, total("rows"), total("twice"), total("not_granted"), total("denied"),
+        policy, ledger, total("rows"), total("twice"), total("untold"), total("not_granted"), total("denied"),
         f"{total('unknown')} ({total('unknown_granted')})", total("not_sent"), total("lost"), total("unaccounted"),
         f"{sum(result.deaths for result in each):,}", f"{sum(result.requests for result in each):,}",
         f"{sum(result.seconds for result in each):,.0f}",

@@ -42,7 +42,9 @@ ACCEPTED = held(RowState.ACCEPTED, "id-1")
     ("grants", "rows", "expected"),
     [
         ([grant()], [ACCEPTED], {}),
-        ([grant(), grant("id-2")], [ACCEPTED], {"twice": 1}),
+        ([grant(), grant("id-2")], [ACCEPTED], {"twice": 1, "untold": 1}),
+        ([grant(), grant("id-2")], [msgspec.structs.replace(ACCEPTED, in_doubt=True)], {"twice": 1}),
+        ([grant(), grant("id-2")], [held(RowState.REJECTED)], {"twice": 1, "denied": 1}),
         ([], [ACCEPTED], {"not_granted": 1}),
         ([grant("another")], [ACCEPTED], {"not_granted": 1}),
         ([], [], {"lost": 1}),
@@ -98,7 +100,7 @@ def test_equal_rows_share_their_badge_unless_duplicates_are_allowed() -> None:
     assert rows_with_their_badge(DATASET, [grant()], Rules(allow_duplicates=True)) == 1
 
 
-@pytest.mark.parametrize("name", ["twice", "not_granted", "denied", "lost", "unaccounted"])
+@pytest.mark.parametrize("name", ["twice", "untold", "not_granted", "denied", "lost", "unaccounted"])
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
 def test_only_resend_may_grant_twice_and_nothing_else_may_be(policy: str, name: str) -> None:
     result = Result(policy, 1, "sqlite", msgspec.convert({name: 1}, Difference))

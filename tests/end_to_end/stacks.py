@@ -19,7 +19,7 @@ from airflow_provider_capillary.demo.screen import Screen
 from airflow_provider_capillary.demo.started_processes import Started
 
 DAGS = Path(__file__).with_name("dags")
-SECONDS_TO_START = 300.0
+SECONDS_TO_START = 900.0
 
 
 class Up:
@@ -66,7 +66,7 @@ class Up:
             os.killpg(self.process.pid, signal.SIGINT)
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(120)
+        return self.process.wait(300)
 
     def started(self) -> list[Started]:
         """What is on record as started and not stopped."""

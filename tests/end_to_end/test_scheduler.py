@@ -21,7 +21,10 @@ from tests.end_to_end.shop import ROWS_OF_A_DAY, Shop, customer_of
 from tests.end_to_end.stacks import Up
 
 DAG_ID = "badges_of_days"
-ALL_AT_ONCE = {"max_active_runs": 4}
+#: The day of its only scheduled run. The others are counted back from it.
+LAST_DAY = date(2025, 3, 31)
+AT_ONCE = 4
+ALL_AT_ONCE = {"max_active_runs": AT_ONCE}
 
 
 class World:
@@ -33,13 +36,8 @@ class World:
         self.scheduler = Scheduler(self.api, DAG_ID)
         self.simulator = SimulatorAccount(up.shown("simulator").removesuffix("/simulator/summary"))
         self.shop = Shop(warehouse, self.simulator)
-        self.today = datetime.now(UTC).date()
         self.done: set[date] = set()
-        self.shop.open_on(self.days(1, 26))
-
-    def days(self, first: int, last: int) -> list[date]:
-        """Days by their distance from today, the later ones first."""
-        return [self.today - timedelta(days=ago) for ago in range(first, last + 1)]
+        self.shop.open_on(days(0, 25))
 
     def everything_is_granted_once(self) -> None:
         earned, granted = self.shop.earned_on(self.done), self.shop.granted()
@@ -62,6 +60,11 @@ class World:
         return total
 
 
+def days(first: int, last: int) -> list[date]:
+    """Days by their distance from the last one, the later ones first."""
+    return [LAST_DAY - timedelta(days=ago) for ago in range(first, last + 1)]
+
+
 @contextmanager
 def told_on_failure(up: Up) -> Iterator[None]:
     try:
@@ -71,7 +74,7 @@ def told_on_failure(up: Up) -> Iterator[None]:
         raise
 
 
-@pytest.mark.timeout(900)  # many runs of real tasks, on a machine that may have other things to do
+@pytest.mark.timeout(2_400)  # many runs of real tasks, on a machine that may have other things to do
 def test_each_badge_is_granted_once_over_schedule_backfills_clears_and_killed_workers(up: Up) -> None:
     with told_on_failure(up), psycopg.connect(up.warehouse, autocommit=True) as warehouse:
         world = World(up, warehouse)
@@ -91,15 +94,15 @@ def a_scheduled_run(world: World) -> str:
     world.scheduler.wait_for_all()
     [run] = world.scheduler.runs()
     assert (run["run_type"], run["state"]) == ("scheduled", "success")
-    assert run["logical_date"][:10] == str(world.today - timedelta(days=1))
-    world.done.add(date.fromisoformat(run["logical_date"][:10]))
+    assert run["logical_date"][:10] == str(LAST_DAY)
+    world.done.add(LAST_DAY)
     world.everything_is_granted_once()
     return str(run["dag_run_id"])
 
 
 def a_backfill_with_two_runs_that_fail(world: World) -> None:
     """Two of fourteen days are refused in the middle, and not for a passing reason."""
-    fourteen = world.days(2, 15)
+    fourteen = days(1, 14)
     refused = fourteen[3], fourteen[8]
     world.simulator.use_faults(
         *({"kind": "status", "status": 403, "customer_id": customer_of(day, 30)} for day in refused)
@@ -119,7 +122,7 @@ def a_backfill_with_two_runs_that_fail(world: World) -> None:
 
 
 def backfills_over_runs_that_are_there(world: World) -> None:
-    fourteen = world.days(2, 15)
+    fourteen = days(1, 14)
     granted_before = world.shop.granted()
     assert world.scheduler.backfill(fourteen[-1], fourteen[0], "none", **ALL_AT_ONCE) == []
     assert world.shop.granted() == granted_before
@@ -140,17 +143,17 @@ def backfills_over_runs_that_are_there(world: World) -> None:
 
 def four_runs_at_once_over_the_same_rows(world: World) -> None:
     """Each reads four days back: three of four rows are wanted by more than one run at the same time."""
-    days = world.days(16, 19)
-    runs = world.scheduler.backfill(days[-1], days[0], "none", dag_run_conf={"days": 4}, **ALL_AT_ONCE)
+    four = days(15, 18)
+    runs = world.scheduler.backfill(four[-1], four[0], "none", dag_run_conf={"days": 4}, **ALL_AT_ONCE)
     assert set(world.scheduler.states(runs).values()) == {"success"}
-    world.done.update(world.days(16, 22))
+    assert world.scheduler.most_at_once(runs) > 1
+    world.done.update(days(15, 21))
     total = world.accounts_add_up(runs)
     assert total["rows_read"] == 16 * ROWS_OF_A_DAY
     world.everything_is_granted_once()
 
 
 def a_cleared_task_and_a_cleared_run(world: World, run: str) -> None:
-    [day] = world.days(1, 1)
     world.scheduler.clear_task(run, "import_badges")
     world.scheduler.wait_for_all()
     assert world.scheduler.summary(run)["already_accepted"] == ROWS_OF_A_DAY
@@ -158,7 +161,7 @@ def a_cleared_task_and_a_cleared_run(world: World, run: str) -> None:
     world.everything_is_granted_once()
 
     # The whole run asks the warehouse again, which knows of one more badge by now.
-    world.shop.earn(day, ROWS_OF_A_DAY)
+    world.shop.earn(LAST_DAY, ROWS_OF_A_DAY)
     world.scheduler.clear_run(run)
     world.scheduler.wait_for_all()
     summary = world.scheduler.summary(run)
@@ -167,24 +170,25 @@ def a_cleared_task_and_a_cleared_run(world: World, run: str) -> None:
 
 
 def a_run_without_logical_date(world: World) -> None:
-    run = world.scheduler.trigger(last_day=str(world.days(23, 23)[0]), days=1)
+    [day] = days(22, 22)
+    run = world.scheduler.trigger(last_day=str(day), days=1)
     world.scheduler.wait_for_all()
     found = world.scheduler.run(run)
     assert (found["state"], found["logical_date"], found["data_interval_start"]) == ("success", None, None)
-    world.done.update(world.days(23, 23))
+    world.done.add(day)
     world.everything_is_granted_once()
 
 
 def killed_workers(world: World) -> None:
     """One dies before its request is applied, one after it: neither heard a word of it."""
-    days = world.days(24, 25)
+    two = days(23, 24)
     world.simulator.use_faults(
         *(
             {"kind": "hang", "when": when, "seconds": 600, "customer_id": customer_of(day, 5), "times": 1}
-            for when, day in zip(("before", "after"), days, strict=True)
+            for when, day in zip(("before", "after"), two, strict=True)
         )
     )
-    runs = [world.scheduler.trigger(last_day=str(day)) for day in days]
+    runs = [world.scheduler.trigger(last_day=str(day)) for day in two]
     world.scheduler.wait_until("both are in the middle", lambda: world.simulator.faults_happened() == [1, 1])
     for run in runs:
         kill_its_process(world, run)
@@ -192,7 +196,7 @@ def killed_workers(world: World) -> None:
     assert set(world.scheduler.states(runs).values()) == {"success"}
     assert [world.scheduler.task(run, "import_badges")["try_number"] for run in runs] == [2, 2]
     assert world.accounts_add_up(runs)["accepted"] == 2 * ROWS_OF_A_DAY
-    world.done.update(days)
+    world.done.update(two)
     world.everything_is_granted_once()
 
 
@@ -203,11 +207,41 @@ def the_nightly_sample(world: World) -> None:
     nightly.unpause()
     nightly.wait_until("a run is scheduled", nightly.runs)
     nightly.wait_for_all()
-    [run] = nightly.runs()
-    assert run["state"] == "success"
+    runs = nightly.runs()
+    assert {run["state"] for run in runs} == {"success"}
     granted = world.shop.granted() - before
-    assert 10 < nightly.summary(run["dag_run_id"])["accepted"] == granted.total() == len(granted)
+    accepted = sum(nightly.summary(run["dag_run_id"])["accepted"] for run in runs)
+    assert 10 < accepted == granted.total() == len(granted)
     assert world.api.get("importErrors")["import_errors"] == []
+    days_of_the_form(world, nightly)
+
+
+def days_of_the_form(world: World, nightly: Scheduler) -> None:
+    """Two days by hand, without logical date: first as a dry run, of which nobody is told who waits for badges."""
+    before, events = world.shop.granted(), asset_events(world)
+    assert events
+    # Two that no scheduled run is about, whatever time of the day it is.
+    today = datetime.now(UTC).date()
+    nights = {"date_from": str(today - timedelta(days=4)), "date_to": str(today - timedelta(days=2))}
+    trial = nightly.trigger(**nights, dry_run=True)
+    nightly.wait_for_all()
+    assert nightly.run(trial)["state"] == "success"
+    assert nightly.summary(trial)["not_sent"] > 20
+    assert world.shop.granted() == before
+    assert asset_events(world) == events
+
+    real = nightly.trigger(**nights)
+    nightly.wait_for_all()
+    assert (nightly.run(real)["state"], nightly.run(real)["logical_date"]) == ("success", None)
+    granted = world.shop.granted() - before
+    planned, accepted = nightly.summary(trial)["not_sent"], nightly.summary(real)["accepted"]
+    assert planned == accepted == granted.total() == len(granted)
+    assert len(asset_events(world)) == len(events) + 1
+
+
+def asset_events(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.api.get("assets/events", limit=100)["asset_events"]
+    return found
 
 
 def kill_its_process(world: World, run: str) -> None:

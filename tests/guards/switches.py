@@ -96,4 +96,14 @@ GUARDS = (
         ),
         ("tests/integration/client",),
     ),
+    Guard(
+        "the doubt of a row sent again without proof outlives the process",
+        ((f"{_PACKAGE}/ledger/recording.py", "        if outcome.doubt:\n", "        if False:\n"),),
+        ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
+    ),
+    Guard(
+        "a row in doubt is claimed only by who knows of it",
+        ((f"{_PACKAGE}/ledger/bulk.py", '"AND capillary_earned_badge.doubt IS NULL"', '"AND true"'),),
+        ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
+    ),
 )

@@ -21,6 +21,10 @@ with DAG("watched", schedule=None, params={"folder": ""}):
     import_badges = BadgeImportOperator(task_id="import_badges", dataset=extract.output, outlets=[IMPORTED])
     BadgeErrorReportOperator(task_id="report", job=import_badges.output, outlets=[REPORTED])
 
+with DAG("watched_dry_run", schedule=None, params={"folder": ""}):
+    tried = BadgeImportOperator(task_id="import_badges", dataset="{{ params.folder }}/good.jsonl", dry_run=True)
+    BadgeErrorReportOperator(task_id="report", job=tried.output, outlets=[REPORTED])
+
 with DAG("watched_parts", schedule=None, params={"folder": ""}, render_template_as_native_obj=True):
     mapped = BadgeImportOperator.partial(task_id="import_badges", max_rejected=0, outlets=[IMPORTED]).expand(
         dataset=["{{ params.folder }}/good.jsonl", "{{ params.folder }}/fine.jsonl", "{{ params.folder }}/bad.jsonl"]

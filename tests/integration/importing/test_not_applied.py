@@ -261,11 +261,24 @@ def test_a_429_without_retry_after_is_waited_out_longer_and_longer(trial: Trial)
     assert trial.clock.waits == [0.5, 1.0, 2.0, 4.0]
 
 
-def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial) -> None:
-    trial.faults({"kind": "status", "status": 429, "retry_after": 86_400, "times": 1})
+@pytest.mark.parametrize(("asked", "told"), [(301, 301), (86_400, 86_400), (900_000, 86_400)])
+def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial, asked: int, told: int) -> None:
+    """A shorter wait would be refused again; so the job ends at once, and says for how long."""
+    trial.faults({"kind": "status", "status": 429, "retry_after": asked, "numbers": [2]})
+    result = trial.run(trial.rows(12))
+    assert isinstance(result.error, ApiUnavailableError)
+    assert (result.error.status, result.error.retry_after) == (429, told)
+    assert (trial.clock.waits, trial.calls()) == ([], 2)
+    assert trial.ends(result) == {"accepted": 4, "not_sent": 8}
+    trial.faults()
+    assert trial.ends(trial.run(trial.rows(12))) == {"accepted": 12}
+    assert trial.times_granted() == [1]
+
+
+def test_a_retry_after_of_five_minutes_is_waited_for(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 429, "retry_after": 300, "times": 1})
     result = trial.run(trial.rows(4))
-    assert result.error is None
-    assert trial.clock.waits == [300.0]
+    assert (result.error, trial.clock.waits) == (None, [300.0])
 
 
 def test_a_429_that_does_not_end_stops_the_job_and_tells_when_to_try_again(trial: Trial) -> None:

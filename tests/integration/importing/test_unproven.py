@@ -282,3 +282,17 @@ def test_a_slow_reply_is_as_good_as_a_quick_one(trial: Trial) -> None:
     result = trial.run(trial.rows(12))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
     assert trial.calls() == 3
+
+
+def test_a_badge_that_another_job_granted_before_the_read_is_not_taken_for_ours(trial: Trial) -> None:
+    """Ours never arrived; between the wait and the read another job sends a second row of the same instant."""
+    trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
+
+    def another_job() -> None:
+        other = trial.run(trial.rows(1) * 2, run_id="night-2", on_duplicate="allow")
+        assert trial.ends(other) == {"accepted": 1, "not_sent": 1}
+
+    trial.moments.at("read", another_job)
+    result = trial.run(trial.rows(1), on_duplicate="allow", max_unknown=1, ledger={"lease_seconds": 600.0})
+    assert (result.error, trial.ends(result)) == (None, {"unknown": 1})
+    assert len(trial.simulator.store) == 1

@@ -22,6 +22,8 @@ LEFT = {
     "failed": {5: "accepted", 6: "unknown", 7: "planned", 8: "rejected"},
     "open": {9: "accepted", 10: "intent", 11: "intent", 12: "unknown", 13: "planned"},
 }
+#: Accepted once, and taken back where the version could do that.
+REVOKED = 2
 #: Rows without proof that the API has nevertheless.
 GRANTED = frozenset({4, 10, 12})
 STATES = {row: state for rows in LEFT.values() for row, state in rows.items()}
@@ -35,6 +37,11 @@ def make(url: str, revision: str) -> None:
         with engine.begin() as connection:
             _migrate(connection, revision)
             _fill(connection, has_budget=revision >= "0002")
+            if revision >= "0003":
+                connection.execute(
+                    sa.text("UPDATE capillary_earned_badge SET state = 'revoked' WHERE row_number = :row"),
+                    {"row": REVOKED},
+                )
     finally:
         engine.dispose()
 
@@ -46,7 +53,7 @@ def contents(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
     for table in (f"capillary_{name}" for name in TABLES):
         if table in there:
             rows = connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()
-            found[table] = sorted(({name: row[name] for name in row if name != "doubt"} for row in rows), key=str)
+            found[table] = sorted((dict(row) for row in rows), key=str)
     return found
 
 

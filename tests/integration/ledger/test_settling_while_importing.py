@@ -2,84 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
-from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
-from airflow_provider_capillary.core.field_mapping import column_choices
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import JobIsRunningError
-from airflow_provider_capillary.import_job import ImportJob, ImportResult
-from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.reading_back import Readings
-from airflow_provider_capillary.importing.settings import import_settings
-from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import JobScope
-from airflow_provider_capillary.reconcile_job import Reconciled, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .backends import Backend
-
-ROWS = [
-    {"badgeMetaId": "654e08f2041fd452b3ef5b2e", "customerId": 9_000_000 + number}
-    | {"earnEventDate": 1_736_942_400, "earnExpiresOn": 1_768_478_400}
-    for number in range(1, 25)
-]
-
-
-class Office:
-    """One ledger and one organisation, on which many work at once."""
-
-    def __init__(self, backend: Backend, simulator: RunningSimulator) -> None:
-        self.backend = backend
-        self.simulator = simulator
-        self.line = threading.Barrier(3)
-
-    def client(self) -> BadgeClient:
-        caller = self.simulator.settings
-        return BadgeClient(ClientSettings(base_url=self.simulator.url, login=caller.username, password=caller.password))
-
-    def run(self, run_id: str, *, together: bool = False, **settings: Any) -> ImportResult:
-        # at most five batches: as many as may come back without proof in a row before a job gives up
-        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 8, "concurrency": 2}
-        with (
-            closing(open_dataset(ROWS, required_columns=column_choices(None))) as dataset,
-            closing(self.client()) as client,
-            closing(self.backend.open(owner=f"machine of {run_id}/7/1")) as ledger,
-        ):
-            scope = JobScope("nightly", "import_badges", run_id)
-            job = ImportJob(
-                dataset, CapillaryApi(client, "shop"), ledger, scope, import_settings(**{**chosen, **settings})
-            )
-            if together:
-                self.line.wait(60)
-            return job.run()
-
-    def reconcile(self, job_id: str) -> Reconciled | None:
-        """``None``: refused, because the import is running."""
-        # a lease is not waited for: it would take a minute
-        stop = StopSignal(wait=lambda seconds: None)
-        with closing(self.client()) as client, closing(self.backend.open()) as ledger:
-            settings = ReconcileSettings(by="a person", verify_after=0)
-            readings = Readings(CapillaryApi(client, "shop"), "shop")
-            job = ReconcileJob(ledger, [job_id], settings, readings, stop=stop)
-            self.line.wait(60)
-            try:
-                return job.run()
-            except JobIsRunningError:
-                return None
-
-    def states(self) -> Counter[str]:
-        with self.backend.look() as connection:
-            return Counter(connection.execute(sa.text("SELECT state FROM capillary_row")).scalars())
+from .office import ROWS, Office
 
 
 @pytest.fixture

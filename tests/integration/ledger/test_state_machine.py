@@ -17,7 +17,7 @@ from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostEr
 from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Job, Outcome, RowChange
 from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
 
-from .building import badge, begin, claim, held
+from .building import badge, begin, held, intent
 
 ROWS = {number: badge(number) for number in range(1, 6)}
 RUNS = ("first run", "second run", "third run")
@@ -35,6 +35,7 @@ class Row(msgspec.Struct):
     state: RowState
     job: int
     batch: int
+    doubt: str | None = None
 
 
 class Lease(msgspec.Struct):
@@ -87,6 +88,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def free(self, number: int) -> bool:
         return number not in self.rows or self.rows[number].state in (RowState.PLANNED, RowState.REJECTED)
 
+    def in_doubt(self) -> set[int]:
+        return {number for number, row in self.rows.items() if row.doubt}
+
     @rule(target=copies, run=st.sampled_from(RUNS))
     def begin_or_resume(self, run: str) -> Job | MultipleResults[Job]:
         before = self.leases.get(self.job_ids.get(run, ""))
@@ -104,18 +108,23 @@ class LedgerMachine(RuleBasedStateMachine):
                 row.state = RowState.UNKNOWN
         return job
 
-    @rule(target=batches, job=copies, numbers=rows)
-    def note_an_intent(self, job: Job, numbers: set[int]) -> Batch | MultipleResults[Batch]:
+    @rule(target=batches, job=copies, numbers=rows, knows=st.sets(st.sampled_from(sorted(ROWS))))
+    def note_an_intent(self, job: Job, numbers: set[int], knows: set[int]) -> Batch | MultipleResults[Batch]:
+        """``knows``: rows of which the job has heard that they are in doubt; it can claim no other such row."""
         badges = [ROWS[number] for number in sorted(numbers)]
-        if not self.holds(job) or not all(self.free(number) for number in numbers):
+        note = msgspec.structs.replace(intent(*badges), doubted=frozenset(knows))
+        unaware = self.in_doubt() & numbers - knows
+        if not self.holds(job) or unaware or not all(self.free(number) for number in numbers):
             with pytest.raises(IntentConflictError if self.holds(job) else LeaseLostError):
-                claim(self.ledger, job, *badges)
+                self.ledger.record(job, [note])
             return multiple()
-        batch = claim(self.ledger, job, *badges)
-        assert not numbers & self.maybe_granted.keys()  # never sent twice without a proof in between
+        (batch,) = self.ledger.record(job, [note])
+        # never sent twice without a proof in between, but where somebody chose to, and then all who come know of it
+        assert numbers & self.maybe_granted.keys() <= self.in_doubt()
         self.renew(job)
         for number in numbers:
-            self.rows[number] = Row(RowState.INTENT, job.key, batch)
+            doubt = self.rows[number].doubt if number in self.rows else None
+            self.rows[number] = Row(RowState.INTENT, job.key, batch, doubt)
             self.maybe_granted[number] = batch
         return (job, batch, tuple(sorted(numbers)))
 
@@ -133,7 +142,21 @@ class LedgerMachine(RuleBasedStateMachine):
             late_refusal = one is RowState.REJECTED and row.state is RowState.UNKNOWN
             row.state = RowState.PLANNED if late_refusal else one
             if one in (RowState.PLANNED, RowState.REJECTED):
-                del self.maybe_granted[number]
+                self.maybe_granted.pop(number, None)
+
+    @rule(batch=batches, doubt=st.sampled_from(["the policy", "a second one"]))
+    def choose_to_send_again_without_proof(self, batch: Batch, doubt: str) -> None:
+        job, key, numbers = batch
+        changes = [RowChange(ROWS[number], RowState.PLANNED) for number in numbers]
+        self.ledger.record(job, [Outcome(key, "", None, changes, doubt=doubt)])
+        self.renew(job)
+        for number in numbers:
+            row = self.rows[number]
+            if row.batch == key and row.state is RowState.UNKNOWN:
+                row.state, row.doubt = RowState.PLANNED, row.doubt or doubt
+            elif row.batch == key and row.state is RowState.INTENT:
+                row.state = RowState.PLANNED
+                self.maybe_granted.pop(number, None)
 
     @rule(job=copies, number=st.sampled_from(sorted(ROWS)))
     def adopt(self, job: Job, number: int) -> None:
@@ -147,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         self.ledger.record(job, [adoption])
         self.renew(job)
-        self.rows[number] = Row(RowState.UNKNOWN, job.key, found.batch)
+        self.rows[number] = Row(RowState.UNKNOWN, job.key, found.batch, self.rows[number].doubt)
 
     @rule(job=copies)
     def finish(self, job: Job) -> None:
@@ -180,7 +203,7 @@ class LedgerMachine(RuleBasedStateMachine):
         found = {one.customer_id: one for one in ROWS.values()}
         by_customer = self.ledger.find(anyone, list(found.values()))
         in_ledger = {
-            found[customer].row_number: Row(one.state, one.job, one.batch)
+            found[customer].row_number: Row(one.state, one.job, one.batch, one.doubt)
             for (customer, _), every in by_customer.items()
             for one in every
         }
@@ -188,7 +211,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_row_that_may_be_granted_is_free_for_sending(self) -> None:
-        assert not [number for number in self.maybe_granted if self.free(number)]
+        assert not [number for number in self.maybe_granted.keys() - self.in_doubt() if self.free(number)]
 
 
 TestLedgerMachine = LedgerMachine.TestCase

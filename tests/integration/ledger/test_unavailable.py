@@ -80,12 +80,13 @@ def holder(backend: Backend) -> Iterator[sa.Connection]:
 
 
 def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backend, holder: sa.Connection) -> None:
-    ledger = backend.open(patience=0.05)
+    """The impatient one does one thing only: PostgreSQL also gives up who is slow between two statements."""
+    ledger, impatient = backend.open(), backend.open(patience=0.5)
     job = begin(ledger)
     batch = claim(ledger, job, badge(1))
     holder.execute(sa.text("UPDATE capillary_earned_badge SET row_number = row_number"))
-    with pytest.raises(LedgerUnavailableError, match="lock"):
-        ledger.record(job, [Issues([issue(1)]), outcome(batch, RowState.REJECTED, badge(1))])
+    with pytest.raises(LedgerUnavailableError, match=r"lock|idle-in-transaction"):
+        impatient.record(job, [Issues([issue(1)]), outcome(batch, RowState.REJECTED, badge(1))])
     assert state(ledger, job, badge(1)) is RowState.INTENT  # reading waits for nobody
     assert list(ledger.issues(job.job_id)) == []
     holder.rollback()
@@ -95,8 +96,8 @@ def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backe
 
 def test_a_writer_that_froze_in_mid_transaction_is_parted_from_its_locks(postgres_backend: PostgresBackend) -> None:
     """The server ends a transaction of ours in which nothing happens any more; it must not hold up other jobs."""
-    frozen = postgres_backend.open(patience=0.05)
-    job = begin(frozen)
+    frozen = postgres_backend.open(patience=1.0)
+    job = begin(postgres_backend.open())
     dropped: list[bool] = []
 
     def freeze(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -132,7 +132,7 @@ def test_an_api_that_cannot_be_used_is_tried_again_by_airflow(
 class NoPatience:
     """Gives up at once."""
 
-    def exhausted(self, tries: int, waited: float = 0.0) -> bool:
+    def exhausted(self, tries: int, waited: float = 0.0, asked: float | None = None) -> bool:
         return True
 
 

@@ -11,7 +11,7 @@ import pytest
 from airflow.sdk import Context
 
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
-from airflow_provider_capillary.simulator.fault_plan import DropFault
+from airflow_provider_capillary.simulator.fault_plan import DropFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
 Tasks = Callable[..., Any]
@@ -47,6 +47,24 @@ def test_rows_sent_again_without_proof_are_told_as_granted_twice_perhaps_and_the
     assert (reason["stage"], reason["rows"]) == ("send", 10)
     assert "may be granted twice" in reason["message"]
     assert "10 accepted rows may be granted twice" in logged(30)
+
+
+@pytest.mark.parametrize(
+    "again", [{"try_number": 2}, {"max_tries": 7}, {"run_id": "later"}], ids=["retry", "clear", "later"]
+)
+def test_rows_whose_resend_was_stopped_are_told_as_granted_twice_perhaps_by_whoever_sends_them(
+    simulator: RunningSimulator, task: Tasks, again: dict[str, Any]
+) -> None:
+    simulator.use_faults([LOST, StatusFault(status=403, numbers=(3,))])
+    _, stopped = task().fail(ROWS, on_unknown="resend", **IN_TENS)
+    assert (stopped["accepted"], stopped["not_sent"]) == (10, 20)
+    simulator.use_faults(None)
+    summary = task(**again).run(ROWS, on_unknown="resend", **IN_TENS)
+    assert simulator.simulator.summary()["grantedTwice"] == 10
+    assert [reason["rows"] for reason in summary["reasons"] if "may be granted twice" in reason["message"]] == [10]
+    returned, _ = report(summary)
+    assert returned["may_be_granted_twice"] == 10
+    assert Path(returned["may_be_granted_twice_csv"].removeprefix("file://")).read_text().count("may be granted") == 10
 
 
 def test_rows_found_by_reading_back_are_told_and_are_in_no_doubt(

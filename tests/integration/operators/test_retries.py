@@ -81,3 +81,24 @@ def test_a_policy_of_the_dags_own_is_asked_about_what_may_pass(simulator: Runnin
     error, _ = one.fail(rows(200), on_unknown="hold", max_unknown="100%", retry_policy=None, **SMALL)
     assert one.operator.retry_policy is None
     assert not isinstance(error, AirflowFailException)
+
+
+@pytest.mark.parametrize("operation", [IMPORT, "badge"])
+@pytest.mark.parametrize("asked", [301, 7_200])
+def test_who_is_asked_to_wait_long_leaves_it_to_airflow(
+    simulator: RunningSimulator, task: Tasks, asked: int, operation: Any
+) -> None:
+    simulator.use_faults([StatusFault(operation=operation, status=429, retry_after=asked)])
+    one = task()
+    error, _ = one.fail(rows(30), **SMALL)
+    assert sum(simulator.simulator.request_counts().values()) == (2 if operation == IMPORT else 1)
+    decision = decided(one, error)
+    assert decision.action is RetryAction.RETRY
+    assert decision.retry_delay >= timedelta(seconds=asked)
+
+
+def test_a_503_says_how_long_to_wait_too(simulator: RunningSimulator, task: Tasks) -> None:
+    simulator.use_faults([StatusFault(status=503, when="after", retry_after=60)])
+    one = task()
+    error, _ = one.fail(rows(200), on_unknown="hold", max_unknown="100%", **SMALL)
+    assert timedelta(seconds=60) <= decided(one, error).retry_delay <= timedelta(seconds=66)

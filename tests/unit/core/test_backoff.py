@@ -59,3 +59,8 @@ def test_the_same_rows_are_sent_exactly_as_often_as_allowed(allowed: int) -> Non
 def test_once_exhausted_it_stays_exhausted() -> None:
     waiting = Backoff(random=lambda: 0.0, tries=3)
     assert [waiting.exhausted(tries) for tries in range(5)] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(("asked", "gives_up"), [(None, False), (0.0, False), (300.0, False), (300.5, True)])
+def test_who_is_asked_to_wait_too_long_gives_up_at_once(asked: float | None, gives_up: bool) -> None:
+    assert Backoff(random=lambda: 0.0).exhausted(0, asked=asked) is gives_up

@@ -134,6 +134,7 @@ def test_without_an_envelope_the_reason_is_what_the_transport_said() -> None:
     assert judge(BATCH, reply).reason == "HTTP 502, 512 bytes of text/html"
     assert judge(BATCH, Reply(Delivery.LOST, problem="read timeout")).reason == "read timeout"
     assert judge(BATCH, Reply(Delivery.NOT_WRITTEN, problem="no such host")).reason == "no such host"
+    assert judge(BATCH, Reply(Delivery.NOT_WRITTEN, problem="no token", retry_after=7)).retry_after == 7
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 207])

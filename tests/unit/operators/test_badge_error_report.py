@@ -34,7 +34,13 @@ def job_id(home: Path) -> str:
 
 
 def imported(
-    database: Path, *, map_index: int = -1, ended: bool = True, not_sent: int = 0, doubtful: bool = False
+    database: Path,
+    *,
+    map_index: int = -1,
+    ended: bool = True,
+    not_sent: int = 0,
+    doubtful: bool = False,
+    dry_run: bool = False,
 ) -> str:
     """A job of three rows, one of which was refused, and one accepted in doubt."""
     twice = RowIssue(3, RowState.ACCEPTED, "send", "may be granted twice", "rows", 3, {"customer_id": "85"})
@@ -47,7 +53,8 @@ def imported(
         )
         ledger.record(job, [Issues([issue, twice] if doubtful else [issue])])
         if ended:
-            ledger.finish_job(job, "finished", {"rows_read": 3, **counts, "not_sent": not_sent, "requests": 1})
+            summary = {"rows_read": 3, **counts, "not_sent": not_sent, "requests": 1, "dry_run": dry_run}
+            ledger.finish_job(job, "finished", summary)
     return job.job_id
 
 
@@ -194,6 +201,19 @@ def test_the_outlet_s_event_and_lineage_tell_of_all_jobs_together(home: Path) ->
     paths = {returned[name].removeprefix("file://") for name in ("errors_csv", "summary_json", "report_html")}
     assert {one.name for one in told.outputs} == paths
     assert operator.report_address is None  # a browser does not get at the worker's disk
+
+
+@pytest.mark.parametrize(("dry_runs", "told"), [((True, True), False), ((True, False), True), ((False,), True)])
+def test_outlets_are_told_unless_all_was_a_dry_run(home: Path, dry_runs: tuple[bool, ...], told: bool) -> None:
+    reports, events = Asset("capillary://shop.example/reports"), OutletEventAccessors()
+    jobs = [imported(home / "capillary_ledger.db", map_index=nth, dry_run=dry) for nth, dry in enumerate(dry_runs)]
+    declared = [reports]
+    operator = BadgeErrorReportOperator(task_id="report", job=jobs, outlets=declared)
+    operator.execute(cast(Context, {"outlet_events": events}))
+    # Airflow makes an event of each outlet that the task has when it ends, whether or not anything is told of it.
+    assert operator.outlets == ([reports] if told else [])
+    assert bool(events[reports].extra) is told
+    assert declared == [reports]
 
 
 def test_no_row_and_no_message_is_logged(job_id: str, logged: Callable[[], str]) -> None:

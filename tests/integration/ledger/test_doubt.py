@@ -1,0 +1,113 @@
+"""A row that was set free without proof is in doubt for ever, on both databases."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Issues, Job, Outcome
+from airflow_provider_capillary.ledger.doubts import Proof, Settled
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+
+from .building import badge, begin, bring_to, claim, held, intent, issue, outcome
+
+DOUBT = "sent again without proof"
+KNOWN = frozenset({1})
+
+
+def set_free(ledger: SqlLedger, job: Job, *rows: int, doubt: str | None = DOUBT) -> None:
+    batch = bring_to(ledger, job, RowState.UNKNOWN, *map(badge, rows))
+    freed = outcome(batch, RowState.PLANNED, *map(badge, rows))
+    ledger.record(job, [msgspec.structs.replace(freed, doubt=doubt)])
+
+
+def send_again(ledger: SqlLedger, job: Job, *rows: int, known: frozenset[int] = KNOWN) -> int:
+    (batch,) = ledger.record(job, [msgspec.structs.replace(intent(*map(badge, rows)), doubted=known)])
+    return batch
+
+
+def doubt_of(ledger: SqlLedger, job: Job, row: int) -> str | None:
+    found = held(ledger, job, badge(row))
+    return found.doubt if found else None
+
+
+def test_a_doubt_stays_through_every_state_and_every_job(ledger: SqlLedger) -> None:
+    job, other = begin(ledger), begin(ledger, "later")
+    set_free(ledger, job, 1)
+    ledger.record(job, [outcome(send_again(ledger, job, 1), RowState.REJECTED, badge(1))])
+    assert doubt_of(ledger, other, 1) == DOUBT
+    ledger.record(other, [outcome(send_again(ledger, other, 1), RowState.UNKNOWN, badge(1))])
+    found = held(ledger, job, badge(1))
+    assert found is not None
+    ledger.record(job, [Adoption([(badge(1), found)])])
+    again = msgspec.structs.replace(outcome(found.batch, RowState.PLANNED, badge(1)), doubt="another doubt")
+    ledger.record(job, [again])
+    ledger.record(job, [outcome(send_again(ledger, job, 1), RowState.ACCEPTED, badge(1))])
+    assert (found.doubt, doubt_of(ledger, job, 1)) == (DOUBT, DOUBT)
+
+
+def test_only_rows_that_are_unknown_come_into_doubt(ledger: SqlLedger) -> None:
+    job = begin(ledger)
+    batch = claim(ledger, job, badge(1), badge(2), badge(3))
+    ledger.record(job, [outcome(batch, RowState.UNKNOWN, badge(1), badge(2))])
+    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(2))])
+    freed = outcome(batch, RowState.PLANNED, badge(1), badge(2), badge(3))
+    ledger.record(job, [msgspec.structs.replace(freed, doubt=DOUBT)])
+    assert [doubt_of(ledger, job, row) for row in (1, 2, 3)] == [DOUBT, None, None]
+
+
+def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: SqlLedger) -> None:
+    job, other = begin(ledger), begin(ledger, "later")
+    set_free(ledger, job, 1)
+    for known in (frozenset[int](), frozenset({2})):
+        with pytest.raises(IntentConflictError):
+            send_again(ledger, other, 1, 2, known=known)
+    send_again(ledger, other, 1, 2)
+    one, two = held(ledger, other, badge(1)), held(ledger, other, badge(2))
+    assert one is not None
+    assert two is not None
+    assert (one.state, one.batch, one.doubt, two.doubt) == (RowState.INTENT, two.batch, DOUBT, None)
+
+
+@pytest.mark.parametrize("told_before", [True, False])
+def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
+    ledger: SqlLedger, told_before: bool
+) -> None:
+    job = begin(ledger)
+    set_free(ledger, job, 1)
+    batch = send_again(ledger, job, 1, 2)
+    told = tuple(issue(row, RowState.UNKNOWN, "no reply") for row in (1, 2)) if told_before else ()
+    ledger.record(
+        job, [Outcome(batch, "UNKNOWN", None, outcome(batch, RowState.UNKNOWN, badge(1), badge(2)).rows, told)]
+    )
+    ledger.finish_job(job, "failed", None)
+    mine = ledger.take_stock(job.job_id)
+    rows = [Settled(row, RowState.ACCEPTED, "seen") for row in ledger.unproven(job.job_id)]
+    ledger.settle(mine, rows, proof=Proof.READ, by="Ada")
+    stories = {one.row_number: one for one in ledger.issues(job.job_id)}
+    assert (stories[1].state, stories[1].stage) == (RowState.ACCEPTED, "send")
+    assert stories[1].message == ("no reply; " if told_before else "") + f"seen; {DOUBT}"
+    if told_before:
+        assert (stories[2].stage, stories[2].message) == ("verify", "no reply; seen")
+    else:
+        assert 2 not in stories
+        assert stories[1].original["customerId"] == badge(1).customer_id
+
+
+def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free_is_not(ledger: SqlLedger) -> None:
+    job = begin(ledger)
+    bring_to(ledger, job, RowState.UNKNOWN, badge(1), badge(2))
+    ledger.finish_job(job, "failed", None)
+    one, two = ledger.unproven(job.job_id)
+    mine = ledger.take_stock(job.job_id)
+    ledger.settle(mine, [Settled(one, RowState.PLANNED, "free", doubt=DOUBT)], proof=Proof.PERSON, by="Ada")
+    ledger.settle(mine, [Settled(two, RowState.PLANNED, "free")], proof=Proof.READ, by="Ada")
+    assert [doubt_of(ledger, job, row) for row in (1, 2)] == [DOUBT, None]
+
+
+def test_a_story_that_is_there_already_is_kept_where_that_is_asked_for(ledger: SqlLedger) -> None:
+    job = begin(ledger)
+    ledger.record(job, [Issues([issue(1, message="first")])])
+    ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], only_if_untold=True)])
+    assert [one.message for one in ledger.issues(job.job_id)] == ["first", "new"]

@@ -74,6 +74,33 @@ GUARDS = (
         ("tests/integration/importing", "tests/integration/ledger"),
     ),
     Guard(
+        "rows that nobody looked up meet nothing",
+        (
+            (
+                f"{_PACKAGE}/ledger/bulk.py",
+                "earned_at, occurrence) DO NOTHING",
+                "earned_at, occurrence) DO UPDATE SET job_id = excluded.job_id",
+            ),
+        ),
+        ("tests/integration/ledger/test_accepted_batches.py",),
+    ),
+    Guard(
+        "a batch is accepted as a whole only where nobody took rows of it",
+        ((f"{_PACKAGE}/ledger/statements.py", "{SETTLE_BATCH} AND verdict IS NULL AND", "{SETTLE_BATCH} AND"),),
+        ("tests/integration/ledger/test_accepted_batches.py",),
+    ),
+    Guard(
+        "what was accepted with its batch is no intent that a dead try left",
+        (
+            (
+                f"{_PACKAGE}/ledger/statements.py",
+                "WHERE job_id = :job AND state = 'intent' AND NOT EXISTS (",
+                "WHERE job_id = :job AND state = 'intent' OR EXISTS (",
+            ),
+        ),
+        ("tests/integration/ledger/test_accepted_batches.py",),
+    ),
+    Guard(
         "a reply must prove each row, at its own position",
         ((f"{_PACKAGE}/core/outcome.py", "if data is not None and not _is_about(", "if False and not _is_about("),),
         ("tests/unit/core", "tests/integration/importing"),

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -196,19 +194,11 @@ class Delivery:
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
-        """As nearly always. The lane goes on meanwhile: its next intent is committed with this outcome or after it."""
         ids = sent.judgement.granted_ids
-        recorded = self._ledger.record_next(sent.outcome(accepted=sent.batch.badges, ids=ids))
-        recorded.add_done_callback(partial(self._count_accepted, len(ids)))
+        self._ledger.record(sent.outcome(accepted=sent.batch.badges, ids=ids))
+        self._account.count(RowState.ACCEPTED, len(ids))
         self._watch.look(sent)
         return []
-
-    def _count_accepted(self, rows: int, recorded: Future[list[int]]) -> None:
-        error = recorded.exception()
-        if error is None:
-            self._account.count(RowState.ACCEPTED, rows)
-        else:
-            self._stop.request(error)  # before a later intent is answered, so nothing more is sent
 
     def _unproven(self, sent: Sent, unknown: list[EarnedBadge]) -> list[Work]:
         if not unknown or self._settings.on_unknown is OnUnknown.HOLD:

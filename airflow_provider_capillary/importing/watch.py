@@ -26,7 +26,7 @@ class Watch:
         self._lock = threading.Lock()
 
     def look(self, sent: Sent) -> None:
-        """Look at one outcome that is recorded, or about to be; stop the job where it must not go on."""
+        """Look at one outcome that is recorded; stop the job where it must not go on."""
         judgement = sent.judgement
         if judgement.wrong_time_unit:
             self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))

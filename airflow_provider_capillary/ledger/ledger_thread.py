@@ -59,13 +59,6 @@ class LedgerThread:
         keys: list[int] = self._tell(_Told(notes, None))
         return keys
 
-    def record_next(self, note: Note) -> Future[list[int]]:
-        """The same, but do not wait: it is committed before, or together with, whatever is told later.
-
-        What is to follow from it is added to the future, and is done before anything later is answered.
-        """
-        return self._put(_Told((note,), None))
-
     def find(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
         """See ``Ledger.find``."""
         return self._ask(lambda: self._ledger.find(self._job, badges, any_date=any_date))
@@ -90,14 +83,11 @@ class LedgerThread:
         return answer
 
     def _tell(self, told: _Told) -> Any:
-        return self._put(told).result()
-
-    def _put(self, told: _Told) -> Future[Any]:
         with self._closing:
             if self._closed:  # nobody would ever answer
                 raise LedgerUnavailableError("the job's ledger is closed; nothing was recorded")
             self._told.put(told)
-        return told.answer
+        return told.answer.result()
 
     def _run(self) -> None:
         due = self._monotonic() + self._heartbeat_seconds

@@ -177,11 +177,15 @@ def test_every_row_of_an_older_ledger_is_still_there_after_the_upgrade(
         after = older_ledger.contents(connection)
     for row in after["capillary_earned_badge"]:
         assert row.pop("doubt") is None
+    for row in before["capillary_earned_badge"]:
+        row.pop("doubt", None)
     assert {table: after[table] for table in before} == before
     assert set(after) - set(before) == ({"capillary_request_budget"} if revision_before == "0001" else set())
     with fresh_backend.look() as connection:
         told = connection.execute(sa.text("SELECT row_number, state FROM capillary_row")).all()
-    assert {number: state for number, state in told} == older_ledger.STATES
+    assert Counter(map(tuple, told)) == Counter(
+        (row["row_number"], row["state"]) for row in before["capillary_earned_badge"]
+    )
     jobs = ledger.jobs()
     assert [job.state for job in jobs] == ["open", "failed", "finished"]
     assert [issue.row_number for job in jobs for issue in ledger.issues(job.job_id)] == [12, 112, 6, 8, 108, 3, 4, 104]

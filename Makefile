@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos guards versions up clean bench compose-test end-to-end
+.PHONY: help demo test chaos guards versions up clean bench compose-test celery-test end-to-end
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -52,8 +52,11 @@ clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; neve
 bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (45 min)
 	@$(BIN)/python -m benchmarks
 
-compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 15 min)
+compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 11 min)
 	@$(BIN)/python -m tests.compose
+
+celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one worker killed; then 1 and 2 workers (12 min)
+	@$(BIN)/python -m tests.many_workers
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

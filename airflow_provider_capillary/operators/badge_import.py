@@ -167,6 +167,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
 
     def _import(self, context: Context, progress: LiveProgress) -> ImportResult:
         settings = self._settings()
+        if settings.dry_run:
+            self.outlets = []  # nothing is granted, so no event tells of it; a new list, as the old one is the DAG's
         _refuse_text_of_something_else(self.dataset)
         columns = column_choices(settings.field_mapping)
         self._stop = StopSignal()

@@ -227,7 +227,7 @@ def test_mapped_imports_are_told_by_one_event_of_their_report_and_a_failure_is_n
     assert "This task is mapped" not in seen.whole.log
 
 
-def test_the_report_of_a_dry_run_starts_no_dag_that_waits_for_badges(seen: Seen) -> None:
+def test_a_dry_run_and_its_report_start_no_dag_that_waits_for_badges(seen: Seen) -> None:
     [tried], [returned] = seen.dry_run.returned["import_badges"], seen.dry_run.returned["report"]
     assert (tried["dry_run"], tried["not_sent"], returned["not_sent"]) == (True, 4, 4)
     assert [one for one in seen.assets if one[1] == "watched_dry_run"] == []

@@ -6,24 +6,42 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .commands import CommandFailedError, run, tell, wait_for
+from .leavings import network_as_before
 
 #: Debian packages that are installed where a program is missing.
-PACKAGES = {"dockerd": "docker.io", "docker-compose": "docker-compose", "debootstrap": "debootstrap"}
+PACKAGES = {"dockerd": "docker.io", "docker-compose": "docker-compose", "iptables": "iptables"}
+PACKAGES_FOR_STAND_INS = {"debootstrap": "debootstrap"}
+SECONDS_TO_START = 60.0
+SECONDS_TO_STOP = 120.0
 
 
-def install_what_is_missing() -> None:
+def install_what_is_missing(*, stand_ins: bool) -> None:
     """Install Debian packages, which needs root."""
-    missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+    wanted = {} if _usable_as_it_is() else PACKAGES
+    wanted = wanted | (PACKAGES_FOR_STAND_INS if stand_ins else {})
+    missing = sorted({package for program, package in wanted.items() if shutil.which(program) is None})
+    if os.geteuid() != 0 and (missing or stand_ins or wanted):
+        sys.exit(
+            "Neither a Docker engine nor images can be had without root here. Run it as root, or start an engine, "
+            "let this user have it, and give --pull."
+        )
     if missing:
-        tell(f"installing {' '.join(missing)}")
+        if shutil.which("apt-get") is None:
+            sys.exit(f"Missing: {', '.join(missing)}, and this is no Debian that could install them.")
+        tell(f"installing Debian's {' '.join(missing)} (they stay)")
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], env=env)
-        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, "iptables"], env=env)
+        run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=env)
+
+
+def _usable_as_it_is() -> bool:
+    return shutil.which("docker-compose") is not None and _answers(dict(os.environ))
 
 
 @contextmanager
@@ -37,20 +55,23 @@ def engine(folder: Path) -> Iterator[dict[str, str]]:
     env = os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
     tell("starting a Docker engine")
     options = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
-    with (folder / "log").open("wb") as log:
-        command = ["dockerd", *map(str, options), "--host", env["DOCKER_HOST"]]
-        # a group of its own: Ctrl-C is for us, who then stop the containers first
-        daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for(f"the Docker engine (see {folder / 'log'})", 60, lambda: _answers(env))
-        yield env
-    finally:
-        tell("stopping the Docker engine")
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(120)
+    with network_as_before():
+        with (folder / "log").open("wb") as log:
+            command = ["dockerd", *map(str, options), "--host", env["DOCKER_HOST"]]
+            # a group of its own: Ctrl-C is for us, who then stop the containers first
+            daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            wait_for(f"the Docker engine (see {folder / 'log'})", SECONDS_TO_START, lambda: _answers(env))
+            yield env
+        finally:
+            tell("stopping the Docker engine")
+            daemon.send_signal(signal.SIGTERM)
+            daemon.wait(SECONDS_TO_STOP)
 
 
 def _answers(env: dict[str, str]) -> bool:
+    if shutil.which("docker") is None:
+        return False
     try:
         run(["docker", "version"], env=env)
     except CommandFailedError:

@@ -45,10 +45,18 @@ class Stack:
 
     def all_well(self) -> bool:
         """Whether every service that has a health check is healthy."""
-        ids = self.compose("ps", "--quiet").split()
-        states = json.loads(run(["docker", "inspect", *ids], env=self._env))
-        checked = [state["State"] for state in states if "Health" in state["State"]]
-        return len(checked) == len(states) - 1 and all(one["Health"]["Status"] == "healthy" for one in checked)
+        health = self.health()
+        return len(health) == len(self._services()) and all(state == "healthy" for state in health.values())
+
+    def health(self) -> dict[str, str]:
+        """What each service's health check says; those that have none, how they ended."""
+        mine = f"label=com.docker.compose.project={PROJECT}"
+        ids = run(["docker", "ps", "--all", "--quiet", "--filter", mine], env=self._env).split()
+        found = json.loads(run(["docker", "inspect", *ids], env=self._env)) if ids else []
+        return {one["Config"]["Labels"]["com.docker.compose.service"]: _health(one["State"]) for one in found}
+
+    def _services(self) -> list[str]:
+        return self.compose("config", "--services").split()
 
 
 @contextmanager
@@ -57,12 +65,16 @@ def running_stack(folder: Path, env: Mapping[str, str]) -> Iterator[Stack]:
     env_file = folder / "env"
     env_file.write_text(_secrets(), encoding="utf-8")
     stack = Stack(env_file, {**env, "UI_PORT": str(_free_port()), "COMPOSE_HTTP_TIMEOUT": "300"})
+    stack.compose("config", "--quiet")  # a file that cannot be read could not be brought down either
     try:
         tell("building the image with the provider")
         stack.compose("build")
         tell("starting the stack")
         stack.compose("up", "--detach")
-        wait_for("all services healthy", MINUTES_TO_GET_WELL * 60, stack.all_well)
+        try:
+            wait_for("all services healthy", MINUTES_TO_GET_WELL * 60, stack.all_well)
+        finally:
+            tell(f"health: {stack.health()}")
         tell(f"all services are healthy, UI on {stack.ui}")
         yield stack
     except BaseException:
@@ -80,6 +92,14 @@ def _nothing_is_left(env: Mapping[str, str]) -> None:
     for kind in (("ps", "--all"), ("volume", "ls"), ("network", "ls")):
         left = run(["docker", *kind, "--quiet", "--filter", mine], env=env).split()
         assert not left, f"docker {kind[0]} still lists {left}"
+
+
+def _health(state: Mapping[str, Any]) -> str:
+    if "Health" in state:
+        return str(state["Health"]["Status"])
+    # the one that sets all up has no health check: it ends
+    ended_well = state["Status"] == "exited" and state["ExitCode"] == 0
+    return "healthy" if ended_well else f"{state['Status']} {state['ExitCode']}"
 
 
 def _secrets() -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from .commands import CommandFailedError, run, tell
@@ -27,6 +28,27 @@ REQUIREMENTS = (
     "pyarrow",
     "redis",
 )
+
+
+@contextmanager
+def images_built_here(env: Mapping[str, str], *, keep: bool) -> Iterator[None]:
+    """Remove the images that were built meanwhile from an engine that outlives us.
+
+    :param keep: let them be, for the next time
+    """
+    before = _images(env)
+    try:
+        yield
+    finally:
+        new = [] if keep else [image for image in _images(env) if image not in before]
+        if new:
+            run(["docker", "rmi", "--force", *new], env=env)
+
+
+def _images(env: Mapping[str, str]) -> list[str]:
+    """The newest first: what is built upon another one has to go before it."""
+    listed = run(["docker", "images", "--quiet", "--no-trunc"], env=env).split()
+    return list(dict.fromkeys(listed))
 
 
 def stand_ins(folder: Path, env: Mapping[str, str]) -> dict[str, str]:

@@ -22,7 +22,9 @@ with DAG("watched", schedule=None, params={"folder": ""}):
     BadgeErrorReportOperator(task_id="report", job=import_badges.output, outlets=[REPORTED])
 
 with DAG("watched_dry_run", schedule=None, params={"folder": ""}):
-    tried = BadgeImportOperator(task_id="import_badges", dataset="{{ params.folder }}/good.jsonl", dry_run=True)
+    tried = BadgeImportOperator(
+        task_id="import_badges", dataset="{{ params.folder }}/good.jsonl", dry_run=True, outlets=[IMPORTED]
+    )
     BadgeErrorReportOperator(task_id="report", job=tried.output, outlets=[REPORTED])
 
 with DAG("watched_parts", schedule=None, params={"folder": ""}, render_template_as_native_obj=True):

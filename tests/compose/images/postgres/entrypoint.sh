@@ -8,7 +8,7 @@ if [ ! -e "$data/PG_VERSION" ]; then
   printf '%s' "$POSTGRES_PASSWORD" > /tmp/password
   chown postgres /tmp/password
   as_postgres "$bin/initdb" --pgdata "$data" --username "$POSTGRES_USER" --pwfile /tmp/password \
-    --auth scram-sha-256 --auth-local trust
+    --auth scram-sha-256 --auth-local trust --encoding UTF8 --locale C.UTF-8
   rm /tmp/password
   echo "host all all all scram-sha-256" >> "$data/pg_hba.conf"
   as_postgres "$bin/pg_ctl" --pgdata "$data" --wait --options "-c listen_addresses=''" start

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Protocol
 
 import msgspec
@@ -107,7 +106,7 @@ class Delivery:
 
     def _send(self, batch: Batch) -> list[Work]:
         self._pace.wait_for_turn()
-        with self._pace.in_flight():
+        with self._pace.at_work():
             sent: Sent | list[Work] = [batch] if self._stop.requested else self._exchange(batch)
         return self._follow(sent) if isinstance(sent, Sent) else sent
 
@@ -118,23 +117,26 @@ class Delivery:
         request_id = self._request_id(batch, fingerprint)
         doubted = frozenset(self._planner.doubtful.among(batch.badges))
         once = self._settings.once_per_customer
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted, batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
         except IntentConflictError:
             return self._plan_again(batch)
         self._planner.release(batch.badges)
-        noted = self._monotonic()
-        if self._stop.requested or noted - begun > self._stale_intent_seconds:
+        with self._pace.in_flight():
+            ready = self._monotonic()
+            too_late = self._stop.requested or ready - begun > self._stale_intent_seconds
+            reply = None if too_late else self._sender.import_badges(body, request_id)
+        answered = self._monotonic()
+        if reply is None:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
             return [batch.part(batch.badges, tries=batch.tries + 1)]
-        reply = self._sender.import_badges(body, request_id)
         if reply.delivery is not Delivered.NOT_WRITTEN:
             self._account.request_sent()
         judgement = judge(batch.badges, reply)
-        self._pace.observe(self._monotonic() - noted, judgement.verdict, reply.status)
+        self._pace.observe(answered - ready, judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:
@@ -157,15 +159,18 @@ class Delivery:
     def _settle_rows(self, sent: Sent) -> list[Work]:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
         doubts = self._planner.doubtful.among(sent.batch.badges)
-        if sent.judgement.all_accepted and not doubts:
+        if sent.judgement.granted_ids and not doubts:
             return self._all_accepted(sent)
+        accepted: list[EarnedBadge] = []
+        ids: list[str] = []
         changes: list[RowChange] = []
         issues: list[RowIssue] = []
         again: list[EarnedBadge] = []
         unknown: list[EarnedBadge] = []
         for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
-            if row.state is RowState.ACCEPTED:
-                changes.append(RowChange(badge, RowState.ACCEPTED, row.earned_badge_id))
+            if row.state is RowState.ACCEPTED and row.earned_badge_id:
+                accepted.append(badge)
+                ids.append(row.earned_badge_id)
                 if badge.row_number in doubts:
                     told = msgspec.structs.replace(row, message=doubts[badge.row_number])
                     issues.append(sent.issue(badge, told))
@@ -180,17 +185,17 @@ class Delivery:
             else:
                 changes.append(RowChange(badge, RowState.REJECTED))
                 issues.append(sent.issue(badge, row))
-        self._ledger.record(sent.outcome(changes, issues))
+        self._ledger.record(sent.outcome(changes, issues, accepted=accepted, ids=ids))
         self._account.close_rows(issues)
         self._planner.doubtful.forget(issue.row_number for issue in issues)
-        settled = len(changes) - len(again) - len(unknown)
-        self._account.count(RowState.ACCEPTED, settled - sum(i.state is not RowState.UNKNOWN for i in issues))
+        told_apart = sum(issue.state is RowState.ACCEPTED for issue in issues)
+        self._account.count(RowState.ACCEPTED, len(accepted) - told_apart)
         self._watch.look(sent)
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
-        ids = [row.earned_badge_id for row in sent.judgement.rows]
-        self._ledger.record(sent.outcome(list(map(RowChange, sent.batch.badges, repeat(RowState.ACCEPTED), ids))))
+        ids = sent.judgement.granted_ids
+        self._ledger.record(sent.outcome(accepted=sent.batch.badges, ids=ids))
         self._account.count(RowState.ACCEPTED, len(ids))
         self._watch.look(sent)
         return []
@@ -234,7 +239,7 @@ class Delivery:
             return list(sent.batch.halves())
         judgement = sent.judgement
         refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
-        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, rows=(refused,))
+        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, looked_at=(refused,))
         return self._settle_rows(msgspec.structs.replace(sent, judgement=alone))
 
     def _plan_again(self, batch: Batch) -> list[Work]:

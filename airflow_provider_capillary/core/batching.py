@@ -34,11 +34,14 @@ class Batch(msgspec.Struct):
     split: bool = False  #: part of a batch that was refused as a whole
     waited: float = 0.0  #: seconds that its rows have waited to be sent again
     unseen: bool = False  #: nobody looked what the ledger holds of its rows; a later part of it was looked up
+    conflicts: int = 0  #: how often another job was quicker with some of its rows since the last intent was noted
 
     def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
-        return Batch(self.lane, badges, self.origins, self.canary, tries, self.split, self.waited)
+        return Batch(
+            self.lane, badges, self.origins, self.canary, tries, self.split, self.waited, conflicts=self.conflicts
+        )
 
     def halves(self) -> list[Batch]:
         """Two batches, in order."""

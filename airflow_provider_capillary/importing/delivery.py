@@ -17,12 +17,13 @@ from airflow_provider_capillary.core import batching
 from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
-from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.planning import Held, Plan
 from airflow_provider_capillary.core.reply import Delivery as Delivered
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.importing.ending import Ending
+from airflow_provider_capillary.importing.planner import Sorted
 from airflow_provider_capillary.importing.sent import Sent
 from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
@@ -31,6 +32,9 @@ from airflow_provider_capillary.importing.watch import Watch
 from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
+
+#: Each conflict is another job's progress, so few follow each other; more are a fault, and must not go on for ever.
+MOST_CONFLICTS = 20
 
 Work = Batch | Unproven
 
@@ -88,13 +92,19 @@ class Delivery:
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
         """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
-        badges = [badge for badge, _ in rows]
-        try:
-            works: list[Work] = list(self._taker.take_over(rows, batch))
-        except IntentConflictError:
-            return self._plan_again(batch.part(badges))
-        self._planner.release(badges)
-        return works
+        works: list[Work] = []
+        send: list[EarnedBadge] = []
+        while rows:
+            try:
+                works += self._taker.take_over(rows, batch)
+            except IntentConflictError:
+                again = self._look_again(batch, [badge for badge, _ in rows])
+                rows = again.settle
+                send += again.send
+            else:
+                self._planner.release([badge for badge, _ in rows])
+                break
+        return [*works, batch.part(send)] if send else works
 
     def _step(self, work: Work) -> list[Work]:
         if isinstance(work, Unproven):
@@ -123,6 +133,7 @@ class Delivery:
             (key,) = self._ledger.record(intent)
         except IntentConflictError:
             return self._plan_again(batch)
+        batch.conflicts = 0
         self._planner.release(batch.badges)
         with self._pace.in_flight():
             ready = self._monotonic()
@@ -243,9 +254,24 @@ class Delivery:
         return self._settle_rows(msgspec.structs.replace(sent, judgement=alone))
 
     def _plan_again(self, batch: Batch) -> list[Work]:
-        """Another job was quicker with some of the rows: look again what the ledger holds of them."""
-        rows = self._planner.sort_again(batch.badges)
+        """Another job was quicker with some of the rows: they are sent, taken over, or at their end."""
+        rows = self._look_again(batch, batch.badges)
+        works = self.take_over(rows.settle, batch)
+        return [*works, batch.part(rows.send)] if rows.send else works
+
+    def _look_again(self, batch: Batch, badges: Sequence[EarnedBadge]) -> Sorted:
+        """Sort rows by what the ledger holds of them now; end those that are at their end.
+
+        After too many conflicts rows that this job does not hold are left to others: not sent, and a retry may
+        bring them home. Those that are left to settle then are its own, which nobody else can take.
+        """
+        batch.conflicts += 1
+        rows = self._planner.sort_again(badges)
+        if batch.conflicts > MOST_CONFLICTS:
+            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
+            left = [*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)]
+            log.warning("%d rows are not sent: other jobs were quicker %d times in a row", len(left), batch.conflicts)
+            rows = Sorted([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
         self._ending.close(rows.done, batch.origins)
         self._planner.release([badge for badge, _ in rows.done])
-        works = self.take_over(rows.settle, batch) if rows.settle else []
-        return [*works, batch.part(rows.send)] if rows.send else works
+        return rows

@@ -80,12 +80,13 @@ DOUBT = text("""
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
         AND earned_at = :earned_at AND occurrence = :occurrence AND batch_id = :batch AND state = 'unknown'
 """)
+#: An accepted batch accepts its intents only: rows that its reply left unknown can be taken over like any other.
 ADOPT = text("""
     UPDATE capillary_earned_badge SET state = 'unknown', job_id = :job, row_number = :row_number
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
         AND earned_at = :earned_at AND occurrence = :occurrence
-        AND job_id = :old_job AND batch_id = :batch AND state IN ('intent', 'unknown') AND NOT EXISTS (
-            SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = capillary_earned_badge.batch_id)
+        AND job_id = :old_job AND batch_id = :batch AND (state = 'unknown' OR state = 'intent' AND NOT EXISTS (
+            SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = capillary_earned_badge.batch_id))
 """)
 
 _ADD_ISSUE = """

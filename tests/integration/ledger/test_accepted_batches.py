@@ -136,6 +136,26 @@ def test_rows_that_were_accepted_in_the_meantime_cannot_be_taken_over(backend: B
     assert ledger.counts(job) == {ACCEPTED: 3}
 
 
+def test_a_row_left_unknown_beside_accepted_ones_can_be_taken_over_and_those_cannot(
+    backend: Backend, ledger: SqlLedger
+) -> None:
+    job = begin(ledger)
+    batch = claim(ledger, job, *ROWS)
+    other = begin(ledger, "another run")
+    before = [(row, one) for row in ROWS if (one := held(ledger, other, row))]
+    ledger.record(job, [accepting(batch, ROWS[0], ROWS[2], rows=[RowChange(ROWS[1], UNKNOWN)])])
+    assert accepted_batches(backend) == [batch]
+    for seen in before[::2]:
+        with pytest.raises(IntentConflictError):
+            ledger.record(other, [Adoption([seen])])
+    seen_now = held(ledger, other, ROWS[1])
+    assert seen_now is not None
+    ledger.record(other, [Adoption([(ROWS[1], seen_now)])])
+    assert (ledger.counts(job), ledger.counts(other)) == ({ACCEPTED: 2}, {UNKNOWN: 1})
+    ledger.record(other, [Outcome(batch, "", None, [RowChange(ROWS[1], ACCEPTED, "id-found")])])
+    assert told(backend, "earned_badge_id") == {1: "id-1", 2: "id-found", 3: "id-3"}
+
+
 def test_one_row_can_be_revoked_and_the_others_stay(backend: Backend, ledger: SqlLedger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)

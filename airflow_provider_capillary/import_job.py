@@ -36,7 +36,7 @@ from airflow_provider_capillary.importing.badge_check import badges_of, missing_
 from airflow_provider_capillary.importing.delivery import Delivery, Work
 from airflow_provider_capillary.importing.ending import Ending
 from airflow_provider_capillary.importing.hand_over import HandOver
-from airflow_provider_capillary.importing.pace import Pace
+from airflow_provider_capillary.importing.pace import Pace, lanes_for
 from airflow_provider_capillary.importing.planner import Planner
 from airflow_provider_capillary.importing.progress import LiveAccount, LiveLanes, Progress, Show
 from airflow_provider_capillary.importing.reading import RowCheck
@@ -176,7 +176,9 @@ class ImportJob:
         with closing(Planner.on(book, job.key, settings)) as planner:
             ending = Ending(book, account, planner.doubtful)
             delivery = self._delivery(planner, ending, book, job)
-            with closing(LiveLanes[Work](settings.concurrency, delivery.deliver, self._stop, self._progress)) as lanes:
+            with closing(
+                LiveLanes[Work](lanes_for(settings.concurrency), delivery.deliver, self._stop, self._progress)
+            ) as lanes:
                 hand_over = HandOver(delivery, lanes, self._batcher(), account)
                 try:
                     for window in self._windows():
@@ -220,7 +222,7 @@ class ImportJob:
     def _batcher(self) -> Batcher:
         settings, api = self._settings, self._api
         most_rows, most_bytes = settings.batch_size, settings.max_batch_bytes
-        limits = BatchLimits(most_rows, most_bytes, settings.concurrency, api.row_size, api.largest_row)
+        limits = BatchLimits(most_rows, most_bytes, lanes_for(settings.concurrency), api.row_size, api.largest_row)
         return Batcher(limits, RAMP if settings.canary else ())
 
     def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:

@@ -45,5 +45,11 @@ BEGIN
         EXECUTE replace(guard, 'capillary_earned_badge_whole', 'capillary_earned_badge');
     END LOOP;
 END $$;
+-- The view knows its table by more than the name.
+DO $$
+BEGIN
+    EXECUTE 'CREATE OR REPLACE VIEW capillary_row AS '
+        || replace(pg_get_viewdef('capillary_row'::regclass), 'capillary_earned_badge_whole', 'capillary_earned_badge');
+END $$;
 DROP TABLE capillary_earned_badge_whole;
 ANALYZE capillary_earned_badge;

@@ -25,6 +25,11 @@ class AdaptiveLimit:
         """The number of requests that may be in flight."""
         return int(self._limit)
 
+    @property
+    def usual_seconds(self) -> float | None:
+        """How long an answer usually takes; ``None`` before the first."""
+        return self._usual
+
     def observe(self, seconds: float, *, pushed_back: bool) -> bool:
         """Take in an answer: its latency, and whether the server asked for less. Say whether the limit changed."""
         before = self.limit

@@ -33,11 +33,15 @@ class Batch(msgspec.Struct):
     tries: int = 0  #: how often this batch was sent within the job already
     split: bool = False  #: part of a batch that was refused as a whole
     waited: float = 0.0  #: seconds that its rows have waited to be sent again
+    unseen: bool = False  #: nobody looked what the ledger holds of its rows; a later part of it was looked up
+    conflicts: int = 0  #: how often another job was quicker with some of its rows since the last intent was noted
 
     def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
-        return Batch(self.lane, badges, self.origins, self.canary, tries, self.split, self.waited)
+        return Batch(
+            self.lane, badges, self.origins, self.canary, tries, self.split, self.waited, conflicts=self.conflicts
+        )
 
     def halves(self) -> list[Batch]:
         """Two batches, in order."""
@@ -81,7 +85,7 @@ class Batcher:
         """Whether the next batch is still a canary."""
         return bool(self._ramp)
 
-    def fill(self, badges: Sequence[EarnedBadge], origin: Any) -> Iterator[Batch]:
+    def fill(self, badges: Sequence[EarnedBadge], origin: Any, *, unseen: bool = False) -> Iterator[Batch]:
         """Put rows into their lanes' batches; give each batch that becomes full before the next row is looked at.
 
         Where rows need not be measured and canaries are through, lanes take their rows many at a time; then only
@@ -89,11 +93,11 @@ class Batcher:
         """
         for done, badge in enumerate(badges):
             if not self._ramp and not self._measures:
-                yield from self._deal(badges[done:], origin)
+                yield from self._deal(badges[done:], origin, unseen)
                 return
-            yield from self.add(badge, origin)
+            yield from self.add(badge, origin, unseen=unseen)
 
-    def _deal(self, badges: Sequence[EarnedBadge], origin: Any) -> Iterator[Batch]:
+    def _deal(self, badges: Sequence[EarnedBadge], origin: Any, unseen: bool) -> Iterator[Batch]:
         lanes, most = self._limits.lanes, self._limits.rows
         hands: list[list[EarnedBadge]] = [[] for _ in range(lanes)]
         for badge in badges:
@@ -101,14 +105,14 @@ class Batcher:
         while any(hands):  # a batch for each lane in turn, or the others would wait for one
             for lane, hand in enumerate(hands):
                 if hand:
-                    batch = self._begun(lane, origin)
+                    batch = self._begun(lane, origin, unseen)
                     room = most - len(batch.badges)
                     batch.badges += hand[:room]
                     del hand[:room]
                     if len(batch.badges) == most:
                         yield self._take(lane)
 
-    def add(self, badge: EarnedBadge, origin: Any) -> list[Batch]:
+    def add(self, badge: EarnedBadge, origin: Any, *, unseen: bool = False) -> list[Batch]:
         """Put a row into its lane's batch; give the batches that became full (none, one, or two)."""
         lane = self.lane_of(badge.customer_id)
         full: list[Batch] = []
@@ -116,7 +120,7 @@ class Batcher:
         if lane in self._filling and self._bytes[lane] + size > self._limits.bytes:
             full.append(self._take(lane))
             lane = self.lane_of(badge.customer_id)
-        batch = self._begun(lane, origin)
+        batch = self._begun(lane, origin, unseen)
         batch.badges.append(badge)
         self._bytes[lane] += size
         if len(batch.badges) >= (self._ramp[0] if self._ramp else self._limits.rows):
@@ -139,7 +143,7 @@ class Batcher:
         """The batches that are not full, in lane order."""
         return [self._take(lane) for lane in sorted(self._filling)]
 
-    def _begun(self, lane: int, origin: Any) -> Batch:
+    def _begun(self, lane: int, origin: Any, unseen: bool) -> Batch:
         """The lane's batch, which is about to get rows of this origin."""
         batch = self._filling.get(lane)
         if batch is None:
@@ -147,6 +151,7 @@ class Batcher:
             self._bytes[lane] = 1  # brackets: as many as separators, and one more
         if not batch.origins or batch.origins[-1] is not origin:
             batch.origins.append(origin)
+        batch.unseen = batch.unseen or unseen
         return batch
 
     def _take(self, lane: int) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
 
 from airflow_provider_capillary.core.row_state import RowState
 
@@ -24,9 +24,9 @@ class EarlyStop:
         self._unproven_in_a_row = 0
 
     def observe(
-        self, states: Sequence[RowState], *, canary: bool, proof_failed: bool, split: bool = False
+        self, states: Set[RowState], *, rows: int, canary: bool, proof_failed: bool, split: bool = False
     ) -> str | None:
-        """Take in one batch's outcomes, in order of completion; give a reason to stop or ``None``.
+        """Take in the states in which one batch's rows are, in order of completion; give a reason to stop or ``None``.
 
         ``planned`` stands for a row that will be tried again.
         """
@@ -35,7 +35,7 @@ class EarlyStop:
         self._count(states, split=split)
         if not canary and not split:
             self._full_batches += 1
-            if self._full_batches == 1 and self._refused_in_a_row and len(states) > 1:
+            if self._full_batches == 1 and self._refused_in_a_row and rows > 1:
                 return "every row of the first full batch was refused"
         if self._refused_in_a_row >= IN_A_ROW:
             return f"{IN_A_ROW} batches in a row were refused"
@@ -48,8 +48,7 @@ class EarlyStop:
         """Whether so many batches in a row stayed without proof that sending more would only add to them."""
         return self._unproven_in_a_row >= IN_A_ROW
 
-    def _count(self, states: Sequence[RowState], *, split: bool) -> None:
-        kinds = set(states)
+    def _count(self, kinds: Set[RowState], *, split: bool) -> None:
         self._unproven_in_a_row = self._unproven_in_a_row + 1 if kinds == {RowState.UNKNOWN} else 0
         if kinds == {RowState.REJECTED}:
             self._refused_in_a_row += not split

@@ -20,9 +20,10 @@ anything else (5xx, 52x, HTML, truncated, no reply)    UNKNOWN
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from itertools import repeat
 
@@ -38,6 +39,7 @@ REQUEST_ID_REUSED = 809
 PASSING = frozenset({521})
 STOPPING_STATUSES = frozenset({401, 403, 404, 405, 415})
 EXPIRY_TOLERANCE = 1.0  #: seconds
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_FACTORS = (1_000.0, 1_000_000.0)
 
 
@@ -68,11 +70,16 @@ class Judgement(msgspec.Struct, frozen=True):
     verdict: Verdict
     reason: str = ""
     code: int | None = None
-    rows: tuple[RowOutcome, ...] = ()
+    looked_at: tuple[RowOutcome, ...] = ()  #: the outcomes, unless all rows are accepted with ``granted_ids``
     retry_after: float | None = None
     proof_failed: bool = False  #: a 2xx reply contradicts what was sent
     wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
-    all_accepted: bool = False  #: every row is accepted; not set where that took more than one look to tell
+    granted_ids: tuple[str, ...] = ()  #: of all rows, if every one is accepted and one look was enough to tell
+
+    @property
+    def rows(self) -> tuple[RowOutcome, ...]:
+        """The outcome of each row; made anew by each call."""
+        return self.looked_at or tuple(map(RowOutcome, repeat(RowState.ACCEPTED), self.granted_ids))
 
 
 def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
@@ -116,8 +123,7 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
         return _unknown(badges, reason, proof_failed=True)
     ids = _granted_ids(badges, entries)
     if ids is not None:
-        accepted = tuple(map(RowOutcome, repeat(RowState.ACCEPTED), ids))
-        return Judgement(Verdict.PER_ROW, rows=accepted, all_accepted=True)
+        return Judgement(Verdict.PER_ROW, granted_ids=tuple(ids))
     misplaced = _first_misplaced(badges, entries)
     if misplaced is not None:
         reason = f"entry {misplaced + 1} of the reply is not about row {misplaced + 1} of the batch"
@@ -126,7 +132,7 @@ def _judge_success(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     unproven = next((row for row in rows if row.state is RowState.UNKNOWN), None)
     return Judgement(
         Verdict.PER_ROW,
-        rows=rows,
+        looked_at=rows,
         reason=unproven.message if unproven else "",
         proof_failed=unproven is not None,
         wrong_time_unit=unproven is not None and any(map(_is_wrong_unit, badges, entries)),
@@ -138,24 +144,35 @@ def _granted_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> lis
 
     ``None`` says nothing: then each entry is looked at with care.
     """
-    ids: list[str] = []
-    instants: dict[str | None, float | None] = {None: None}
-    for position, (badge, entry) in enumerate(zip(badges, entries, strict=True), 1):
-        data, sent = entry.data, badge.expires_at
-        if data is None or entry.errors or not data.earned_badge_id or data.request_id is None:
-            return None
-        if (iso := data.expires_on_iso) not in instants:
-            instants[iso] = _iso_seconds(iso or "")
-        if not (
-            data.badge_meta_id == badge.badge_meta_id
-            and data.customer_id == badge.customer_id
-            and data.request_id.endswith(f"_{position}")
-            and data.expires_on == sent
-            and instants[iso] in (None, sent)
-        ):
-            return None
-        ids.append(data.earned_badge_id)
-    return ids
+    echoes = [entry.data for entry in entries if entry.data is not None and not entry.errors]
+    ids = [echo.earned_badge_id for echo in echoes if echo.earned_badge_id]
+    if not len(ids) == len(echoes) == len(badges) != 0:
+        return None
+    base, _, _ = (echoes[0].request_id or "").rpartition("_")
+    as_sent = (
+        [echo.customer_id for echo in echoes] == [badge.customer_id for badge in badges]
+        and [echo.badge_meta_id for echo in echoes] == [badge.badge_meta_id for badge in badges]
+        and [echo.request_id for echo in echoes] == list(map(base.__add__, _suffixes(len(badges))))
+        and [echo.expires_on for echo in echoes] == [badge.expires_at for badge in badges]
+        and _are_instants([echo.expires_on_iso for echo in echoes], [badge.expires_at for badge in badges])
+    )
+    return ids if as_sent else None
+
+
+@functools.lru_cache(maxsize=16)
+def _suffixes(rows: int) -> list[str]:
+    return [f"_{position}" for position in range(1, rows + 1)]
+
+
+def _are_instants(texts: list[str | None], seconds: list[int]) -> bool:
+    """Whether all texts are these instants in the usual form, or there is none."""
+    if texts.count(None) == len(texts):
+        return True
+    try:
+        moments = msgspec.convert(texts, list[datetime])
+        return list(map(timedelta.total_seconds, [moment - _EPOCH for moment in moments])) == seconds
+    except (msgspec.ValidationError, TypeError):  # other texts, or instants without an offset
+        return False
 
 
 def _first_misplaced(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> int | None:

@@ -15,7 +15,7 @@ from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
 
-_SCAN_ROWS = 16_384
+_SCAN_ROWS = 4_096
 _BUFFER_BYTES = 1 << 18
 
 

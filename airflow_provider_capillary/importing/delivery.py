@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Protocol
 
 import msgspec
@@ -18,12 +17,13 @@ from airflow_provider_capillary.core import batching
 from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
-from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.planning import Held, Plan
 from airflow_provider_capillary.core.reply import Delivery as Delivered
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.importing.ending import Ending
+from airflow_provider_capillary.importing.planner import Sorted
 from airflow_provider_capillary.importing.sent import Sent
 from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
@@ -32,6 +32,9 @@ from airflow_provider_capillary.importing.watch import Watch
 from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
+
+#: Each conflict is another job's progress, so few follow each other; more are a fault, and must not go on for ever.
+MOST_CONFLICTS = 20
 
 Work = Batch | Unproven
 
@@ -89,13 +92,19 @@ class Delivery:
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
         """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
-        badges = [badge for badge, _ in rows]
-        try:
-            works: list[Work] = list(self._taker.take_over(rows, batch))
-        except IntentConflictError:
-            return self._plan_again(batch.part(badges))
-        self._planner.release(badges)
-        return works
+        works: list[Work] = []
+        send: list[EarnedBadge] = []
+        while rows:
+            try:
+                works += self._taker.take_over(rows, batch)
+            except IntentConflictError:
+                again = self._look_again(batch, [badge for badge, _ in rows])
+                rows = again.settle
+                send += again.send
+            else:
+                self._planner.release([badge for badge, _ in rows])
+                break
+        return [*works, batch.part(send)] if send else works
 
     def _step(self, work: Work) -> list[Work]:
         if isinstance(work, Unproven):
@@ -107,7 +116,7 @@ class Delivery:
 
     def _send(self, batch: Batch) -> list[Work]:
         self._pace.wait_for_turn()
-        with self._pace.in_flight():
+        with self._pace.at_work():
             sent: Sent | list[Work] = [batch] if self._stop.requested else self._exchange(batch)
         return self._follow(sent) if isinstance(sent, Sent) else sent
 
@@ -118,23 +127,27 @@ class Delivery:
         request_id = self._request_id(batch, fingerprint)
         doubted = frozenset(self._planner.doubtful.among(batch.badges))
         once = self._settings.once_per_customer
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted, batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
         except IntentConflictError:
             return self._plan_again(batch)
+        batch.conflicts = 0
         self._planner.release(batch.badges)
-        noted = self._monotonic()
-        if self._stop.requested or noted - begun > self._stale_intent_seconds:
+        with self._pace.in_flight():
+            ready = self._monotonic()
+            too_late = self._stop.requested or ready - begun > self._stale_intent_seconds
+            reply = None if too_late else self._sender.import_badges(body, request_id)
+        answered = self._monotonic()
+        if reply is None:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
             return [batch.part(batch.badges, tries=batch.tries + 1)]
-        reply = self._sender.import_badges(body, request_id)
         if reply.delivery is not Delivered.NOT_WRITTEN:
             self._account.request_sent()
         judgement = judge(batch.badges, reply)
-        self._pace.observe(self._monotonic() - noted, judgement.verdict, reply.status)
+        self._pace.observe(answered - ready, judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:
@@ -157,15 +170,18 @@ class Delivery:
     def _settle_rows(self, sent: Sent) -> list[Work]:
         """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
         doubts = self._planner.doubtful.among(sent.batch.badges)
-        if sent.judgement.all_accepted and not doubts:
+        if sent.judgement.granted_ids and not doubts:
             return self._all_accepted(sent)
+        accepted: list[EarnedBadge] = []
+        ids: list[str] = []
         changes: list[RowChange] = []
         issues: list[RowIssue] = []
         again: list[EarnedBadge] = []
         unknown: list[EarnedBadge] = []
         for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
-            if row.state is RowState.ACCEPTED:
-                changes.append(RowChange(badge, RowState.ACCEPTED, row.earned_badge_id))
+            if row.state is RowState.ACCEPTED and row.earned_badge_id:
+                accepted.append(badge)
+                ids.append(row.earned_badge_id)
                 if badge.row_number in doubts:
                     told = msgspec.structs.replace(row, message=doubts[badge.row_number])
                     issues.append(sent.issue(badge, told))
@@ -180,17 +196,17 @@ class Delivery:
             else:
                 changes.append(RowChange(badge, RowState.REJECTED))
                 issues.append(sent.issue(badge, row))
-        self._ledger.record(sent.outcome(changes, issues))
+        self._ledger.record(sent.outcome(changes, issues, accepted=accepted, ids=ids))
         self._account.close_rows(issues)
         self._planner.doubtful.forget(issue.row_number for issue in issues)
-        settled = len(changes) - len(again) - len(unknown)
-        self._account.count(RowState.ACCEPTED, settled - sum(i.state is not RowState.UNKNOWN for i in issues))
+        told_apart = sum(issue.state is RowState.ACCEPTED for issue in issues)
+        self._account.count(RowState.ACCEPTED, len(accepted) - told_apart)
         self._watch.look(sent)
         return self._unproven(sent, unknown) + self._after_a_pause(sent, again)
 
     def _all_accepted(self, sent: Sent) -> list[Work]:
-        ids = [row.earned_badge_id for row in sent.judgement.rows]
-        self._ledger.record(sent.outcome(list(map(RowChange, sent.batch.badges, repeat(RowState.ACCEPTED), ids))))
+        ids = sent.judgement.granted_ids
+        self._ledger.record(sent.outcome(accepted=sent.batch.badges, ids=ids))
         self._account.count(RowState.ACCEPTED, len(ids))
         self._watch.look(sent)
         return []
@@ -234,13 +250,28 @@ class Delivery:
             return list(sent.batch.halves())
         judgement = sent.judgement
         refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
-        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, rows=(refused,))
+        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, looked_at=(refused,))
         return self._settle_rows(msgspec.structs.replace(sent, judgement=alone))
 
     def _plan_again(self, batch: Batch) -> list[Work]:
-        """Another job was quicker with some of the rows: look again what the ledger holds of them."""
-        rows = self._planner.sort_again(batch.badges)
+        """Another job was quicker with some of the rows: they are sent, taken over, or at their end."""
+        rows = self._look_again(batch, batch.badges)
+        works = self.take_over(rows.settle, batch)
+        return [*works, batch.part(rows.send)] if rows.send else works
+
+    def _look_again(self, batch: Batch, badges: Sequence[EarnedBadge]) -> Sorted:
+        """Sort rows by what the ledger holds of them now; end those that are at their end.
+
+        After too many conflicts rows that this job does not hold are left to others: not sent, and a retry may
+        bring them home. Those that are left to settle then are its own, which nobody else can take.
+        """
+        batch.conflicts += 1
+        rows = self._planner.sort_again(badges)
+        if batch.conflicts > MOST_CONFLICTS:
+            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
+            left = [*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)]
+            log.warning("%d rows are not sent: other jobs were quicker %d times in a row", len(left), batch.conflicts)
+            rows = Sorted([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
         self._ending.close(rows.done, batch.origins)
         self._planner.release([badge for badge, _ in rows.done])
-        works = self.take_over(rows.settle, batch) if rows.settle else []
-        return [*works, batch.part(rows.send)] if rows.send else works
+        return rows

@@ -28,7 +28,7 @@ class HandOver:
     def rows(self, rows: Sorted, window: Window) -> None:
         """Hand over rows to send, and those that an earlier try left unproven."""
         if not rows.settle:
-            for batch in self._batcher.fill(rows.send, window):
+            for batch in self._batcher.fill(rows.send, window, unseen=rows.unseen):
                 self._put_batch(batch)
             return
         held = {badge.row_number: held for badge, held in rows.settle}

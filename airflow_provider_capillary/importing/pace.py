@@ -14,6 +14,12 @@ from airflow_provider_capillary.importing.stop import StopSignal
 log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS = 1.0
+_QUICK_SECONDS = 1.0  # of an answer: well below the time that an intent may wait before it is sent
+
+
+def lanes_for(concurrency: int) -> int:
+    """How many lanes keep so many requests in flight: half as many more note their intents and outcomes meanwhile."""
+    return concurrency if concurrency == 1 else concurrency + (concurrency + 1) // 2
 
 
 class Pace:
@@ -34,7 +40,7 @@ class Pace:
         self._stop = stop
         self._monotonic = monotonic
         self._adaptive = AdaptiveLimit(most_in_flight)
-        self._in_flight = 0
+        self._at_work = self._in_flight = 0
         self._not_before = 0.0
         self._changed = threading.Condition()
 
@@ -50,18 +56,41 @@ class Pace:
             self._not_before = max(self._not_before, self._monotonic() + seconds)
 
     @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Hold one of the places for batches between intent and reply.
+
+        Where answers come quickly there are more of them than may be in flight, so that none waits for the ledger.
+        """
+        with self._changed:
+            while self._at_work >= self._adaptive.limit + self._ahead() and not self._stop.requested:
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
+            self._at_work += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
+
+    @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Hold one of the places for requests in flight."""
+        """Hold one of the places for requests in flight; what the server asked for meanwhile is waited for here."""
         with self._changed:
             while self._in_flight >= self._adaptive.limit and not self._stop.requested:
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
             self._in_flight += 1
         try:
+            self._stop.pause(self._not_before - self._monotonic())
             yield
         finally:
             with self._changed:
                 self._in_flight -= 1
-                self._changed.notify()
+                self._changed.notify_all()
+
+    def _ahead(self) -> int:
+        usual = self._adaptive.usual_seconds
+        limit = self._adaptive.limit
+        return lanes_for(limit) - limit if usual is not None and usual < _QUICK_SECONDS else 0
 
     def observe(self, seconds: float, verdict: Verdict, status: int | None) -> None:
         """Learn from an answer: fewer in flight where the server is pressed, more where it is not."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -12,6 +11,7 @@ from airflow_provider_capillary.core.planning import Held, Plan, doubt_of, plan_
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.importing.doubtful import Doubtful
 from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
+from airflow_provider_capillary.importing.waiting import WaitingRows
 from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
 
@@ -24,12 +24,15 @@ class Sorted(msgspec.Struct):
     send: list[EarnedBadge]
     settle: list[tuple[EarnedBadge, Held]]
     done: list[tuple[EarnedBadge, Plan]]
+    unseen: bool = False  #: what the ledger holds of the rows to send was not looked up
 
 
 class Planner:
     """Asks the ledger about rows, many at a time, and remembers those that wait for their intent.
 
-    A row that waits is not in the ledger yet, so an equal row that comes later would not be seen there.
+    Where the ledger knew nothing of a window's rows, the next window is not looked up: an intent for rows that nobody
+    looked up meets a conflict with whatever the ledger holds of them. Such a batch is sorted again, by ``sort_again``,
+    and from then on windows are looked up again.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class Planner:
         self._job = job
         self._once = settings.once_per_customer
         self.doubtful = Doubtful()  #: rows that were found in doubt, until they are at their end
-        self._lock = threading.Lock()
-        self._waiting: set[tuple[object, ...]] = set()
+        self._waiting = WaitingRows(any_date=self._once)
+        self._must_look = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run or self._once
+        self._all_new = False  #: the rows that were looked up last, or expected to be
         counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
@@ -55,38 +59,37 @@ class Planner:
         repeated: set[int] = set()
         if self._counter is not None:
             badges, repeated = self._counted(badges, self._counter)
-        keys = self._keys(badges)
-        with self._lock:
-            waiting = self._waiting & keys
-        found = self._find(badges, any_date=self._once)
-        if found or waiting or repeated or len(keys) < len(badges):
-            sorted_rows, keys = self._sorted(badges, waiting, repeated, found)
+        unseen = self._all_new and not self._must_look
+        # asked before the ledger is: a row that waits no more is there
+        repeated |= self._waiting.repeated_by(badges)
+        found = {} if unseen else self._find(badges, any_date=self._once)
+        if not unseen:
+            self._all_new = not found
+        if found or repeated or self._waiting.any_equal(badges):
+            sorted_rows = self._sorted(badges, repeated, found)
         else:
             sorted_rows = Sorted(list(badges), [], [])  # as nearly always: rows that nobody ever heard of
-        with self._lock:
-            self._waiting |= keys
+        sorted_rows.unseen = unseen
+        self._waiting.add(sorted_rows.send)
+        self._waiting.add(badge for badge, _ in sorted_rows.settle)
         return sorted_rows
 
     def _sorted(
-        self,
-        badges: Sequence[EarnedBadge],
-        waiting: set[tuple[object, ...]],
-        repeated: set[int],
-        found: dict[tuple[int, str], list[Held]],
-    ) -> tuple[Sorted, set[tuple[object, ...]]]:
-        """The rows, and the keys of those that are still to be worked on."""
+        self, badges: Sequence[EarnedBadge], repeated: set[int], found: dict[tuple[int, str], list[Held]]
+    ) -> Sorted:
         sorted_rows = Sorted([], [], [])
         taken: set[tuple[object, ...]] = set()
         for badge in badges:
-            (key,) = self._keys([badge])
-            if badge.row_number in repeated or key in waiting or key in taken:
+            key = self._waiting.key(badge)
+            if badge.row_number in repeated or key in taken:
                 sorted_rows.done.append((badge, Plan.DUPLICATE))
             elif self._put(sorted_rows, badge, found):
                 taken.add(key)
-        return sorted_rows, taken
+        return sorted_rows
 
     def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
-        """Sort rows that were to be sent, but another job was quicker with some of them."""
+        """Sort rows that were to be sent, but the ledger holds some of them already."""
+        self._all_new = False
         found = self._find(badges, any_date=self._once)
         sorted_rows = Sorted([], [], [])
         for badge in badges:
@@ -121,19 +124,12 @@ class Planner:
 
     def release(self, badges: Iterable[EarnedBadge]) -> None:
         """These rows are in the ledger now, or at their end."""
-        with self._lock:
-            self._waiting -= self._keys(badges)
+        self._waiting.remove(badges)
 
     def close(self) -> None:
         """Remove the scratch file, if there is one."""
         if self._counter is not None:
             self._counter.close()
-
-    def _keys(self, badges: Iterable[EarnedBadge]) -> set[tuple[object, ...]]:
-        """What equal rows have in common."""
-        if self._once:
-            return {(b.customer_id, b.badge_meta_id) for b in badges}
-        return {(b.customer_id, b.badge_meta_id, b.earned_at, b.occurrence) for b in badges}
 
     def _counted(
         self, badges: Sequence[EarnedBadge], counter: OccurrenceCounter

@@ -27,9 +27,9 @@ class Sent(msgspec.Struct, frozen=True):
     reply: Reply
     judgement: Judgement
 
-    def outcome(self, changes: Sequence[RowChange], issues: Sequence[RowIssue] = ()) -> Outcome:
-        """What to tell the ledger of the batch."""
-        return Outcome(self.key, self.judgement.verdict.name, self.reply.status, changes, issues)
+    def outcome(self, changes: Sequence[RowChange] = (), issues: Sequence[RowIssue] = (), **accepted: Any) -> Outcome:
+        """What to tell the ledger of the batch; ``accepted`` and ``ids`` as there."""
+        return Outcome(self.key, self.judgement.verdict.name, self.reply.status, changes, issues, **accepted)
 
     def not_applied(self) -> Outcome:
         """What to tell the ledger where the reply proves that nothing was applied."""
@@ -55,12 +55,12 @@ class Sent(msgspec.Struct, frozen=True):
         judgement = self.judgement
         if judgement.reason:
             return general(judgement.reason)
-        refused = next((row for row in judgement.rows if row.state is RowState.REJECTED), None)
+        refused = next((row for row in judgement.looked_at if row.state is RowState.REJECTED), None)
         return general(f"code {refused.code}: {refused.message}") if refused else f"HTTP {self.reply.status}"
 
     def evidence(self) -> str:
         """The same without the API's own words, which never go to a log."""
-        codes = {self.judgement.code} | {row.code for row in self.judgement.rows}
+        codes = {self.judgement.code} | {row.code for row in self.judgement.looked_at}
         told = ", ".join(f"code {code}" for code in sorted(code for code in codes if code is not None))
         status = f"HTTP {self.reply.status}" if self.reply.status is not None else self.reply.delivery.value
         return f"{status}, {told}" if told else status

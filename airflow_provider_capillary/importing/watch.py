@@ -31,10 +31,16 @@ class Watch:
         if judgement.wrong_time_unit:
             self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
         again = not self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
-        states = [RowState.PLANNED if row.passing and again else row.state for row in judgement.rows]
+        states = {RowState.PLANNED if row.passing and again else row.state for row in judgement.looked_at}
+        if judgement.granted_ids:
+            states = {RowState.ACCEPTED}
         with self._lock:
             reason = self._early_stop.observe(
-                states, canary=sent.batch.canary, split=sent.batch.split, proof_failed=judgement.proof_failed
+                states,
+                rows=len(sent.batch.badges),
+                canary=sent.batch.canary,
+                split=sent.batch.split,
+                proof_failed=judgement.proof_failed,
             )
             sick = self._early_stop.server_is_sick
         if reason:

@@ -61,6 +61,7 @@ class Intent(msgspec.Struct, frozen=True):
     doubted: frozenset[int] = (
         frozenset()
     )  #: numbers of the rows that the job knows to be in doubt; no other such row is claimed
+    unseen: bool = False  #: the rows were not looked up: any that the ledger has in any state is a conflict
 
 
 class RowChange(msgspec.Struct, frozen=True, gc=False):
@@ -88,13 +89,18 @@ class RowIssue(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a batch: its verdict, the rows' new states, and issues for those not accepted."""
+    """What became of a batch: its verdict, the rows' new states, and issues for those not accepted.
+
+    ``accepted`` and ``ids``, one for each: rows that its reply proves to be accepted. They are written together.
+    """
 
     batch: int
     verdict: str
     status: int | None
-    rows: Sequence[RowChange]
+    rows: Sequence[RowChange] = ()
     issues: Sequence[RowIssue] = ()
+    accepted: Sequence[EarnedBadge] = ()
+    ids: Sequence[str] = ()
     doubt: str | None = None  #: why its rows, unknown until now, may be granted twice from now on; kept for ever
 
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
 
-#: (customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at)
-ClaimRow = tuple[int, int, int, int, int, int, int, int]
+#: (customer_id, badge_id, earned_at, occurrence, row_number, expires_at)
+ClaimRow = tuple[int, int, int, int, int, int]
 #: (customer_id, badge_id, earned_at, occurrence, earned_badge_id)
 ChangeRow = tuple[int, int, int, int, str | None]
 #: (customer_id, badge_id, earned_at)
 Key = tuple[int, int, int]
 
 _CLAIM_COLUMNS = """
-    organisation_id, job_id, customer_id, badge_id, earned_at, occurrence, row_number, batch_id, attempt, expires_at,
-    state
+    organisation_id, job_id, batch_id, attempt, state, customer_id, badge_id, earned_at, occurrence, row_number,
+    expires_at
 """
 # Only a row that is proven not to be at the API may be claimed; anything else stays, and the count tells.
 _NOT_IN_DOUBT = "AND capillary_earned_badge.doubt IS NULL"
@@ -29,9 +30,29 @@ _ON_CONFLICT = f"""
         attempt = excluded.attempt, expires_at = excluded.expires_at, earned_badge_id = NULL
     WHERE capillary_earned_badge.state IN ('planned', 'rejected') {_NOT_IN_DOUBT}
 """
+
+
+class Known(Enum):
+    """What the job knows of rows that it claims, and so what they may meet in the ledger."""
+
+    NOTHING = "nobody looked them up: nothing of them may be there"
+    FREE = "looked up: what is there is free, and in no doubt"
+    DOUBT = "looked up: what is there is free, and may be granted twice"
+
+
+_CONFLICTS = {
+    Known.NOTHING: "ON CONFLICT (organisation_id, customer_id, badge_id, earned_at, occurrence) DO NOTHING",
+    Known.FREE: _ON_CONFLICT,
+    Known.DOUBT: _ON_CONFLICT.replace(_NOT_IN_DOUBT, ""),
+}
+#: As ``capillary_row`` tells it.
+_STATE = """
+    CASE WHEN t.state = 'intent' AND EXISTS (SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = t.batch_id)
+        THEN 'accepted' ELSE t.state END
+"""
 #: ``{job}`` and ``{now}``: as the driver writes parameters.
 _HELD_COLUMNS = """
-    t.customer_id, t.badge_id, t.job_id, t.row_number, t.state, t.earned_at, t.occurrence, t.attempt, t.batch_id,
+    t.customer_id, t.badge_id, t.job_id, t.row_number, {state}, t.earned_at, t.occurrence, t.attempt, t.batch_id,
     CASE WHEN t.job_id <> {job} THEN
         (SELECT CASE WHEN j.state = 'open' AND j.lease_until > {now} THEN 1 ELSE 0 END
          FROM capillary_job j WHERE j.id = t.job_id) ELSE 0 END,
@@ -44,13 +65,21 @@ _HELD_COLUMNS = """
 _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
 
 
+class Claims(NamedTuple):
+    """The rows of one batch that is about to be sent."""
+
+    batch: int
+    attempt: int
+    rows: Sequence[ClaimRow]
+
+
 class Bulk(Protocol):
     """The statements of one database. Each gives the number of rows it changed, or the rows found."""
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, doubted: bool = False
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], known: Known
     ) -> int:
-        """Note intents. ``doubted``: of rows too that may be granted twice by it."""
+        """Note intents."""
         ...
 
     def change(
@@ -77,9 +106,7 @@ class SqliteBulk:
     """
 
     _CLAIM = f"""
-        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
-        SELECT ?1, ?2, column1, column2, column3, column4, column5, column6, column7, column8, 'intent'
-        FROM (VALUES {{rows}}) WHERE true {_ON_CONFLICT}
+        INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS}) VALUES {{{{rows}}}} {{on_conflict}}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
@@ -91,17 +118,23 @@ class SqliteBulk:
             AND t.batch_id = ?2 AND t.state IN ('intent', 'unknown')
     """
     _FIND = f"""
-        SELECT {_HELD_COLUMNS.format(job="?2", now="?3")}
+        SELECT {_HELD_COLUMNS.format(state=_STATE, job="?2", now="?3")}
         FROM (VALUES {{rows}}) k CROSS JOIN capillary_earned_badge t
         WHERE t.organisation_id = ?1 AND t.customer_id = k.column1 AND t.badge_id = k.column2
     """
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, doubted: bool = False
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], known: Known
     ) -> int:
         """Note intents."""
-        statement = self._CLAIM.replace(_NOT_IN_DOUBT, "") if doubted else self._CLAIM
-        return sum(result.rowcount for result in _executed(connection, statement, (organisation, job), rows))
+        statement = self._CLAIM.format(on_conflict=_CONFLICTS[known])
+        return sum(
+            result.rowcount
+            for batch, attempt, rows in claims
+            for result in _executed(
+                connection, statement, (organisation, job, batch, attempt), rows, "?1, ?2, ?3, ?4, 'intent', "
+            )
+        )
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]
@@ -121,20 +154,30 @@ class SqliteBulk:
 
 
 def _executed(
-    connection: sa.Connection, statement: str, first: tuple[Any, ...], rows: Sequence[tuple[Any, ...]]
+    connection: sa.Connection,
+    statement: str,
+    first: tuple[Any, ...],
+    rows: Sequence[tuple[Any, ...]],
+    of_each: str = "",
 ) -> Iterator[sa.CursorResult[Any]]:
-    """Execute the statement for some rows after the other; ``first`` are the parameters before those of the rows."""
+    """Execute the statement for some rows after the other.
+
+    :param first: the parameters before those of the rows.
+    :param of_each: what each row begins with.
+    """
     for start in range(0, len(rows), _TOGETHER):
         some = rows[start : start + _TOGETHER]
-        numbered = _numbered(len(some), len(some[0]), len(first) + 1)
+        numbered = _numbered(len(some), len(some[0]), len(first) + 1, of_each)
         yield connection.exec_driver_sql(statement.format(rows=numbered), (*first, *chain.from_iterable(some)))
 
 
 @functools.lru_cache(maxsize=32)
-def _numbered(rows: int, width: int, first: int) -> str:
+def _numbered(rows: int, width: int, first: int, of_each: str) -> str:
     """The parameters of some rows, as in ``(?4, ?5), (?6, ?7)``."""
     starts = range(first, first + rows * width, width)
-    return ", ".join(f"({', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts)
+    return ", ".join(
+        f"({of_each}{', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts
+    )
 
 
 class PostgresBulk:
@@ -146,9 +189,11 @@ class PostgresBulk:
 
     _CLAIM = f"""
         INSERT INTO capillary_earned_badge ({_CLAIM_COLUMNS})
-        SELECT %s, %s, v.*, 'intent' FROM unnest(
-            %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[]
-        ) AS v {_ON_CONFLICT}
+        SELECT %s, %s, v.batch_id, v.attempt, 'intent', v.customer_id, v.badge_id, v.earned_at, v.occurrence,
+            v.row_number, v.expires_at
+        FROM unnest(
+            %s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[]
+        ) AS v(customer_id, badge_id, earned_at, occurrence, row_number, expires_at, batch_id, attempt) {{on_conflict}}
     """
     _CHANGE = """
         UPDATE capillary_earned_badge AS t
@@ -162,7 +207,7 @@ class PostgresBulk:
             AND t.state IN ('intent', 'unknown')
     """
     _FIND = f"""
-        SELECT {_HELD_COLUMNS.format(job="%(job)s", now="%(now)s")}
+        SELECT {_HELD_COLUMNS.format(state=_STATE, job="%(job)s", now="%(now)s")}
         FROM unnest(%(customers)s::bigint[], %(badges)s::bigint[], %(dates)s::bigint[])
             AS k(customer_id, badge_id, earned_at)
         CROSS JOIN LATERAL (
@@ -171,12 +216,16 @@ class PostgresBulk:
     """
 
     def claim(
-        self, connection: sa.Connection, organisation: int, job: int, rows: Sequence[ClaimRow], *, doubted: bool = False
+        self, connection: sa.Connection, organisation: int, job: int, claims: Sequence[Claims], known: Known
     ) -> int:
-        """Note intents."""
+        """Note intents, in one order for all jobs: two of them do not wait in a circle."""
+        rows = [(*row, claim.batch, claim.attempt) for claim in claims for row in claim.rows]
+        if not rows:
+            return 0
+        rows.sort()
+        statement = self._CLAIM.format(on_conflict=_CONFLICTS[known])
         numbers = map(_array, zip(*rows, strict=True))
-        statement = self._CLAIM.replace(_NOT_IN_DOUBT, "") if doubted else self._CLAIM
-        return connection.exec_driver_sql(statement, (organisation, job, *numbers)).rowcount if rows else 0
+        return connection.exec_driver_sql(statement, (organisation, job, *numbers)).rowcount
 
     def change(
         self, connection: sa.Connection, organisation: int, batch: int, state: str, rows: Sequence[ChangeRow]

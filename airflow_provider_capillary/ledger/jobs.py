@@ -39,6 +39,7 @@ class Jobs:
         found = connection.execute(statements.FIND_JOB, {"job_id": job_id}).one()
         _refuse_mismatch(job_id, found, plan)
         fence = self._take_lease(connection, job_id, found, now)
+        connection.execute(statements.CUT_OFF_JOB, {"job": found.id})
         connection.execute(statements.INTENTS_ARE_UNKNOWN, {"job": found.id})
         connection.execute(statements.FORGET_ISSUES, {"job": found.id})
         return Job(found.id, job_id, organisation, fence, True, warnings)

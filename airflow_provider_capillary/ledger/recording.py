@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -24,7 +25,7 @@ from airflow_provider_capillary.ledger.base import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow
+from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow, Claims, Known
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ class Recording:
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
-        for name in sorted(set().union(*map(_names, notes)) - self._badge_keys.keys()):
-            self._badge_keys[name] = self._register(name)
+        self._learn(set().union(*map(_names, notes)))
         for note in notes:
             if isinstance(note, Outcome):
                 self._outcome(note)
@@ -73,6 +73,10 @@ class Recording:
                 self._issues(note.rows, only_if_untold=note.only_if_untold)
         return self._intents(intents) if intents else []
 
+    def _learn(self, names: set[str]) -> None:
+        for name in sorted(names - self._badge_keys.keys()):
+            self._badge_keys[name] = self._register(name)
+
     def _register(self, name: str) -> int:
         self._connection.execute(statements.ADD_BADGE, {"name": name})
         return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
@@ -80,27 +84,32 @@ class Recording:
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
         batches = [self._batch(intent) for intent in intents]
-        keys, rows = self._badge_keys, list[ClaimRow]()
-        for batch, intent in zip(batches, intents, strict=True):
-            sent = batch, intent.attempt
-            rows += [
-                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, *sent, b.expires_at)
-                for b in intent.badges
-            ]
-        rows.sort()  # one order for all jobs; and neighbours in the index are written together
-        claimed = self._claim(rows, frozenset().union(*(intent.doubted for intent in intents)))
-        if claimed != len(rows):
-            raise IntentConflictError(f"{len(rows) - claimed} rows are held by another batch or another job")
+        claims = [
+            claims for batch, intent in zip(batches, intents, strict=True) for claims in self._claims(batch, intent)
+        ]
+        job, claimed = self._job, 0
+        for known in Known:
+            alike = [one for one_known, one in claims if one_known is known]
+            if alike:
+                claimed += self._bulk.claim(self._connection, job.organisation_key, job.key, alike, known)
+        missed = sum(len(one.rows) for _, one in claims) - claimed
+        if missed:
+            raise IntentConflictError(f"{missed} rows are held by another batch or another job")
         return batches
 
-    def _claim(self, rows: list[ClaimRow], doubted: frozenset[int]) -> int:
-        owner = self._job.organisation_key, self._job.key
-        if not doubted:
-            return self._bulk.claim(self._connection, *owner, rows)
-        known = [row for row in rows if row[4] in doubted]
-        others = [row for row in rows if row[4] not in doubted]
-        claimed = self._bulk.claim(self._connection, *owner, others)
-        return claimed + self._bulk.claim(self._connection, *owner, known, doubted=True)
+    def _claims(self, batch: int, intent: Intent) -> Iterator[tuple[Known, Claims]]:
+        """The rows in the order of the index, where neighbours are written together."""
+        keys = self._badge_keys
+        rows: list[ClaimRow] = [
+            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, b.expires_at)
+            for b in intent.badges
+        ]
+        rows.sort()
+        if intent.doubted:
+            in_doubt = [row for row in rows if row[4] in intent.doubted]
+            yield Known.DOUBT, Claims(batch, intent.attempt, in_doubt)
+            rows = [row for row in rows if row[4] not in intent.doubted]
+        yield Known.NOTHING if intent.unseen else Known.FREE, Claims(batch, intent.attempt, rows)
 
     def _batch(self, intent: Intent) -> int:
         values = {
@@ -127,21 +136,43 @@ class Recording:
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
 
     def _outcome(self, outcome: Outcome) -> None:
+        # first the batch: whoever takes rows of it away waits here, or was here before and has left a mark
+        together = self._settle_batch(outcome)
+        changes = list(outcome.rows)
+        if not together:
+            changes += map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)
         if outcome.doubt:
             self._connection.execute(statements.DOUBT, self._doubts(outcome))
-        states = dict.fromkeys(row.state for row in outcome.rows)
-        late = len(outcome.rows) - sum(self._change(outcome, state) for state in states)
-        if late:
-            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
-        if outcome.verdict:
-            values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
-            self._connection.execute(statements.SETTLE_BATCH, values)
+        self._change_rows(outcome.batch, changes)
+        if together:  # after the others: rows that still stand as intents are accepted by this
+            ids = dict(zip([b.row_number for b in outcome.accepted], _storable_all(outcome.ids), strict=True))
+            values = {"batch": outcome.batch, "ids": msgspec.json.encode(ids).decode()}
+            self._connection.execute(statements.ACCEPT_BATCH, values)
         if self._keeps_issues:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
 
-    def _change(self, outcome: Outcome, state: RowState) -> int:
-        changed = [row for row in outcome.rows if row.state is state]
+    def _settle_batch(self, outcome: Outcome) -> bool:
+        """Write the verdict; say whether the accepted rows are as their intent left them, and can go together."""
+        values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
+        if outcome.accepted:
+            every = len(outcome.accepted) + len(outcome.rows)
+            if self._connection.execute(statements.SETTLE_UNTOUCHED_BATCH, values | {"rows": every}).rowcount == 1:
+                return True
+        if outcome.verdict:
+            self._connection.execute(statements.SETTLE_BATCH, values)
+        return False
+
+    def _change_rows(self, batch: int, changes: Sequence[RowChange]) -> None:
+        self._learn({change.badge.badge_meta_id for change in changes})
+        late = len(changes) - sum(
+            self._change(batch, state, [change for change in changes if change.state is state])
+            for state in dict.fromkeys(change.state for change in changes)
+        )
+        if late:
+            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
+
+    def _change(self, batch: int, state: RowState, changed: Sequence[RowChange]) -> int:
         ids = _storable_all([row.earned_badge_id for row in changed])
         keys, badges = self._badge_keys, [row.badge for row in changed]
         rows = sorted(
@@ -151,7 +182,7 @@ class Recording:
             ]
         )
         organisation = self._job.organisation_key
-        return self._bulk.change(self._connection, organisation, outcome.batch, state.value, rows)
+        return self._bulk.change(self._connection, organisation, batch, state.value, rows)
 
     def _doubts(self, outcome: Outcome) -> list[dict[str, Any]]:
         return [
@@ -170,6 +201,8 @@ class Recording:
     def _adoption(self, adoption: Adoption) -> None:
         keys = self._badge_keys
         rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
+        for batch in sorted({held.batch for _, held in adoption.rows}):
+            self._connection.execute(statements.CUT_OFF_BATCH, {"batch": batch})
         for customer, badge_key, earned_at, occurrence, badge, held in sorted(rows, key=itemgetter(0, 1, 2, 3)):
             values = {
                 "organisation": self._job.organisation_key,
@@ -201,11 +234,14 @@ def _names(note: Note) -> set[str]:
     if isinstance(note, Intent):
         return {badge.badge_meta_id for badge in note.badges}
     if isinstance(note, Outcome):
-        return {change.badge.badge_meta_id for change in note.rows}
+        return {change.badge.badge_meta_id for change in note.rows}  # of accepted rows the keys are seldom needed
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
+    customers = [b.customer_id for intent in intents for b in intent.badges]
+    if len(set(customers)) == len(customers):
+        return  # nobody has two rows, so no two rows are equal
     taken: set[tuple[Any, ...]] = set()
     for intent in intents:
         keys: set[tuple[Any, ...]]
@@ -232,7 +268,7 @@ def _issue_values(issue: RowIssue) -> dict[str, Any]:
     return values
 
 
-def _storable_all(texts: list[str | None]) -> list[str | None]:
+def _storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
     """Texts that can be stored; where all are of letters and digits, as ids are, none is looked at by itself."""
     if "".join(text for text in texts if text).isalnum():
         return texts

@@ -21,18 +21,18 @@ from airflow_provider_capillary.ledger.revocations import Answer, GrantedRow, Gr
 
 _JOB = "(SELECT id FROM capillary_job WHERE job_id = :job_id)"
 _COUNT = text(f"""
-    SELECT g.badge_meta_id, e.state, e.earned_badge_id IS NOT NULL AS has_id, count(*) AS row_count
-    FROM capillary_earned_badge e JOIN capillary_badge g ON g.id = e.badge_id
+    SELECT g.badge_meta_id, e.state, e.has_id, count(*) AS row_count
+    FROM capillary_row e JOIN capillary_badge g ON g.id = e.badge_id
     WHERE e.job_id = {_JOB} AND e.state IN ('accepted', 'intent', 'unknown', 'revoked') GROUP BY 1, 2, 3
 """)
 _GRANTED = text(f"""
     SELECT e.row_number, g.badge_meta_id, e.customer_id, e.earned_at, e.expires_at, e.occurrence, e.badge_id, e.state,
         e.earned_badge_id, r.earned_badge_id IS NOT NULL AS asked_before
-    FROM capillary_earned_badge e
+    FROM capillary_row e
     JOIN capillary_badge g ON g.id = e.badge_id
     LEFT JOIN capillary_revocation r ON r.organisation_id = e.organisation_id
         AND r.earned_badge_id = e.earned_badge_id AND r.answer IS NULL
-    WHERE e.job_id = {_JOB} AND e.state IN ('accepted', 'unknown') AND e.earned_badge_id IS NOT NULL
+    WHERE e.job_id = {_JOB} AND e.state IN ('accepted', 'unknown') AND e.has_id
         AND e.row_number > :after
     ORDER BY e.row_number LIMIT :limit
 """)
@@ -53,6 +53,13 @@ _CHANGE = text("""
     UPDATE capillary_earned_badge SET state = :new
     WHERE organisation_id = :organisation AND customer_id = :customer AND badge_id = :badge AND earned_at = :earned
         AND occurrence = :occurrence AND job_id = :job AND earned_badge_id = :earned_badge_id AND state = :old
+""")
+#: From now on the row's state and id stand in itself, and may change.
+_STAND_ALONE = text("""
+    UPDATE capillary_earned_badge SET state = 'accepted', earned_badge_id = :earned_badge_id
+    WHERE organisation_id = :organisation AND customer_id = :customer AND badge_id = :badge AND earned_at = :earned
+        AND occurrence = :occurrence AND job_id = :job AND state = 'intent' AND EXISTS (
+            SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = capillary_earned_badge.batch_id)
 """)
 _REVOKED = text("""
     SELECT organisation_id, customer_id, badge_id, earned_at, occurrence, earned_badge_id FROM capillary_earned_badge
@@ -122,6 +129,7 @@ def answer(connection: sa.Connection, job: Job, row: GrantedRow, said: Answer, n
         return False
     if row.state is RowState.UNKNOWN:
         _become_accepted(connection, job, row, values)
+    connection.execute(_STAND_ALONE, values)
     change = {"old": RowState.ACCEPTED.value, "new": RowState.REVOKED.value}
     if connection.execute(_CHANGE, values | change).rowcount != 1:
         return False

@@ -36,7 +36,7 @@ _UNPROVEN = text("""
     SELECT e.row_number, g.badge_meta_id, e.customer_id, e.earned_at, e.expires_at, e.occurrence, e.badge_id,
         e.batch_id, e.state, e.earned_badge_id, b.sent_at, coalesce(b.settled_at, b.sent_at) AS since, b.request_id,
         i.message
-    FROM capillary_earned_badge e
+    FROM capillary_row e
     JOIN capillary_badge g ON g.id = e.badge_id
     JOIN capillary_batch b ON b.id = e.batch_id
     LEFT JOIN capillary_row_issue i
@@ -72,7 +72,7 @@ _TELL_DOUBT = text("""
         source, line, original)
     SELECT e.job_id, e.row_number, e.state, 'send', CAST(:told AS text) || '; ' || e.doubt, :request_id, e.attempt,
         :name, '', 0, :original
-    FROM capillary_earned_badge e
+    FROM capillary_row e
     WHERE e.organisation_id = :organisation AND e.customer_id = :customer AND e.badge_id = :badge
         AND e.earned_at = :earned AND e.occurrence = :occurrence AND e.state = 'accepted' AND e.doubt IS NOT NULL
     ON CONFLICT (job_id, row_number) DO NOTHING
@@ -83,7 +83,7 @@ _SAVE_SUMMARY = text("UPDATE capillary_job SET summary = :summary WHERE id = :jo
 _HEARSAY = text("""
     SELECT i.row_number, i.original FROM capillary_row_issue i
     WHERE i.job_id = :job AND i.state = 'unknown' AND i.row_number > :after AND NOT EXISTS (
-        SELECT 1 FROM capillary_earned_badge e
+        SELECT 1 FROM capillary_row e
         WHERE e.job_id = i.job_id AND e.row_number = i.row_number AND e.state IN ('intent', 'unknown'))
     ORDER BY i.row_number LIMIT :limit
 """)
@@ -98,6 +98,7 @@ def take_stock(connection: sa.Connection, job_id: str, now: float) -> Job:
     """
     found = lock_resting(connection, job_id, now)
     connection.execute(_CLOSE_DEAD_JOB, {"job": found.id, "now": now})
+    connection.execute(statements.CUT_OFF_JOB, {"job": found.id})
     connection.execute(statements.INTENTS_ARE_UNKNOWN, {"job": found.id})
     fence = found.fence + (found.state == "open")
     return Job(found.id, job_id, found.organisation_id, fence, resumed=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -121,7 +122,10 @@ class SqlLedger:
         """How many sent rows of the job stand in which state."""
         with reading(self._engine) as connection:
             rows = connection.execute(statements.COUNT_STATES, {"job": job.key}).all()
-        return {RowState(state): count for state, count in rows}
+        counts = Counter({RowState(state): count for state, count in rows if state})
+        every = sum(count for state, count in rows if not state)
+        counts[RowState.ACCEPTED] += every - counts.total()  # the others were accepted with their batch
+        return {state: count for state, count in counts.items() if count}
 
     def finish_job(self, job: Job, state: str, summary: Mapping[str, Any] | None) -> None:
         """Keep the summary and give the lease back."""

@@ -46,13 +46,19 @@ RENEW_LEASE = text(
 )
 IS_LATEST = text("SELECT 1 FROM capillary_job WHERE id = :job AND fence = :fence")
 #: A found intent of a dead try is unknown.
-INTENTS_ARE_UNKNOWN = text(
-    "UPDATE capillary_earned_badge SET state = 'unknown' WHERE job_id = :job AND state = 'intent'"
-)
+INTENTS_ARE_UNKNOWN = text("""
+    UPDATE capillary_earned_badge SET state = 'unknown'
+    WHERE job_id = :job AND state = 'intent' AND NOT EXISTS (
+        SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = capillary_earned_badge.batch_id)
+""")
+#: Whoever changes rows that another process has in flight says so here first: an outcome that comes late then meets
+#: a batch that has a verdict already, and looks at each row. Both wait for each other at this row of the ledger.
+CUT_OFF_JOB = text("UPDATE capillary_batch SET verdict = 'CUT_OFF' WHERE job_id = :job AND verdict IS NULL")
+CUT_OFF_BATCH = text("UPDATE capillary_batch SET verdict = 'CUT_OFF' WHERE id = :batch AND verdict IS NULL")
 #: Told anew by every try, but for the stories that still hold: of rows that this job has in that very state.
 FORGET_ISSUES = text("""
     DELETE FROM capillary_row_issue WHERE job_id = :job AND NOT EXISTS (
-        SELECT 1 FROM capillary_earned_badge e WHERE e.job_id = capillary_row_issue.job_id
+        SELECT 1 FROM capillary_row e WHERE e.job_id = capillary_row_issue.job_id
         AND e.row_number = capillary_row_issue.row_number AND e.state = capillary_row_issue.state)
 """)
 #: A row that is sent again is no longer unknown.
@@ -65,17 +71,22 @@ ADD_BATCH = text("""
 SETTLE_BATCH = text("""
     UPDATE capillary_batch SET settled_at = :now, status = :status, verdict = :verdict WHERE id = :batch
 """)
+#: The same where nobody has touched the batch since its intent, and so many rows are all that it has.
+SETTLE_UNTOUCHED_BATCH = text(f"{SETTLE_BATCH} AND verdict IS NULL AND row_count = :rows")
+ACCEPT_BATCH = text("INSERT INTO capillary_accepted_batch (batch_id, earned_badge_ids) VALUES (:batch, :ids)")
 #: Comes before the change that sets the rows free. The first doubt of a row stays its doubt for ever.
 DOUBT = text("""
     UPDATE capillary_earned_badge SET doubt = coalesce(doubt, :doubt)
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
         AND earned_at = :earned_at AND occurrence = :occurrence AND batch_id = :batch AND state = 'unknown'
 """)
+#: An accepted batch accepts its intents only: rows that its reply left unknown can be taken over like any other.
 ADOPT = text("""
     UPDATE capillary_earned_badge SET state = 'unknown', job_id = :job, row_number = :row_number
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
         AND earned_at = :earned_at AND occurrence = :occurrence
-        AND job_id = :old_job AND batch_id = :batch AND state IN ('intent', 'unknown')
+        AND job_id = :old_job AND batch_id = :batch AND (state = 'unknown' OR state = 'intent' AND NOT EXISTS (
+            SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = capillary_earned_badge.batch_id))
 """)
 
 _ADD_ISSUE = """
@@ -107,7 +118,14 @@ RESERVE_REQUEST = text("""
     RETURNING turn
 """)
 
-COUNT_STATES = text("SELECT state, count(*) FROM capillary_earned_badge WHERE job_id = :job GROUP BY state")
+#: The index alone counts all rows; only those that were not accepted with their batch are told by state, in one look.
+COUNT_STATES = text("""
+    SELECT state, count(*) FROM capillary_earned_badge WHERE job_id = :job AND NOT (
+        state = 'intent' AND batch_id IN (
+            SELECT a.batch_id FROM capillary_accepted_batch a JOIN capillary_batch b ON b.id = a.batch_id
+            WHERE b.job_id = :job)) GROUP BY state
+    UNION ALL SELECT NULL, count(*) FROM capillary_earned_badge WHERE job_id = :job
+""")
 FINISH_JOB = text("""
     UPDATE capillary_job SET state = :state, finished_at = :now, summary = :summary, lease_until = :now
     WHERE id = :job AND fence = :fence

@@ -20,7 +20,7 @@ _SETTLED = (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
 _ROWS = sa.text("""
     SELECT e.customer_id, g.badge_meta_id, e.earned_at, e.state, e.earned_badge_id, b.request_id, b.sent_at,
         i.row_number IS NOT NULL
-    FROM capillary_earned_badge e JOIN capillary_badge g ON g.id = e.badge_id
+    FROM capillary_row e JOIN capillary_badge g ON g.id = e.badge_id
         JOIN capillary_batch b ON b.id = e.batch_id
         LEFT JOIN capillary_row_issue i ON i.job_id = e.job_id AND i.row_number = e.row_number
             AND i.state = 'accepted' AND i.message LIKE '%may be granted twice%'

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import msgspec
 
+from airflow_provider_capillary import import_job
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
@@ -76,6 +77,7 @@ def _told(result: ImportResult) -> Told:
 
 def _import(life: Life, stop: StopSignal) -> ImportResult:
     points = CrashPoints(life.end)
+    import_job.WINDOW_ROWS = 100  # most windows are then not looked up, as in a large import
     client = BadgeClient(msgspec.convert(life.client, ClientSettings, strict=False))
     owner = f"elsewhere-{uuid.uuid4()}/{os.getpid()}/1" if life.elsewhere else None
     ledger = SqlLedger(life.ledger, lease_seconds=life.lease_seconds, owner=owner)

@@ -35,16 +35,15 @@ GUARDS = (
             ),
             (
                 f"{_PACKAGE}/importing/delivery.py",
-                "            return [batch.part(batch.badges, tries=batch.tries + 1)]\n"
-                "        reply = self._sender.import_badges(body, request_id)\n",
-                "            return [batch.part(batch.badges, tries=batch.tries + 1)]\n",
+                "            reply = None if too_late else self._sender.import_badges(body, request_id)\n",
+                "            reply = None if too_late else reply\n",
             ),
         ),
         ("tests/integration/importing",),
     ),
     Guard(
         "an intent that waited too long is taken back",
-        ((f"{_PACKAGE}/importing/delivery.py", "noted - begun > self._stale_intent_seconds", "noted - begun > 1e9"),),
+        ((f"{_PACKAGE}/importing/delivery.py", "ready - begun > self._stale_intent_seconds", "ready - begun > 1e9"),),
         ("tests/integration/importing",),
     ),
     Guard(
@@ -73,6 +72,33 @@ GUARDS = (
             ),
         ),
         ("tests/integration/importing", "tests/integration/ledger"),
+    ),
+    Guard(
+        "rows that nobody looked up meet nothing",
+        (
+            (
+                f"{_PACKAGE}/ledger/bulk.py",
+                "earned_at, occurrence) DO NOTHING",
+                "earned_at, occurrence) DO UPDATE SET job_id = excluded.job_id",
+            ),
+        ),
+        ("tests/integration/ledger/test_accepted_batches.py",),
+    ),
+    Guard(
+        "a batch is accepted as a whole only where nobody took rows of it",
+        ((f"{_PACKAGE}/ledger/statements.py", "{SETTLE_BATCH} AND verdict IS NULL AND", "{SETTLE_BATCH} AND"),),
+        ("tests/integration/ledger/test_accepted_batches.py",),
+    ),
+    Guard(
+        "what was accepted with its batch is no intent that a dead try left",
+        (
+            (
+                f"{_PACKAGE}/ledger/statements.py",
+                "WHERE job_id = :job AND state = 'intent' AND NOT EXISTS (",
+                "WHERE job_id = :job AND state = 'intent' OR EXISTS (",
+            ),
+        ),
+        ("tests/integration/ledger/test_accepted_batches.py",),
     ),
     Guard(
         "a reply must prove each row, at its own position",

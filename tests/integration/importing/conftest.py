@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airflow_provider_capillary import import_job
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.core.field_mapping import column_choices
@@ -326,7 +327,7 @@ class Trial:
 
     def states(self) -> dict[str, int]:
         """How many identities of the whole ledger stand in which state."""
-        return dict(self.ask_ledger("SELECT state, count(*) FROM capillary_earned_badge GROUP BY state"))
+        return dict(self.ask_ledger("SELECT state, count(*) FROM capillary_row GROUP BY state"))
 
     def stories(self, result: ImportResult) -> list[tuple[int, str, str, int | None, str]]:
         """Row number, state, stage, code and message of the job's row issues."""
@@ -345,7 +346,7 @@ class Trial:
         assert summary.rows_read == rows_read == sum(self.ends(result).values())
         held = dict(
             self.ask_ledger(
-                "SELECT e.state, count(*) FROM capillary_earned_badge e JOIN capillary_job j ON j.id = e.job_id "
+                "SELECT e.state, count(*) FROM capillary_row e JOIN capillary_job j ON j.id = e.job_id "
                 "WHERE j.job_id = ? GROUP BY e.state",
                 summary.job_id,
             )
@@ -366,7 +367,7 @@ class Trial:
         grants = {g.earned_badge_id: (g.customer_id, int(g.earned_at)) for g in self.simulator.store.grants()}
         granted = Counter((customer, earned) for customer, _, earned in self.granted().elements())
         accepted = self.ask_ledger(
-            "SELECT earned_badge_id, customer_id, earned_at FROM capillary_earned_badge WHERE state = 'accepted'"
+            "SELECT earned_badge_id, customer_id, earned_at FROM capillary_row WHERE state = 'accepted'"
         )
         for earned_badge_id, customer, earned in accepted:
             assert granted[customer, earned]
@@ -384,6 +385,7 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trial(tmp_path: Path, empty_ledger: Path) -> Iterator[Trial]:
+def trial(tmp_path: Path, empty_ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
+    monkeypatch.setattr(import_job, "WINDOW_ROWS", 10)  # so that small datasets have windows that are not looked up
     with contextlib.ExitStack() as stack:
         yield Trial(tmp_path, empty_ledger, stack)

@@ -13,6 +13,8 @@ from airflow_provider_capillary.exceptions import (
     JobIsRunningError,
     JobMismatchError,
 )
+from airflow_provider_capillary.importing import delivery
+from airflow_provider_capillary.ledger.base import IntentConflictError
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.import_job import ImportResult
@@ -131,6 +133,76 @@ def test_rows_held_as_unknown_stay_so_as_long_as_nobody_verifies(trial: Trial, a
     result = trial.run(trial.rows(12), on_unknown="hold", max_unknown="50%", **again)
     assert (result.error, result.summary.unknown, result.summary.requests) == (None, 4, 0)
     assert trial.rows_told_as(result, "unknown") == [5, 6, 7, 8]
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}, {"max_tries": 2}], ids=["retry", "later run", "clear"])
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_a_row_left_unknown_beside_accepted_ones_of_its_batch_is_taken_over_like_any_other(
+    trial: Trial, again: dict[str, Any], policy: str
+) -> None:
+    trial.faults({"kind": "echo", "field": "expiry", "position": 2, "numbers": [1]})
+    first = trial.run(trial.rows(12), on_unknown="hold")
+    assert trial.ends(first) == {"accepted": 11, "unknown": 1}
+    result = trial.run(trial.rows(12), on_unknown=policy, max_unknown=1, **again)
+    assert result.error is None
+    assert result.summary.unknown == (policy == "hold")
+    assert trial.told.counts["adoption"] == (1 if again else 0)
+    assert trial.rows_told_as(result, "not_sent") == []
+    assert trial.times_granted() == ([1, 2] if policy == "resend" else [1])
+
+
+def conflict(moment: str, trial: Trial, times: int = 1_000) -> None:
+    trial.moments.fail(moment, IntentConflictError("another job was quicker"), times=times)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_home(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(delivery, "MOST_CONFLICTS", 2)
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    trial.run(trial.rows(12), on_unknown="hold")
+    trial.faults()
+    conflict("adoption", trial, times)
+    result = trial.run(trial.rows(16), run_id="night-2")
+    if times == 2:
+        assert (result.error, trial.ends(result)) == (None, {"already_accepted": 8, "accepted": 8})
+        return
+    assert isinstance(result.error, JobIsRunningError)
+    assert trial.told.counts["adoption"] == 3
+    assert trial.ends(result) == {"already_accepted": 8, "not_sent": 4, "accepted": 4}
+    assert trial.rows_told_as(result, "not_sent") == [5, 6, 7, 8]
+    assert trial.states() == {"accepted": 12, "unknown": 4}
+    again = trial.run(trial.rows(16), run_id="night-2")
+    assert (again.error, trial.ends(again)) == (None, {"already_accepted": 8, "accepted": 8})
+    assert trial.times_granted() == [1]
+
+
+def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> None:
+    conflict("intent", trial)
+    result = trial.run(trial.rows(4))
+    assert isinstance(result.error, JobIsRunningError)
+    assert trial.told.counts["intent"] == delivery.MOST_CONFLICTS + 1
+    assert (trial.ends(result), trial.calls(), trial.states()) == ({"not_sent": 4}, 0, {})
+    again = trial.run(trial.rows(4))
+    assert (again.error, trial.ends(again)) == (None, {"accepted": 4})
+
+
+def test_own_rows_among_those_that_others_keep_taking_are_settled(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "MOST_CONFLICTS", 2)
+    trial.faults({"kind": "drop", "at": "after_applying"})
+    trial.run(trial.rows(4), on_unknown="hold")
+    conflict("adoption", trial)
+    first = trial.run(trial.rows(8), on_unknown="hold", run_id="night-2")
+    assert trial.ends(first) == {"not_sent": 4, "unknown": 4}
+    trial.faults()
+    conflict("adoption", trial)
+    result = trial.run(trial.rows(8), run_id="night-2")
+    assert isinstance(result.error, JobIsRunningError)
+    assert trial.ends(result) == {"not_sent": 4, "accepted": 4}
     assert trial.times_granted() == [1]
 
 

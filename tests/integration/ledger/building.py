@@ -53,8 +53,9 @@ def claim(ledger: SqlLedger, job: Job, *badges: EarnedBadge, once: bool = False)
 
 
 def outcome(batch: int, state: RowState, *badges: EarnedBadge, issues: tuple[RowIssue, ...] = ()) -> Outcome:
-    granted = "65" * 12 if state is RowState.ACCEPTED else None
-    return Outcome(batch, "PER_ROW", 200, [RowChange(b, state, granted) for b in badges], issues)
+    if state is RowState.ACCEPTED:
+        return Outcome(batch, "PER_ROW", 200, (), issues, badges, ["65" * 12] * len(badges))
+    return Outcome(batch, "PER_ROW", 200, [RowChange(b, state) for b in badges], issues)
 
 
 def bring_to(ledger: SqlLedger, job: Job, state: RowState, *badges: EarnedBadge) -> int:

@@ -48,7 +48,7 @@ class Office:
         self, run_id: str, *, rows: list[dict[str, Any]] = ROWS, together: bool = False, **settings: Any
     ) -> ImportResult:
         # at most five batches: as many as may come back without proof in a row before a job gives up
-        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 6, "concurrency": 2}
+        chosen = {"verify_after": 0, "canary": False, "check_badges": False, "batch_size": 8, "concurrency": 2}
         with (
             closing(open_dataset(rows, required_columns=column_choices(None))) as dataset,
             closing(self.client()) as client,
@@ -78,4 +78,4 @@ class Office:
 
     def states(self) -> Counter[str]:
         with self.backend.look() as connection:
-            return Counter(connection.execute(sa.text("SELECT state FROM capillary_earned_badge")).scalars())
+            return Counter(connection.execute(sa.text("SELECT state FROM capillary_row")).scalars())

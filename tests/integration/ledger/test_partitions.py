@@ -76,6 +76,10 @@ def test_rows_far_from_today_have_a_place_too(shop: Shop) -> None:
 def test_the_guards_of_a_row_s_state_hold_in_every_partition(shop: Shop) -> None:
     shop.imported("before", rows(0, JANUARY))
     shop.divide()
+    with shop.backend.look() as connection, pytest.raises(sa.exc.IntegrityError, match="accepted with its batch"):
+        connection.execute(sa.text("UPDATE capillary_earned_badge SET state = 'unknown'"))
+    with shop.backend.look() as connection:
+        connection.execute(sa.text("UPDATE capillary_earned_badge SET state = 'accepted'"))
     with shop.backend.look() as connection, pytest.raises(sa.exc.IntegrityError, match="not allowed"):
         connection.execute(sa.text("UPDATE capillary_earned_badge SET state = 'planned'"))
     with shop.backend.look() as connection, pytest.raises(sa.exc.IntegrityError, match="as an intent"):

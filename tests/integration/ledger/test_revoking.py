@@ -27,8 +27,11 @@ def accepted(ledger: SqlLedger, *rows: EarnedBadge, run: str = "2026-01-01", wit
     """A job that has ended, with these rows accepted under ids of their own."""
     job = begin(ledger, run)
     batch = claim(ledger, job, *rows)
-    changes = [RowChange(row, RowState.ACCEPTED, f"id-{row.row_number}" if with_id else None) for row in rows]
-    ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes)])
+    if with_id:
+        told = Outcome(batch, "PER_ROW", 200, accepted=rows, ids=[f"id-{row.row_number}" for row in rows])
+    else:
+        told = Outcome(batch, "", None, [RowChange(row, RowState.ACCEPTED) for row in rows])
+    ledger.record(job, [told])
     ledger.finish_job(job, "finished", {"rows_read": len(rows), "accepted": len(rows), "unknown": 0})
     return job
 

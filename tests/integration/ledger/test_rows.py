@@ -48,7 +48,7 @@ def content(backend: Backend) -> dict[str, list[tuple[Any, ...]]]:
 def test_an_intent_is_seen_by_others_when_record_returns(backend: Backend, ledger: SqlLedger, job: Job) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     with backend.look() as connection:
-        rows = connection.execute(sa.text("SELECT batch_id, state FROM capillary_earned_badge")).all()
+        rows = connection.execute(sa.text("SELECT batch_id, state FROM capillary_row")).all()
         noted = connection.execute(sa.text("SELECT row_count, fingerprint, request_id FROM capillary_batch")).all()
     assert [tuple(row) for row in rows] == [(batch, "intent")] * 2
     assert [tuple(row) for row in noted] == [(2, "body", "request-1")]

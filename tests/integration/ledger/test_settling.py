@@ -214,7 +214,7 @@ def test_of_two_that_settle_the_same_rows_at_once_each_row_is_settled_by_one(bac
     notes = rows_of(backend, "capillary_settlement")
     assert sorted(note["row_number"] for note in notes) == list(range(1, 41))
     assert {note["row_number"]: note["state"] for note in notes} == {
-        row["row_number"]: row["state"] for row in rows_of(backend, "capillary_earned_badge")
+        row["row_number"]: row["state"] for row in rows_of(backend, "capillary_row")
     }
     summary = ledger.job(job.job_id).summary
     assert summary is not None

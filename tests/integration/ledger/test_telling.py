@@ -210,7 +210,7 @@ def test_text_that_no_database_takes_is_kept_with_replacement_characters(
     (kept,) = ledger.issues(job.job_id)
     assert (kept.message, kept.code, kept.request_id, kept.badge_meta_id) == ("a�b?c", None, "�", "x�")
     with backend.look() as connection:
-        assert connection.scalar(sa.text("SELECT earned_badge_id FROM capillary_earned_badge")) == "6�"
+        assert connection.scalar(sa.text("SELECT earned_badge_id FROM capillary_row")) == "6�"
 
 
 @pytest.mark.parametrize("odd", ["NULL", "null", "", "a,b", 'a"b', "a\\b", "{}", "a b", "'", "ä", "²", "%s", "?1"])
@@ -223,9 +223,7 @@ def test_ids_are_kept_as_they_are_whatever_they_mean_to_a_database(
     changes = [RowChange(row, RowState.ACCEPTED, text) for row, text in zip(rows, ids, strict=True)]
     ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes[:2]), Outcome(batch, "PER_ROW", 200, changes[2:])])
     with backend.look() as connection:
-        kept = connection.execute(
-            sa.text("SELECT earned_badge_id FROM capillary_earned_badge ORDER BY row_number")
-        ).scalars()
+        kept = connection.execute(sa.text("SELECT earned_badge_id FROM capillary_row ORDER BY row_number")).scalars()
         assert list(kept) == ids
 
 
@@ -254,9 +252,7 @@ def test_what_the_api_granted_is_kept_for_a_later_revocation(backend: Backend, l
     ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(1), RowState.ACCEPTED)])])  # an id once seen stays
     ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(2), RowState.ACCEPTED, "bb" * 12)])])
     with backend.look() as connection:
-        rows = connection.execute(
-            sa.text("SELECT row_number, earned_badge_id FROM capillary_earned_badge ORDER BY row_number")
-        )
+        rows = connection.execute(sa.text("SELECT row_number, earned_badge_id FROM capillary_row ORDER BY row_number"))
         assert [tuple(row) for row in rows] == [(1, "aa" * 12), (2, "bb" * 12)]
         settled = connection.execute(sa.text("SELECT status, verdict FROM capillary_batch")).one()
     assert tuple(settled) == (200, "UNKNOWN")

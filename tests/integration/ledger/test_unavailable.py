@@ -86,7 +86,7 @@ def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backe
     batch = claim(ledger, job, badge(1))
     holder.execute(sa.text("UPDATE capillary_earned_badge SET row_number = row_number"))
     with pytest.raises(LedgerUnavailableError, match=r"lock|idle-in-transaction"):
-        impatient.record(job, [Issues([issue(1)]), outcome(batch, RowState.ACCEPTED, badge(1))])
+        impatient.record(job, [Issues([issue(1)]), outcome(batch, RowState.REJECTED, badge(1))])
     assert state(ledger, job, badge(1)) is RowState.INTENT  # reading waits for nobody
     assert list(ledger.issues(job.job_id)) == []
     holder.rollback()

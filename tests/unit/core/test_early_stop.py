@@ -16,17 +16,17 @@ MIXED = [REJECTED] * 9 + [ACCEPTED]
 
 def watch(*batches: list[RowState], canary: bool = False, stop: EarlyStop | None = None) -> list[str | None]:
     early_stop = stop or EarlyStop()
-    return [early_stop.observe(states, canary=canary, proof_failed=False) for states in batches]
+    return [early_stop.observe(set(states), rows=len(states), canary=canary, proof_failed=False) for states in batches]
 
 
 def test_a_canary_whose_reply_fails_a_proof_stops_the_job() -> None:
-    reason = EarlyStop().observe([ACCEPTED, UNKNOWN], canary=True, proof_failed=True)
+    reason = EarlyStop().observe({ACCEPTED, UNKNOWN}, rows=2, canary=True, proof_failed=True)
     assert reason is not None
     assert "canary" in reason
 
 
 def test_after_the_ramp_one_failed_proof_does_not_stop_the_job() -> None:
-    assert EarlyStop().observe([ACCEPTED, UNKNOWN], canary=False, proof_failed=True) is None
+    assert EarlyStop().observe({ACCEPTED, UNKNOWN}, rows=2, canary=False, proof_failed=True) is None
 
 
 def test_a_canary_that_came_back_without_a_reply_does_not_stop_the_job() -> None:

@@ -117,7 +117,7 @@ def test_a_batch_seen_at_one_glance_is_judged_as_row_by_row(
     assert judgement.rows == long_way.rows[:3]
     assert judgement.proof_failed == long_way.proof_failed
     assert judgement.wrong_time_unit == long_way.wrong_time_unit
-    assert not judgement.all_accepted or states(judgement) == [ACCEPTED] * 3
+    assert not judgement.granted_ids or states(judgement) == [ACCEPTED] * 3
 
 
 @pytest.mark.parametrize("entries", [0, 1, 2, 4])

@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from itertools import repeat
 
@@ -39,7 +39,6 @@ REQUEST_ID_REUSED = 809
 PASSING = frozenset({521})
 STOPPING_STATUSES = frozenset({401, 403, 404, 405, 415})
 EXPIRY_TOLERANCE = 1.0  #: seconds
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNIT_FACTORS = (1_000.0, 1_000_000.0)
 
 
@@ -169,10 +168,9 @@ def _are_instants(texts: list[str | None], seconds: list[int]) -> bool:
     if texts.count(None) == len(texts):
         return True
     try:
-        moments = msgspec.convert(texts, list[datetime])
-        return list(map(timedelta.total_seconds, [moment - _EPOCH for moment in moments])) == seconds
-    except (msgspec.ValidationError, TypeError):  # other texts, or instants without an offset
-        return False
+        return msgspec.convert(texts, list[datetime]) == msgspec.convert(seconds, list[datetime], strict=False)
+    except msgspec.ValidationError:  # other texts
+        return False  # as where an instant has no offset: it equals none that has one
 
 
 def _first_misplaced(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> int | None:

@@ -71,7 +71,7 @@ class Planner:
             sorted_rows = Sorted(list(badges), [], [])  # as nearly always: rows that nobody ever heard of
         sorted_rows.unseen = unseen
         self._waiting.add(sorted_rows.send)
-        self._waiting.add(badge for badge, _ in sorted_rows.settle)
+        self._waiting.add([badge for badge, _ in sorted_rows.settle])
         return sorted_rows
 
     def _sorted(
@@ -122,7 +122,7 @@ class Planner:
                 states[badge.row_number] = best
         return states
 
-    def release(self, badges: Iterable[EarnedBadge]) -> None:
+    def release(self, badges: Sequence[EarnedBadge]) -> None:
         """These rows are in the ledger now, or at their end."""
         self._waiting.remove(badges)
 

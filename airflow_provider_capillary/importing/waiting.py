@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 
@@ -17,7 +17,7 @@ class WaitingRows:
     def __init__(self, *, any_date: bool) -> None:
         self._any_date = any_date
         self._lock = threading.Lock()
-        self._of_customer: dict[int, tuple[EarnedBadge, ...]] = {}
+        self._of_customer: dict[int, EarnedBadge | tuple[EarnedBadge, ...]] = {}
 
     def key(self, badge: EarnedBadge) -> tuple[object, ...]:
         """What equal rows have in common."""
@@ -35,21 +35,36 @@ class WaitingRows:
         """The row numbers of those that are equal to a waiting row."""
         with self._lock:
             customers = self._of_customer.keys() & {badge.customer_id for badge in badges}
-            waiting = {self.key(badge) for customer in customers for badge in self._of_customer[customer]}
+            waiting = {self.key(badge) for customer in customers for badge in self._rows_of(customer)}
         return {badge.row_number for badge in badges if self.key(badge) in waiting} if waiting else set()
 
-    def add(self, badges: Iterable[EarnedBadge]) -> None:
+    def add(self, badges: Sequence[EarnedBadge]) -> None:
         """These wait from now on."""
+        customers = [badge.customer_id for badge in badges]
         with self._lock:
+            if len(set(customers)) == len(customers) and self._of_customer.keys().isdisjoint(customers):
+                self._of_customer.update(zip(customers, badges, strict=True))  # as nearly always: all at once
+                return
             for badge in badges:
-                self._of_customer[badge.customer_id] = (*self._of_customer.get(badge.customer_id, ()), badge)
+                others = self._rows_of(badge.customer_id)
+                self._of_customer[badge.customer_id] = (*others, badge) if others else badge
 
-    def remove(self, badges: Iterable[EarnedBadge]) -> None:
+    def remove(self, badges: Sequence[EarnedBadge]) -> None:
         """These wait no more: they are in the ledger, or at their end."""
+        customers = [badge.customer_id for badge in badges]
         with self._lock:
+            if list(map(self._of_customer.get, customers)) == badges:
+                for customer in customers:
+                    del self._of_customer[customer]
+                return
             for badge in badges:
-                waiting = self._of_customer.get(badge.customer_id)
-                if waiting is not None and len(waiting) == 1 and waiting[0] is badge:
-                    del self._of_customer[badge.customer_id]
-                elif waiting:  # a row that is sent again was removed before, and another one of its customer waits
-                    self._of_customer[badge.customer_id] = tuple(one for one in waiting if one is not badge)
+                # a row that is sent again was removed before, and another one of its customer waits
+                others = tuple(one for one in self._rows_of(badge.customer_id) if one is not badge)
+                if others:
+                    self._of_customer[badge.customer_id] = others
+                else:
+                    self._of_customer.pop(badge.customer_id, None)
+
+    def _rows_of(self, customer: int) -> tuple[EarnedBadge, ...]:
+        found = self._of_customer.get(customer, ())
+        return found if isinstance(found, tuple) else (found,)

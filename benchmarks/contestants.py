@@ -35,6 +35,7 @@ _DLT = ("dlt==1.31.0", "pyarrow==26.0.1", "requests==2.34.2")
 CONTESTANTS = (
     Contestant(OURS_SQLITE, "ours.py", ("", "4"), resumes=True),
     Contestant(OURS_POSTGRES, "ours.py", ("{postgres}", "4"), resumes=True),
+    Contestant("this package without Airflow", "without_airflow.py", keeps_account=False),
     Contestant(HTTP_HOOK, "http_hook.py"),
     Contestant("dlt, Arrow", "dlt_destination.py", ("arrow",), _DLT, resumes=True),
     Contestant("dlt, rows", "dlt_destination.py", ("rows",), _DLT, resumes=True),
@@ -72,5 +73,7 @@ def command(
 
 def environment(state: Path) -> dict[str, str]:
     """What it sees of this process' environment, and a home of its own."""
+    # As installed: nobody's modules are compiled anew in every process.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     quiet = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING", "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    return os.environ | quiet | {"AIRFLOW_HOME": str(state / "airflow"), "PYTHONPATH": str(ROOT)}
+    return inherited | quiet | {"AIRFLOW_HOME": str(state / "airflow"), "PYTHONPATH": str(ROOT)}

@@ -13,6 +13,8 @@ from .script import run
 from .servers import connect, connection_of, fresh_state
 from .sink_process import running_sink
 
+_BYTES = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname ~ '^capillary_' AND relkind = 'r'"
+
 
 def measure(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str, Any]:
     """Every size of an import on every size of ledger, once: long runs are their own repetition."""
@@ -71,7 +73,7 @@ def _on_one_ledger(
 def _bytes_in_postgres(postgres: Path) -> Callable[[], int]:
     def size() -> int:
         with connect(postgres) as connection:
-            found = connection.execute("SELECT pg_total_relation_size('capillary_earned_badge')").fetchone()
+            found = connection.execute(_BYTES).fetchone()
         assert found is not None
         return int(found[0])
 

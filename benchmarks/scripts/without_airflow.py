@@ -1,0 +1,33 @@
+"""This package's import by itself, with ledger and summary: what remains when nothing of Airflow is loaded."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.import_job import ImportJob
+from airflow_provider_capillary.importing.api import CapillaryApi
+from airflow_provider_capillary.importing.settings import import_settings
+from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from measuring import measured
+
+
+def main(dataset: str, api: str, batch_size: int, state: str) -> None:
+    """Send the dataset."""
+
+    def work() -> int:
+        client = BadgeClient(ClientSettings(base_url=api, login="till", password="x"))
+        ledger = SqlLedger(f"sqlite:///{state}/ledger.db")
+        settings = import_settings(batch_size=batch_size, verify_after=0)
+        scope = JobScope("bench", "import_badges", "1")
+        job = ImportJob(open_dataset(dataset), CapillaryApi(client, "bench"), ledger, scope, settings)
+        return job.run().summary.accepted
+
+    measured(work)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

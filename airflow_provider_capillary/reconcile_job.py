@@ -10,24 +10,16 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from enum import StrEnum
-from functools import partial
 
 import msgspec
 
-from airflow_provider_capillary.core.backoff import Backoff
 from airflow_provider_capillary.core.budget import Budget, parse_budget
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.core.verification import Finding
-from airflow_provider_capillary.exceptions import (
-    BudgetExceededError,
-    CapillaryError,
-    ConfigurationError,
-    JobIsRunningError,
-)
+from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, ConfigurationError
+from airflow_provider_capillary.importing.earlier_jobs import EarlierJobs
 from airflow_provider_capillary.importing.hearsay import tell_anew
-from airflow_provider_capillary.importing.pace import Pace
-from airflow_provider_capillary.importing.patience import Patience
 from airflow_provider_capillary.importing.reading_back import Read, ReadingBack, Readings
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.importing.verifier import FOUND
@@ -109,7 +101,7 @@ class ReconcileJob:
         self._readings = readings
         self._stop = stop or StopSignal()
         self._monotonic = monotonic
-        self._backoff = Backoff(jitter)
+        self._earlier = EarlierJobs(ledger, self._stop, monotonic, jitter)
         self._tally = Tally()
 
     def run(self) -> Reconciled:
@@ -118,7 +110,8 @@ class ReconcileJob:
         :raises JobIsRunningError: one of the imports is running, and settles its rows itself.
         :raises CapillaryError: the API or the ledger cannot be used. What was settled before stays settled.
         """
-        records = [self._record(job_id) for job_id in self._job_ids]
+        harm = ": reading there would prove nothing"
+        records = [self._earlier.record(job_id, self._readings, harm=harm) for job_id in self._job_ids]
         for record in records:
             if self._settings.action is Action.LEAVE:
                 self._leave(record.job_id)
@@ -126,29 +119,13 @@ class ReconcileJob:
                 self._settle_job(record)
         return self._result()
 
-    def _record(self, job_id: str) -> JobRecord:
-        try:
-            record = self._ledger.job(job_id)
-        except LookupError as error:
-            raise ConfigurationError(
-                f"the ledger {self._ledger.description} holds no job {job_id!r}. Give the job that the import "
-                "returned, and the same ledger_conn_id as to the import"
-            ) from error
-        readings = self._readings
-        if readings is not None and readings.organisation != record.organisation:
-            raise ConfigurationError(
-                f"job {job_id} is of organisation {record.organisation!r}, the connection of "
-                f"{readings.organisation!r}: reading there would prove nothing. Give the import's connection"
-            )
-        return record
-
     def _leave(self, job_id: str) -> None:
         for rows in self._unproven(job_id):
             for row in rows:
                 self._stays_unknown(row.message or "its job died before the outcome was known")
 
     def _settle_job(self, record: JobRecord) -> None:
-        job = self._take_stock(record.job_id)
+        job = self._earlier.take_stock(record.job_id)
         rows = sum(map(len, self._unproven(job.job_id)))
         if rows:
             log.info("Job %s: %s rows without proof; %s", job.job_id, f"{rows:,}", self._settings.action.value)
@@ -157,15 +134,6 @@ class ReconcileJob:
         else:
             self._believe(job)
         tell_anew(self._ledger, job)
-
-    def _take_stock(self, job_id: str) -> Job:
-        try:
-            return self._ledger.take_stock(job_id)
-        except JobIsRunningError as error:
-            # one that died holds its lease a little longer; one that lives renews it, and then this one gives up
-            log.info("%s; waiting for it to run out", error)
-            self._stop.pause((error.retry_after or 0.0) + 1.0)
-            return self._ledger.take_stock(job_id)
 
     def _unproven(self, job_id: str) -> Iterator[list[UnprovenRow]]:
         """The rows in lists of a bearable length; those that are settled meanwhile do not come again."""
@@ -213,7 +181,7 @@ class ReconcileJob:
             self._ledger,
             job,
             self._readings.reader,
-            self._patience(self._readings),
+            self._earlier.patience(self._readings),
             self._stop,
             verify_after=self._settings.verify_after,
         )
@@ -225,12 +193,6 @@ class ReconcileJob:
                 if self._monotonic() - told >= CALM_SECONDS:
                     told = self._monotonic()
                     log.info("Job %s: %s of %s rows read back", job.job_id, f"{done:,}", f"{rows:,}")
-
-    def _patience(self, readings: Readings) -> Patience:
-        per_minute, reserve = readings.requests_per_minute, None
-        if per_minute is not None:
-            reserve = partial(self._ledger.reserve_request, readings.organisation, per_minute)
-        return Patience(Pace(1, reserve, self._stop, self._monotonic), self._backoff, self._stop)
 
     def _settle_read(self, job: Job, row: UnprovenRow, read: Read) -> None:
         by = f" ({self._settings.by})"

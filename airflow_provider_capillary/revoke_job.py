@@ -11,22 +11,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from airflow_provider_capillary.client.facts import RevokedBadge
-from airflow_provider_capillary.core.backoff import Backoff
 from airflow_provider_capillary.core.summary import Reason, Tally
-from airflow_provider_capillary.exceptions import (
-    BudgetExceededError,
-    CapillaryError,
-    ConfigurationError,
-    JobIsRunningError,
-    RequestRefusedError,
-)
-from airflow_provider_capillary.importing.pace import Pace
+from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, RequestRefusedError
+from airflow_provider_capillary.importing.earlier_jobs import EarlierJobs
 from airflow_provider_capillary.importing.patience import Patience
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.ledger.base import Job
@@ -116,9 +108,8 @@ class RevokeJob:
         self._by = by
         self._import_again = import_again
         self._freed = 0
-        self._stop = stop or StopSignal()
         self._monotonic = monotonic
-        self._backoff = Backoff(jitter)
+        self._earlier = EarlierJobs(ledger, stop or StopSignal(), monotonic, jitter)
         self._answers: Counter[Answer] = Counter()
         self._tally = Tally()
         self._refused_in_a_row = 0
@@ -132,43 +123,14 @@ class RevokeJob:
             revoked before is noted.
         """
         for job_id in self._job_ids:
-            self._refuse_strangers(job_id)
+            self._earlier.record(job_id, self._revocations)  # a stranger is refused before anything is asked
         found = [self._ledger.grants(job_id) for job_id in self._job_ids]
         revocations = self._revocations
         if revocations is not None:
-            patience = self._patience(revocations)
+            patience = self._earlier.patience(revocations)
             for job_id in self._job_ids:
-                self._revoke_job(self._take_stock(job_id), revocations.revoker, patience)
+                self._revoke_job(self._earlier.take_stock(job_id), revocations.revoker, patience)
         return self._result(found)
-
-    def _refuse_strangers(self, job_id: str) -> None:
-        try:
-            record = self._ledger.job(job_id)
-        except LookupError as error:
-            raise ConfigurationError(
-                f"the ledger {self._ledger.description} holds no job {job_id!r}. Give the job that the import "
-                "returned, and the same ledger_conn_id as to the import"
-            ) from error
-        if self._revocations is not None and self._revocations.organisation != record.organisation:
-            raise ConfigurationError(
-                f"job {job_id} is of organisation {record.organisation!r}, the connection of "
-                f"{self._revocations.organisation!r}. Give the import's connection"
-            )
-
-    def _take_stock(self, job_id: str) -> Job:
-        try:
-            return self._ledger.take_stock(job_id)
-        except JobIsRunningError as error:
-            # one that died holds its lease a little longer; one that lives renews it, and then this one gives up
-            log.info("%s; waiting for it to run out", error)
-            self._stop.pause((error.retry_after or 0.0) + 1.0)
-            return self._ledger.take_stock(job_id)
-
-    def _patience(self, revocations: Revocations) -> Patience:
-        per_minute, reserve = revocations.requests_per_minute, None
-        if per_minute is not None:
-            reserve = partial(self._ledger.reserve_request, revocations.organisation, per_minute)
-        return Patience(Pace(1, reserve, self._stop, self._monotonic), self._backoff, self._stop)
 
     def _revoke_job(self, job: Job, revoker: Revoker, patience: Patience) -> None:
         for rows in self._granted(job.job_id):

@@ -24,7 +24,7 @@ from airflow_provider_capillary.ledger.base import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import warn_of_many_events
-from airflow_provider_capillary.operators.earlier_jobs import connected
+from airflow_provider_capillary.operators.earlier_jobs import connected, push_result
 from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
@@ -152,18 +152,13 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.log.info("%s", _told(result.summary))
         if result.error is None:
             return result.summary.as_dict()
-        self._push_summary(context, result.summary)
+        push_result(context, result.summary.as_dict())  # the report that follows needs to know which job it was
         raise as_airflow_error(result.error, _failure(result)) from result.error
 
     def on_kill(self) -> None:
         """Stop sending; batches in flight end and are recorded."""
         if self._stop is not None:
             self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
-
-    def _push_summary(self, context: Context, summary: Summary) -> None:
-        """A failed task returns nothing, and the report that follows needs to know which job it was."""
-        if (push := getattr(context["ti"], "xcom_push", None)) is not None:
-            push(key="return_value", value=summary.as_dict())
 
     def _import(self, context: Context, progress: LiveProgress) -> ImportResult:
         settings = self._settings()

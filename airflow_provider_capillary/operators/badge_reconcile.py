@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_capillary.core.budget import parse_budget
-from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
+from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
-from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.patience import STOPPED
 from airflow_provider_capillary.importing.reading_back import Readings
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import connected, jobs_of, push_result, whose_word
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.reconcile_job import Action, Reconciled, ReconcileJob, ReconcileSettings
@@ -25,12 +21,10 @@ from airflow_provider_capillary.reconcile_job import Action, Reconciled, Reconci
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
-
 LONGEST_WAIT = 86_400.0
 
 
-class BadgeReconcileOperator(BaseOperator):
+class BadgeReconcileOperator(WorksOnEarlierJobs):
     """Settles rows that earlier imports left ``unknown``: were they granted, or not?
 
     Rows that were granted become accepted. Rows that were not become free: this task sends nothing, the next import
@@ -74,51 +68,26 @@ class BadgeReconcileOperator(BaseOperator):
         self.ledger_conn_id = ledger_conn_id
         self.verify_after = verify_after
         self.max_unknown = max_unknown
-        self._stop: StopSignal | None = None
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Settle what can be settled and give the counts, or fail with them in XCom.
-
-        :raises BadgeTaskFailed: an argument is wrong, the API refuses to be read, or too many rows stay unknown
-        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
-        :raises AirflowSkipException: no import began a job
-        """
-        try:
-            result = self._reconcile(context)
-        except CapillaryError as error:
-            raise as_airflow_error(error) from error
-        found = result.as_dict()
+    def _work(self, context: Context, stop: StopSignal) -> Reconciled:
+        result = self._reconcile(context, stop)
         self.log.info(
             "%d rows of %d jobs were unknown: %d are accepted, %d free for the next import to send, %d stay unknown",
             *(result.unknown_before, result.jobs, result.accepted, result.resend, result.unknown),
         )
-        if result.error is None:
-            return found
-        push_result(context, found)
-        raise as_airflow_error(result.error) from result.error
+        return result
 
-    def on_kill(self) -> None:
-        """Read no further; what is settled is recorded already."""
-        if self._stop is not None:
-            self._stop.request(ImportInterruptedError(STOPPED))
-
-    def _reconcile(self, context: Context) -> Reconciled:
+    def _reconcile(self, context: Context, stop: StopSignal) -> Reconciled:
         settings = self._settings(whose_word(context))
         job_ids = jobs_of(self.job)
-        self._stop = StopSignal()
         if settings.action is not Action.VERIFY:
             with closing(open_ledger(self.ledger_conn_id)) as ledger:
-                return ReconcileJob(ledger, job_ids, settings, stop=self._stop).run()
+                return ReconcileJob(ledger, job_ids, settings, stop=stop).run()
         hook = connected(self.capillary_conn_id)
-        with closing(hook.get_conn()), closing(open_ledger(self.ledger_conn_id)) as ledger:
-            return self._verify(hook, ledger, job_ids, settings)
-
-    def _verify(
-        self, hook: CapillaryBadgeHook, ledger: SqlLedger, job_ids: list[str], settings: ReconcileSettings
-    ) -> Reconciled:
-        api = CapillaryApi(hook.get_conn(), hook.organisation, hook.requests_per_minute)
-        readings = Readings(api, hook.organisation, hook.requests_per_minute)
-        return ReconcileJob(ledger, job_ids, settings, readings, stop=self._stop).run()
+        with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
+            api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
+            readings = Readings(api, hook.organisation, hook.requests_per_minute)
+            return ReconcileJob(ledger, job_ids, settings, readings, stop=stop).run()
 
     def _settings(self, by: str) -> ReconcileSettings:
         try:

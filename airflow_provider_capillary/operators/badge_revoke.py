@@ -7,15 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from airflow.sdk import BaseOperator
 
-from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
+from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
-from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.importing.patience import STOPPED
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import connected, jobs_of, push_result, whose_word
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.revoke_job import Revocations, Revoked, RevokeJob
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class BadgeRevokeOperator(BaseOperator):
+class BadgeRevokeOperator(WorksOnEarlierJobs):
     """Takes back the badges that imports granted, by the ``earnedBadgeId`` of each that stands in the ledger.
 
     By default a dry run: it says how many badges of which kind would be taken back, and asks the API for nothing.
@@ -68,43 +65,22 @@ class BadgeRevokeOperator(BaseOperator):
         self.import_again = import_again
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
-        self._stop: StopSignal | None = None
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Take the badges back, or count them, and give the counts; or fail with them in XCom.
-
-        :raises BadgeTaskFailed: an argument is wrong, the API refuses, or some badges are not revoked
-        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
-        :raises AirflowSkipException: no import began a job
-        """
-        try:
-            result = self._revoke(context)
-        except CapillaryError as error:
-            raise as_airflow_error(error) from error
+    def _work(self, context: Context, stop: StopSignal) -> Revoked:
+        result = self._revoke(context, stop)
         self._tell(result)
-        found = result.as_dict()
-        if result.error is None:
-            return found
-        push_result(context, found)
-        raise as_airflow_error(result.error) from result.error
+        return result
 
-    def on_kill(self) -> None:
-        """Ask for no more; what was answered is noted already."""
-        if self._stop is not None:
-            self._stop.request(ImportInterruptedError(STOPPED))
-
-    def _revoke(self, context: Context) -> Revoked:
+    def _revoke(self, context: Context, stop: StopSignal) -> Revoked:
         only_count, again = _flag("dry_run", self.dry_run), _flag("import_again", self.import_again)
         job_ids, by = jobs_of(self.job), whose_word(context)
-        self._stop = StopSignal()
         if only_count:
             with closing(open_ledger(self.ledger_conn_id)) as ledger:
-                return RevokeJob(ledger, job_ids, None, by=by, stop=self._stop).run()
+                return RevokeJob(ledger, job_ids, None, by=by, stop=stop).run()
         hook = connected(self.capillary_conn_id)
         with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
             revocations = Revocations(client, hook.organisation, hook.requests_per_minute)
-            job = RevokeJob(ledger, job_ids, revocations, by=by, import_again=again, stop=self._stop)
-            return job.run()
+            return RevokeJob(ledger, job_ids, revocations, by=by, import_again=again, stop=stop).run()
 
     def _tell(self, result: Revoked) -> None:
         for badge, rows in result.badges.items():

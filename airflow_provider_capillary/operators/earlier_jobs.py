@@ -3,16 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
 
-from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.importing.patience import STOPPED
+from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.operators.badge_error_report import job_ids_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+class AccountOfJobs(Protocol):
+    """What was done, in numbers."""
+
+    @property
+    def error(self) -> CapillaryError | None:
+        """Why it is no success."""
+        ...
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for XCom."""
+        ...
+
+
+class WorksOnEarlierJobs(BaseOperator):
+    """An operator that works on what imports left behind, and returns its account."""
+
+    _stop: StopSignal | None = None
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Do the work and give the counts, or fail with them in XCom.
+
+        :raises BadgeTaskFailed: an argument is wrong, the API refuses, or more is left undone than may be
+        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
+        :raises AirflowSkipException: no import began a job
+        """
+        self._stop = StopSignal()
+        try:
+            account = self._work(context, self._stop)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+        counts = account.as_dict()
+        if account.error is None:
+            return counts
+        push_result(context, counts)
+        raise as_airflow_error(account.error) from account.error
+
+    def on_kill(self) -> None:
+        """Ask the API for no more; what it answered is recorded already."""
+        if self._stop is not None:
+            self._stop.request(ImportInterruptedError(STOPPED))
+
+    def _work(self, context: Context, stop: StopSignal) -> AccountOfJobs:
+        """Do it, and log what was done."""
+        raise NotImplementedError
 
 
 def jobs_of(job: Any) -> list[str]:

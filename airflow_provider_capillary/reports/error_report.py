@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.ledger.base import JobRecord, Ledger
+from airflow_provider_capillary.importing.earlier_jobs import held_job
+from airflow_provider_capillary.ledger.base import Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
 from airflow_provider_capillary.reports.facts import (
@@ -75,7 +75,7 @@ def survey(ledger: Ledger, job_ids: Sequence[str]) -> Survey:
     jobs: list[JobFacts] = []
     most_badges = MOST_KEPT_APART if len(job_ids) == 1 else MOST_KEPT_APART_OF_MANY
     for job_id in job_ids:
-        record = _job(ledger, job_id)
+        record = held_job(ledger, job_id)
         own = IssueTally(most_badges)
         for issue in ledger.issues(job_id):
             own.add(issue)
@@ -87,13 +87,3 @@ def survey(ledger: Ledger, job_ids: Sequence[str]) -> Survey:
         jobs.append(job_facts(record, own))
     facts = ReportFacts(total=total_of(jobs, everything), jobs=tuple(jobs), ledger=ledger.description)
     return Survey(facts, plan_columns(errors), plan_columns(twice))
-
-
-def _job(ledger: Ledger, job_id: str) -> JobRecord:
-    try:
-        return ledger.job(job_id)
-    except LookupError as error:
-        raise ConfigurationError(
-            f"the ledger {ledger.description} holds no job {job_id!r}. Give the job that the import returned, "
-            "and the same ledger_conn_id as to the import"
-        ) from error

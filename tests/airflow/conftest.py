@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 from airflow_provider_capillary.demo import airflow_home
 from airflow_provider_capillary.demo.dag_test import airflow
 from airflow_provider_capillary.demo.warehouse import load_warehouse
+
+from .line_process import LineProcess
 
 RUNNER = Path(__file__).with_name("dag_runs.py")
 DAG_FOLDERS = (Path(__file__).parents[2] / "dags", Path(__file__).with_name("dags"))
@@ -39,29 +40,13 @@ class AirflowProcess:
     def __init__(self, home: Path, env: dict[str, str]) -> None:
         self.home = home
         self.database = home / "airflow.db"
-        self._log = home / "dag_runs.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(RUNNER)],
-                env=env,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        self._process = LineProcess(RUNNER, env, home / "dag_runs.log")
 
     def run(self, dag_file: Path, dag_id: str, env: dict[str, str], **arguments: Any) -> Ended:
         """Run a DAG once, with the arguments of ``dag.test()``; dates as ISO 8601 text."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        before = self._log.stat().st_size
-        asked = {"dag_file": str(dag_file), "dag_id": dag_id, "env": env, **arguments}
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        log = self._log.read_bytes()[before:].decode("utf-8", "replace")
-        assert line, log[-5_000:]
-        told = json.loads(line)
+        before = self._process.log.stat().st_size
+        told = self._process.ask({"dag_file": str(dag_file), "dag_id": dag_id, "env": env, **arguments})
+        log = self._process.log.read_bytes()[before:].decode("utf-8", "replace")
         assert "error" not in told, told
         tasks: dict[str, list[str]] = {}
         tries: dict[str, list[int]] = {}
@@ -84,15 +69,7 @@ class AirflowProcess:
 
     def close(self) -> None:
         """End the process that was started here."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.close()
 
 
 def _decoded(value: Any) -> Any:

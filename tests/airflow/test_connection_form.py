@@ -7,8 +7,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +18,8 @@ import requests
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.connection import ConnectionFields, connection_settings
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
+
+from .line_process import LineProcess
 
 SERVER = Path(__file__).with_name("connection_server.py")
 #: With characters that an Airflow URI, JSON and HTTP each write in another way.
@@ -36,7 +36,6 @@ class ApiServer:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.log = home / "server.log"
         own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         settings = {
             "AIRFLOW_HOME": str(home),
@@ -46,16 +45,9 @@ class ApiServer:
             "AIRFLOW__API_AUTH__JWT_SECRET": "a" * 64,
             "PYTHONWARNINGS": "always",
         }
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(SERVER)],
-                env=own | settings,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        told = self._next_line()
+        self._process = LineProcess(SERVER, own | settings, home / "server.log")
+        self.log = self._process.log
+        told = self._process.next_line()
         self.url, self.tests_on_workers = told["url"], told["on_workers"]
         self._session = requests.Session()
         self._session.trust_env = False
@@ -78,33 +70,15 @@ class ApiServer:
         token = self.ask("POST", "/api/v2/connections/enqueue-test", fields | chosen)["token"]
         with closing(sqlite3.connect(self.home / "airflow.db")) as database:
             [(found,)] = database.execute("SELECT id FROM connection_test_request WHERE token = ?", (token,))
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"id": found, "connection_id": fields["connection_id"]}) + "\n")
-        self._process.stdin.flush()
-        self._next_line()
+        self._process.ask({"id": found, "connection_id": fields["connection_id"]})
         told = self.ask("GET", "/api/v2/connections/enqueue-test", **{"Airflow-Connection-Test-Token": token})
         assert told["state"] in ("success", "failed")
         return told["state"] == "success", told["result_message"]
 
-    def _next_line(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, self.log.read_text()[-5_000:]
-        told: dict[str, Any] = json.loads(line)
-        return told
-
     def close(self) -> None:
         """End the process that was started here."""
         self._session.close()
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.close()
 
 
 @pytest.fixture(scope="module")

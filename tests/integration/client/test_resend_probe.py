@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import msgspec
 import pytest
@@ -17,13 +16,15 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings, ImportMethod
 from airflow_provider_capillary.core.reply import Delivery
 
+from .loopback_server import LoopbackServer, read_request
+
 BODY = b'[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":1,"earnEventDate":1,"earnExpiresOn":2}]'
 WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
 TIMEOUT = 0.3
 Misbehave = Callable[[socket.socket, threading.Event], None]
 
 
-class ApplyingServer:
+class ApplyingServer(LoopbackServer):
     """Applies every body that arrives whole, as an API would, and then lets ``misbehave`` do what it likes.
 
     :param good: so many calls on each connection are answered well first.
@@ -32,63 +33,30 @@ class ApplyingServer:
 
     def __init__(self, misbehave: Misbehave, *, good: int = 0, hang_up_after: int = 0) -> None:
         self.applied: list[bytes] = []
-        self.connections = 0
         self.hung_up = threading.Event()
         self._misbehave = misbehave
         self._good = good
         self._hang_up_after = hang_up_after
         self._stopping = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        super().__init__()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                self.connections += 1
-                self._threads.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
-                self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         answered = 0
-        with connection, suppress(OSError):
-            connection.settimeout(10)
-            while (body := _read_body(connection)) is not None:
-                self.applied.append(body)
-                if answered == self._good:
-                    self._misbehave(connection, self._stopping)
-                    return
-                connection.sendall(WHOLE)
-                answered += 1
-                if answered == self._hang_up_after:
-                    connection.shutdown(socket.SHUT_RDWR)
-                    self.hung_up.set()
-                    return
+        while (parts := read_request(connection)) is not None:
+            self.applied.append(parts[1])
+            if answered == self._good:
+                self._misbehave(connection, self._stopping)
+                return
+            connection.sendall(WHOLE)
+            answered += 1
+            if answered == self._hang_up_after:
+                connection.shutdown(socket.SHUT_RDWR)
+                self.hung_up.set()
+                return
 
     def close(self) -> None:
         self._stopping.set()
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(timeout=10)
-            assert not thread.is_alive()
-
-
-def _read_body(connection: socket.socket) -> bytes | None:
-    received = b""
-    while b"\r\n\r\n" not in received:
-        part = connection.recv(65536)
-        if not part:
-            return None
-        received += part
-    head, _, body = received.partition(b"\r\n\r\n")
-    [length] = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
-    while len(body) < int(length):
-        body += connection.recv(65536)
-    return body
+        super().close()
 
 
 def drop(connection: socket.socket, _stopping: threading.Event) -> None:

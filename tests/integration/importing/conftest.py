@@ -341,6 +341,11 @@ class Trial:
         """Numbers of the rows whose story in the ledger says this."""
         return [number for number, told, *_ in self.stories(result) if told == state]
 
+    def summary_of(self, result: ImportResult) -> dict[str, Any]:
+        """The job's summary as the ledger keeps it now."""
+        with closing(SqlLedger(self.ledger_url, clock=self.clock.now)) as ledger:
+            return dict(ledger.job(result.summary.job_id).summary or {})
+
     def _compare(self, result: ImportResult, rows_read: int) -> None:
         summary = result.summary
         assert summary.rows_read == rows_read == sum(self.ends(result).values())

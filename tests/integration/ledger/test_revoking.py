@@ -14,7 +14,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LedgerUnavailableError
 from airflow_provider_capillary.ledger.base import IntentConflictError, Job, Outcome, RowChange
-from airflow_provider_capillary.ledger.revocations import Answer
+from airflow_provider_capillary.ledger.revocations import Answer, GrantedRow
 from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
 
 from .backends import Backend
@@ -34,6 +34,14 @@ def accepted(ledger: SqlLedger, *rows: EarnedBadge, run: str = "2026-01-01", wit
     ledger.record(job, [told])
     ledger.finish_job(job, "finished", {"rows_read": len(rows), "accepted": len(rows), "unknown": 0})
     return job
+
+
+def to_be_revoked(ledger: SqlLedger) -> tuple[Job, Job, GrantedRow]:
+    """A job that has ended with one row accepted, the same with its stock taken, and the row."""
+    job = accepted(ledger, badge(1))
+    mine = ledger.take_stock(job.job_id)
+    [row] = ledger.granted(job.job_id)
+    return job, mine, row
 
 
 def notes(backend: Backend) -> list[dict[str, Any]]:
@@ -60,9 +68,7 @@ def test_what_a_job_granted_is_counted_by_what_can_be_done_about_it(ledger: SqlL
 def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_asked(
     backend: Backend, ledger: SqlLedger
 ) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    job, mine, row = to_be_revoked(ledger)
     assert not row.asked_before
     ledger.note_revocation(mine, row, by=BY)
     [note] = notes(backend)
@@ -78,9 +84,7 @@ def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_
 def test_an_accepted_row_that_is_not_active_any_more_is_revoked_for_good(
     backend: Backend, ledger: SqlLedger, answer: Answer
 ) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    job, mine, row = to_be_revoked(ledger)
     ledger.note_revocation(mine, row, by=BY)
     assert ledger.answer_revocation(mine, row, answer)
     assert state(ledger, job, badge(1)) is RowState.REVOKED
@@ -100,9 +104,7 @@ def test_an_accepted_row_that_is_not_active_any_more_is_revoked_for_good(
 def test_a_row_that_was_not_revoked_stays_accepted_and_can_be_asked_for_again(
     backend: Backend, ledger: SqlLedger, answer: Answer
 ) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    job, mine, row = to_be_revoked(ledger)
     ledger.note_revocation(mine, row, by=BY)
     assert not ledger.answer_revocation(mine, row, answer)
     assert state(ledger, job, badge(1)) is RowState.ACCEPTED
@@ -114,9 +116,7 @@ def test_a_row_that_was_not_revoked_stays_accepted_and_can_be_asked_for_again(
 
 
 def test_a_living_import_is_left_alone(backend: Backend, ledger: SqlLedger) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    job, mine, row = to_be_revoked(ledger)
     begin(ledger)
     with pytest.raises(JobIsRunningError):
         ledger.note_revocation(mine, row, by=BY)
@@ -126,9 +126,7 @@ def test_a_living_import_is_left_alone(backend: Backend, ledger: SqlLedger) -> N
 
 
 def test_an_answer_and_the_row_s_state_are_noted_together_or_not_at_all(backend: Backend, ledger: SqlLedger) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    job, mine, row = to_be_revoked(ledger)
     ledger.note_revocation(mine, row, by=BY)
     with backend.look() as connection:  # the last thing that is written
         connection.execute(sa.text('UPDATE capillary_job SET summary = \'{"revoked": true, "x": \' || summary'))
@@ -169,9 +167,7 @@ def test_the_ledger_refuses_a_revocation_of_what_was_never_accepted(backend: Bac
 
 
 def test_what_was_revoked_can_become_nothing_else(backend: Backend, ledger: SqlLedger) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    _, mine, row = to_be_revoked(ledger)
     ledger.answer_revocation(mine, row, Answer.REVOKED)
     with backend.look() as connection:
         for other in ("accepted", "planned", "intent", "unknown", "rejected"):
@@ -182,9 +178,7 @@ def test_what_was_revoked_can_become_nothing_else(backend: Backend, ledger: SqlL
 def test_a_note_that_cannot_be_written_is_an_error_before_anything_is_asked(
     backend: Backend, ledger: SqlLedger
 ) -> None:
-    job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
-    [row] = ledger.granted(job.job_id)
+    _, mine, row = to_be_revoked(ledger)
     with backend.look() as connection:
         connection.execute(sa.text("ALTER TABLE capillary_revocation RENAME TO elsewhere"))
     with pytest.raises(LedgerUnavailableError):

@@ -1,4 +1,4 @@
-"""Runs commands of Airflow's command line in one process, for ``test_command_line.py``: one start for all of them.
+"""Runs commands of Airflow's command line in one process, for the tests beside it: one start for all of them.
 
 Reads one JSON object a line: ``words`` and ``env`` (``null``: not set). Answers with one, first of all with the
 modules of this package that Airflow's parser has loaded.

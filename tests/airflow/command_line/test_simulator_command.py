@@ -1,0 +1,63 @@
+"""``airflow capillary simulator``, and what Airflow's command line loads before any command is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+from airflow_provider_capillary.demo.dag_test import airflow
+
+from ..conftest import AirflowProcess
+from .conftest import Commands, Run
+
+
+def test_the_simulator_has_the_options_of_its_own_command_line() -> None:
+    from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
+    from airflow_provider_capillary.simulator.command_line import add_arguments
+
+    parser = argparse.ArgumentParser(add_help=False)
+    add_arguments(parser)
+    own = {action.option_strings[0]: action.nargs == 0 for action in parser._actions}
+    assert own == dict.fromkeys(SIMULATOR_OPTIONS, False) | dict.fromkeys(SIMULATOR_SWITCHES, True)
+
+
+def test_wrong_words_for_the_simulator_are_a_wrong_use(run: Run) -> None:
+    assert run("simulator", "--port", "many", books=False).code == 2
+    assert run("simulator", "--faults", "/none/such.json", books=False).code == 2
+
+
+def test_the_simulator_serves_until_it_is_told_to_stop(airflow_process: AirflowProcess, tmp_path: Path) -> None:
+    port_file, faults = tmp_path / "port", tmp_path / "faults.json"
+    faults.write_text('{"faults": [{"kind": "status", "status": 503, "operation": "lookup"}]}')
+    words = ("simulator", "--port", "0", "--port-file", str(port_file), "--faults", str(faults), "--latency", "1")
+    env = {**os.environ, "AIRFLOW_HOME": str(airflow_process.home)}
+    command = airflow("capillary", *words, "--sink")
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for _ in range(600):
+                if port_file.exists() or process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            url = f"http://127.0.0.1:{port_file.read_text()}"
+            with urllib.request.urlopen(f"{url}/simulator/summary", timeout=10) as reply:
+                told = json.load(reply)
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (told["grants"], told["distinct"]) == (0, None)  # counted only
+    assert [fault["kind"] for fault in told["faults"]] == ["status"]
+    assert (process.returncode, f"Capillary simulator on {url}" in out) == (0, True)
+
+
+def test_the_command_line_of_airflow_loads_nothing_of_this_package_but_the_names_of_its_commands(
+    commands: Commands,
+) -> None:
+    names = ("cli", "cli.definition", "cli.simulator_options", "get_provider_info")
+    assert commands.loaded == [f"airflow_provider_capillary.{name}" for name in names]

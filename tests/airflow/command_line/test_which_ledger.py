@@ -1,0 +1,59 @@
+"""Which ledger a command asks, and what it says of one that it cannot reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from airflow_provider_capillary.demo.dag_test import airflow
+from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
+from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+
+from ..conftest import AirflowProcess
+from .conftest import Run
+
+
+def test_a_ledger_that_cannot_be_reached_is_said_in_one_line_without_its_password(run: Run) -> None:
+    ran = run("jobs", env={"AIRFLOW_CONN_BOOKS": "postgresql://clerk:s3cr3t-w0rd@127.0.0.1:9/books"})
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert "127.0.0.1" in ran.err
+    assert "s3cr3t-w0rd" not in ran.err
+
+
+def test_a_ledger_is_made_and_brought_up_to_date(run: Run, tmp_path: Path) -> None:
+    path = f"sqlite:///{tmp_path / 'books.db'}"
+    assert run("ledger", "upgrade").out == f"The ledger {path} was brought to revision {HEAD}\n"
+    assert run("ledger", "upgrade").out == f"The ledger {path} stands at revision {HEAD}\n"
+
+
+def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: SqlLedger, run: Run, tmp_path: Path) -> None:
+    configured = {"AIRFLOW__CAPILLARY__LEDGER_CONN_ID": "books"}
+    assert len(run("jobs", "-o", "json", books=False, env=configured).json) == 3
+    assert run("jobs", "-o", "json", books=False, env={"AIRFLOW_HOME": str(tmp_path / "home")}).json == []
+    assert (tmp_path / "home" / "capillary_ledger.db").exists()
+
+
+def test_a_connection_of_the_metadata_database_is_found_and_json_comes_alone_on_stdout(
+    ledger: SqlLedger, airflow_process: AirflowProcess, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(airflow_process.database)) as database, database:
+        database.execute(
+            "INSERT INTO connection (conn_id, conn_type, host, is_encrypted, is_extra_encrypted)"
+            " VALUES (?, ?, ?, 0, 0)",
+            ("kept_in_metadata", "sqlite", str(tmp_path / "books.db")),
+        )
+    ended = subprocess.run(
+        airflow("capillary", "jobs", "--ledger-conn-id", "kept_in_metadata", "-o", "json"),
+        env={**os.environ, "AIRFLOW_HOME": str(airflow_process.home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Airflow 3.2 itself logs to stdout, for its own commands too.
+    told = ended.stdout if HAS_RETRY_POLICIES else ended.stdout.splitlines()[-1]
+    assert [job["run_id"] for job in json.loads(told)] == ["run-3", "run-2", "run-1"]

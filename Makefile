@@ -37,7 +37,7 @@ chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and 
 guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
 	@$(BIN)/python -m tests.guards
 
-versions: $(READY)  ## All tests on Airflow 3.2, and on Python 3.12 and 3.13 where they are installed (30 min)
+versions: $(READY)  ## The tests on Airflow 3.2, and on Python 3.12 and 3.13 where they are installed (an hour)
 	@$(BIN)/python -m tests.versions
 
 up: $(READY)  ## Airflow's UI and scheduler, simulator and PostgreSQL, to look at and to play with; Ctrl-C stops all

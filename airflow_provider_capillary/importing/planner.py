@@ -127,7 +127,7 @@ class Planner:
         self._waiting.remove(badges)
 
     def close(self) -> None:
-        """Remove the scratch file, if there is one."""
+        """Give up the counts on disk, if there are any."""
         if self._counter is not None:
             self._counter.close()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 
@@ -16,13 +14,15 @@ _COUNT = """
 
 
 class OccurrenceCounter:
-    """A scratch file, removed by ``close``. Not durable on purpose: it can be counted again from the dataset."""
+    """A database without a name, in a file that is gone with the process however it ends.
+
+    Not durable on purpose: it can be counted again from the dataset.
+    """
 
     def __init__(self, *, any_date: bool = False) -> None:
         self._any_date = any_date
-        self._folder = tempfile.TemporaryDirectory(prefix="capillary-")
-        self._database = sqlite3.connect(Path(self._folder.name) / "seen.db", check_same_thread=False)
-        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
+        self._database = sqlite3.connect("", check_same_thread=False)
+        self._database.executescript("PRAGMA temp_store=FILE; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
         self._database.execute(
             "CREATE TABLE seen (customer_id INTEGER, badge_meta_id TEXT, earned_at INTEGER, rows INTEGER,"
             " PRIMARY KEY (customer_id, badge_meta_id, earned_at)) WITHOUT ROWID"
@@ -38,6 +38,5 @@ class OccurrenceCounter:
         ]
 
     def close(self) -> None:
-        """Remove the scratch file."""
+        """Forget the counts, and give the disk back."""
         self._database.close()
-        self._folder.cleanup()

@@ -1,4 +1,4 @@
-"""``python -m tests.versions``: the tests on other versions of Airflow and Python. Half an hour and 4 GB of disk."""
+"""``python -m tests.versions``: the tests on other versions of Airflow and Python. An hour and 4 GB of disk."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from .environments import CHECKOUT, ENVIRONMENTS, CannotMakeError, Environment, find_uv, make
 
+#: Not two at a time, and after the others: Airflow's own processes want both processors of a small machine.
+_BY_ITSELF = "tests/end_to_end"
+TWO_AT_A_TIME, ONE_BY_ONE = "two_at_a_time", "one_by_one"
 _TELL = "import airflow, sys; print(airflow.__version__, '%d.%d.%d' % sys.version_info[:3])"
 
 
@@ -34,7 +37,7 @@ class Tried(NamedTuple):
 def main() -> int:
     """Make each environment, run the tests there, print one table; 1 where a test failed."""
     arguments = _parser().parse_args()
-    console = Console()
+    console = Console(width=max(100, Console().width))  # where nobody looks at a terminal, the table is cut off at 80
     tried = []
     for environment in ENVIRONMENTS:
         if arguments.only and environment.name not in arguments.only:
@@ -63,32 +66,41 @@ def _try(environment: Environment, tests: list[str]) -> Tried:
     told = subprocess.run([python, "-c", _TELL], capture_output=True, text=True, check=True, cwd=environment.folder)
     airflow, version = told.stdout.split()[-2:]
     began = time.monotonic()
-    failed = _run_tests(environment, python, tests or list(environment.tests))
-    counts = _counts(environment.folder / "result.xml")
-    why = f"see .versions/{environment.name}/pytest.log" if failed else ""
-    return Tried(environment, "failed" if failed else "passed", airflow, version, counts, time.monotonic() - began, why)
+    parts = _parts(tests or list(environment.tests))
+    failed = [part for part, its in parts.items() if not _run_tests(environment, python, part, its)]
+    counts = [_counts(environment.folder / f"{part}.xml") for part in parts]
+    passed, broken, skipped = (sum(column) for column in zip(*counts, strict=True))
+    why = ", ".join(f"see .versions/{environment.name}/{part}.log" for part in failed)
+    return Tried(
+        environment=environment,
+        outcome="failed" if failed else "passed",
+        airflow=airflow,
+        python=version,
+        counts=(passed, broken, skipped),
+        seconds=time.monotonic() - began,
+        why=why,
+    )
 
 
-def _run_tests(environment: Environment, python: Path, tests: list[str]) -> bool:
-    (environment.folder / "result.xml").unlink(missing_ok=True)
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        "-n",
-        "2",
-        "-p",
-        "no:cacheprovider",
-        f"--junitxml={environment.folder}/result.xml",
-    ]
+def _parts(tests: list[str]) -> dict[str, list[str]]:
+    """The tests by how they are run, in that order; none is empty."""
+    alone = [test for test in tests if test.startswith(_BY_ITSELF)]
+    parts = {TWO_AT_A_TIME: [test for test in tests if test not in alone], ONE_BY_ONE: alone}
+    return {part: its for part, its in parts.items() if its}
+
+
+def _run_tests(environment: Environment, python: Path, part: str, tests: list[str]) -> bool:
+    """Whether all went well. Log and result lie in the environment's folder, under the name of the part."""
+    result = environment.folder / f"{part}.xml"
+    result.unlink(missing_ok=True)
+    options = ["-p", "no:cacheprovider", f"--junitxml={result}", *(["-n", "2"] if part == TWO_AT_A_TIME else [])]
     # Its own scripts first: tests that start a program mean the one of this environment.
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     env = os.environ | {"PATH": path, "UV": find_uv()}
-    with (environment.folder / "pytest.log").open("wb") as log:
-        done = subprocess.run(
-            [*command, *tests], cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT, check=False
-        )
-    return done.returncode != 0
+    command = [str(python), "-m", "pytest", *options, *tests]
+    with (environment.folder / f"{part}.log").open("wb") as log:
+        done = subprocess.run(command, cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)
+    return done.returncode == 0
 
 
 def _counts(result: Path) -> tuple[int, int, int]:
@@ -103,7 +115,9 @@ def _counts(result: Path) -> tuple[int, int, int]:
 
 
 def _table(tried: list[Tried]) -> Table:
-    table = Table("environment", "Airflow", "Python", "outcome", "passed", "failed", "skipped", "seconds")
+    table = Table(
+        Column("environment", no_wrap=True), "Airflow", "Python", "outcome", "passed", "failed", "skipped", "seconds"
+    )
     for each in tried:
         counts = [f"{count:,}" for count in each.counts]
         table.add_row(each.environment.name, each.airflow, each.python, each.outcome, *counts, f"{each.seconds:,.0f}")

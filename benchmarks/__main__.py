@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import extraction, growth, latency, partitions, peers, reporting
+from . import extraction, growth, latency, partitions, peers, reporting, steps
 from .chart import draw
 from .servers import running_postgres
 from .versions import versions
@@ -25,6 +25,7 @@ from .versions import versions
 ROOT = Path(__file__).parents[1]
 PARTS = {
     "peers": peers,
+    "steps": steps,
     "latency": latency,
     "growth": growth,
     "partitions": partitions,

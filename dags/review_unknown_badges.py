@@ -5,7 +5,8 @@ while it has such rows. Give its job id (it stands in the message of the failed 
 
 1. `verify` reads each of these badges back once more, and settles what a read can prove.
 2. `ask` shows how many are left, and why, and waits for a person (*Required Actions* in Airflow). It needs no worker
-   while it waits, and nothing is sent or decided meanwhile.
+   while it waits, and nothing is sent or decided meanwhile. Airflow 3.3 loses an answer that comes within the first
+   seconds, and asks again after `retry_delay`.
 3. `settle` does what was chosen:
    - **Leave**: nothing. Ask Capillary first, and come back.
    - **Accept**: they *were* granted. The ledger says so from then on, and no import sends them again.

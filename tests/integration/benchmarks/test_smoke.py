@@ -43,7 +43,10 @@ def test_the_benchmark_measures_speed_and_faults_and_draws_what_it_found(tmp_pat
 
 @pytest.mark.timeout(400)
 def test_the_benchmark_measures_growth_reports_and_extraction(tmp_path: Path) -> None:
-    run(tmp_path, "--parts", "growth")
+    run(tmp_path, "--parts", "growth,steps")
+    steps = found(tmp_path, "steps")["steps"]["alone"]
+    assert len(steps) == 7
+    assert all(spent > 0 for spent in steps.values())
     run(tmp_path, "--parts", "reporting,extraction", "--ledgers", "SQLite", "--databases", "DuckDB")
     growth = found(tmp_path, "growth")["measured"]
     told = [(one["ledger"], one["ledger_rows"], one["rows"]) for one in growth]

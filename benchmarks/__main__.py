@@ -44,8 +44,10 @@ def main() -> int:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             postgres = stack.enter_context(running_postgres())
+            before = _processor_ticks()
             told = _header() | PARTS[name].measure(given, folder, postgres)
-        text = f"{told['machine']}, {told['date']}\n{PARTS[name].table(told)}"
+            told["stolen"] = _stolen(before, _processor_ticks())
+        text = f"{told['machine']}, {told['date']}; {_of_others(told['stolen'])}\n{PARTS[name].table(told)}"
         sys.stdout.write(f"{text}\n")
         given.results.mkdir(parents=True, exist_ok=True)
         (given.results / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
@@ -93,6 +95,25 @@ def _one_of(known: Collection[str]) -> str:
 
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
+
+
+def _processor_ticks() -> list[int]:
+    """Of all processors since the start: user, nice, system, idle, iowait, irq, softirq, steal; none where not told."""
+    try:
+        return [int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return []
+
+
+def _stolen(before: list[int], after: list[int]) -> float | None:
+    """The share of time that the host gave to others while somebody here wanted it."""
+    ticks = [later - earlier for earlier, later in zip(before, after, strict=True)]
+    wanted = sum(ticks) - sum(ticks[3:5])
+    return ticks[7] / wanted if wanted else None
+
+
+def _of_others(stolen: float | None) -> str:
+    return "time taken by the host is not known" if stolen is None else f"{stolen:.0%} of the time taken by the host"
 
 
 def _header() -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _told(given: argparse.Namespace, costs: dict[str, list[Cost]], faults: dict[
 
 
 def table(told: dict[str, Any]) -> str:
-    """The table for a terminal: medians, and the span of speed."""
+    """The table for a terminal: medians, the span of speed, and the ratio to the loop of the same round."""
     lines = [
         f"{told['rows']:,} rows, batches of {told['batch_size']:,}, medians of {told['repeats']}; "
         f"faults with {told['fault_rows']:,} rows",
@@ -84,11 +84,16 @@ def table(told: dict[str, Any]) -> str:
             statistics.median(one[key]) for key in ("rows_per_second", "cpu_seconds_per_million", "memory_peak_mib")
         )
         span = f"({min(speeds):,.0f} - {max(speeds):,.0f})"
-        ratio = f"{speed / statistics.median(base['rows_per_second']):.2f}" if base else ""
+        ratio = f"{_ratio(speeds, base['rows_per_second']):.2f}" if base else ""
         twice, green = (_or_none(one.get(key)) for key in ("granted_twice", "green_though_refused"))
         lines.append(f"{name:34}{speed:>10,.0f} {span:>19} {ratio:>7} {cpu:>8.1f} {memory:>6.0f} {twice:>8} {green:>8}")
     lines.append("twice: granted twice after one kill -9 and a retry. green*: shown as imported, 1 % being refused.")
     return "\n".join(lines) + "\n"
+
+
+def _ratio(speeds: Sequence[float], base: Sequence[float]) -> float:
+    """Median of the ratios within each round: the machine itself may be faster in one than in another."""
+    return statistics.median(speed / other for speed, other in zip(speeds, base, strict=True))
 
 
 def _or_none(count: int | None) -> str:

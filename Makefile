@@ -49,7 +49,7 @@ clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; neve
 	  build dist *.egg-info
 	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (45 min)
+bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (hours)
 	@$(BIN)/python -m benchmarks
 
 compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 11 min)

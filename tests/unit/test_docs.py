@@ -154,12 +154,6 @@ def test_the_rows_of_the_demo_add_up_and_the_bad_ones_are_those_of_the_sample() 
     )
 
 
-@pytest.mark.parametrize("target", ["up", "bench"])
-def test_what_the_makefile_calls_not_there_yet_the_readme_does_too(target: str) -> None:
-    missing = bool(re.search(rf"^{target}:.*not there yet", MAKEFILE, re.MULTILINE))
-    assert (f"`make {target}`" in section(README, "Not there yet")) == missing
-
-
 # ---------------------------------------------------------------------------------------------------- ARCHITECTURE
 
 

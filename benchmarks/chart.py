@@ -20,7 +20,7 @@ def draw(told: dict[str, Any]) -> str:
     names = list(told["contestants"])
     panels = [
         ("rows per second (longer is better)", "rows_per_second", "{:,.0f}"),
-        ("CPU seconds per million rows (shorter is better)", "cpu_seconds_per_million", "{:,.1f}"),
+        ("CPU s per million rows (shorter is better)", "cpu_seconds_per_million", "{:,.1f}"),
     ]
     height = _TOP + _LINE * len(names) + 34
     width = _NAMES + 2 * (_WIDTH + _GAP)

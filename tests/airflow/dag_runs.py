@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
-import time
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -49,35 +47,34 @@ def begun_by_events(dag_id: str) -> Iterator[None]:
 
 
 @contextmanager
-def answering(dag_id: str, answers: Mapping[str, str]) -> Iterator[None]:
-    """Answer each question of the DAG once, as soon as it is asked, through what the API's route calls."""
-    done = threading.Event()
-    person = threading.Thread(target=_answer, args=(dag_id, dict(answers), done), daemon=True)
-    if answers:
-        person.start()
-    yield
-    done.set()
+def answering(answers: Mapping[str, str]) -> Iterator[None]:
+    """Answer what a task asks, through what the API's route calls, from the first moment at which that is taken.
+
+    An answer that comes earlier, while the task's process still ends, is lost: ``dag.test()`` writes the task's state
+    once more after that, as Airflow 3.3's scheduler may too, and then waits for ever.
+    """
+    from airflow.sdk.definitions.dag import _run_task
+
+    def run_and_answer(*, ti: Any, **arguments: Any) -> Any:
+        result = _run_task(ti=ti, **arguments)
+        if ti.state == "awaiting_input" and ti.task_id in answers:
+            _answer(ti, answers[ti.task_id])
+        return result
+
+    with patch("airflow.sdk.definitions.dag._run_task", run_and_answer):
+        yield
 
 
-def _answer(dag_id: str, answers: dict[str, str], done: threading.Event) -> None:
+def _answer(ti: Any, answer: str) -> None:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
-    from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     user: Any = SimpleAuthManagerUser(username="ada", role="admin")
-    while answers and not done.is_set():
-        with create_session() as session:
-            waiting = select(TaskInstance).where(
-                TaskInstance.dag_id == dag_id, TaskInstance.state.in_(["awaiting_input", "deferred"])
-            )
-            for ti in session.scalars(waiting):
-                if ti.task_id in answers:
-                    payload = UpdateHITLDetailPayload(chosen_options=[answers.pop(ti.task_id)])
-                    update_hitl_detail(dag_id, ti.run_id, ti.task_id, payload, user, session)
-        time.sleep(0.1)
+    payload = UpdateHITLDetailPayload(chosen_options=[answer])
+    with create_session() as session:
+        update_hitl_detail(ti.dag_id, ti.run_id, ti.task_id, payload, user, session)
 
 
 def main() -> None:
@@ -110,7 +107,7 @@ def main() -> None:
         with ExitStack() as others:
             if by_events:
                 others.enter_context(begun_by_events(dag_id))
-            others.enter_context(answering(dag_id, answers or {}))
+            others.enter_context(answering(answers or {}))
             ended = bag.dags[dag_id].test(**arguments)
         with create_session() as session:
             query = select(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == ended.run_id)

@@ -269,8 +269,9 @@ def _issue_values(issue: RowIssue) -> dict[str, Any]:
 
 
 def _storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
-    """Texts that can be stored; where all are of letters and digits, as ids are, none is looked at by itself."""
-    if "".join(text for text in texts if text).isalnum():
+    """Texts that can be stored; where all are plain, as ids are, none is looked at by itself."""
+    joined = "".join(filter(None, texts))
+    if joined.isascii() and "\0" not in joined:
         return texts
     return list(map(_storable, texts))
 

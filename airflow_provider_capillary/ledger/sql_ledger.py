@@ -121,9 +121,11 @@ class SqlLedger:
     def counts(self, job: Job) -> dict[RowState, int]:
         """How many sent rows of the job stand in which state."""
         with reading(self._engine) as connection:
-            rows = connection.execute(statements.COUNT_STATES, {"job": job.key}).all()
-        counts = Counter({RowState(state): count for state, count in rows if state})
-        every = sum(count for state, count in rows if not state)
+            told = _counted(connection, statements.COUNT_TOLD, job)
+            if told.pop("batches"):
+                told = _counted(connection, statements.COUNT_STATES, job)
+        every = told.pop("every")
+        counts = Counter({RowState(state): rows for state, rows in told.items()})
         counts[RowState.ACCEPTED] += every - counts.total()  # the others were accepted with their batch
         return {state: count for state, count in counts.items() if count}
 
@@ -229,6 +231,10 @@ class SqlLedger:
             if key is not None:
                 self._badge_keys[name] = key
         return key
+
+
+def _counted(connection: sa.Connection, statement: sa.TextClause, job: Job) -> dict[str, int]:
+    return {told: rows for told, rows in connection.execute(statement, {"job": job.key})}
 
 
 def _job_record(row: sa.Row[Any]) -> JobRecord:

@@ -118,13 +118,23 @@ RESERVE_REQUEST = text("""
     RETURNING turn
 """)
 
-#: The index alone counts all rows; only those that were not accepted with their batch are told by state, in one look.
+#: By indexes alone: rows that are neither accepted nor intents, by state; every row; batches that no note accepts.
+#: Where there is no such batch, every intent is accepted with its batch: a row gets its batch from the job that it
+#: belongs to, or is no intent any more when another job takes it over.
+COUNT_TOLD = text("""
+    SELECT state, count(*) FROM capillary_earned_badge
+    WHERE job_id = :job AND state NOT IN ('intent', 'accepted') GROUP BY state
+    UNION ALL SELECT 'every', count(*) FROM capillary_earned_badge WHERE job_id = :job
+    UNION ALL SELECT 'batches', count(*) FROM capillary_batch b
+        WHERE b.job_id = :job AND NOT EXISTS (SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = b.id)
+""")
+#: The same for any job: each row that was not accepted with its batch is looked at.
 COUNT_STATES = text("""
     SELECT state, count(*) FROM capillary_earned_badge WHERE job_id = :job AND NOT (
         state = 'intent' AND batch_id IN (
             SELECT a.batch_id FROM capillary_accepted_batch a JOIN capillary_batch b ON b.id = a.batch_id
             WHERE b.job_id = :job)) GROUP BY state
-    UNION ALL SELECT NULL, count(*) FROM capillary_earned_badge WHERE job_id = :job
+    UNION ALL SELECT 'every', count(*) FROM capillary_earned_badge WHERE job_id = :job
 """)
 FINISH_JOB = text("""
     UPDATE capillary_job SET state = :state, finished_at = :now, summary = :summary, lease_until = :now

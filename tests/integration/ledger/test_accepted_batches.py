@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger import statements
 from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Job, Outcome, RowChange
 from airflow_provider_capillary.ledger.revocations import Answer
 from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
 
-from .backends import Backend
+from .backends import Backend, SqliteBackend
 from .building import badge, begin, bring_to, claim, held, intent, issue, outcome, state
 
 ROWS = [badge(1), badge(2), badge(3)]
@@ -186,3 +188,31 @@ def test_an_intent_for_rows_that_nobody_looked_up_conflicts_with_whatever_is_the
     (batch,) = ledger.record(own, [type(unseen)([ROWS[0], ROWS[2]], "body", "request", 1, unseen=True)])
     ledger.record(own, [outcome(batch, ACCEPTED, ROWS[0], ROWS[2])])
     assert told(backend) == {1: "accepted", 2: before.value, 3: "accepted"}
+
+
+def counted_by_looking(backend: Backend) -> Counter[str]:
+    return Counter(told(backend).values())
+
+
+def test_rows_of_accepted_batches_are_counted_without_a_look_at_each(backend: Backend, ledger: SqlLedger) -> None:
+    job = begin(ledger)
+    batch = claim(ledger, job, *ROWS)
+    ledger.record(job, [accepting(batch, ROWS[0], ROWS[2], rows=[RowChange(ROWS[1], REJECTED)])])
+    for granted in ("accepted", "revoked"):  # by hand: as a revocation between two tries does it
+        with backend.look() as connection:
+            change = sa.text("UPDATE capillary_earned_badge SET state = :state WHERE row_number = 3")
+            connection.execute(change, {"state": granted})
+    assert ledger.counts(job) == {ACCEPTED: 1, REJECTED: 1, RowState.REVOKED: 1}
+    assert ledger.counts(job) == counted_by_looking(backend)
+    claim(ledger, job, badge(4))
+    assert ledger.counts(job) == {ACCEPTED: 1, REJECTED: 1, RowState.REVOKED: 1, RowState.INTENT: 1}
+    assert ledger.counts(job) == counted_by_looking(backend)
+
+
+def test_counting_reads_indexes_only(sqlite_backend: SqliteBackend) -> None:
+    begin(sqlite_backend.open())
+    with sqlite_backend.look() as connection:
+        plan = connection.execute(sa.text(f"EXPLAIN QUERY PLAN {statements.COUNT_TOLD}"), {"job": 1}).all()
+    reads = [step.detail for step in plan if "capillary_earned_badge" in step.detail]
+    assert len(reads) == 2
+    assert all("USING COVERING INDEX" in read for read in reads)

@@ -134,7 +134,7 @@ def test_a_folder_that_is_missing_is_made(tmp_path_factory: pytest.TempPathFacto
 
 # -- A ledger of an older version, with rows in it
 
-OLDER = ["0001", "0002", "0003", "0004", "0005"]
+OLDER = ["0001", "0002", "0003", "0004", "0005", "0006"]
 NEW_ROW = 14
 
 

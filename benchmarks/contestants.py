@@ -75,5 +75,9 @@ def environment(state: Path) -> dict[str, str]:
     """What it sees of this process' environment, and a home of its own."""
     # As installed: nobody's modules are compiled anew in every process.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    quiet = {"AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING", "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    quiet = {
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__OPENLINEAGE__DISABLED": "True",  # installed for the tests; no other contestant tells lineage
+    }
     return inherited | quiet | {"AIRFLOW_HOME": str(state / "airflow"), "PYTHONPATH": str(ROOT)}

@@ -33,9 +33,12 @@ class WaitingRows:
 
     def repeated_by(self, badges: Sequence[EarnedBadge]) -> set[int]:
         """The row numbers of those that are equal to a waiting row."""
+        customers = [badge.customer_id for badge in badges]
         with self._lock:
-            customers = self._of_customer.keys() & {badge.customer_id for badge in badges}
-            waiting = {self.key(badge) for customer in customers for badge in self._rows_of(customer)}
+            if self._of_customer.keys().isdisjoint(customers):
+                return set()  # as nearly always
+            met = self._of_customer.keys() & set(customers)
+            waiting = {self.key(badge) for customer in met for badge in self._rows_of(customer)}
         return {badge.row_number for badge in badges if self.key(badge) in waiting} if waiting else set()
 
     def add(self, badges: Sequence[EarnedBadge]) -> None:

@@ -22,6 +22,7 @@ from airflow_provider_capillary.simulator.server import RunningSimulator
 ROW = {"badgeMetaId": "654e08f2041fd452b3ef5b2e", "earnEventDate": 1_736_942_400, "earnExpiresOn": 1_768_478_400}
 BADGES = Asset("capillary://shop.example/badges")
 IDS = {"dag_id": "nightly", "task_id": "import_badges", "run_id": "1", "map_index": -1, "try_number": 1, "max_tries": 1}
+READERS = "airflow.sdk.plugins_manager.get_hook_lineage_readers_plugins"
 Collected = Callable[[], tuple[list[str], list[str]]]
 
 
@@ -31,6 +32,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> Collected:
     made: Any = HookLineageCollector  # its constructor has no types
     collector = made()
     monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: collector)
+    monkeypatch.setattr(READERS, lambda: [object])
 
     def look() -> tuple[list[str], list[str]]:
         found = collector.collected_assets
@@ -80,6 +82,17 @@ def test_files_read_and_badges_written_are_in_the_hook_level_lineage(
     run(dataset)
     host = simulator.url.removeprefix("http://")
     assert collected() == ([f"file://{dataset}"], [f"capillary://{host}/badges"])
+
+
+def test_where_nobody_reads_lineage_no_collector_is_made(
+    simulator: RunningSimulator, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow's collector for nobody would load half of the installed providers first."""
+    asked: list[str] = []
+    monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: asked.append("collector"))
+    monkeypatch.setattr(READERS, lambda: asked.append("readers"))
+    run(dataset)
+    assert set(asked) == {"readers"}
 
 
 def test_a_dry_run_has_written_nothing(simulator: RunningSimulator, collected: Collected, dataset: str) -> None:
@@ -139,7 +152,7 @@ def test_nobody_who_watches_can_disturb_an_import(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("down")
 
-    monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", broken)
+    monkeypatch.setattr(READERS, broken)
     monkeypatch.setattr(Stats, "incr", broken)
     monkeypatch.setattr(Stats, "timing", broken)
     operator, summary = run(dataset, {"outlet_events": SimpleNamespace()}, outlets=[BADGES])

@@ -220,6 +220,7 @@ class TestHookLevel:
         made: Any = HookLineageCollector  # its constructor has no types
         type(self).collector = made()
         monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: self.collector)
+        monkeypatch.setattr("airflow.sdk.plugins_manager.get_hook_lineage_readers_plugins", lambda: [object])
 
     def test_files_and_badges_are_collected_as_assets(self) -> None:
         collect_lineage(BaseHook(), inputs=["/a.csv", "s3://aws@bucket/b.csv"], outputs=["capillary://h/badges"])

@@ -67,6 +67,14 @@ def test_imports_go_on_with_a_ledger_that_was_divided_and_grant_nothing_twice(sh
     assert len(granted) == 120
 
 
+def test_a_divided_ledger_has_the_indexes_of_a_whole_one(shop: Shop) -> None:
+    what = "SELECT split_part(indexdef, ' USING ', 2) FROM pg_indexes WHERE tablename = 'capillary_earned_badge'"
+    whole = sorted(shop.ask(what))
+    shop.divide()
+    assert len(whole) == 3
+    assert sorted(shop.ask(what)) == whole
+
+
 def test_rows_far_from_today_have_a_place_too(shop: Shop) -> None:
     shop.divide()
     assert shop.imported("old", rows(0, 1_500_000_000)).accepted == 40

@@ -32,8 +32,6 @@ class RowCheck:
         columns = [window.column(name) for name in self._names]
         rows = list(self._reader.read(window.first_row_number, *columns))
         missing = self._missing
-        if not missing and set(map(type, rows)) == {EarnedBadge}:
-            return rows, []  # type: ignore[return-value]  # as nearly always
         badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
         if len(badges) == len(rows):
             return badges, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -134,17 +135,20 @@ class BadgeClient:
         exist is a wrong host, and raises :class:`RequestRefusedError`.
         """
         path = f"{BADGES_PATH}/{quote(badge_meta_id, safe='')}"
-        return self._read("GET", path, wire_reads.decode_badge, absent=BADGE_ABSENT)
+        decode = partial(wire_reads.decode_badge, badge_meta_id=badge_meta_id)
+        return self._read("GET", path, decode, absent=BADGE_ABSENT)
 
     def get_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadge:
         """Give what a customer has of one badge, with statistics.
 
         Read-after-write delay is not documented: a badge just granted may not show yet.
 
+        :raises ApiUnavailableError: also where the reply does not name this badge, or names another customer.
         :raises RequestRefusedError: also where the API knows no such customer (code 1026) or badge (404).
         """
         path = f"{MANAGEMENT_PATH}/{customer_id}/badge/{quote(badge_meta_id, safe='')}"
-        return _there(self._read("GET", path, wire_reads.decode_customer_badge, query={"includeStatistics": "true"}))
+        decode = partial(wire_reads.decode_customer_badge, customer_id=customer_id, badge_meta_id=badge_meta_id)
+        return _there(self._read("GET", path, decode, query={"includeStatistics": "true"}))
 
     def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
         """Give Capillary's id of a customer, or ``None`` where nobody has the identifier (code 8015).
@@ -161,7 +165,13 @@ class BadgeClient:
         refused with code 814 where it was.
         """
         body = wire_reads.encode_revocation(badge_meta_id, customer_id, earned_badge_id)
-        return _there(self._read("POST", REVOKE_PATH, wire_reads.decode_revoked, body=body))
+        decode = partial(
+            wire_reads.decode_revoked,
+            badge_meta_id=badge_meta_id,
+            customer_id=customer_id,
+            earned_badge_id=earned_badge_id,
+        )
+        return _there(self._read("POST", REVOKE_PATH, decode, body=body))
 
     def check(self) -> None:
         """Prove that host, credentials and the badge API work, with the cheapest read there is; else raise."""
@@ -203,6 +213,8 @@ class BadgeClient:
         try:
             return decode(envelope.data if envelope is not None else None)
         except wire_reads.UndecodableError as error:
+            if isinstance(error, wire_reads.OtherReplyError):
+                self._transport.close()  # a connection out of step would answer the next request wrongly too
             raise self._unavailable(exchange, str(error)) from None
 
     def _raise_for(self, exchange: Exchange, envelope: wire.Envelope | None) -> None:

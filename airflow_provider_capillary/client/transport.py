@@ -118,12 +118,27 @@ class _DeadlineResponse(http.client.HTTPResponse):
         # Here the socket's timeout is the read timeout, just set for the reply that is about to be read.
         self._reader = _DeadlineReader(sock, sock.gettimeout())
         super().__init__(_DeadlineSocket(self._reader), *args, **kwargs)  # type: ignore[arg-type]  # calls makefile only
+        self._was_interim = False
 
     def begin(self) -> None:
         super().begin()
+        if self._was_interim:
+            # The connection is closed after this reply. Were it out of step, the next request would get this answer.
+            self.will_close = True
         # http.client takes the end of the stream for the end of the headers: half a reply would pass for a whole one.
         if self._reader.at_end:
             raise http.client.IncompleteRead(b"")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """Read the status line of the final reply. ``http.client`` skips 100 only, and takes 102 or 103 for final."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
+            if status >= http.HTTPStatus.OK:
+                return version, status, reason
+            if status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.UnknownProtocol("101 Switching Protocols")  # what follows is no HTTP, and no reply
+            self._was_interim = True
+            http.client.parse_headers(self.fp)
 
 
 class _Connection(HTTPConnection):

@@ -1,7 +1,8 @@
 """The JSON of everything but the import: badges, a customer's badge, lookup, revocation, tokens.
 
-Reads are decoded leniently: a field that is missing or of another type is ``None``, never a guess. The one
-exception is ``earnCount``: verification builds on it, so its absence makes the reply undecodable.
+Reads are decoded leniently: a field that is missing or of another type is ``None``, never a guess. Two
+exceptions make a reply undecodable, because verification builds on them: a missing ``earnCount``, and a reply
+that is not about the badge and the customer that were asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ _Value = TypeVar("_Value")
 
 class UndecodableError(ValueError):
     """The reply is JSON, but lacks what the call is for."""
+
+
+class OtherReplyError(UndecodableError):
+    """The reply is about something else than what was asked for, or does not say what it is about."""
 
 
 def encode_token_request(key: str, secret: str) -> bytes:
@@ -53,22 +58,29 @@ def decode_badge_list(data: Any) -> BadgeList:
     return BadgeList(badges, int(total) if total is not None else None)
 
 
-def decode_badge(data: Any) -> Badge:
-    """Read one badge."""
+def decode_badge(data: Any, *, badge_meta_id: str) -> Badge:
+    """Read the badge that was asked for."""
     badge = _badge(data)
     if badge is None:
         raise UndecodableError("the reply holds no badge with an id")
+    _require_badge(data, badge_meta_id)
     return badge
 
 
-def decode_customer_badge(data: Any) -> CustomerBadge:
-    """Read one badge of one customer."""
+def decode_customer_badge(data: Any, *, customer_id: int, badge_meta_id: str) -> CustomerBadge:
+    """Read the badge that was asked for, of the customer that was asked for. The published samples name the badge
+    as ``id`` and do not name the customer.
+    """
     details = _get(data, "earnDetails")
     count = _number(_get(details, "earnCount"))
     if count is None:
         raise UndecodableError("the reply holds no earnDetails.earnCount")
     active = _number(_get(data, "activeEarnedCount"))
     earns = _get(details, "earns")
+    _require_badge(data, badge_meta_id)
+    for each in (data, details, *(earns if isinstance(earns, list) else ())):
+        _refuse_other(each, "badgeMetaId", badge_meta_id)
+        _refuse_other(each, "customerId", str(customer_id))
     return CustomerBadge(
         earn_count=int(count),
         active_earned_count=int(active) if active is not None else None,
@@ -88,9 +100,28 @@ def decode_customer_id(data: Any) -> int:
     return entity
 
 
-def decode_revoked(data: Any) -> RevokedBadge:
-    """Read the reply to a revocation."""
-    return RevokedBadge(_text(_get(data, "earnedBadgeId")), _flag(_get(data, "isActive")))
+def decode_revoked(data: Any, *, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
+    """Read the reply to a revocation. One that does not name the earned badge confirms nothing."""
+    _refuse_other(data, "badgeMetaId", badge_meta_id)
+    _refuse_other(data, "customerId", str(customer_id))
+    _refuse_other(data, "earnedBadgeId", earned_badge_id)
+    named = _text(_get(data, "earnedBadgeId"))
+    return RevokedBadge(named, _flag(_get(data, "isActive")) if named else None)
+
+
+def _require_badge(data: Any, badge_meta_id: str) -> None:
+    """Refuse a reply that does not name this badge."""
+    if _get(data, "id") is None and _get(data, "badgeMetaId") is None:
+        raise OtherReplyError("the reply does not name the badge that was asked for")
+    _refuse_other(data, "id", badge_meta_id)
+    _refuse_other(data, "badgeMetaId", badge_meta_id)
+
+
+def _refuse_other(found: Any, name: str, asked: str) -> None:
+    """Refuse a reply whose field ``name`` holds another value than was asked for; a missing field says nothing."""
+    value = _get(found, name)
+    if value is not None and (isinstance(value, bool) or str(value).lower() != asked.lower()):
+        raise OtherReplyError(f"the reply is about another {name} than the one asked for")
 
 
 def _badge(found: Any) -> Badge | None:

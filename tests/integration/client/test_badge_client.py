@@ -252,7 +252,8 @@ def test_an_id_cannot_lead_to_another_address(serve: Serve) -> None:
 
 
 def test_a_customer_s_badge_is_read_with_statistics(serve: Serve) -> None:
-    data = {"earnDetails": {"earnCount": 2, "earns": []}, "activeEarnedCount": 1, "lastEarnEventDate": 1674292011}
+    details = {"earnCount": 2, "earns": []}
+    data = {"id": BADGE, "earnDetails": details, "activeEarnedCount": 1, "lastEarnEventDate": 1674292011}
     server = serve(says({"data": data, "errors": [], "warnings": []}))
     with basic(server.url) as client:
         found = client.get_customer_badge(382442802, BADGE)
@@ -264,6 +265,30 @@ def test_a_reply_without_statistics_proves_nothing_about_a_customer(serve: Serve
     server = serve(says({"data": {"id": BADGE, "activeEarnedCount": 0}, "errors": []}))
     with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="earnCount"):
         client.get_customer_badge(1, BADGE)
+
+
+def test_after_a_reply_about_another_badge_its_connection_is_not_used_again(serve: Serve) -> None:
+    details = {"earnCount": 0, "earns": []}
+    server = serve(
+        says({"data": {"id": "0" * 24, "earnDetails": details}}), says({"data": {"id": BADGE, "earnDetails": details}})
+    )
+    with basic(server.url) as client:
+        with pytest.raises(ApiUnavailableError, match="about another"):
+            client.get_customer_badge(1, BADGE)
+        assert client.get_customer_badge(1, BADGE).earn_count == 0
+    assert server.connections == 2
+
+
+def test_a_look_up_of_one_badge_is_not_answered_by_another(serve: Serve) -> None:
+    server = serve(says({"data": {"id": "0" * 24, "name": "Other"}, "errors": None}))
+    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="about another"):
+        client.get_badge(BADGE)
+
+
+def test_a_revocation_is_not_confirmed_by_that_of_another_badge(serve: Serve) -> None:
+    server = serve(says({"data": {"earnedBadgeId": "e2", "isActive": False}, "errors": []}))
+    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="about another"):
+        client.revoke_earned_badge(BADGE, 1, "e1")
 
 
 def test_an_unknown_customer_is_refused_with_its_code(serve: Serve) -> None:

@@ -193,7 +193,56 @@ def test_a_late_sign_of_life_does_not_start_the_timeout_anew(serve: Serve) -> No
     assert elapsed < 1.0
 
 
+def test_a_server_that_switches_protocols_gave_no_reply(serve: Serve) -> None:
+    server = serve(written(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + reply(ARRAY)))
+    with client(server.url) as made:
+        found = made.import_badges(BODY, "request-1")
+        assert made.import_badges(BODY, "request-2").delivery is Delivery.LOST
+    assert (found.delivery, found.entries) == (Delivery.LOST, None)
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_interim_replies_without_end_cannot_hold_a_request_beyond_its_timeout(serve: Serve, interim: bytes) -> None:
+    done = threading.Event()
+
+    def forever(connection: socket.socket) -> None:
+        while not done.wait(0.01):
+            connection.sendall(b"HTTP/1.1 " + interim + b"\r\n\r\n")
+
+    server = serve(forever)
+    started = time.monotonic()
+    found = sent(server.url, timeout=0.3)
+    elapsed = time.monotonic() - started
+    done.set()
+    assert found.delivery is Delivery.LOST
+    assert 0.25 < elapsed < 3
+
+
+@pytest.mark.parametrize(
+    "broken", [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x", b"HTTP/1.1 102 Pro"]
+)
+def test_an_interim_reply_without_a_final_one_is_lost(serve: Serve, broken: bytes) -> None:
+    found = sent(serve(then_closed(broken)).url)
+    assert (found.delivery, found.entries) == (Delivery.LOST, None)
+
+
 # -- complete replies
+
+
+@pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints", "150 Any"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_interim_replies_are_skipped_and_their_connection_is_used_once(serve: Serve, interim: str, times: int) -> None:
+    before = f"HTTP/1.1 {interim}\r\nLink: </style.css>\r\n\r\n".encode() * times
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(ARRAY), ARRAY)
+    server = serve(written(before + reply(ARRAY)), written(before + chunked), written(reply(ARRAY)))
+    with client(server.url) as made:
+        found = [made.import_badges(BODY, f"request-{number}") for number in range(4)]
+    assert [(each.delivery, each.status, each.entries is not None) for each in found] == [
+        (Delivery.REPLIED, 200, True)
+    ] * 4
+    assert len(server.requests) == 4
+    assert server.connections == 3  # the last two share one
 
 
 def test_a_complete_reply_is_decoded_and_the_request_is_as_documented(serve: Serve) -> None:

@@ -7,6 +7,7 @@ import pytest
 from airflow_provider_capillary.client.facts import Badge, CustomerBadge, Earn, RevokedBadge
 from airflow_provider_capillary.client.wire_reads import (
     UNSTATED_LIFETIME,
+    OtherReplyError,
     UndecodableError,
     decode_badge,
     decode_badge_list,
@@ -18,10 +19,12 @@ from airflow_provider_capillary.client.wire_reads import (
 from airflow_provider_capillary.core.verification import Finding, settle
 
 EARNED = 1674292011
+BADGE_ID, OTHER_BADGE_ID, CUSTOMER_ID = "654e08f2041fd452b3ef5b2e", "696f0fd40772ad476ecf74ac", 382442802
 
 
 def customer_badge(**changes: Any) -> CustomerBadge:
-    return decode_customer_badge({"earnDetails": {"earnCount": 0, "earns": []}, "activeEarnedCount": 0, **changes})
+    data = {"id": BADGE_ID, "earnDetails": {"earnCount": 0, "earns": []}, "activeEarnedCount": 0, **changes}
+    return decode_customer_badge(data, customer_id=CUSTOMER_ID, badge_meta_id=BADGE_ID)
 
 
 def test_a_badge_of_the_list_is_read() -> None:
@@ -81,7 +84,47 @@ def test_earns_of_unknown_shape_are_kept_as_unknown() -> None:
 )
 def test_a_missing_earn_count_is_never_read_as_none_earned(data: Any) -> None:
     with pytest.raises(UndecodableError):
-        decode_customer_badge(data)
+        decode_customer_badge(data and {"id": BADGE_ID, **data}, customer_id=CUSTOMER_ID, badge_meta_id=BADGE_ID)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"id": BADGE_ID.upper()},
+        {"id": None, "badgeMetaId": BADGE_ID},
+        {"badgeMetaId": BADGE_ID},
+        {"customerId": CUSTOMER_ID},
+        {"customerId": str(CUSTOMER_ID)},
+        {"customerId": None},
+        {"earnDetails": {"earnCount": 1, "earns": [{"badgeMetaId": BADGE_ID, "customerId": CUSTOMER_ID}]}},
+    ],
+)
+def test_a_read_may_name_its_badge_and_customer_in_any_usual_way(named: dict[str, Any]) -> None:
+    assert customer_badge(**named).earn_count in (0, 1)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"id": OTHER_BADGE_ID},
+        {"id": None},
+        {"id": 7},
+        {"id": True},
+        {"badgeMetaId": OTHER_BADGE_ID},
+        {"id": None, "badgeMetaId": OTHER_BADGE_ID},
+        {"customerId": CUSTOMER_ID + 1},
+        {"customerId": f"{CUSTOMER_ID}0"},
+        {"customerId": float(CUSTOMER_ID)},
+        {"customerId": {}},
+        {"earnDetails": {"earnCount": 1, "customerId": 7}},
+        {"earnDetails": {"earnCount": 2, "earns": [{}, {"badgeMetaId": OTHER_BADGE_ID}]}},
+        {"earnDetails": {"earnCount": 1, "earns": [{"customerId": 7}]}},
+    ],
+)
+def test_a_read_about_another_badge_or_customer_proves_nothing(named: dict[str, Any]) -> None:
+    with pytest.raises(OtherReplyError):
+        customer_badge(**named)
 
 
 @pytest.mark.parametrize(
@@ -119,9 +162,27 @@ def test_a_token_is_not_shown() -> None:
 
 def test_a_badge_without_an_id_is_undecodable() -> None:
     with pytest.raises(UndecodableError):
-        decode_badge({"name": "Gold"})
+        decode_badge({"name": "Gold"}, badge_meta_id=BADGE_ID)
+    with pytest.raises(OtherReplyError):
+        decode_badge({"id": OTHER_BADGE_ID, "name": "Gold"}, badge_meta_id=BADGE_ID)
+
+
+def revoked(data: Any) -> RevokedBadge:
+    return decode_revoked(data, badge_meta_id=BADGE_ID, customer_id=CUSTOMER_ID, earned_badge_id="e1")
 
 
 def test_a_revocation_says_whether_the_badge_is_still_active() -> None:
-    assert decode_revoked({"earnedBadgeId": "a", "isActive": False}) == RevokedBadge("a", False)
-    assert decode_revoked({}) == RevokedBadge()
+    assert revoked({"earnedBadgeId": "e1", "isActive": False}) == RevokedBadge("e1", False)
+    assert revoked({}) == RevokedBadge()
+
+
+def test_a_revocation_that_names_no_earned_badge_confirms_nothing() -> None:
+    assert revoked({"badgeMetaId": BADGE_ID, "isActive": False}).is_active is None
+
+
+@pytest.mark.parametrize(
+    "named", [{"earnedBadgeId": "e2"}, {"badgeMetaId": OTHER_BADGE_ID}, {"customerId": CUSTOMER_ID + 1}]
+)
+def test_a_revocation_of_something_else_is_not_ours(named: dict[str, Any]) -> None:
+    with pytest.raises(OtherReplyError):
+        revoked({"earnedBadgeId": "e1", "isActive": False, **named})

@@ -98,9 +98,10 @@ class BadgeClient:
             # Only the token can be missing here: the batch itself was not sent, or was answered with 401.
             return Reply(Delivery.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
         except ApiError as error:
-            status = 401 if isinstance(error, AuthenticationError) else error.status or 401
-            problem = ApiProblem(error.code, str(error))
-            return Reply(Delivery.REPLIED, status, envelope=[problem], problem=str(error))
+            # No token: 401, or 404 where the token's address is not there (a redirect of it proves the same).
+            status = 401 if isinstance(error, AuthenticationError) else 404
+            told = str(error) if status == 401 else f"no token: {error}"
+            return Reply(Delivery.REPLIED, status, envelope=[ApiProblem(error.code, told)], problem=told)
         if exchange.delivery is not Delivery.REPLIED:
             return Reply(exchange.delivery, exchange.status, problem=exchange.problem)
         reply = wire.decode_reply(exchange.status or 0, exchange.headers, exchange.body, now=self._now())

@@ -32,6 +32,7 @@ _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DIGITS = re.compile(r"\d{1,18}(\.\d{1,9})?", re.ASCII)
 _TITLE = re.compile(rb"<title[^>]*>(.{1,2000}?)</title", re.IGNORECASE | re.DOTALL)
 _CODE_NAMES = ("code", "errorCode")
+_AT_NO_POSITION = ""  # the requestId of an echo that cannot be read: it is not left out, and proves nothing of any row
 _MESSAGE_NAMES = ("message", "errorMessage", "error")
 
 
@@ -119,11 +120,10 @@ def decode_reply(status: int, headers: Mapping[str, str], body: bytes, *, now: f
     if body.lstrip()[:1] == b"[":
         entries = _entries(body)
     elif (found := _json_object(body)) is not None:
-        envelope = _problems(found)
+        envelope = _own_problems(found)
+        problem = next(map(described, envelope or _problems(found)), "")
     if entries is None and envelope is None:
         problem = undecodable(headers, body)
-    elif envelope:
-        problem = described(envelope[0])
     return Reply(
         delivery=Delivery.REPLIED,
         status=status,
@@ -204,7 +204,11 @@ def _tolerant_entry(found: Any) -> Entry:
         return Entry(errors=None)
     data = found.get("data")
     return Entry(
-        data=_tolerant_data(data) if isinstance(data, dict) else None,
+        data=_tolerant_data(data)
+        if isinstance(data, dict)
+        else None
+        if data is None
+        else EntryData(request_id=_AT_NO_POSITION),
         errors=_error_list(found.get("errors")) or None,
         warnings=_error_list(found.get("warnings")) or None,
     )
@@ -216,7 +220,7 @@ def _tolerant_data(found: dict[str, Any]) -> EntryData:
         return value if isinstance(value, str) else None
 
     customer, expires = found.get("customerId"), found.get("expiresOn")
-    return EntryData(
+    data = EntryData(
         badge_meta_id=text("badgeMetaId"),
         customer_id=customer if _is_number(customer, int) or isinstance(customer, str) else None,
         earned_badge_id=text("earnedBadgeId"),
@@ -224,6 +228,11 @@ def _tolerant_data(found: dict[str, Any]) -> EntryData:
         expires_on_iso=text("expiresOnISO"),
         request_id=text("requestId"),
     )
+    named = {"badgeMetaId": data.badge_meta_id, "customerId": data.customer_id, "earnedBadgeId": data.earned_badge_id}
+    named["requestId"] = data.request_id
+    if any(found.get(name) is not None and value is None for name, value in named.items()):
+        data.request_id = _AT_NO_POSITION
+    return data
 
 
 def _is_number(value: Any, kinds: type | tuple[type, ...]) -> bool:
@@ -240,6 +249,20 @@ def _json(body: bytes) -> Any:
         return _decode_any(body)
     except _NO_JSON:
         return None
+
+
+def _own_problems(found: dict[str, Any]) -> list[ApiProblem]:
+    """List the errors of an object in the badge API's own shape: each with a whole ``code``, and beside no data.
+
+    A gateway's or a framework's object, which has ``error`` or ``status``, does not speak for the API: it may come
+    after the API acted.
+    """
+    if found.get("data") is not None or "error" in found or "status" in found:
+        return []
+    errors = found.get("errors")
+    listed = [each for each in (errors if isinstance(errors, list) else [errors]) if each not in (None, {})]
+    is_own = all(isinstance(each, dict) and _is_number(each.get("code"), int) for each in listed)
+    return [_problem(each) for each in listed] if is_own else []
 
 
 def _problems(found: dict[str, Any]) -> list[ApiProblem]:

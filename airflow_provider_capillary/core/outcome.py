@@ -2,20 +2,29 @@
 
 Pure. Each line is an assumption about the API that is written down here and nowhere else:
 
-=====================================================  ==========================================
-what happened                                          verdict
-=====================================================  ==========================================
-nothing was written (DNS, connect, TLS)                not applied: RETRY_LATER
-401 (after one token refresh)                          not applied: STOP
-403, 404, 405, 415; 3xx (never followed)               not applied: STOP
-413; 400 with code 1060                                not applied: HALVE
-400 with code 400 or 1054: the array was refused       not applied: BISECT
-4xx with code 809: this request id was used before     UNKNOWN
-429                                                    not applied: RETRY_LATER
-other 4xx with an error envelope                       not applied: STOP
-2xx with an array                                      PER_ROW, if every proof holds; else UNKNOWN
-anything else (5xx, 52x, HTML, truncated, no reply)    UNKNOWN
-=====================================================  ==========================================
+=======================================================  ==========================================
+what happened                                            verdict
+=======================================================  ==========================================
+nothing was written (DNS, connect, TLS)                  not applied: RETRY_LATER
+4xx with code 809: this request id was used before       UNKNOWN
+401 (after one token refresh)                            not applied: STOP
+403, 404, 405, 415                                       not applied: STOP
+408, 409, 499, whatever the body                         UNKNOWN
+3xx (never followed)                                     UNKNOWN, and the job stops
+413; 400 with code 1060                                  not applied: HALVE
+400 with code 400 or 1054: the array was refused         not applied: BISECT
+429                                                      not applied: RETRY_LATER
+other 4xx with an error envelope of the API's own shape  not applied: STOP
+other 4xx                                                UNKNOWN
+2xx with an array                                        PER_ROW, if every proof holds; else UNKNOWN
+anything else (5xx, 52x, HTML, truncated, no reply)      UNKNOWN
+=======================================================  ==========================================
+
+408, 409 and 499 do not say whether the request was applied: a gateway gives up waiting (408), a client is
+believed gone (499), a repeated request meets the first one (409). Codes count only in an envelope of the API's
+own shape, which ``client/wire.py`` knows. An entry without echoed data (a refusal) is placed by its position,
+and only where every entry that does echo stands at its own; else the whole batch is UNKNOWN. A row refused with
+code 521 is refused for a passing reason.
 """
 
 from __future__ import annotations
@@ -38,6 +47,7 @@ ARRAY_REFUSED = frozenset({400, 1054})
 REQUEST_ID_REUSED = 809
 PASSING = frozenset({521})
 STOPPING_STATUSES = frozenset({401, 403, 404, 405, 415})
+UNPROVING_STATUSES = frozenset({408, 409, 499})
 EXPIRY_TOLERANCE = 1.0  #: seconds
 _UNIT_FACTORS = (1_000.0, 1_000_000.0)
 
@@ -73,6 +83,7 @@ class Judgement(msgspec.Struct, frozen=True):
     retry_after: float | None = None
     proof_failed: bool = False  #: a 2xx reply contradicts what was sent
     wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
+    redirected: bool = False  #: a 3xx, which is never followed: stop the job
     granted_ids: tuple[str, ...] = ()  #: of all rows, if every one is accepted and one look was enough to tell
 
     @property
@@ -97,17 +108,19 @@ def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
 def _judge_refusal(badges: Sequence[EarnedBadge], reply: Reply, status: int) -> Judgement:
     problem = _first(reply.envelope)
     reason = _described(reply)
-    if status == 429:
-        return Judgement(Verdict.RETRY_LATER, reason, problem.code, retry_after=reply.retry_after)
     codes = {each.code for each in reply.envelope or ()}
     if REQUEST_ID_REUSED in codes:
         return _unknown(badges, reason, REQUEST_ID_REUSED)
+    if status < 400:
+        return msgspec.structs.replace(_unknown(badges, reason, problem.code), redirected=True)
+    if status == 429:
+        return Judgement(Verdict.RETRY_LATER, reason, problem.code, retry_after=reply.retry_after)
     if status == 413 or (status == 400 and problem.code == BATCH_TOO_LARGE):
         return Judgement(Verdict.HALVE, reason, problem.code)
-    if status in STOPPING_STATUSES or status < 400:
+    if status in STOPPING_STATUSES:
         return Judgement(Verdict.STOP, reason, problem.code)
-    if not reply.envelope:
-        return _unknown(badges, reason)
+    if status in UNPROVING_STATUSES or not reply.envelope:
+        return _unknown(badges, reason, problem.code)
     if status == 400 and codes & ARRAY_REFUSED:
         return Judgement(Verdict.BISECT, reason, problem.code)
     return Judgement(Verdict.STOP, reason, problem.code)
@@ -270,7 +283,7 @@ def _first(problems: list[ApiProblem] | None) -> ApiProblem:
 
 def _described(reply: Reply) -> str:
     problem = _first(reply.envelope)
-    told = f"code {problem.code}: {problem.message}" if reply.envelope else reply.problem
+    told = f"code {problem.code}: {problem.message}" if problem.code is not None else reply.problem
     return f"HTTP {reply.status}" + (f", {told}" if told else "")
 
 

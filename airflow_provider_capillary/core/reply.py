@@ -45,7 +45,7 @@ class Reply(msgspec.Struct, frozen=True):
     """The reply to one import request.
 
     ``entries`` is the array of a decodable reply. ``envelope`` is the list of errors where the body was
-    one JSON object of the API's error shape instead (empty list: an object without errors). Both are
+    one JSON object instead (empty list: an object without errors of the API's own shape). Both are
     ``None`` where the body could not be decoded as either.
     """
 

@@ -83,8 +83,5 @@ class Sent(msgspec.Struct, frozen=True):
             405: f"set the connection's extra import_method to {other}: {method} is not taken",
             415: "something between here and the API changes the Content-Type",
         }
-        redirected = "the host redirects elsewhere; give the final host in the connection"
-        fallback = redirected if status is not None and status < 400 else "see what the API says"
-        return RequestRefusedError(
-            f"the API refused the request as a whole ({reason}): {hints.get(status or 0, fallback)}", **evidence
-        )
+        hint = hints.get(status or 0, "see what the API says")
+        return RequestRefusedError(f"the API refused the request as a whole ({reason}): {hint}", **evidence)

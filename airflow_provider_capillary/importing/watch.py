@@ -14,6 +14,10 @@ WRONG_UNIT = (
     "the API echoed expiry dates that are off by a factor of 1000: it reads another time unit than the "
     "connection's extra 'timestamp_format' sends. Correct it, and revoke the badges of this batch"
 )
+REDIRECTED = (
+    "the API's address answers with a redirect, which is never followed: host or path of the connection is wrong, or a "
+    "proxy asks for something. Correct it; whether the rows of this request were granted is not known"
+)
 
 
 class Watch:
@@ -30,6 +34,8 @@ class Watch:
         judgement = sent.judgement
         if judgement.wrong_time_unit:
             self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({sent.told()})"))
+        if judgement.redirected:
+            self._stop.request(ImportStoppedError(f"{REDIRECTED} ({sent.told()})"))
         again = not self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
         states = {RowState.PLANNED if row.passing and again else row.state for row in judgement.looked_at}
         if judgement.granted_ids:

@@ -146,11 +146,13 @@ def test_threads_that_meet_a_stale_token_refresh_it_once_and_all_get_through(ser
         (refusal(1, "bad key", status=401), Verdict.STOP),
         (refusal(1, "Failed to generate OAuth token"), Verdict.STOP),
         (says(b"<html></html>", 404), Verdict.STOP),
+        (says(b"", 302, Location="/x"), Verdict.STOP),
+        (refusal(1, "no", status=409), Verdict.STOP),
         (says(b"<html></html>", 503), Verdict.RETRY_LATER),
         (says(b"{}", 429, Retry_After="7"), Verdict.RETRY_LATER),
         (says({"data": {}}), Verdict.RETRY_LATER),
     ],
-    ids=["400", "401", "200 with errors", "404", "503", "429", "no token"],
+    ids=["400", "401", "200 with errors", "404", "302", "409", "503", "429", "no token"],
 )
 def test_a_batch_that_finds_no_token_was_not_applied(serve: Serve, answer: Answer, verdict: Verdict) -> None:
     server = serve(answer)

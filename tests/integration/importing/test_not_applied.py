@@ -122,9 +122,7 @@ def test_a_token_endpoint_in_trouble_is_waited_out(trial: Trial) -> None:
         (403, "not enabled"),
         (404, "import_method should be POST"),
         (415, "Content-Type"),
-        (409, "what the API says"),
         (422, "what the API says"),
-        (307, "redirects elsewhere"),
     ],
 )
 def test_a_refused_request_stops_the_job_and_says_what_to_fix(trial: Trial, status: int, advice: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_capillary.exceptions import ApiUnavailableError, BudgetExceededError
+from airflow_provider_capillary.exceptions import ApiUnavailableError, BudgetExceededError, ImportStoppedError
 
 if TYPE_CHECKING:
     from tests.integration.importing.conftest import Trial
@@ -42,6 +42,10 @@ WITHOUT_PROOF: dict[str, tuple[dict[str, Any], bool, dict[str, Any]]] = {
     "200 with HTML": ({"kind": "status", "status": 200, "body": "html"}, False, PATIENT),
     "200 with nothing": ({"kind": "status", "status": 200, "body": "empty", "when": "after"}, True, PATIENT),
     "400 with HTML": ({"kind": "status", "status": 400, "body": "html"}, False, PATIENT),
+    "408 with an envelope": ({"kind": "status", "status": 408}, False, PATIENT),
+    "409 with an envelope after applying": ({"kind": "status", "status": 409, "when": "after"}, True, PATIENT),
+    "499 with an envelope after applying": ({"kind": "status", "status": 499, "when": "after"}, True, PATIENT),
+    "418 with HTML after applying": ({"kind": "status", "status": 418, "body": "html", "when": "after"}, True, PATIENT),
     "809": ({"kind": "status", "status": 400, "code": 809, "when": "after"}, True, PATIENT),
     "809 not applied": ({"kind": "status", "status": 400, "code": 809}, False, PATIENT),
     "truncated": ({"kind": "truncated"}, True, PATIENT),
@@ -97,6 +101,21 @@ def test_resend_accepts_every_row_and_reports_which_may_be_twice(
     assert trial.calls() == 4
     assert [number for number, _, _, _, message in trial.stories(result) if "twice" in message] == [5, 6, 7, 8]
     assert Counter(trial.granted().values()) == ({1: 8, 2: 4} if applied else {1: 12})
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_redirect_stops_the_job_and_its_rows_are_settled_by_the_next(trial: Trial, status: int, when: str) -> None:
+    trial.faults({"kind": "status", "status": status, "when": when, "numbers": [2]})
+    result = trial.run(trial.rows(12))
+    assert isinstance(result.error, ImportStoppedError)
+    assert "host or path of the connection is wrong" in str(result.error)
+    assert trial.ends(result) == {"accepted": 4, "unknown": 4, "not_sent": 4}
+    assert trial.calls() == 2
+    result = trial.run(trial.rows(12), run_id="after the correction")
+    assert result.error is None
+    assert trial.states() == {"accepted": 12}
+    assert trial.times_granted() == [1]
 
 
 def test_only_the_entry_without_proof_is_unknown_where_the_others_have_theirs(trial: Trial) -> None:

@@ -18,6 +18,7 @@ from airflow_provider_capillary.client.wire import (
     row_size,
 )
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LARGEST, LATEST_INSTANT, EarnedBadge
+from airflow_provider_capillary.core.outcome import Verdict, judge
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply
 
 NOW = datetime(2026, 1, 29, 13, 0, tzinfo=UTC).timestamp()
@@ -172,21 +173,64 @@ def test_one_odd_entry_leaves_the_others_readable() -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b'"text"',
+        b"[]",
+        b"5",
+        b"false",
+        b'{"customerId": 1.5}',
+        b'{"customerId": [7]}',
+        b'{"badgeMetaId": 5}',
+        b'{"requestId": 5}',
+        b'{"earnedBadgeId": 5}',
+        b'{"requestId": "base_1", "earnedBadgeId": {}}',
+    ],
+)
+def test_an_echo_that_cannot_be_read_is_not_taken_for_one_left_out(data: bytes) -> None:
+    reply = decoded(b'[{"data": ' + data + b', "errors": [{"code": 1054, "message": "no"}]}]')
+    assert judge([DOCUMENTED_ROW], reply).verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
     ("body", "problems"),
     [
         (b'{"data": null, "errors": [{"code": 1060, "message": "too many"}]}', [ApiProblem(1060, "too many")]),
         (b'{"data": null, "errors": {"code": 809, "message": "again"}}', [ApiProblem(809, "again")]),
-        (b'{"code": 400, "message": "JSON parse error"}', [ApiProblem(400, "JSON parse error")]),
-        (b'{"status": 404, "error": "Not Found", "path": "/x"}', [ApiProblem(None, "Not Found")]),
-        (b'{"status": {"success": false, "code": 500, "message": "no"}}', [ApiProblem(500, "no")]),
+        (b'{"errors": [null, {}, {"code": 7, "message": "no", "reference": null}]}', [ApiProblem(7, "no")]),
+        (b'{"data": null, "errors": [{"code": 7}], "warnings": []}', [ApiProblem(7, None)]),
         (b'{"data": {"id": 1}, "errors": [], "warnings": []}', []),
         (b"{}", []),
     ],
 )
-def test_every_known_shape_of_an_error_envelope_is_read(body: bytes, problems: list[ApiProblem]) -> None:
+def test_an_envelope_of_the_api_s_own_shape_is_read(body: bytes, problems: list[ApiProblem]) -> None:
     reply = decoded(body, status=400)
     assert reply.envelope == problems
     assert reply.entries is None
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"code": 400, "message": "JSON parse error"}', "code 400: JSON parse error"),
+        (b'{"status": 404, "error": "Not Found", "path": "/x"}', "Not Found"),
+        (b'{"status": {"success": false, "code": 500, "message": "no"}}', "code 500: no"),
+        (b'{"status": 409, "error": "Conflict", "errors": [{"code": 409, "message": "spring"}]}', "code 409: spring"),
+        (b'{"error": {"code": 400, "errors": [{"code": 400}]}}', ""),
+        (b'{"errors": [{"code": "NotNull", "defaultMessage": "spring"}]}', ""),
+        (b'{"errors": [{"code": 400, "message": "own"}, {"status": "409", "title": "other"}]}', "code 400: own"),
+        (b'{"errors": [{"message": "no code"}]}', "no code"),
+        (b'{"errors": ["no object"]}', "no object"),
+        (b'{"errors": "no object"}', "no object"),
+        (b'{"errors": [{"code": true, "message": "no number"}]}', "no number"),
+        (b'{"data": {"id": 1}, "errors": [{"code": 400, "message": "beside data"}]}', "code 400: beside data"),
+        (b'{"data": [], "errors": [{"code": 400, "message": "beside data"}]}', "code 400: beside data"),
+    ],
+)
+def test_what_a_gateway_or_framework_writes_is_shown_and_no_envelope(body: bytes, told: str) -> None:
+    reply = decoded(body, status=400)
+    assert reply.envelope == []
+    assert told in reply.problem
 
 
 @pytest.mark.parametrize(

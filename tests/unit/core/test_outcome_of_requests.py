@@ -37,7 +37,6 @@ REFUSED = [
         pytest.param(replied(status, 7), Verdict.STOP, id=f"{status} with an envelope")
         for status in (403, 404, 405, 415)
     ),
-    *(pytest.param(replied(status), Verdict.STOP, id=f"{status}, never followed") for status in (301, 302, 307, 308)),
     pytest.param(replied(413), Verdict.HALVE, id="413, whatever its body"),
     pytest.param(replied(413, 400), Verdict.HALVE, id="413 with code 400"),
     pytest.param(replied(400, 1060), Verdict.HALVE, id="400 with code 1060"),
@@ -47,7 +46,6 @@ REFUSED = [
     pytest.param(replied(429), Verdict.RETRY_LATER, id="429, whatever its body"),
     pytest.param(replied(429, 429), Verdict.RETRY_LATER, id="429 with an envelope"),
     pytest.param(replied(400, 717), Verdict.STOP, id="400 with another code"),
-    pytest.param(replied(409, 810), Verdict.STOP, id="409 with an error envelope"),
     pytest.param(replied(422, 1060), Verdict.STOP, id="422 with code 1060, which only a 400 makes 'too large'"),
     pytest.param(replied(461, 461), Verdict.STOP, id="461 with an error envelope"),
 ]
@@ -73,8 +71,16 @@ NO_PROOF = [
     pytest.param(Reply(Delivery.REPLIED, 400, envelope=[]), id="400 with an empty object"),
     pytest.param(Reply(Delivery.REPLIED, 409, envelope=[]), id="409 with an object that holds no error"),
     pytest.param(replied(400, entries=GRANTS), id="400 with an array"),
-    pytest.param(replied(408), id="408 with HTML"),
-    pytest.param(replied(499), id="499 with HTML"),
+    *(pytest.param(replied(status), id=f"{status} with HTML") for status in (408, 409, 499)),
+    *(pytest.param(replied(status, status), id=f"{status} with an envelope") for status in (408, 409, 499)),
+    pytest.param(replied(409, 810), id="409 with another code"),
+    pytest.param(replied(409, 1060), id="409 that says 'too large'"),
+    pytest.param(replied(408, 400), id="408 that speaks of a parse error"),
+    *(pytest.param(replied(status), id=f"{status}, never followed") for status in (300, 301, 302, 303, 304, 307, 308)),
+    pytest.param(replied(302, 400), id="302 with an envelope"),
+    *(pytest.param(replied(status), id=f"{status}, which no line names") for status in (402, 406, 410, 418, 425, 451)),
+    pytest.param(replied(429, 809), id="429 with code 809"),
+    pytest.param(replied(413, 809), id="413 with code 809"),
     pytest.param(replied(400, 809), id="400 with code 809: this request id was used before"),
     pytest.param(replied(409, 809), id="409 with code 809"),
     pytest.param(replied(400, 400, 809), id="400 with code 809 after a refusal of the array"),
@@ -120,6 +126,12 @@ def test_a_reused_request_id_is_told_by_its_code_in_each_row() -> None:
     judgement = judge(BATCH, replied(400, 809))
     assert judgement.code == 809
     assert [row.code for row in judgement.rows] == [809] * len(BATCH)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_stops_the_job_and_nothing_else_does_so_without_proof(status: int) -> None:
+    assert judge(BATCH, replied(status)).redirected
+    assert not judge(BATCH, replied(408)).redirected
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 1060), (400, 1054), (403, 403), (409, 810), (429, 429)])

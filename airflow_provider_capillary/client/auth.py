@@ -98,6 +98,7 @@ class OAuthAuth(_HeaderAuth):
         self._on_secret = on_secret
         self._lock = threading.Lock()
         self._token = ""
+        self._tokens: list[str] = []  # every one that there was: a server may repeat an old one in its texts
         self._renew_at = 0.0
 
     def headers(self) -> dict[str, str]:
@@ -115,13 +116,14 @@ class OAuthAuth(_HeaderAuth):
             return True
 
     def secrets(self) -> tuple[str, ...]:
-        """Give the client secret and the token."""
-        return (self._client_secret, self._token)
+        """Give the client secret, and every token that there was."""
+        return (self._client_secret, *self._tokens)
 
     def _refresh(self) -> None:
         # Forgotten first: where the fetch fails, the next caller must not go on with a token known to be bad.
         self._token = ""
         fetched = self._fetch()
+        self._tokens.append(fetched.token)
         if self._on_secret is not None:
             self._on_secret(fetched.token)
         margin = min(EXPIRY_MARGIN, fetched.lifetime / 10)

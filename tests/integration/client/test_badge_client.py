@@ -182,6 +182,41 @@ def test_derived_secrets_are_announced_and_never_shown(serve: Serve) -> None:
     assert "sesame" not in str(caught.value)
 
 
+OLD_TOKEN = "your old token-1 and your token-2 are odd"
+
+
+def renewed_then(answer: Answer) -> tuple[Answer, ...]:
+    """The first call is refused with 401, so that there are two tokens; the second call is answered."""
+    return token("token-1"), refusal(401, status=401), token("token-2"), answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(7, OLD_TOKEN, status=400),
+        says({"status": 500, "error": OLD_TOKEN}, 500),
+        says(f"<title>{OLD_TOKEN}</title>".encode(), 502),
+        says([{"data": None, "errors": [{"code": 1, "message": OLD_TOKEN}], "warnings": {"message": OLD_TOKEN}}]),
+        says(GRANTED, X_Cap_Requestid=OLD_TOKEN),
+    ],
+    ids=["envelope", "gateway", "page", "entry", "request id"],
+)
+def test_a_token_of_before_a_renewal_is_masked_in_every_text_of_a_reply(serve: Serve, answer: Answer) -> None:
+    with oauth(serve(*renewed_then(answer)).url) as client:
+        found = client.import_badges(b"[1]", "r1")
+    assert "token-" not in str(found)
+    assert "old ***" in str(found)
+
+
+@pytest.mark.parametrize("answer", [refusal(7, OLD_TOKEN, status=400), says(f"<title>{OLD_TOKEN}</title>".encode())])
+def test_a_token_of_before_a_renewal_is_masked_in_the_error_of_a_read(serve: Serve, answer: Answer) -> None:
+    server = serve(*renewed_then(answer))
+    with oauth(server.url) as client, pytest.raises((RequestRefusedError, ApiUnavailableError)) as caught:
+        client.get_customer_badge(1, BADGE)
+    assert "token-" not in f"{caught.value} {caught.value.request_id}"
+    assert "old ***" in str(caught.value)
+
+
 # -- reads
 
 

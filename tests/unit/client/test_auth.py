@@ -118,7 +118,17 @@ def test_every_token_is_announced_as_a_secret() -> None:
     auth = OAuthAuth(TokenSource(), client_secret="s3cret", clock=Clock(), on_secret=told.append)
     auth.renew(auth.headers())
     assert told == ["token-1", "token-2"]
-    assert auth.secrets() == ("s3cret", "token-2")
+    assert auth.secrets() == ("s3cret", "token-1", "token-2")
+
+
+def test_a_token_stays_a_secret_while_no_new_one_can_be_had() -> None:
+    source = TokenSource()
+    auth = oauth(source)
+    stale = auth.headers()
+    source.fails = True
+    with pytest.raises(ApiUnavailableError):
+        auth.renew(stale)
+    assert auth.secrets() == ("s3cret", "token-1")
 
 
 def test_attribution_defaults_to_a_till() -> None:

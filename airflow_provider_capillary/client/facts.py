@@ -39,7 +39,8 @@ class CustomerBadge(msgspec.Struct, frozen=True):
     earn_count: int
     active_earned_count: int | None = None
     last_earn_event_at: int | None = None
-    last_earned_at: int | None = None  #: when the API processed the last earn, which is not the earn event
+    last_earned_at: int | None = None  #: when the last earn was posted to the API, which is not the earn event
+    shows_a_last_earn: bool = False  #: some date of a last earn is there, whether or not it could be read
     earns: tuple[Earn, ...] = ()
 
     def view(self) -> CustomerBadgeView:
@@ -48,7 +49,7 @@ class CustomerBadge(msgspec.Struct, frozen=True):
         Any sign of an earn counts as one: an ``earnCount`` of 0 beside an active badge must not
         pass for proof that the badge is absent.
         """
-        signs = (self.earn_count, self.active_earned_count or 0, int(self.last_earned_at is not None))
+        signs = (self.earn_count, self.active_earned_count or 0, int(self.shows_a_last_earn))
         return CustomerBadgeView(
             earn_count=max(signs),
             last_earned_at=self.last_earn_event_at,

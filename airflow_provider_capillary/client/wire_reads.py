@@ -14,9 +14,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_provider_capillary.client.facts import AccessToken, Badge, BadgeList, CustomerBadge, Earn, RevokedBadge
+from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
 
 #: Lifetime in seconds of a token whose reply does not say; short, since asking too often does no harm.
 UNSTATED_LIFETIME = 60.0
+#: What names a last earn, whatever its value: one that cannot be read must not pass for none.
+_LAST_EARN_NAMES = tuple(
+    f"{name}{suffix}" for name in ("lastEarnEventDate", "lastEarnedOn", "lastEarnedOnDate") for suffix in ("", "ISO")
+)
 _encode = msgspec.json.encode
 _Value = TypeVar("_Value")
 
@@ -85,7 +90,8 @@ def decode_customer_badge(data: Any, *, customer_id: int, badge_meta_id: str) ->
         earn_count=int(count),
         active_earned_count=int(active) if active is not None else None,
         last_earn_event_at=_instant(data, "lastEarnEventDate"),
-        last_earned_at=_first(_instant(data, "lastEarnedOn"), _instant(data, "lastEarnedOnDate")),
+        last_earned_at=_instant(data, "lastEarnedOnDate"),
+        shows_a_last_earn=any(_get(data, name) is not None for name in _LAST_EARN_NAMES),
         earns=tuple(map(_earn, earns)) if isinstance(earns, list) else (),
     )
 
@@ -140,21 +146,43 @@ def _badge(found: Any) -> Badge | None:
 
 
 def _earn(found: Any) -> Earn:
+    """Read one of ``earns``, whose shape is not published: it may follow its siblings, or the event ``badgeEarned``."""
+    names_event_date = any(_get(found, name) is not None for name in ("earnEventDate", "earnEventDateISO"))
+    ids = {_get(found, name) for name in ("earnedBadgeId", "earnId", "id") if isinstance(_get(found, name), str)}
     return Earn(
-        earned_badge_id=_first(_text(_get(found, "earnedBadgeId")), _text(_get(found, "id"))),
-        earn_event_at=_instant(found, "earnEventDate"),
+        earned_badge_id=ids.pop() if len(ids) == 1 else None,
+        earn_event_at=_instant(found, "earnEventDate") if names_event_date else _earned_on(found),
     )
 
 
+def _earned_on(found: Any) -> int | None:
+    """Read ``earnedOn``, which events write in milliseconds and siblings in seconds. No number of our time is both."""
+    value, iso = _get(found, "earnedOn"), _get(found, "earnedOnISO")
+    number = _number(value)
+    if number is None:
+        return _instant(found, "earnedOn")
+    seconds = next((math.floor(number / unit) for unit in (1, 1000) if _is_of_our_time(number / unit)), None)
+    return seconds if iso is None else _agreed(seconds, iso)
+
+
+def _is_of_our_time(seconds: float) -> bool:
+    return EARLIEST_INSTANT <= seconds < LATEST_INSTANT
+
+
 def _instant(found: Any, name: str) -> int | None:
-    """Read ``name``, a number of epoch seconds or ISO text, or else ``<name>ISO``."""
-    return _first(*(_seconds(_get(found, each)) for each in (name, f"{name}ISO")))
+    """Read ``name``, a number of epoch seconds or ISO text, or ``<name>ISO``; ``None`` where the two disagree."""
+    value, iso = _get(found, name), _get(found, f"{name}ISO")
+    return _seconds(iso) if value is None else _seconds(value) if iso is None else _agreed(_seconds(value), iso)
+
+
+def _agreed(seconds: int | None, iso: Any) -> int | None:
+    return seconds if seconds == _seconds(iso) else None
 
 
 def _seconds(value: Any) -> int | None:
     number = _number(value)
     if number is not None:
-        return math.floor(number)
+        return math.floor(number) if math.isfinite(number) else None
     if not isinstance(value, str):
         return None
     try:

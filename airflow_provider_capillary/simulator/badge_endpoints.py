@@ -72,7 +72,12 @@ class BadgeEndpoints:
             return _no_such_customer()
         shown, pagination = _one_page(self._held(customer, request.query), request.query, size_name="Limit")
         badges = [
-            {"badgeMetaId": badge.id, "name": badge.name, "earnedCount": len(grants), **self._last(grants, "Date")}
+            {
+                "badgeMetaId": badge.id,
+                "name": badge.name,
+                "earnedCount": len(grants),
+                **self._last(grants, "lastEarnedOnDate"),
+            }
             for badge, grants in shown
         ]
         return data_reply({"badges": badges, "pagination": pagination}, empty=[])
@@ -130,17 +135,26 @@ class BadgeEndpoints:
     def _is_active(self, grant: Grant) -> bool:
         return grant.is_active and grant.expires_at > self._clock()
 
-    def _last(self, grants: list[Grant], suffix: str = "") -> dict[str, Any]:
-        """``lastEarnedOn`` is the newest processing time, ``lastEarnEventDate`` the latest event; null without any."""
-        earned_on = max((grant.granted_at for grant in grants), default=None)
+    def _last(self, grants: list[Grant], *names: str) -> dict[str, Any]:
+        """The dates of the last earn, all or those of ``names`` beside the event's; null without any.
+
+        ``lastEarnedOnDate`` is when it was posted. ``lastEarnedOn`` is the event date, as in the one published sample
+        that has all three.
+        """
         event_date = max((grant.earned_at for grant in grants), default=None)
-        return self._instant(f"lastEarnedOn{suffix}", earned_on) | self._instant("lastEarnEventDate", event_date)
+        posted_at = max((grant.granted_at for grant in grants), default=None)
+        dates = {"lastEarnedOn": event_date, "lastEarnedOnDate": posted_at}
+        chosen = {name: dates[name] for name in names} if names else dates
+        every = chosen | {"lastEarnEventDate": event_date}
+        return {name: value for each, date in every.items() for name, value in self._instant(each, date).items()}
 
     def _earn(self, grant: Grant) -> dict[str, Any]:
-        """One of ``earns``: its shape is not published, so it follows ``issuals`` beside it."""
+        """One of ``earns``: its shape is not published, so it follows ``issuals`` beside it, or the event."""
+        if self._settings.earns_shape == "event":
+            return {"earnId": grant.earned_badge_id, "earnedOn": math.floor(grant.earned_at * 1000)}
         return {
             "earnedBadgeId": grant.earned_badge_id,
-            **self._instant("earnedOn", grant.granted_at),
+            **self._instant("earnedOn", grant.earned_at),
             **self._instant("earnEventDate", grant.earned_at),
             **self._instant("expiresOn", grant.expires_at),
             "isActive": self._is_active(grant),

@@ -87,6 +87,8 @@ class SimulatorSettings:
     #: 400 with code 809 for an ``X-CAP-REQUEST-ID`` that was used for an import before
     refuse_repeated_request_ids: bool = False
     earns_detail: bool = True  #: ``False``: ``earns`` stays empty, as in every published sample
+    #: as ``issuals`` beside it, or as in the event ``badgeEarned``: ``earnId``, and ``earnedOn`` in milliseconds
+    earns_shape: Literal["issuals", "event"] = "issuals"
     read_delay_seconds: float = 0.0  #: how long the reading endpoints do not yet know of a new grant
     latency_ms: float = 0.0  #: how long each call takes before anything happens
     keep_grants: bool = True  #: ``False``: only count them (for imports too large to remember)

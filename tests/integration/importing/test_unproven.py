@@ -191,6 +191,18 @@ def test_reads_that_lag_behind_by_less_than_verify_after_do_not_lead_to_a_second
     assert trial.times_granted() == [1]
 
 
+def test_a_badge_is_found_where_earns_are_listed_as_events_are(trial: Trial) -> None:
+    trial.start(earns_shape="event")
+    later = [row | {"earnEventDate": row["earnEventDate"] + 1_000} for row in trial.rows(4)]
+    trial.run(later, run_id="before")
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    result = trial.run(trial.rows(4))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+    ids = {grant.earned_badge_id for grant in trial.simulator.store.grants()}
+    assert {earned_id for (earned_id,) in trial.ask_ledger("SELECT earned_badge_id FROM capillary_row")} == ids
+    assert trial.times_granted() == [1]
+
+
 def test_a_badge_is_found_by_its_last_earn_date_where_single_earns_are_not_listed(trial: Trial) -> None:
     trial.start(earns_detail=False)
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})

@@ -81,8 +81,8 @@ def test_reading_back_shows_each_earn_and_the_last_one(api: requests.Session) ->
     assert [earn["earnedBadgeId"] for earn in data["earnDetails"]["earns"]] == ids[:2]
     assert data["earnDetails"]["earns"][0] == {
         "earnedBadgeId": ids[0],
-        "earnedOn": NOW,
-        "earnedOnISO": "2024-01-01T00:00:00Z",
+        "earnedOn": 1674292011.0,
+        "earnedOnISO": "2023-01-21T09:06:51Z",
         "earnEventDate": 1674292011.0,
         "earnEventDateISO": "2023-01-21T09:06:51Z",
         "expiresOn": 1705828011.0,
@@ -90,7 +90,14 @@ def test_reading_back_shows_each_earn_and_the_last_one(api: requests.Session) ->
         "isActive": True,
     }
     assert (data["lastEarnEventDate"], data["lastEarnEventDateISO"]) == (1674292012, "2023-01-21T09:06:52Z")
-    assert (data["lastEarnedOn"], data["lastEarnedOnISO"]) == (NOW, "2024-01-01T00:00:00Z")
+    assert (data["lastEarnedOn"], data["lastEarnedOnISO"]) == (1674292012, "2023-01-21T09:06:52Z")
+    assert (data["lastEarnedOnDate"], data["lastEarnedOnDateISO"]) == (NOW, "2024-01-01T00:00:00Z")
+
+
+def test_earns_can_have_the_names_and_the_unit_of_events(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+    api = api_of(start_capillary_simulator(earns_shape="event"))
+    earned_id = grant(api, 7, earned=1674292011)
+    assert read_back(api)["earnDetails"]["earns"] == [{"earnId": earned_id, "earnedOn": 1674292011000}]
 
 
 def test_the_last_earn_event_is_the_latest_one_not_the_one_imported_last(api: requests.Session) -> None:

@@ -61,6 +61,11 @@ def test_a_badge_of_the_list_is_read() -> None:
         ({"lastEarnEventDateISO": "+57906-04-18T07:06:40Z"}, None),
         ({"lastEarnEventDateISO": "2023-01-21T09:06:51"}, None),
         ({"lastEarnEventDate": True}, None),
+        ({"lastEarnEventDate": float("nan")}, None),
+        ({"lastEarnEventDate": EARNED, "lastEarnEventDateISO": "2023-01-21T14:36:51+05:30"}, EARNED),
+        ({"lastEarnEventDate": EARNED, "lastEarnEventDateISO": "2023-01-21T14:36:51Z"}, None),
+        ({"lastEarnEventDate": EARNED * 1000, "lastEarnEventDateISO": "+55025-04-18T07:06:40Z"}, None),
+        ({"lastEarnedOn": EARNED}, None),
         ({}, None),
     ],
 )
@@ -68,15 +73,52 @@ def test_the_last_earn_event_is_a_number_or_iso_text_or_unknown(fields: dict[str
     assert customer_badge(**fields).last_earn_event_at == instant
 
 
-def test_earns_of_unknown_shape_are_kept_as_unknown() -> None:
-    earns = [
-        {"earnedBadgeId": "a", "earnEventDate": EARNED},
-        {"id": "b", "earnEventDateISO": "2023-01-21T09:06:51Z"},
-        {"earnedOn": EARNED},
-        "text",
-    ]
-    found = customer_badge(earnDetails={"earnCount": 4, "earns": earns})
-    assert found.earns == (Earn("a", EARNED), Earn("b", EARNED), Earn(), Earn())
+def test_the_time_of_the_post_is_last_earned_on_date_and_no_other() -> None:
+    """In the one published sample with all three dates, lastEarnedOn is the event date, ten seconds earlier."""
+    found = customer_badge(
+        lastEarnedOn=1743494913.679, lastEarnEventDate=1743494913.679, lastEarnedOnDate=1743494923.451
+    )
+    assert (found.last_earn_event_at, found.last_earned_at) == (1743494913, 1743494923)
+    assert customer_badge(lastEarnedOn=EARNED).last_earned_at is None
+
+
+@pytest.mark.parametrize(
+    ("earn", "read"),
+    [
+        ({"earnedBadgeId": "a", "earnEventDate": EARNED}, Earn("a", EARNED)),
+        ({"id": "b", "earnEventDateISO": "2023-01-21T09:06:51Z"}, Earn("b", EARNED)),
+        ({"earnId": "c", "earnedOn": EARNED * 1000}, Earn("c", EARNED)),
+        ({"earnId": "c", "earnedOn": EARNED * 1000 + 999}, Earn("c", EARNED)),
+        ({"earnId": "c", "earnedOn": EARNED}, Earn("c", EARNED)),
+        ({"earnId": "c", "earnedOn": "2023-01-21T09:06:51Z"}, Earn("c", EARNED)),
+        ({"earnedOnISO": "2023-01-21T09:06:51Z"}, Earn(None, EARNED)),
+        ({"earnedOn": EARNED * 1000, "earnedOnISO": "2023-01-21T09:06:51Z"}, Earn(None, EARNED)),
+        ({"earnId": "d", "earnedBadgeId": "d"}, Earn("d")),
+        # the event date has its documented name: what else is there is another date
+        ({"earnEventDate": EARNED, "earnedOn": (EARNED + 10) * 1000}, Earn(None, EARNED)),
+        # ambiguous: proves nothing
+        ({"earnId": "d", "earnedBadgeId": "e"}, Earn()),
+        ({"earnId": "d", "id": "e", "earnedBadgeId": "d"}, Earn()),
+        ({"earnedOn": EARNED * 1000, "earnedOnISO": "2023-01-21T09:06:52Z"}, Earn()),
+        ({"earnedOn": EARNED * 1000, "earnedOnISO": "+55025-04-18T07:06:40Z"}, Earn()),
+        ({"earnedOn": EARNED * 1_000_000}, Earn()),
+        ({"earnedOn": 0}, Earn()),
+        ({"earnedOn": float("inf")}, Earn()),
+        ({"earnedOn": True}, Earn()),
+        ({"earnEventDate": "2023-01-21T09:06:51", "earnedOn": EARNED * 1000}, Earn()),
+        ({"earnId": 5}, Earn()),
+        ("text", Earn()),
+        (None, Earn()),
+    ],
+)
+def test_an_earn_is_read_by_either_name_and_unit_where_it_is_plain_which(earn: Any, read: Earn) -> None:
+    assert customer_badge(earnDetails={"earnCount": 1, "earns": [earn]}).earns == (read,)
+
+
+def test_an_earn_in_the_shape_of_an_event_settles_its_row() -> None:
+    view = customer_badge(earnDetails={"earnCount": 1, "earns": [{"earnId": "c", "earnedOn": EARNED * 1000}]}).view()
+    settled = settle(EARNED, view, others_at_instant=0)
+    assert (settled.finding, settled.earned_badge_id) == (Finding.GRANTED, "c")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +170,14 @@ def test_a_read_about_another_badge_or_customer_proves_nothing(named: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "sign", [{"activeEarnedCount": 1}, {"lastEarnedOn": EARNED}, {"lastEarnedOnDateISO": "2023-01-21T09:06:51Z"}]
+    "sign",
+    [
+        {"activeEarnedCount": 1},
+        {"lastEarnedOn": EARNED},
+        {"lastEarnedOn": "no date"},
+        {"lastEarnedOnDateISO": "2023-01-21T09:06:51Z"},
+        {"lastEarnEventDateISO": "+57906-04-18T07:06:40Z"},
+    ],
 )
 def test_any_sign_of_an_earn_keeps_verification_from_finding_the_badge_absent(sign: dict[str, Any]) -> None:
     assert settle(EARNED, customer_badge().view(), others_at_instant=0).finding is Finding.ABSENT

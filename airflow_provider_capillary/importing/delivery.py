@@ -147,7 +147,7 @@ class Delivery:
         if reply.delivery is not Delivered.NOT_WRITTEN:
             self._account.request_sent()
         judgement = judge(batch.badges, reply)
-        self._pace.observe(answered - ready, judgement.verdict, reply.status)
+        self._pace.observe(answered - ready, len(batch.badges), judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:

@@ -92,10 +92,11 @@ class Pace:
         limit = self._adaptive.limit
         return lanes_for(limit) - limit if usual is not None and usual < _QUICK_SECONDS else 0
 
-    def observe(self, seconds: float, verdict: Verdict, status: int | None) -> None:
+    def observe(self, seconds: float, rows: int, verdict: Verdict, status: int | None) -> None:
         """Learn from an answer: fewer in flight where the server is pressed, more where it is not."""
         pushed_back = verdict is Verdict.RETRY_LATER or status == 503
         with self._changed:
-            if self._adaptive.observe(seconds, pushed_back=pushed_back):
+            judged = verdict is Verdict.PER_ROW
+            if self._adaptive.observe(seconds, rows, pushed_back=pushed_back, judged=judged):
                 log.info("Requests in flight: at most %d from now on", self._adaptive.limit)
                 self._changed.notify_all()

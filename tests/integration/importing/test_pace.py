@@ -56,7 +56,7 @@ def test_what_the_server_asks_of_one_lane_holds_all_lanes() -> None:
 
 def test_fewer_requests_are_in_flight_after_the_server_pushed_back() -> None:
     pace = Pace(2, None, StopSignal(), lambda: 0.0)
-    pace.observe(0.1, Verdict.RETRY_LATER, 429)
+    pace.observe(0.1, 500, Verdict.RETRY_LATER, 429)
     second_began = threading.Event()
 
     def second() -> None:
@@ -69,3 +69,25 @@ def test_fewer_requests_are_in_flight_after_the_server_pushed_back() -> None:
         assert not second_began.wait(0.1)
     assert second_began.wait(5)
     thread.join()
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 8])
+def test_canaries_on_a_healthy_server_leave_as_many_requests_in_flight(
+    trial: Trial, concurrency: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that takes time for each row answers canaries sooner than it will answer full batches."""
+    rows = trial.rows(3_000)
+    sizes: list[int] = []
+
+    def observed(self: Pace, seconds: float, count: int, verdict: Verdict, status: int | None) -> None:
+        sizes.append(count)
+        observe(self, 0.1 + 0.004 * count, count, verdict, status)
+
+    observe = Pace.observe
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(Pace, "observe", observed)
+        result = trial.run(rows, batch_size=200, concurrency=concurrency, canary=True)
+    assert result.error is None
+    assert sizes[:3] == [1, 10, 100]
+    assert max(sizes) == 200
+    assert "Requests in flight" not in caplog.text

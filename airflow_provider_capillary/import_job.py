@@ -160,7 +160,8 @@ class ImportJob:
         found: list[tuple[EarnedBadge, Plan]] = []
         with closing(Planner.on(book, job.key, self._settings)) as planner:
             for window in self._dataset.windows(WINDOW_ROWS):
-                done = planner.sort_new(rows.check(window)[0]).done
+                done = planner.preview(rows.check(window)[0]).done
+                planner.doubtful.forget(badge.row_number for badge, _ in done)
                 found += [pair for pair in done if pair[1] in (Plan.DUPLICATE, Plan.ALREADY_ACCEPTED)]
                 if len(found) > WINDOW_ROWS:
                     break
@@ -184,7 +185,7 @@ class ImportJob:
                     for window in self._windows():
                         badges, issues = rows.check(window)
                         ending.keep(issues)
-                        planned = planner.sort_new(badges)
+                        planned = planner.preview(badges) if settings.dry_run else planner.sort_new(badges)
                         ending.close(planned.done, [window])
                         if settings.dry_run:
                             account.count(RowState.NOT_SENT, len(planned.send) + len(planned.settle))

@@ -74,6 +74,17 @@ class Planner:
         self._waiting.add([badge for badge, _ in sorted_rows.settle])
         return sorted_rows
 
+    def preview(self, badges: Sequence[EarnedBadge]) -> Sorted:
+        """Sort rows that were just read and are not sent by this pass, so that none of them is kept in memory.
+
+        What repeats an earlier row is found by the counts on disk.
+        """
+        sorted_rows = self.sort_new(badges)
+        left = [*sorted_rows.send, *(badge for badge, _ in sorted_rows.settle)]
+        self.release(left)
+        self.doubtful.forget(badge.row_number for badge in left)
+        return sorted_rows
+
     def _sorted(
         self, badges: Sequence[EarnedBadge], repeated: set[int], found: dict[tuple[int, str], list[Held]]
     ) -> Sorted:

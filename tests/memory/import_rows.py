@@ -26,15 +26,17 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def main(dataset: str) -> None:
+def main(dataset: str, settings: dict[str, Any]) -> None:
     """Import the dataset into whatever ``capillary_default`` is, and print the account as JSON."""
     ids = {"dag_id": "memory", "task_id": "import", "run_id": "r", "map_index": -1, "try_number": 1, "max_tries": 0}
     began = time.monotonic()
     context: Any = {"ti": SimpleNamespace(**ids)}
-    summary = BadgeImportOperator(task_id="import", dataset=dataset, batch_size=1000).execute(cast(Any, context))
+    summary = BadgeImportOperator(task_id="import", dataset=dataset, batch_size=1000, **settings).execute(
+        cast(Any, context)
+    )
     told = {"summary": summary, "seconds": time.monotonic() - began, "peak": peak_bytes()}
     sys.stdout.write(f"\n{json.dumps(told)}\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -19,6 +19,7 @@ from airflow_provider_capillary.demo.processes import child_process
 from airflow_provider_capillary.simulator.settings import numbered_badges
 
 MILLION = 1_000_000
+MANY, ALLOWED_FOR_MANY = 250_000, 35 * 2**20  #: kept in memory, so many rows need about 60 MiB
 ALLOWED_GROWTH = 60 * 2**20
 EARNED = 1_736_942_400
 BADGES = [badge.id for badge in numbered_badges(10)]
@@ -53,10 +54,11 @@ def sink(tmp_path: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port_file.read_text()}"
 
 
-def imported(uri: str, api: str, home: Path) -> dict[str, Any]:
+def imported(uri: str, api: str, home: Path, **settings: Any) -> dict[str, Any]:
     connection = {"conn_type": "capillary", "host": api, "login": "simulated.till", "password": "simulated-password"}
     env = os.environ | {"AIRFLOW_HOME": str(home), "AIRFLOW_CONN_CAPILLARY_DEFAULT": json.dumps(connection)}
-    done = subprocess.run([sys.executable, str(IMPORT), uri], env=env, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(IMPORT), uri, json.dumps(settings)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5_000:]
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
@@ -74,3 +76,18 @@ def test_a_million_rows_need_no_more_memory_than_ten_thousand(sink: str, tmp_pat
     with urllib.request.urlopen(f"{sink}/simulator/summary") as reply:
         assert json.load(reply)["grants"] == MILLION + 10_000
     assert many["peak"] - few["peak"] < ALLOWED_GROWTH
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("settings", "end"),
+    [({"dry_run": True}, "not_sent"), ({"on_duplicate": "fail"}, "accepted")],
+    ids=["dry run", "fail on duplicates"],
+)
+def test_no_pass_without_sending_keeps_the_rows_in_memory(
+    sink: str, tmp_path: Path, settings: dict[str, Any], end: str
+) -> None:
+    few = imported(dataset(tmp_path / "few.parquet", 10_000), sink, tmp_path / "few", **settings)
+    many = imported(dataset(tmp_path / "many.parquet", MANY), sink, tmp_path / "many", **settings)
+    assert (few["summary"][end], many["summary"][end]) == (10_000, MANY)
+    assert many["peak"] - few["peak"] < ALLOWED_FOR_MANY

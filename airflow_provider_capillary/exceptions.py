@@ -9,6 +9,7 @@
     │   ├── AuthenticationError      the API does not accept the credentials (401)
     │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
     │   ├── JobMismatchError         a retry brought another dataset or other settings
+    │   ├── LedgerUnusableError      the ledger's database refuses what is asked of it: rights, tables, a damaged file
     │   ├── ImportStoppedError       the job stopped itself; the rest was not sent
     │   └── BudgetExceededError      everything is recorded, and too much of it was refused or is unknown
     └── RetryableError               nothing to fix here; try again later
@@ -51,6 +52,10 @@ class DatasetError(FixableError):
 
 class JobMismatchError(FixableError):
     """A retry brought another dataset or other settings than its job began with. Nothing was sent by this try."""
+
+
+class LedgerUnusableError(FixableError):
+    """The ledger's database refuses a statement, and would refuse it again. Nothing was sent that is not recorded."""
 
 
 class ImportStoppedError(FixableError):

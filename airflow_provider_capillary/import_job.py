@@ -30,6 +30,7 @@ from airflow_provider_capillary.exceptions import (
     JobIsRunningError,
     LeaseLostError,
     LedgerUnavailableError,
+    LedgerUnusableError,
 )
 from airflow_provider_capillary.importing.api import Api
 from airflow_provider_capillary.importing.badge_check import badges_of, missing_badges
@@ -260,4 +261,5 @@ class ImportJob:
 
 
 def _cannot_be_recorded(error: BaseException) -> bool:
-    return isinstance(error, (LeaseLostError, LedgerUnavailableError)) or not isinstance(error, CapillaryError)
+    no_ledger = (LeaseLostError, LedgerUnavailableError, LedgerUnusableError)
+    return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)

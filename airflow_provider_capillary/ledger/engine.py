@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
-from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnavailableError
+from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnavailableError, LedgerUnusableError
 
 SUPPORTED = ("sqlite", "postgresql")
 PATIENCE_SECONDS = 60.0
@@ -38,6 +38,10 @@ _POSTGRES_BEGIN = """
 """
 _TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again
 _TRIES = 5
+#: What SQLite refuses for good: a wrong statement or a missing table, a right, a damaged file, another kind of file.
+_SQLITE_REFUSALS = frozenset(
+    {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+)
 
 _Result = TypeVar("_Result")
 
@@ -82,7 +86,9 @@ def durably(engine: sa.Engine, work: Callable[[sa.Connection], _Result]) -> _Res
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection for reading; what the database cannot do becomes ``LedgerUnavailableError``."""
+    """A connection for reading. What the database cannot do now becomes ``LedgerUnavailableError``, what it refuses
+    for good ``LedgerUnusableError``.
+    """
     with _translated(engine), engine.connect() as connection:
         yield connection
 
@@ -105,10 +111,24 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
         raise  # a defect of the caller, not trouble of the database
     except (DBAPIError, sa.exc.TimeoutError) as error:
         told = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(error, DBAPIError) and _is_refused_for_good(error):
+            raise LedgerUnusableError(
+                f"the ledger {shown(engine.url)} refuses a statement: {told}. Another try would fail in the same way. "
+                "See that its user may read and write, that its tables are those of this version of the provider, and "
+                "that the file or schema is the right one. Nothing was sent that is not recorded"
+            ) from error
         raise LedgerUnavailableError(
             f"the ledger {shown(engine.url)} cannot be used: {told}. Nothing was sent that is not recorded; "
             "see that the database is reachable, writable and has space"
         ) from error
+
+
+def _is_refused_for_good(error: DBAPIError) -> bool:
+    if isinstance(error, (ProgrammingError, DataError, NotSupportedError)):
+        return not error.connection_invalidated
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    # The other read-only codes speak of locks and recovery, or of a file that was moved.
+    return code is not None and (code & 0xFF in _SQLITE_REFUSALS or code == sqlite3.SQLITE_READONLY)
 
 
 def _was_taken_back(error: LedgerUnavailableError) -> bool:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import JobIsRunningError, LedgerUnavailableError
+from airflow_provider_capillary.exceptions import JobIsRunningError, LedgerUnusableError
 from airflow_provider_capillary.ledger.base import IntentConflictError, Job, Outcome, RowChange
 from airflow_provider_capillary.ledger.revocations import Answer, GrantedRow
 from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
@@ -181,7 +181,7 @@ def test_a_note_that_cannot_be_written_is_an_error_before_anything_is_asked(
     _, mine, row = to_be_revoked(ledger)
     with backend.look() as connection:
         connection.execute(sa.text("ALTER TABLE capillary_revocation RENAME TO elsewhere"))
-    with pytest.raises(LedgerUnavailableError):
+    with pytest.raises(LedgerUnusableError):
         ledger.note_revocation(mine, row, by=BY)
 
 

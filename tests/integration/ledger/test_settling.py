@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError, LedgerUnavailableError
+from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError, LedgerUnusableError
 from airflow_provider_capillary.ledger.base import Adoption, Intent, IntentConflictError, Issues, Job
 from airflow_provider_capillary.ledger.doubts import Proof, Settled
 from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
@@ -226,7 +226,7 @@ def test_what_cannot_be_noted_is_not_settled(backend: Backend, ledger: SqlLedger
     mine = ledger.take_stock(job.job_id)
     with backend.look() as connection:
         connection.execute(sa.text("ALTER TABLE capillary_settlement RENAME TO elsewhere"))
-    with pytest.raises(LedgerUnavailableError):
+    with pytest.raises(LedgerUnusableError):
         settle(ledger, mine, RowState.ACCEPTED)
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
     assert [story.state for story in ledger.issues(job.job_id)] == [RowState.UNKNOWN]

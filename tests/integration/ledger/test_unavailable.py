@@ -10,8 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import LedgerUnavailableError
+from airflow_provider_capillary.exceptions import CapillaryError, LedgerUnavailableError, LedgerUnusableError
+from airflow_provider_capillary.hooks.errors import BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.ledger.base import Issues, Note
+from airflow_provider_capillary.ledger.engine import durably, reading
 from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
 
 from .backends import Backend, PostgresBackend, SqliteBackend
@@ -30,38 +32,38 @@ def test_a_read_only_file_is_read_but_takes_no_job(sqlite_backend: SqliteBackend
     claim(ledger, job, badge(1))
     read_only = sqlite_backend.open(url=f"sqlite:///file:{sqlite_backend.path}?mode=ro&uri=true")
     assert read_only.job(job.job_id).run_id == "2026-01-01"
-    with pytest.raises(LedgerUnavailableError, match="readonly") as refused:
+    with pytest.raises(LedgerUnusableError, match="readonly") as refused:
         begin(read_only, "another run")
-    assert "writable" in str(refused.value)
+    assert "may read and write" in str(refused.value)
     assert [one.run_id for one in ledger.jobs()] == ["2026-01-01"]
 
 
 def test_a_read_only_file_without_a_ledger_is_refused_at_once(sqlite_backend: SqliteBackend) -> None:
     sqlite_backend.path.unlink()
     sqlite_backend.path.touch()
-    with pytest.raises(LedgerUnavailableError, match="readonly"):
+    with pytest.raises(LedgerUnusableError, match="readonly"):
         sqlite_backend.open(url=f"sqlite:///file:{sqlite_backend.path}?mode=ro&uri=true")
 
 
 @pytest.mark.parametrize(
-    ("broken", "repaired", "told"),
+    ("broken", "repaired", "told", "error", "advice"),
     [
-        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "readonly"),
-        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823", "full"),
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "readonly", LedgerUnusableError, "may read and write"),
+        ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823", "full", LedgerUnavailableError, "space"),
     ],
     ids=["read-only in mid-job", "disk full in mid-job"],
 )
 def test_a_file_that_takes_no_more_in_mid_job_holds_all_that_was_told_before(
-    sqlite_backend: SqliteBackend, broken: str, repaired: str, told: str
+    sqlite_backend: SqliteBackend, broken: str, repaired: str, told: str, error: type[Exception], advice: str
 ) -> None:
     ledger = sqlite_backend.open()
     job = begin(ledger)
     batch = claim(ledger, job, badge(1))
     execute(ledger, broken)
     many = [badge(row) for row in range(2, 2_000)]
-    with pytest.raises(LedgerUnavailableError, match=told) as refused:
+    with pytest.raises(error, match=told) as refused:
         ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1)), Issues([issue(1)]), intent(*many)])
-    assert "space" in str(refused.value)
+    assert advice in str(refused.value)
     assert state(ledger, job, badge(1)) is RowState.INTENT
     assert ledger.counts(job) == {RowState.INTENT: 1}
     assert list(ledger.issues(job.job_id)) == []
@@ -183,5 +185,49 @@ def test_a_file_that_vanished_in_mid_job_does_not_become_a_new_empty_ledger(sqli
     ledger.close()  # whoever reconnects finds an empty folder
     shutil.rmtree(sqlite_backend.path.parent)
     sqlite_backend.path.parent.mkdir()
-    with pytest.raises(LedgerUnavailableError):
+    with pytest.raises(LedgerUnusableError):
         claim(ledger, job, badge(1))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT no_such_column FROM capillary_job",
+        "SELECT 1 FROM no_such_table",
+        "SELEKT 1",
+        "SELECT no_such_function()",
+    ],
+)
+def test_a_statement_that_is_refused_for_good_fails_at_once_and_is_not_tried_again(
+    backend: Backend, statement: str
+) -> None:
+    ledger = backend.open()
+    tries: list[str] = []
+
+    def work(connection: sa.Connection) -> None:
+        tries.append(statement)
+        connection.execute(sa.text(statement))
+
+    with pytest.raises(LedgerUnusableError, match="tables are those of this version"):
+        durably(ledger._engine, work)
+    assert len(tries) == 1
+    with pytest.raises(LedgerUnusableError), reading(ledger._engine) as connection:
+        work(connection)
+    begin(ledger)  # the ledger itself goes on
+
+
+def test_a_user_without_rights_is_told_so_at_once(postgres_backend: PostgresBackend) -> None:
+    postgres_backend.open()
+    with postgres_backend.look() as connection:
+        connection.execute(sa.text("DROP ROLE IF EXISTS capillary_stranger"))
+        connection.execute(sa.text("CREATE ROLE capillary_stranger"))
+    separator = "&" if "?" in postgres_backend.url else "?"
+    url = f"{postgres_backend.url}{separator}options=-c%20role%3Dcapillary_stranger"
+    with pytest.raises(LedgerUnusableError, match="permission denied") as refused:
+        begin(postgres_backend.open(url=url))
+    assert "may read and write" in str(refused.value)
+
+
+@pytest.mark.parametrize("error", [LedgerUnusableError("no rights"), LedgerUnavailableError("no connection")])
+def test_only_what_may_pass_is_tried_again_by_airflow(error: CapillaryError) -> None:
+    assert isinstance(as_airflow_error(error), BadgeTaskInterrupted) is isinstance(error, LedgerUnavailableError)

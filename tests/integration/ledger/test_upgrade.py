@@ -17,7 +17,7 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnavailableError
+from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnusableError
 from airflow_provider_capillary.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.settings import import_settings
@@ -100,7 +100,7 @@ def test_an_upgrade_that_breaks_off_leaves_nothing_half_made(sqlite_backend: Sql
     sqlite_backend.path.unlink()
     with sqlite_backend.look() as connection:
         connection.execute(sa.text("CREATE TABLE capillary_row_issue (something_else TEXT)"))
-    with pytest.raises(LedgerUnavailableError, match="already exists"):
+    with pytest.raises(LedgerUnusableError, match="already exists"):
         sqlite_backend.open()
     assert tables(sqlite_backend) == ["capillary_row_issue"]
     with sqlite_backend.look() as connection:
@@ -113,14 +113,14 @@ def test_an_upgrade_that_breaks_off_leaves_nothing_half_made_on_postgresql(postg
         connection.execute(sa.text("DROP SCHEMA public CASCADE"))
         connection.execute(sa.text("CREATE SCHEMA public"))
         connection.execute(sa.text("CREATE TABLE capillary_row_issue (something_else TEXT)"))
-    with pytest.raises(LedgerUnavailableError, match="already exists"):
+    with pytest.raises(LedgerUnusableError, match="already exists"):
         postgres_backend.open()
     assert tables(postgres_backend) == ["capillary_row_issue"]
 
 
 def test_a_file_that_is_no_database_is_left_alone(sqlite_backend: SqliteBackend) -> None:
     sqlite_backend.path.write_bytes(b"customer_id,badge_id\n" * 1_000)
-    with pytest.raises(LedgerUnavailableError, match="not a database"):
+    with pytest.raises(LedgerUnusableError, match="not a database"):
         sqlite_backend.open()
     assert sqlite_backend.path.read_bytes().startswith(b"customer_id")
 

@@ -39,6 +39,7 @@ TABLE = {
     "AuthenticationError": FAIL,
     "RequestRefusedError": FAIL,
     "JobMismatchError": FAIL,
+    "LedgerUnusableError": FAIL,
     "ImportStoppedError": FAIL,
     "BudgetExceededError": FAIL,
     "ApiError": FAIL,

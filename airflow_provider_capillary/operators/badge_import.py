@@ -176,7 +176,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
                 self.work_done = remember_begin(self.dataset, api.host, dry_run=settings.dry_run)
                 job = ImportJob(dataset, api, ledger, scope, settings, stop=self._stop, on_progress=progress.show)
                 result = job.run()
-        sources, seconds = dataset.inspect().sources, time.monotonic() - begun
+            sources = dataset.inspect().sources
+        seconds = time.monotonic() - begun
         self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources, seconds)
         return result
 

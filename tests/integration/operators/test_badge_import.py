@@ -15,6 +15,8 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_capillary.datasets.files import FilesDataset
+from airflow_provider_capillary.datasets.rows import RowsDataset
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.simulator.fault_plan import DropFault, RowErrorFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
@@ -312,3 +314,44 @@ def test_no_value_of_a_row_is_logged_or_returned(
     assert "34 rows read" in text
     for value in ("9000001", "9000007", "9000031", "jane.", "Recognisable", BADGE):
         assert value not in text
+
+
+# -- the dataset
+
+
+@pytest.mark.parametrize("form", ["file", "rows"])
+@pytest.mark.parametrize("ends_well", [True, False])
+def test_a_dataset_is_not_read_after_it_was_closed(
+    simulator: RunningSimulator,
+    task: Tasks,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+    ends_well: bool,
+) -> None:
+    closed: list[object] = []
+    kind: Any = FilesDataset if form == "file" else RowsDataset
+    close = kind.close
+    for name in ("inspect", "windows"):
+        monkeypatch.setattr(kind, name, _while_open(getattr(kind, name), closed))
+
+    def noted(self: Any) -> None:
+        close(self)
+        closed.append(self)
+
+    monkeypatch.setattr(kind, "close", noted)
+    dataset = parquet(tmp_path / "rows.parquet", rows(3)) if form == "file" else rows(3)
+    if ends_well:
+        assert task().run(dataset)["accepted"] == 3
+    else:
+        simulator.use_faults([StatusFault(status=403)])
+        task().fail(dataset)
+    assert len(closed) == 1
+
+
+def _while_open(read: Callable[..., Any], closed: list[object]) -> Callable[..., Any]:
+    def checked(self: object, *arguments: Any) -> Any:
+        assert self not in closed, f"{read.__name__} after close"
+        return read(self, *arguments)
+
+    return checked

@@ -116,6 +116,16 @@ GUARDS = (
         ("tests/integration/client",),
     ),
     Guard(
+        "an interim reply is not taken for the final one",
+        ((f"{_PACKAGE}/client/transport.py", "if status >= http.HTTPStatus.OK:", "if status != 100:"),),
+        ("tests/integration/importing/test_interim_replies.py",),
+    ),
+    Guard(
+        "a read is about the badge and the customer that were asked for",
+        ((f"{_PACKAGE}/client/wire_reads.py", "if value is not None and (isinstance", "if False and (isinstance"),),
+        ("tests/unit/client",),
+    ),
+    Guard(
         "a body leaves once, even where the transport would send it again",
         (
             (f"{_PACKAGE}/client/transport.py", "max_retries=0)", "max_retries=3)"),

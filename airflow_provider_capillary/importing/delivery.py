@@ -127,7 +127,7 @@ class Delivery:
         request_id = self._request_id(batch, fingerprint)
         doubted = frozenset(self._planner.doubtful.among(batch.badges))
         once = self._settings.once_per_customer
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted, batch.unseen)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.requests + 1, once, doubted, batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
@@ -143,8 +143,9 @@ class Delivery:
         if reply is None:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
-            return [batch.part(batch.badges, tries=batch.tries + 1)]
+            return [batch.part(batch.badges)]
         if reply.delivery is not Delivered.NOT_WRITTEN:
+            batch.requests += 1
             self._account.request_sent()
         judgement = judge(batch.badges, reply)
         self._pace.observe(answered - ready, judgement.verdict, reply.status)
@@ -152,7 +153,7 @@ class Delivery:
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:
         first_row = batch.badges[0].row_number
-        return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.tries)
+        return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.requests)
 
     def _follow(self, sent: Sent) -> list[Work]:
         match sent.judgement.verdict:
@@ -178,24 +179,29 @@ class Delivery:
         issues: list[RowIssue] = []
         again: list[EarnedBadge] = []
         unknown: list[EarnedBadge] = []
+        exhausted = self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
         for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
-            if row.state is RowState.ACCEPTED and row.earned_badge_id:
-                accepted.append(badge)
-                ids.append(row.earned_badge_id)
-                if badge.row_number in doubts:
-                    told = msgspec.structs.replace(row, message=doubts[badge.row_number])
-                    issues.append(sent.issue(badge, told))
-            elif row.state is RowState.UNKNOWN:
-                unknown.append(badge)
-                changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
-                if self._settings.on_unknown is OnUnknown.HOLD:
+            match row:
+                case RowOutcome(state=RowState.ACCEPTED, earned_badge_id=str(granted)) if granted:
+                    accepted.append(badge)
+                    ids.append(granted)
+                    if badge.row_number in doubts:
+                        told = msgspec.structs.replace(row, message=doubts[badge.row_number])
+                        issues.append(sent.issue(badge, told))
+                case RowOutcome(state=RowState.UNKNOWN):
+                    unknown.append(badge)
+                    changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
+                    if self._settings.on_unknown is OnUnknown.HOLD:
+                        issues.append(sent.issue(badge, row))
+                case RowOutcome(state=RowState.REJECTED, passing=True) if not exhausted:
+                    again.append(badge)
+                    changes.append(RowChange(badge, RowState.PLANNED))
+                case RowOutcome(state=RowState.REJECTED):
+                    changes.append(RowChange(badge, RowState.REJECTED))
                     issues.append(sent.issue(badge, row))
-            elif row.passing and not self._backoff.exhausted(sent.batch.tries, sent.batch.waited):
-                again.append(badge)
-                changes.append(RowChange(badge, RowState.PLANNED))
-            else:
-                changes.append(RowChange(badge, RowState.REJECTED))
-                issues.append(sent.issue(badge, row))
+                case _:
+                    # Nothing is recorded: the intents stay, and count as unknown from the next look on.
+                    raise AssertionError(f"no reply makes a row {row.state.value} (with id: {row.earned_badge_id})")
         self._ledger.record(sent.outcome(changes, issues, accepted=accepted, ids=ids))
         self._account.close_rows(issues)
         self._planner.doubtful.forget(issue.row_number for issue in issues)

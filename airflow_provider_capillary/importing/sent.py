@@ -47,7 +47,7 @@ class Sent(msgspec.Struct, frozen=True):
             row.message,
             code=row.code,
             request_id=self.reply.server_request_id or self.request_id,
-            attempt=self.batch.tries + 1,
+            attempt=self.batch.requests,
         )
 
     def told(self) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from airflow_provider_capillary.core import batching
+from airflow_provider_capillary.core import batching, send_limits
 from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
@@ -51,8 +52,11 @@ class Sender(Protocol):
         """The request's body; the same rows give the same bytes."""
         ...
 
-    def import_badges(self, body: bytes, request_id: str) -> Reply:
-        """Send one request; never raise for trouble on the wire."""
+    def import_badges(self, body: bytes, request_id: str, keep_back: Callable[[], str | None]) -> Reply:
+        """Send one request; never raise for trouble on the wire.
+
+        :param keep_back: asked where the body is about to leave; a reason keeps it here, and nothing was written.
+        """
         ...
 
 
@@ -80,7 +84,6 @@ class Delivery:
         self._stop = shared.stop
         self._backoff = shared.backoff
         self._pace = shared.pace
-        self._stale_intent_seconds = shared.stale_intent_seconds
         self._taker = Taker(shared, job)
         self._watch = Watch(shared)
 
@@ -137,8 +140,9 @@ class Delivery:
         self._planner.release(batch.badges)
         with self._pace.in_flight():
             ready = self._monotonic()
-            too_late = self._stop.requested or ready - begun > self._stale_intent_seconds
-            reply = None if too_late else self._sender.import_badges(body, request_id)
+            too_late = self._stop.requested or self._is_stale(begun)
+            keep_back = partial(self._why_kept_back, begun, ready)
+            reply = None if too_late else self._sender.import_badges(body, request_id, keep_back)
         answered = self._monotonic()
         if reply is None:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
@@ -150,6 +154,15 @@ class Delivery:
         judgement = judge(batch.badges, reply)
         self._pace.observe(answered - ready, judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
+
+    def _is_stale(self, begun: float) -> bool:
+        return self._monotonic() - begun > send_limits.STALE_INTENT_SECONDS
+
+    def _why_kept_back(self, begun: float, ready: float) -> str | None:
+        """Asked where the body is about to leave: resolving, connecting and TLS may have taken their time."""
+        if not self._is_stale(begun):
+            return None
+        return f"not sent: the connection took {self._monotonic() - ready:.1f} s"
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:
         first_row = batch.badges[0].row_number

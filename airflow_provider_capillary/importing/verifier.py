@@ -12,6 +12,7 @@ from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.send_limits import left_by
 from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, Verified, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError
 from airflow_provider_capillary.importing.account import issue_of
@@ -42,7 +43,7 @@ class Unproven(msgspec.Struct, frozen=True):
 
     batch: Batch
     key: int  #: the ledger's number of the batch in which they were sent
-    since: float  #: when they were sent or given up, by the ledger's clock
+    since: float  #: by when their body has left or was given up, by the ledger's clock
     reason: str
     request_id: str | None = None
 
@@ -158,7 +159,6 @@ class Taker:
 
     def __init__(self, shared: Shared, job: Job) -> None:
         self._ledger = shared.ledger
-        self._stale_intent_seconds = shared.stale_intent_seconds
         self._job = job
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Unproven]:
@@ -176,7 +176,7 @@ class Taker:
             Unproven(
                 _sent_before(batch, group),
                 key,
-                max(held.unproven_since or 0.0 for _, held in group) + self._stale_intent_seconds,
+                max(left_by(held.unproven_since or 0.0, cut_off=held.is_cut_off) for _, held in group),
                 "an earlier try was cut off before the outcome was known",
             )
             for key, group in by_batch.items()

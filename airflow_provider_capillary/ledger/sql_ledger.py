@@ -84,8 +84,12 @@ class SqlLedger:
         names_of = {key: name for name, key in ids.items()}
         held: dict[tuple[int, str], list[Held]] = {}
         for found in rows:
-            customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since, doubt = tuple(found)
-            one = Held(owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since, doubt)
+            customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since, doubt, cut = tuple(
+                found
+            )
+            one = Held(
+                owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since, bool(cut), doubt
+            )
             held.setdefault((customer, names_of[badge]), []).append(one)
         return held
 

@@ -29,7 +29,10 @@ class Sent(msgspec.Struct, frozen=True):
 
     def outcome(self, changes: Sequence[RowChange] = (), issues: Sequence[RowIssue] = (), **accepted: Any) -> Outcome:
         """What to tell the ledger of the batch; ``accepted`` and ``ids`` as there."""
-        return Outcome(self.key, self.judgement.verdict.name, self.reply.status, changes, issues, **accepted)
+        judgement = self.judgement
+        return Outcome(
+            self.key, judgement.verdict.name, self.reply.status, changes, issues, given=judgement.given, **accepted
+        )
 
     def not_applied(self) -> Outcome:
         """What to tell the ledger where the reply proves that nothing was applied."""

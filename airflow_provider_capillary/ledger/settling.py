@@ -47,7 +47,8 @@ _UNPROVEN = text("""
 """)
 _SETTLE = text("""
     UPDATE capillary_earned_badge SET state = :state, earned_badge_id = coalesce(:granted, earned_badge_id),
-        doubt = coalesce(doubt, :doubt)
+        doubt = coalesce(doubt, :doubt, CASE WHEN :state = 'planned' THEN 'the API gave ' || earned_badge_id ||
+            ' for this row without proof, and a read did not show it: may be granted twice' END)
     WHERE organisation_id = :organisation AND customer_id = :customer AND badge_id = :badge AND earned_at = :earned
         AND occurrence = :occurrence AND job_id = :job AND batch_id = :batch AND state = 'unknown'
 """)

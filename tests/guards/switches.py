@@ -140,6 +140,27 @@ GUARDS = (
         ("tests/integration/client",),
     ),
     Guard(
+        "an id that comes too late is kept, and reported where the row has another",
+        (
+            (
+                f"{_PACKAGE}/ledger/recording.py",
+                "            ids.keep_late(outcome.batch, accepted)\n",
+                "",
+            ),
+        ),
+        ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
+    ),
+    Guard(
+        "ids of a reply without proof are kept",
+        ((f"{_PACKAGE}/ledger/recording.py", "        ids.keep(outcome.batch, outcome.given)\n", ""),),
+        ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
+    ),
+    Guard(
+        "a status that denies what its body grants is not believed",
+        ((f"{_PACKAGE}/core/outcome.py", "    if judgement.verdict is not Verdict.UNKNOWN:\n", "    if False:\n"),),
+        ("tests/unit/core", "tests/integration/importing/test_given_ids.py"),
+    ),
+    Guard(
         "the doubt of a row sent again without proof outlives the process",
         ((f"{_PACKAGE}/ledger/recording.py", "        if outcome.doubt:\n", "        if False:\n"),),
         ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),

@@ -68,7 +68,6 @@ class ImportJob:
     :param stop: lets another thread or a signal handler stop the job.
     :param monotonic: the clock for durations, in seconds.
     :param heartbeat_seconds: how often the lease is renewed; well below the ledger's ``lease_seconds``.
-    :param stale_intent_seconds: how long after its intent a batch may still be sent.
     :param jitter: the randomness of waits, 0 <= value < 1.
     :param on_progress: told how far the job is, now and then, on the thread that called ``run``; it may fail.
     """
@@ -83,7 +82,6 @@ class ImportJob:
         *,
         stop: StopSignal | None = None,
         heartbeat_seconds: float = 15.0,
-        stale_intent_seconds: float = 5.0,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         on_progress: Show | None = None,
@@ -95,7 +93,6 @@ class ImportJob:
         self._settings = settings
         self._stop = stop or StopSignal()
         self._heartbeat_seconds = heartbeat_seconds
-        self._stale_intent_seconds = stale_intent_seconds
         self._monotonic = monotonic
         self._backoff = Backoff(jitter)
         self._account = LiveAccount()
@@ -229,9 +226,7 @@ class ImportJob:
 
     def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:
         pace = self._pace(book.reserve_request)
-        shared = Shared(
-            book, planner, self._account, self._settings, self._stop, self._backoff, pace, self._stale_intent_seconds
-        )
+        shared = Shared(book, planner, self._account, self._settings, self._stop, self._backoff, pace)
         return Delivery(shared, self._api, job, Verifier(shared, self._api), ending, self._monotonic)
 
     def _pace(self, reserve: Callable[[str, int], float]) -> Pace:

@@ -60,7 +60,7 @@ class Revoked(msgspec.Struct, frozen=True):
 
     jobs: int
     dry_run: bool
-    to_revoke: int  #: rows with a known ``earnedBadgeId`` that were not revoked before
+    to_revoke: int  #: known ``earnedBadgeId``s that were not revoked before: one a row, more of rows granted twice
     badges: dict[str, int]  #: the same by ``badgeMetaId``
     revoked: int
     not_active: int  #: were not active any more when we asked: expired, or revoked elsewhere
@@ -112,6 +112,7 @@ class RevokeJob:
         self._earlier = EarlierJobs(ledger, stop or StopSignal(), monotonic, jitter)
         self._answers: Counter[Answer] = Counter()
         self._tally = Tally()
+        self._second: Counter[str] = Counter()  #: ids besides the rows' own, by badge
         self._refused_in_a_row = 0
         self._told = monotonic()
 
@@ -125,6 +126,8 @@ class RevokeJob:
         for job_id in self._job_ids:
             self._earlier.record(job_id, self._revocations)  # a stranger is refused before anything is asked
         found = [self._ledger.grants(job_id) for job_id in self._job_ids]
+        for job_id in self._job_ids:
+            self._second.update(row.badge.badge_meta_id for row in self._ledger.second_grants(job_id))
         revocations = self._revocations
         if revocations is not None:
             patience = self._earlier.patience(revocations)
@@ -135,13 +138,18 @@ class RevokeJob:
     def _revoke_job(self, job: Job, revoker: Revoker, patience: Patience) -> None:
         for rows in self._granted(job.job_id):
             for row in rows:
-                self._ledger.note_revocation(job, row, by=self._by)
-                answer = self._ask(row, revoker, patience)
-                self._ledger.answer_revocation(job, row, answer)
-                self._answers[answer] += 1
-                self._tell(job)
+                self._revoke(job, row, revoker, patience)
+        for row in self._ledger.second_grants(job.job_id):
+            self._revoke(job, row, revoker, patience)
         while self._import_again and (freed := self._ledger.free_revoked(job, by=self._by)):
             self._freed += freed
+
+    def _revoke(self, job: Job, row: GrantedRow, revoker: Revoker, patience: Patience) -> None:
+        self._ledger.note_revocation(job, row, by=self._by)
+        answer = self._ask(row, revoker, patience)
+        self._ledger.answer_revocation(job, row, answer)
+        self._answers[answer] += 1
+        self._tell(job)
 
     def _granted(self, job_id: str) -> Iterator[list[GrantedRow]]:
         after = 0
@@ -184,7 +192,7 @@ class RevokeJob:
             log.info("Job %s: %s badges asked for", job.job_id, f"{self._answers.total():,}")
 
     def _result(self, found: Sequence[Grants]) -> Revoked:
-        badges: Counter[str] = Counter()
+        badges = Counter(self._second)
         for one in found:
             badges.update(one.with_id)
         answers = self._answers

@@ -15,7 +15,7 @@ from airflow_provider_capillary.client.auth import Auth, BasicAuth, OAuthAuth, S
 from airflow_provider_capillary.client.facts import AccessToken, Badge, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
-from airflow_provider_capillary.client.transport import Exchange, Transport
+from airflow_provider_capillary.client.transport import Exchange, KeepBack, Transport
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply, listed
 from airflow_provider_capillary.exceptions import (
     ApiError,
@@ -83,17 +83,20 @@ class BadgeClient:
 
     # -- the import ------------------------------------------------------------------------------------
 
-    def import_badges(self, body: bytes, request_id: str) -> Reply:
+    def import_badges(self, body: bytes, request_id: str, keep_back: KeepBack | None = None) -> Reply:
         """Send one batch, once, and tell what came back. Network trouble is told in the reply, never raised.
 
         :param body: from :func:`~airflow_provider_capillary.client.wire.encode_batch`.
         :param request_id: sent as ``X-CAP-REQUEST-ID``, for tracing; whether the server refuses it
             when it comes twice is not documented, so it does not make the call safe to repeat.
+        :param keep_back: asked when there is a connection and the body is about to leave; a reason keeps it here.
         :return: facts to be judged by :func:`~airflow_provider_capillary.core.outcome.judge`. With
             ``Delivery.LOST`` the server may have granted the badges.
         """
         try:
-            exchange = self._exchange(self.settings.import_method, IMPORT_PATH, body=body, request_id=request_id)
+            exchange = self._exchange(
+                self.settings.import_method, IMPORT_PATH, body=body, request_id=request_id, keep_back=keep_back
+            )
         except ApiUnavailableError as error:
             # Only the token can be missing here: the batch itself was not sent, or was answered with 401.
             return Reply(Delivery.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
@@ -247,20 +250,34 @@ class BadgeClient:
             retry_after=wire.retry_after(exchange.headers, now=self._now()),
         )
 
-    def _exchange(self, method: str, target: str, *, body: bytes | None, request_id: str | None = None) -> Exchange:
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None,
+        request_id: str | None = None,
+        keep_back: KeepBack | None = None,
+    ) -> Exchange:
         identity = self._auth.headers()
-        exchange = self._send(method, target, identity, body, request_id)
+        exchange = self._send(method, target, identity, body, request_id, keep_back)
         if exchange.status != 401 or exchange.delivery is not Delivery.REPLIED or not self._auth.renew(identity):
             return exchange
-        return self._send(method, target, self._auth.headers(), body, request_id)
+        return self._send(method, target, self._auth.headers(), body, request_id, keep_back)
 
     def _send(
-        self, method: str, target: str, identity: Mapping[str, str], body: bytes | None, request_id: str | None
+        self,
+        method: str,
+        target: str,
+        identity: Mapping[str, str],
+        body: bytes | None,
+        request_id: str | None,
+        keep_back: KeepBack | None = None,
     ) -> Exchange:
         headers = {**_FIXED_HEADERS, **identity}
         if request_id is not None:
             headers[REQUEST_ID_HEADER] = request_id
-        return self._transport.send(method, f"{self.settings.base_url}{target}", headers, body)
+        return self._transport.send(method, f"{self.settings.base_url}{target}", headers, body, keep_back)
 
     def _make_auth(self) -> Auth:
         settings = self.settings

@@ -14,7 +14,7 @@ import io
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,9 +30,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
+from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Delivery
 
 LARGEST_REPLY = 64 * 2**20  #: bytes, decoded
+_TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
 POOL_SIZE = 16  #: connections kept open; more threads work, and reconnect
 NETWORK_ERRORS = (
     requests.RequestException,
@@ -52,7 +54,15 @@ class Exchange(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+#: Asked where a body is about to leave; gives the reason why it must not, or ``None``.
+KeepBack = Callable[[], str | None]
+
+
 class _SentTwiceError(RuntimeError):
+    pass
+
+
+class _KeptBackError(Exception):
     pass
 
 
@@ -60,11 +70,13 @@ class _SingleUseBody:
     """The bytes of one request. Knows whether they may have begun to leave, and refuses to leave twice.
 
     No exception tells for certain whether a request was written: a TLS error may come from the handshake or
-    from the reply. The moment at which the body is asked for is a fact.
+    from the reply. The moment at which the body is asked for is a fact: resolving, connecting and TLS are over then,
+    so that is also where ``keep_back`` is asked.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, keep_back: KeepBack | None) -> None:
         self._data = data
+        self._keep_back = keep_back
         self.has_left = False
 
     def __len__(self) -> int:
@@ -73,6 +85,8 @@ class _SingleUseBody:
     def __iter__(self) -> Iterator[bytes]:
         if self.has_left:
             raise _SentTwiceError("a request body was about to be sent a second time")
+        if self._keep_back is not None and (reason := self._keep_back()) is not None:
+            raise _KeptBackError(reason)
         self.has_left = True
         yield self._data
 
@@ -143,17 +157,26 @@ class _DeadlineResponse(http.client.HTTPResponse):
 
 class _Connection(HTTPConnection):
     response_class = _DeadlineResponse
-    write_seconds = 60.0
 
     def send(self, data: Any) -> None:
+        self._send_within(send_limits.WRITE_SECONDS, data)
+
+    def _send_within(self, seconds: float, data: Any) -> None:
         # Without this the body would have to be gone within the connect timeout.
         if self.sock is not None:
-            self.sock.settimeout(self.write_seconds)
+            self.sock.settimeout(seconds)
         super().send(data)
 
 
 class _TlsConnection(_Connection, HTTPSConnection):
-    pass
+    def send(self, data: Any) -> None:
+        # A TLS socket starts its timeout anew with each record that it writes; this deadline is for all of them.
+        deadline = time.monotonic() + send_limits.WRITE_SECONDS
+        for start in range(0, len(data), _TLS_RECORD):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._send_within(left, data[start : start + _TLS_RECORD])
 
 
 class _Pool(HTTPConnectionPool):
@@ -197,9 +220,16 @@ class Transport:
         self._verify = _verification(settings.verify_ssl)
         self._proxies = _proxies(settings.base_url)
 
-    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Exchange:
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        keep_back: KeepBack | None = None,
+    ) -> Exchange:
         """Send one request, once, and read its reply; network trouble is told in the exchange, never raised."""
-        single = _SingleUseBody(body) if body is not None else None
+        single = _SingleUseBody(body, keep_back) if body is not None else None
         status: int | None = None
         try:
             request = requests.Request(method, url, headers=dict(headers), data=single).prepare()
@@ -208,6 +238,8 @@ class Transport:
             )
             status = response.status_code
             return _read(response)
+        except _KeptBackError as error:
+            return Exchange(Delivery.NOT_WRITTEN, problem=str(error))
         except NETWORK_ERRORS as error:
             delivery, problem = classify(error, body_has_left=single is None or single.has_left)
             return Exchange(delivery, status, problem=problem)

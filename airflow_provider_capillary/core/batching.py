@@ -30,7 +30,8 @@ class Batch(msgspec.Struct):
     badges: list[EarnedBadge]
     origins: list[Any]
     canary: bool = False
-    tries: int = 0  #: how often this batch was sent within the job already
+    tries: int = 0  #: how often it was tried within the job already; failed connections count, for the backoff
+    requests: int = 0  #: how many requests with its rows may have left already: no intent that was taken back counts
     split: bool = False  #: part of a batch that was refused as a whole
     waited: float = 0.0  #: seconds that its rows have waited to be sent again
     unseen: bool = False  #: nobody looked what the ledger holds of its rows; a later part of it was looked up
@@ -40,7 +41,15 @@ class Batch(msgspec.Struct):
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
         return Batch(
-            self.lane, badges, self.origins, self.canary, tries, self.split, self.waited, conflicts=self.conflicts
+            self.lane,
+            badges,
+            self.origins,
+            self.canary,
+            tries,
+            self.requests,
+            self.split,
+            self.waited,
+            conflicts=self.conflicts,
         )
 
     def halves(self) -> list[Batch]:
@@ -170,9 +179,10 @@ def fingerprint(body: bytes) -> str:
     return hashlib.blake2b(body, digest_size=16).hexdigest()
 
 
-def request_id(job_id: str, body_fingerprint: str, first_row: int, fence: int, tries: int) -> str:
+def request_id(job_id: str, body_fingerprint: str, first_row: int, fence: int, requests: int) -> str:
     """The ``X-CAP-REQUEST-ID`` of one attempt to send one batch: the same attempt, the same id.
 
+    ``requests``: how many requests with these rows may have left before; an intent that was taken back keeps its id.
     ``first_row`` tells batches of equal bodies apart, which there are where duplicates are allowed.
     """
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}:{body_fingerprint}:{first_row}:{fence}:{tries}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}:{body_fingerprint}:{first_row}:{fence}:{requests}"))

@@ -17,6 +17,7 @@ nothing was written (DNS, connect, TLS)                  not applied: RETRY_LATE
 other 4xx with an error envelope of the API's own shape  not applied: STOP
 other 4xx                                                UNKNOWN
 2xx with an array                                        PER_ROW, if every proof holds; else UNKNOWN
+any other reply that gives an earnedBadgeId              UNKNOWN, whatever its status says
 anything else (5xx, 52x, HTML, truncated, no reply)      UNKNOWN
 =======================================================  ==========================================
 
@@ -39,6 +40,7 @@ from itertools import repeat
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.given_ids import GivenId, given_ids
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply, listed
 from airflow_provider_capillary.core.row_state import RowState
 
@@ -85,6 +87,7 @@ class Judgement(msgspec.Struct, frozen=True):
     wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
     redirected: bool = False  #: a 3xx, which is never followed: stop the job
     granted_ids: tuple[str, ...] = ()  #: of all rows, if every one is accepted and one look was enough to tell
+    given: tuple[GivenId, ...] = ()  #: ids in the reply that accept no row
 
     @property
     def rows(self) -> tuple[RowOutcome, ...]:
@@ -94,6 +97,14 @@ class Judgement(msgspec.Struct, frozen=True):
 
 def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     """Judge the reply to one import request."""
+    judgement = _judged(badges, reply)
+    # Of a reply that accepts every row there is no id left.
+    return (
+        judgement if judgement.granted_ids or not reply.entries else _with_given_ids(badges, reply.entries, judgement)
+    )
+
+
+def _judged(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     if reply.delivery is Delivery.NOT_WRITTEN:
         return Judgement(Verdict.RETRY_LATER, reply.problem or "no connection", retry_after=reply.retry_after)
     if reply.delivery is Delivery.LOST or reply.status is None:
@@ -103,6 +114,29 @@ def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
     if 300 <= reply.status < 500:
         return _judge_refusal(badges, reply, reply.status)
     return _unknown(badges, _described(reply))
+
+
+def _with_given_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry], judgement: Judgement) -> Judgement:
+    """Keep the ids that accept no row. A status that says 'not applied' is not believed beside them."""
+    if judgement.verdict is Verdict.PER_ROW:
+        unproven = (
+            (badge, row.earned_badge_id)
+            for badge, row in zip(badges, judgement.looked_at, strict=True)
+            if row.earned_badge_id and row.state is not RowState.ACCEPTED
+        )
+        given = tuple(GivenId(each, badge.customer_id, badge.badge_meta_id, badge) for badge, each in unproven)
+        return msgspec.structs.replace(judgement, given=given)
+    given = given_ids(badges, entries)
+    if not given:
+        return judgement
+    if judgement.verdict is not Verdict.UNKNOWN:
+        judgement = _unknown(badges, f"{judgement.reason}, but the reply gives {len(given)} ids", judgement.code)
+    id_of = {one.row.row_number: one.earned_badge_id for one in given if one.row is not None}
+    rows = tuple(
+        msgspec.structs.replace(row, earned_badge_id=id_of.get(badge.row_number))
+        for badge, row in zip(badges, judgement.rows, strict=True)
+    )
+    return msgspec.structs.replace(judgement, looked_at=rows, given=given)
 
 
 def _judge_refusal(badges: Sequence[EarnedBadge], reply: Reply, status: int) -> Judgement:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import bisect
+import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Tally
 from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.ledger.base import RowIssue
+
+log = logging.getLogger(__name__)
 
 
 class Account:
@@ -71,22 +77,74 @@ def issue_of(
     request_id: str | None = None,
     attempt: int = 0,
 ) -> RowIssue:
-    """Tell of a row, with its place in the dataset and its original columns."""
-    window = origins[bisect.bisect_right(origins, badge.row_number, key=_first_row) - 1]
-    index = badge.row_number - window.first_row_number
+    """Describe a row, with its place in the dataset and its original columns.
+
+    Never raises for what the dataset holds: the outcome of a whole batch is recorded together with its issues, and is
+    not lost for a value that cannot be shown.
+    """
+    place = _place(badge, origins)
     return RowIssue(
         row_number=badge.row_number,
         state=state,
         stage=stage,
         message=message,
-        source=window.source,
-        line=window.line(index),
-        original=window.original(index),
+        source=place.source,
+        line=place.line,
+        original=place.original,
         code=code,
         request_id=request_id,
         attempt=attempt,
         badge_meta_id=badge.badge_meta_id if isinstance(badge, EarnedBadge) else None,
     )
+
+
+class _Place(NamedTuple):
+    source: str
+    line: int
+    original: Mapping[str, Any]
+
+
+def _place(badge: EarnedBadge | InvalidRow, origins: Sequence[Window]) -> _Place:
+    try:
+        window = origins[bisect.bisect_right(origins, badge.row_number, key=_first_row) - 1]
+        index = badge.row_number - window.first_row_number
+        return _Place(window.source, window.line(index), _storable(window.original(index)))
+    except Exception as error:  # noqa: BLE001 - whatever a dataset's value does, the row's outcome is more important
+        log.warning("Row %d is reported without its own columns: %s", badge.row_number, type(error).__name__)
+        return _Place("", 0, _as_sent(badge))
+
+
+def _storable(original: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The columns as they are where JSON can hold them; a value that it cannot hold becomes text."""
+    if _fits_json(original):
+        return original
+    return {_text(name): value if _fits_json(value) else _text(value) for name, value in original.items()}
+
+
+def _fits_json(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except Exception:  # noqa: BLE001 - an odd value may raise anything
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value).encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 - an odd value may raise anything
+        return f"<{type(value).__name__}>"
+
+
+def _as_sent(badge: EarnedBadge | InvalidRow) -> dict[str, Any]:
+    if not isinstance(badge, EarnedBadge):
+        return {}
+    return {
+        "badgeMetaId": badge.badge_meta_id,
+        "customerId": badge.customer_id,
+        "earnEventDate": badge.earned_at,
+        "earnExpiresOn": badge.expires_at,
+    }
 
 
 def _first_row(window: Window) -> int:

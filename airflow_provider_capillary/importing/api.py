@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from airflow_provider_capillary.client import wire
@@ -72,9 +72,9 @@ class CapillaryApi:
         """How many bytes a row takes in the body, separator included."""
         return wire.row_size(badge, self._format)
 
-    def import_badges(self, body: bytes, request_id: str) -> Reply:
+    def import_badges(self, body: bytes, request_id: str, keep_back: Callable[[], str | None] | None = None) -> Reply:
         """Send one request; see ``BadgeClient.import_badges``."""
-        return self._client.import_badges(body, request_id)
+        return self._client.import_badges(body, request_id, keep_back)
 
     def has_badge(self, badge_meta_id: str) -> bool:
         """Whether the organisation has the badge."""

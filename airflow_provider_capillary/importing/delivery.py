@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from airflow_provider_capillary.core import batching
+from airflow_provider_capillary.core import batching, send_limits
 from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import RowOutcome, Verdict, judge
@@ -51,8 +52,11 @@ class Sender(Protocol):
         """The request's body; the same rows give the same bytes."""
         ...
 
-    def import_badges(self, body: bytes, request_id: str) -> Reply:
-        """Send one request; never raise for trouble on the wire."""
+    def import_badges(self, body: bytes, request_id: str, keep_back: Callable[[], str | None]) -> Reply:
+        """Send one request; never raise for trouble on the wire.
+
+        :param keep_back: asked where the body is about to leave; a reason keeps it here, and nothing was written.
+        """
         ...
 
 
@@ -80,7 +84,6 @@ class Delivery:
         self._stop = shared.stop
         self._backoff = shared.backoff
         self._pace = shared.pace
-        self._stale_intent_seconds = shared.stale_intent_seconds
         self._taker = Taker(shared, job)
         self._watch = Watch(shared)
 
@@ -127,7 +130,7 @@ class Delivery:
         request_id = self._request_id(batch, fingerprint)
         doubted = frozenset(self._planner.doubtful.among(batch.badges))
         once = self._settings.once_per_customer
-        intent = Intent(batch.badges, fingerprint, request_id, batch.tries + 1, once, doubted, batch.unseen)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.requests + 1, once, doubted, batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)
@@ -137,22 +140,33 @@ class Delivery:
         self._planner.release(batch.badges)
         with self._pace.in_flight():
             ready = self._monotonic()
-            too_late = self._stop.requested or ready - begun > self._stale_intent_seconds
-            reply = None if too_late else self._sender.import_badges(body, request_id)
+            too_late = self._stop.requested or self._is_stale(begun)
+            keep_back = partial(self._why_kept_back, begun, ready)
+            reply = None if too_late else self._sender.import_badges(body, request_id, keep_back)
         answered = self._monotonic()
         if reply is None:
             taken_back = [RowChange(badge, RowState.PLANNED) for badge in batch.badges]
             self._ledger.record(Outcome(key, "TAKEN_BACK", None, taken_back))
-            return [batch.part(batch.badges, tries=batch.tries + 1)]
+            return [batch.part(batch.badges)]
         if reply.delivery is not Delivered.NOT_WRITTEN:
+            batch.requests += 1
             self._account.request_sent()
         judgement = judge(batch.badges, reply)
         self._pace.observe(answered - ready, len(batch.badges), judgement.verdict, reply.status)
         return Sent(batch, key, request_id, reply, judgement)
 
+    def _is_stale(self, begun: float) -> bool:
+        return self._monotonic() - begun > send_limits.STALE_INTENT_SECONDS
+
+    def _why_kept_back(self, begun: float, ready: float) -> str | None:
+        """Asked where the body is about to leave: resolving, connecting and TLS may have taken their time."""
+        if not self._is_stale(begun):
+            return None
+        return f"not sent: the connection took {self._monotonic() - ready:.1f} s"
+
     def _request_id(self, batch: Batch, fingerprint: str) -> str:
         first_row = batch.badges[0].row_number
-        return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.tries)
+        return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.requests)
 
     def _follow(self, sent: Sent) -> list[Work]:
         match sent.judgement.verdict:
@@ -178,24 +192,29 @@ class Delivery:
         issues: list[RowIssue] = []
         again: list[EarnedBadge] = []
         unknown: list[EarnedBadge] = []
+        exhausted = self._backoff.exhausted(sent.batch.tries, sent.batch.waited)
         for badge, row in zip(sent.batch.badges, sent.judgement.rows, strict=True):
-            if row.state is RowState.ACCEPTED and row.earned_badge_id:
-                accepted.append(badge)
-                ids.append(row.earned_badge_id)
-                if badge.row_number in doubts:
-                    told = msgspec.structs.replace(row, message=doubts[badge.row_number])
-                    issues.append(sent.issue(badge, told))
-            elif row.state is RowState.UNKNOWN:
-                unknown.append(badge)
-                changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
-                if self._settings.on_unknown is OnUnknown.HOLD:
+            match row:
+                case RowOutcome(state=RowState.ACCEPTED, earned_badge_id=str(granted)) if granted:
+                    accepted.append(badge)
+                    ids.append(granted)
+                    if badge.row_number in doubts:
+                        told = msgspec.structs.replace(row, message=doubts[badge.row_number])
+                        issues.append(sent.issue(badge, told))
+                case RowOutcome(state=RowState.UNKNOWN):
+                    unknown.append(badge)
+                    changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
+                    if self._settings.on_unknown is OnUnknown.HOLD:
+                        issues.append(sent.issue(badge, row))
+                case RowOutcome(state=RowState.REJECTED, passing=True) if not exhausted:
+                    again.append(badge)
+                    changes.append(RowChange(badge, RowState.PLANNED))
+                case RowOutcome(state=RowState.REJECTED):
+                    changes.append(RowChange(badge, RowState.REJECTED))
                     issues.append(sent.issue(badge, row))
-            elif row.passing and not self._backoff.exhausted(sent.batch.tries, sent.batch.waited):
-                again.append(badge)
-                changes.append(RowChange(badge, RowState.PLANNED))
-            else:
-                changes.append(RowChange(badge, RowState.REJECTED))
-                issues.append(sent.issue(badge, row))
+                case _:
+                    # Nothing is recorded: the intents stay, and count as unknown from the next look on.
+                    raise AssertionError(f"no reply makes a row {row.state.value} (with id: {row.earned_badge_id})")
         self._ledger.record(sent.outcome(changes, issues, accepted=accepted, ids=ids))
         self._account.close_rows(issues)
         self._planner.doubtful.forget(issue.row_number for issue in issues)

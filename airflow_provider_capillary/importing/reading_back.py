@@ -9,6 +9,7 @@ import msgspec
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.send_limits import left_by
 from airflow_provider_capillary.core.verification import Finding, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError, ImportInterruptedError
 from airflow_provider_capillary.importing.patience import STOPPED, Patience
@@ -19,8 +20,6 @@ from airflow_provider_capillary.ledger.doubts import SettlingLedger, UnprovenRow
 
 log = logging.getLogger(__name__)
 
-#: An import sends no intent that is older than this, so a row left as an intent was sent by then at the latest.
-STALE_INTENT_SECONDS = 5.0
 _SHORTEST_WAIT = 0.01
 #: Rows of which the API may show an earn; it goes on showing those that were revoked.
 _MAY_SHOW = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.INTENT, RowState.REVOKED)
@@ -48,7 +47,8 @@ class Read(msgspec.Struct, frozen=True):
 class ReadingBack:
     """Reads rows of one job.
 
-    :param verify_after: seconds after a send before a read may be trusted to say that the badge is not there.
+    :param verify_after: seconds that must have passed since a body left, at the latest, before a read may be trusted to
+        say that the badge is not there.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ReadingBack:
         :raises ApiError: the API cannot be used, or refuses every read.
         :raises ImportInterruptedError: told to stop.
         """
-        self._wait_until(row.since + STALE_INTENT_SECONDS + self._verify_after)
+        self._wait_until(left_by(row.since, cut_off=row.is_cut_off) + self._verify_after)
         badge = row.badge
         try:
             view = self._patience.ask(lambda: self._reader.view_customer_badge(badge.customer_id, badge.badge_meta_id))

@@ -29,7 +29,10 @@ class Sent(msgspec.Struct, frozen=True):
 
     def outcome(self, changes: Sequence[RowChange] = (), issues: Sequence[RowIssue] = (), **accepted: Any) -> Outcome:
         """What to tell the ledger of the batch; ``accepted`` and ``ids`` as there."""
-        return Outcome(self.key, self.judgement.verdict.name, self.reply.status, changes, issues, **accepted)
+        judgement = self.judgement
+        return Outcome(
+            self.key, judgement.verdict.name, self.reply.status, changes, issues, given=judgement.given, **accepted
+        )
 
     def not_applied(self) -> Outcome:
         """What to tell the ledger where the reply proves that nothing was applied."""
@@ -47,7 +50,7 @@ class Sent(msgspec.Struct, frozen=True):
             row.message,
             code=row.code,
             request_id=self.reply.server_request_id or self.request_id,
-            attempt=self.batch.tries + 1,
+            attempt=self.batch.requests,
         )
 
     def told(self) -> str:

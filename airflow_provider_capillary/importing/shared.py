@@ -24,6 +24,3 @@ class Shared:
     stop: StopSignal
     backoff: Backoff
     pace: Pace
-    #: An intent that waited longer than this for its turn is taken back and noted anew before anything is sent.
-    #: Whoever finds an intent after a death can therefore tell when it was sent at the latest.
-    stale_intent_seconds: float

@@ -12,6 +12,7 @@ from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.send_limits import left_by
 from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, Verified, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError
 from airflow_provider_capillary.importing.account import issue_of
@@ -42,7 +43,7 @@ class Unproven(msgspec.Struct, frozen=True):
 
     batch: Batch
     key: int  #: the ledger's number of the batch in which they were sent
-    since: float  #: when they were sent or given up, by the ledger's clock
+    since: float  #: by when their body has left or was given up, by the ledger's clock
     reason: str
     request_id: str | None = None
 
@@ -73,7 +74,7 @@ class Verifier:
     def _resend(self, unproven: Unproven) -> list[Batch]:
         batch = unproven.batch
         if self._backoff.exhausted(batch.tries, batch.waited):
-            self._hold(unproven, batch.badges, f"{unproven.reason}; sent {batch.tries + 1} times without proof")
+            self._hold(unproven, batch.badges, f"{unproven.reason}; sent {batch.requests} times without proof")
             return []
         log.warning("%d rows are sent again without proof: they may be granted twice", len(batch.badges))
         self._ledger.record(_change(unproven, batch.badges, RowState.PLANNED, MAY_BE_TWICE))
@@ -108,7 +109,7 @@ class Verifier:
         batch = unproven.batch
         self._ledger.record(_change(unproven, absent, RowState.PLANNED))
         if self._backoff.exhausted(batch.tries, batch.waited):
-            told = f"rows were sent {batch.tries + 1} times and never arrived"
+            told = f"rows were sent {batch.requests} times and never arrived"
             self._stop.request(ApiUnavailableError(told))
         return [batch.part(absent, tries=batch.tries + 1)]
 
@@ -158,7 +159,6 @@ class Taker:
 
     def __init__(self, shared: Shared, job: Job) -> None:
         self._ledger = shared.ledger
-        self._stale_intent_seconds = shared.stale_intent_seconds
         self._job = job
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Unproven]:
@@ -174,13 +174,19 @@ class Taker:
             by_batch.setdefault(held.batch, []).append((badge, held))
         return [
             Unproven(
-                batch.part([badge for badge, _ in group]),
+                _sent_before(batch, group),
                 key,
-                max(held.unproven_since or 0.0 for _, held in group) + self._stale_intent_seconds,
+                max(left_by(held.unproven_since or 0.0, cut_off=held.is_cut_off) for _, held in group),
                 "an earlier try was cut off before the outcome was known",
             )
             for key, group in by_batch.items()
         ]
+
+
+def _sent_before(batch: Batch, group: Sequence[tuple[EarnedBadge, Held]]) -> Batch:
+    part = batch.part([badge for badge, _ in group])
+    part.requests = max(held.attempt for _, held in group)
+    return part
 
 
 def _change(unproven: Unproven, badges: Sequence[EarnedBadge], state: RowState, doubt: str | None = None) -> Outcome:
@@ -195,5 +201,5 @@ def _issue(unproven: Unproven, badge: EarnedBadge, state: RowState, message: str
         stage,
         message,
         request_id=unproven.request_id,
-        attempt=unproven.batch.tries + 1,
+        attempt=unproven.batch.requests,
     )

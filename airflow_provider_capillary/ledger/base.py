@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError
@@ -92,6 +93,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What became of a batch: its verdict, the rows' new states, and issues for those not accepted.
 
     ``accepted`` and ``ids``, one for each: rows that its reply proves to be accepted. They are written together.
+    Every id that the API gave is in ``ids``, in ``rows`` or in ``given``.
     """
 
     batch: int
@@ -101,6 +103,7 @@ class Outcome(msgspec.Struct, frozen=True):
     issues: Sequence[RowIssue] = ()
     accepted: Sequence[EarnedBadge] = ()
     ids: Sequence[str] = ()
+    given: Sequence[GivenId] = ()  #: ids that the reply gave and that accept no row
     doubt: str | None = None  #: why its rows, unknown until now, may be granted twice from now on; kept for ever
 
 

@@ -58,7 +58,10 @@ _HELD_COLUMNS = """
          FROM capillary_job j WHERE j.id = t.job_id) ELSE 0 END,
     CASE WHEN t.state IN ('intent', 'unknown') THEN
         (SELECT coalesce(b.settled_at, b.sent_at) FROM capillary_batch b WHERE b.id = t.batch_id) END,
-    t.doubt
+    t.doubt,
+    CASE WHEN t.state IN ('intent', 'unknown') THEN
+        (SELECT CASE WHEN b.settled_at IS NULL THEN 1 ELSE 0 END FROM capillary_batch b WHERE b.id = t.batch_id)
+        ELSE 0 END
 """
 
 

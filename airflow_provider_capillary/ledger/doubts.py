@@ -32,6 +32,7 @@ class UnprovenRow(msgspec.Struct, frozen=True):
     request_id: str
     message: str | None  #: what the job's report says of it, ``None`` where the job died before it could
     earned_badge_id: str | None  #: what a reply claimed whose other proofs did not hold
+    is_cut_off: bool = False  #: no process recorded how its exchange ended: ``since`` is when its intent was noted
 
 
 class Settled(msgspec.Struct, frozen=True):

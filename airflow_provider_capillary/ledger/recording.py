@@ -26,6 +26,8 @@ from airflow_provider_capillary.ledger.base import (
     RowIssue,
 )
 from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow, Claims, Known
+from airflow_provider_capillary.ledger.given_ids import GivenIds
+from airflow_provider_capillary.ledger.storable import storable, storable_all
 
 log = logging.getLogger(__name__)
 
@@ -142,15 +144,30 @@ class Recording:
         if not together:
             changes += map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)
         if outcome.doubt:
-            self._connection.execute(statements.DOUBT, self._doubts(outcome))
-        self._change_rows(outcome.batch, changes)
+            self._connection.execute(statements.DOUBT, self._doubts(outcome, outcome.rows))
+        absent = [] if outcome.verdict else [change for change in outcome.rows if change.state is RowState.PLANNED]
+        if absent:
+            self._connection.execute(statements.DOUBT_OF_ID, self._doubts(outcome, absent))
+        late = self._change_rows(outcome.batch, changes)
         if together:  # after the others: rows that still stand as intents are accepted by this
-            ids = dict(zip([b.row_number for b in outcome.accepted], _storable_all(outcome.ids), strict=True))
+            ids = dict(zip([b.row_number for b in outcome.accepted], storable_all(outcome.ids), strict=True))
             values = {"batch": outcome.batch, "ids": msgspec.json.encode(ids).decode()}
             self._connection.execute(statements.ACCEPT_BATCH, values)
         if self._keeps_issues:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
+        self._keep_ids(outcome, changes, late)
+
+    def _keep_ids(self, outcome: Outcome, changes: Sequence[RowChange], late: int) -> None:
+        """Keep ids that accept no row; after the issues, which are added to where a row was granted twice."""
+        ids = GivenIds(self._connection, self._job, self._badge_keys)
+        ids.keep(outcome.batch, outcome.given)
+        if late:
+            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
+            accepted = [change for change in changes if change.state is RowState.ACCEPTED]
+            ids.keep_late(outcome.batch, accepted)
+        if changes:
+            ids.look_for_second_grants(changes)
 
     def _settle_batch(self, outcome: Outcome) -> bool:
         """Write the verdict; say whether the accepted rows are as their intent left them, and can go together."""
@@ -163,17 +180,16 @@ class Recording:
             self._connection.execute(statements.SETTLE_BATCH, values)
         return False
 
-    def _change_rows(self, batch: int, changes: Sequence[RowChange]) -> None:
+    def _change_rows(self, batch: int, changes: Sequence[RowChange]) -> int:
+        """Change rows that are still of the batch; give how many are not."""
         self._learn({change.badge.badge_meta_id for change in changes})
-        late = len(changes) - sum(
+        return len(changes) - sum(
             self._change(batch, state, [change for change in changes if change.state is state])
             for state in dict.fromkeys(change.state for change in changes)
         )
-        if late:
-            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
 
     def _change(self, batch: int, state: RowState, changed: Sequence[RowChange]) -> int:
-        ids = _storable_all([row.earned_badge_id for row in changed])
+        ids = storable_all([row.earned_badge_id for row in changed])
         keys, badges = self._badge_keys, [row.badge for row in changed]
         rows = sorted(
             [
@@ -184,7 +200,7 @@ class Recording:
         organisation = self._job.organisation_key
         return self._bulk.change(self._connection, organisation, batch, state.value, rows)
 
-    def _doubts(self, outcome: Outcome) -> list[dict[str, Any]]:
+    def _doubts(self, outcome: Outcome, rows: Sequence[RowChange]) -> list[dict[str, Any]]:
         return [
             {
                 "organisation": self._job.organisation_key,
@@ -195,7 +211,7 @@ class Recording:
                 "batch": outcome.batch,
                 "doubt": outcome.doubt,
             }
-            for row in outcome.rows
+            for row in rows
         ]
 
     def _adoption(self, adoption: Adoption) -> None:
@@ -260,24 +276,9 @@ def _refuse_repeated(intents: Sequence[Intent]) -> None:
 def _issue_values(issue: RowIssue) -> dict[str, Any]:
     values = msgspec.structs.asdict(issue)
     for name in ("stage", "message", "source", "request_id", "badge_meta_id"):
-        values[name] = _storable(values[name])
+        values[name] = storable(values[name])
     values["state"] = issue.state.value
     values["original"] = msgspec.json.encode(issue.original).decode()
     # a code is told by the API, which may tell anything
     values["code"] = issue.code if issue.code is not None and abs(issue.code) <= _LARGEST else None
     return values
-
-
-def _storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
-    """Texts that can be stored; where all are plain, as ids are, none is looked at by itself."""
-    joined = "".join(filter(None, texts))
-    if joined.isascii() and "\0" not in joined:
-        return texts
-    return list(map(_storable, texts))
-
-
-def _storable(text: str | None) -> str | None:
-    """PostgreSQL takes no NUL, and no database a lone surrogate; what the API says may hold both."""
-    if text is None or (text.isascii() and "\0" not in text):
-        return text
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

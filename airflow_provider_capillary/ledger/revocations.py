@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Protocol
 
@@ -31,6 +31,8 @@ class GrantedRow(msgspec.Struct, frozen=True):
     state: RowState  #: accepted; or unknown, where the id comes from a reply whose other proofs did not hold
     earned_badge_id: str
     asked_before: bool  #: an earlier try asked for it and did not live to note the answer
+    is_proven: bool = True  #: the id comes from a reply that held every proof, or from a read
+    is_second: bool = False  #: the API gave another id besides the row's own, so the row stays what it is
 
 
 class Grants(msgspec.Struct, frozen=True):
@@ -51,6 +53,17 @@ class RevokingLedger(SettlingLedger, Protocol):
 
     def granted(self, job_id: str, *, after: int = 0, limit: int = 500) -> list[GrantedRow]:
         """Rows of a job that can be revoked, by row number, from the first one after ``after``."""
+        ...
+
+    def second_grants(self, job_id: str) -> list[GrantedRow]:
+        """Ids that the API gave for rows of a job besides their own, as far as no revocation has settled them.
+
+        Also ids of its batches that name a customer and a badge, but no row for certain: their row number is 0.
+        """
+        ...
+
+    def earned_badge_ids(self) -> Iterator[str]:
+        """Every ``earnedBadgeId`` that the API gave, of all jobs: of rows, and of replies that accept no row."""
         ...
 
     def note_revocation(self, job: Job, row: GrantedRow, *, by: str) -> None:

@@ -27,7 +27,9 @@ _COUNT = text(f"""
 """)
 _GRANTED = text(f"""
     SELECT e.row_number, g.badge_meta_id, e.customer_id, e.earned_at, e.expires_at, e.occurrence, e.badge_id, e.state,
-        e.earned_badge_id, r.earned_badge_id IS NOT NULL AS asked_before
+        e.earned_badge_id, r.earned_badge_id IS NOT NULL AS asked_before, EXISTS (
+            SELECT 1 FROM capillary_given_id k WHERE k.batch_id = e.batch_id
+            AND k.earned_badge_id = e.earned_badge_id AND NOT k.is_proven) AS is_unproven
     FROM capillary_row e
     JOIN capillary_badge g ON g.id = e.badge_id
     LEFT JOIN capillary_revocation r ON r.organisation_id = e.organisation_id
@@ -35,6 +37,36 @@ _GRANTED = text(f"""
     WHERE e.job_id = {_JOB} AND e.state IN ('accepted', 'unknown') AND e.has_id
         AND e.row_number > :after
     ORDER BY e.row_number LIMIT :limit
+""")
+#: From the few ids to their rows: CROSS JOIN keeps SQLite from going through the rows of the job.
+_SECOND = text(f"""
+    SELECT DISTINCT e.row_number, g.badge_meta_id, e.customer_id, e.earned_at, e.expires_at, e.occurrence, e.badge_id,
+        e.state, k.earned_badge_id, r.earned_badge_id IS NOT NULL AS asked_before
+    FROM capillary_given_id k CROSS JOIN capillary_badge g CROSS JOIN capillary_row e
+    LEFT JOIN capillary_revocation r ON r.organisation_id = k.organisation_id
+        AND r.earned_badge_id = k.earned_badge_id
+    WHERE g.badge_meta_id = k.badge_meta_id AND e.organisation_id = k.organisation_id
+        AND e.customer_id = k.customer_id AND e.badge_id = g.id AND e.earned_at = k.earned_at
+        AND e.occurrence = k.occurrence AND e.job_id = {_JOB}
+        AND k.earned_badge_id <> coalesce(e.earned_badge_id, '')
+        AND (r.earned_badge_id IS NULL OR r.answer IS NULL OR r.answer IN ('refused', 'unconfirmed'))
+    ORDER BY e.row_number, k.earned_badge_id
+""")
+#: Ids of the job's batches that name a customer and a badge, but no row for certain.
+_NAMELESS = text(f"""
+    SELECT DISTINCT 0 AS row_number, k.badge_meta_id, k.customer_id, 0 AS earned_at, 0 AS expires_at, 0 AS occurrence,
+        g.id AS badge_id, 'unknown' AS state, k.earned_badge_id, r.earned_badge_id IS NOT NULL AS asked_before
+    FROM capillary_given_id k
+    JOIN capillary_batch b ON b.id = k.batch_id
+    JOIN capillary_badge g ON g.badge_meta_id = k.badge_meta_id
+    LEFT JOIN capillary_revocation r ON r.organisation_id = k.organisation_id
+        AND r.earned_badge_id = k.earned_badge_id
+    WHERE b.job_id = {_JOB} AND k.earned_at IS NULL AND k.customer_id IS NOT NULL
+        AND (r.earned_badge_id IS NULL OR r.answer IS NULL OR r.answer IN ('refused', 'unconfirmed'))
+        AND NOT EXISTS (
+            SELECT 1 FROM capillary_row e WHERE e.organisation_id = k.organisation_id
+            AND e.customer_id = k.customer_id AND e.badge_id = g.id AND e.earned_badge_id = k.earned_badge_id)
+    ORDER BY k.earned_badge_id
 """)
 _NOTE = text("""
     INSERT INTO capillary_revocation (organisation_id, earned_badge_id, job_id, customer_id, badge_id, earned_at,
@@ -100,16 +132,28 @@ def grants(connection: sa.Connection, job_id: str) -> Grants:
 def granted(connection: sa.Connection, job_id: str, after: int, limit: int) -> list[GrantedRow]:
     """Rows that can be revoked, by row number."""
     rows = connection.execute(_GRANTED, {"job_id": job_id, "after": after, "limit": limit})
+    return [_granted_row(row, is_proven=not row.is_unproven) for row in rows]
+
+
+def second_grants(connection: sa.Connection, job_id: str) -> list[GrantedRow]:
+    """Ids besides the rows' own that no revocation has settled; those that mean no row for certain come last."""
     return [
-        GrantedRow(
-            EarnedBadge(r.row_number, r.badge_meta_id, r.customer_id, r.earned_at, r.expires_at, r.occurrence),
-            r.badge_id,
-            RowState(r.state),
-            r.earned_badge_id,
-            bool(r.asked_before),
-        )
-        for r in rows
+        _granted_row(row, is_proven=False, is_second=True)
+        for statement in (_SECOND, _NAMELESS)
+        for row in connection.execute(statement, {"job_id": job_id})
     ]
+
+
+def _granted_row(row: sa.Row[Any], *, is_proven: bool, is_second: bool = False) -> GrantedRow:
+    return GrantedRow(
+        EarnedBadge(row.row_number, row.badge_meta_id, row.customer_id, row.earned_at, row.expires_at, row.occurrence),
+        row.badge_id,
+        RowState(row.state),
+        row.earned_badge_id,
+        bool(row.asked_before),
+        is_proven,
+        is_second,
+    )
 
 
 def note(connection: sa.Connection, job: Job, row: GrantedRow, *, by: str, now: float) -> None:
@@ -123,9 +167,10 @@ def answer(connection: sa.Connection, job: Job, row: GrantedRow, said: Answer, n
     settling.lock_resting(connection, job.job_id, now)
     values = _values(job, row)
     connection.execute(_ANSWER, values | {"answer": said.value, "now": now})
-    # of a row without proof, "not active" may just mean that the id is not its own
-    gone = said is Answer.REVOKED or (said is Answer.NOT_ACTIVE and row.state is RowState.ACCEPTED)
-    if not gone:
+    # of an id without proof, "not active" may just mean that it is not the row's own
+    is_own = row.is_proven and row.state is RowState.ACCEPTED
+    gone = said is Answer.REVOKED or (said is Answer.NOT_ACTIVE and is_own)
+    if not gone or row.is_second:
         return False
     if row.state is RowState.UNKNOWN:
         _become_accepted(connection, job, row, values)

@@ -35,7 +35,7 @@ _CLOSE_DEAD_JOB = text("""
 _UNPROVEN = text("""
     SELECT e.row_number, g.badge_meta_id, e.customer_id, e.earned_at, e.expires_at, e.occurrence, e.badge_id,
         e.batch_id, e.state, e.earned_badge_id, b.sent_at, coalesce(b.settled_at, b.sent_at) AS since, b.request_id,
-        i.message
+        i.message, b.settled_at IS NULL AS is_cut_off
     FROM capillary_row e
     JOIN capillary_badge g ON g.id = e.badge_id
     JOIN capillary_batch b ON b.id = e.batch_id
@@ -47,7 +47,8 @@ _UNPROVEN = text("""
 """)
 _SETTLE = text("""
     UPDATE capillary_earned_badge SET state = :state, earned_badge_id = coalesce(:granted, earned_badge_id),
-        doubt = coalesce(doubt, :doubt)
+        doubt = coalesce(doubt, :doubt, CASE WHEN :state = 'planned' THEN 'the API gave ' || earned_badge_id ||
+            ' for this row without proof, and a read did not show it: may be granted twice' END)
     WHERE organisation_id = :organisation AND customer_id = :customer AND badge_id = :badge AND earned_at = :earned
         AND occurrence = :occurrence AND job_id = :job AND batch_id = :batch AND state = 'unknown'
 """)
@@ -118,6 +119,7 @@ def unproven(connection: sa.Connection, job_id: str, after: int, limit: int) -> 
             r.request_id,
             r.message,
             r.earned_badge_id,
+            bool(r.is_cut_off),
         )
         for r in rows
     ]

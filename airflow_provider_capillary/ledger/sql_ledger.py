@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger import lease, revoking, settling, statements
+from airflow_provider_capillary.ledger import given_ids, lease, revoking, settling, statements
 from airflow_provider_capillary.ledger.base import Job, JobPlan, JobRecord, JobScope, Note, Outcome, RowIssue
 from airflow_provider_capillary.ledger.bulk import bulk_for
 from airflow_provider_capillary.ledger.doubts import Hearsay, Proof, Settled, UnprovenRow
@@ -84,8 +84,12 @@ class SqlLedger:
         names_of = {key: name for name, key in ids.items()}
         held: dict[tuple[int, str], list[Held]] = {}
         for found in rows:
-            customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since, doubt = tuple(found)
-            one = Held(owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since, doubt)
+            customer, badge, owner, row, state, earned, occurrence, attempt, batch, alive, since, doubt, cut = tuple(
+                found
+            )
+            one = Held(
+                owner, row, RowState(state), earned, occurrence, attempt, batch, bool(alive), since, bool(cut), doubt
+            )
             held.setdefault((customer, names_of[badge]), []).append(one)
         return held
 
@@ -197,6 +201,16 @@ class SqlLedger:
         """Rows of a job that can be revoked, by row number."""
         with reading(self._engine) as connection:
             return revoking.granted(connection, job_id, after, limit)
+
+    def second_grants(self, job_id: str) -> list[GrantedRow]:
+        """Ids that the API gave for rows of a job besides their own."""
+        with reading(self._engine) as connection:
+            return revoking.second_grants(connection, job_id)
+
+    def earned_badge_ids(self) -> Iterator[str]:
+        """Every id that the API gave, of all jobs."""
+        with reading(self._engine) as connection:
+            yield from given_ids.all_ids(connection)
 
     def note_revocation(self, job: Job, row: GrantedRow, *, by: str) -> None:
         """Note durably that the API is about to be asked."""

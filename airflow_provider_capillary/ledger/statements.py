@@ -80,6 +80,14 @@ DOUBT = text("""
     WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
         AND earned_at = :earned_at AND occurrence = :occurrence AND batch_id = :batch AND state = 'unknown'
 """)
+#: The same for rows that a read found absent, although a reply without proof gave an id for them.
+DOUBT_OF_ID = text("""
+    UPDATE capillary_earned_badge SET doubt = coalesce(doubt, 'the API gave ' || earned_badge_id ||
+        ' for this row without proof, and a read did not show it: may be granted twice')
+    WHERE organisation_id = :organisation AND customer_id = :customer_id AND badge_id = :badge_id
+        AND earned_at = :earned_at AND occurrence = :occurrence AND batch_id = :batch AND state = 'unknown'
+        AND earned_badge_id IS NOT NULL
+""")
 #: An accepted batch accepts its intents only: rows that its reply left unknown can be taken over like any other.
 ADOPT = text("""
     UPDATE capillary_earned_badge SET state = 'unknown', job_id = :job, row_number = :row_number

@@ -127,9 +127,11 @@ class _Connection(BaseHTTPRequestHandler):
             # A reset throws away what the caller has not read yet; give it the time to see half a reply.
             stopping.wait(0.05)
             self._cut(reset=delivery.reset)
-        elif delivery.pieces > 1:
+            return
+        if delivery.pieces > 1:
             self._write_slowly(self._with_head(delivery.reply), delivery)
         else:
+            self.server.simulator.note_given(arrival, request_id, delivery.reply)
             self._write(delivery.reply, request_id)
 
     def _write(self, reply: Reply, request_id: str) -> None:

@@ -57,6 +57,7 @@ class Simulator:
         self._endpoints = BadgeEndpoints(self.settings, self.store, clock)
         self._lock = threading.Lock()
         self._first_plan = read_plan(faults)
+        self._given: dict[str, list[str]] | None = None  #: ids by request, where someone watches
         self.reset()
 
     # ------------------------------------------------------------------------------------------------------- control
@@ -85,6 +86,24 @@ class Simulator:
         """Calls by method and path, as ``PUT /api_gateway/...``; paths with ids as templates."""
         with self._lock:
             return dict(self._requests)
+
+    def watch_given_ids(self) -> dict[str, list[str]]:
+        """From now on, note which ids each reply to an import gives; request id -> ids, filled as replies are written.
+
+        What a caller can have received: a grant whose reply was cut, or holds no complete JSON, gave no id. Replies
+        that are written slowly are left out, for a caller may have given up on them.
+        """
+        if self._given is None:
+            self._given = {}
+        return self._given
+
+    def note_given(self, arrival: Arrival, request_id: str, reply: Reply) -> None:
+        """Note the ids of a reply that was written as a whole, where someone watches."""
+        if self._given is None or arrival.call.operation != IMPORT or reply.stream is not None:
+            return
+        ids = _ids_in(reply.content())
+        with self._lock:
+            self._given.setdefault(request_id, []).extend(ids)
 
     def summary(self) -> dict[str, Any]:
         """Grants, calls and faults, as ``GET /simulator/summary`` shows them."""
@@ -176,3 +195,12 @@ class Simulator:
             return [(customer, badge) for badge, customer, _, _ in read_rows(request.body)]
         except UnreadableBodyError:
             return []
+
+
+def _ids_in(content: bytes) -> list[str]:
+    try:
+        entries = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return []
+    found = [entry.get("data") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [data["earnedBadgeId"] for data in found if isinstance(data, dict) and data.get("earnedBadgeId")]

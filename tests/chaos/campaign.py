@@ -11,7 +11,16 @@ import msgspec
 from airflow_provider_capillary.ledger.base import JobScope
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
-from .comparison import Difference, LedgerList, Rules, compare, compare_summary, read_ledger, rows_with_their_badge
+from .comparison import (
+    Difference,
+    LedgerList,
+    Rules,
+    compare,
+    compare_ids,
+    compare_summary,
+    read_ledger,
+    rows_with_their_badge,
+)
 from .dataset import Row, rows_of
 from .fault_choice import LATEST_COMMIT
 from .fork_server import Child, ForkServer
@@ -44,12 +53,15 @@ def run_campaign(
     plan = make_plan(seed, dataset, deaths)
     lives = Lives(plan, dataset, policy, ledger, folder, server)
     with watched_simulator(plan.faults, **plan.simulator) as running:
+        given = running.simulator.watch_given_ids()
         scopes = _disturb(plan, lives, running, deaths)
         running.use_faults(None)
         time.sleep(max(LATEST_COMMIT, plan.lease_seconds))  # late commits come in, leases of dead jobs run out
         last = [_settle(scope, plan, lives, running) for scope in scopes][-1]
         simulator = watched(running)
-    difference = _compared(plan, dataset, read_ledger(ledger), simulator, last)
+    found = read_ledger(ledger)
+    difference = _compared(plan, dataset, found, simulator, last)
+    compare_ids(difference, found, given)
     difference.unaccounted += len(lives.violations)
     difference.problems = [*lives.violations, *difference.problems]
     kind = ledger.partition(":")[0]

@@ -30,6 +30,12 @@ _TOLD_OF = sa.text("""
     OR state = 'not_sent' AND job_id = (SELECT id FROM capillary_job ORDER BY finished_at DESC LIMIT 1)
 """)
 _BATCHES = sa.text("SELECT request_id, sent_at FROM capillary_batch")
+#: A batch has a status where its process received a reply and recorded what it proves.
+_ANSWERED = sa.text("SELECT request_id FROM capillary_batch WHERE status IS NOT NULL")
+_IDS = sa.text("""
+    SELECT earned_badge_id FROM capillary_row WHERE earned_badge_id IS NOT NULL
+    UNION SELECT earned_badge_id FROM capillary_given_id
+""")
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -51,6 +57,8 @@ class LedgerList(msgspec.Struct, frozen=True):
     rows: list[Held]
     told_of: set[int]  #: rows not sent, and reported so: by the last job, or since the organisation lacks their badge
     sent_at: dict[str, float]  #: request id -> when its intent was noted
+    answered: frozenset[str] = frozenset()  #: request ids whose reply was recorded
+    ids: frozenset[str] = frozenset()  #: every earnedBadgeId that stands anywhere
 
 
 def read_ledger(url: str) -> LedgerList:
@@ -60,8 +68,10 @@ def read_ledger(url: str) -> LedgerList:
         rows = [_held(*row) for row in connection.execute(_ROWS)]
         told_of = {number for (number,) in connection.execute(_TOLD_OF)}
         sent = {request_id: sent_at for request_id, sent_at in connection.execute(_BATCHES)}
+        answered = frozenset(connection.execute(_ANSWERED).scalars())
+        ids = frozenset(connection.execute(_IDS).scalars())
     engine.dispose()
-    return LedgerList(rows, told_of, sent)
+    return LedgerList(rows, told_of, sent, answered, ids)
 
 
 def _held(customer: int, badge: str, earned_at: int, state: str, *rest: Any) -> Held:
@@ -81,6 +91,7 @@ class Difference(msgspec.Struct):
     not_sent: int = 0  #: reported so by the last job, undisturbed
     lost: int = 0  #: neither accepted, rejected nor invalid, and not reported as unknown or not sent
     unaccounted: int = 0  #: accounts that do not add up or contradict each other
+    ids_lost: int = 0  #: given in a reply that was recorded, and nowhere in the ledger
     problems: list[str] = []
 
     def tell(self, text: str) -> None:
@@ -154,6 +165,15 @@ def _compare_group(
     if not told_of and sum(states[state] for state in _SETTLED) < wanted:
         difference.lost += wanted - sum(states[state] for state in _SETTLED)
         difference.tell(f"lost: {told}")
+
+
+def compare_ids(difference: Difference, ledger: LedgerList, given: Mapping[str, Iterable[str]]) -> None:
+    """Compare the ids that the simulator gave, by request, with those in the ledger."""
+    for request_id, ids in given.items():
+        lost = set(ids) - ledger.ids if request_id in ledger.answered else set()
+        if lost:
+            difference.ids_lost += len(lost)
+            difference.tell(f"ids lost: {len(lost)} of request {request_id}, such as {min(lost)}")
 
 
 def compare_summary(difference: Difference, summary: Mapping[str, Any], rows: list[Row], granted: int) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from airflow_provider_capillary import import_job
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
 from airflow_provider_capillary.import_job import ImportJob, ImportResult
@@ -77,6 +78,7 @@ def _told(result: ImportResult) -> Told:
 
 def _import(life: Life, stop: StopSignal) -> ImportResult:
     points = CrashPoints(life.end)
+    send_limits.STALE_INTENT_SECONDS = send_limits.WRITE_SECONDS = 0.5  # or each death would be waited out
     import_job.WINDOW_ROWS = 100  # most windows are then not looked up, as in a large import
     client = BadgeClient(msgspec.convert(life.client, ClientSettings, strict=False))
     owner = f"elsewhere-{uuid.uuid4()}/{os.getpid()}/1" if life.elsewhere else None
@@ -89,7 +91,6 @@ def _import(life: Life, stop: StopSignal) -> ImportResult:
         import_settings(**life.settings),
         stop=stop,
         heartbeat_seconds=life.lease_seconds / 5,
-        stale_intent_seconds=0.5,
         jitter=lambda: 0.02,
     )
     return job.run()

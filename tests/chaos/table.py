@@ -8,7 +8,7 @@ from .campaign import Result
 
 _COLUMNS = (
     "policy", "ledger", "rows", "twice", "of which untold", "accepted, not granted", "granted, denied",
-    "unknown (of which granted)", "not sent", "lost", "unaccounted", "deaths", "requests", "seconds",
+    "unknown (of which granted)", "not sent", "lost", "unaccounted", "ids lost", "deaths", "requests", "seconds",
 )  # fmt: skip
 
 
@@ -16,7 +16,7 @@ def broken_expectations(result: Result) -> list[str]:
     """What a campaign shows that may not be. ``resend`` may grant twice, and its reports must say of which rows."""
     found = result.difference
     zeros = {"lost": found.lost, "unaccounted": found.unaccounted, "accepted, not granted": found.not_granted}
-    zeros |= {"granted twice and not told": found.untold}
+    zeros |= {"granted twice and not told": found.untold, "ids lost": found.ids_lost}
     if result.policy != "resend":
         zeros |= {"granted twice": found.twice, "granted, denied": found.denied}
     return [f"{count} {name}" for name, count in zeros.items() if count]
@@ -43,6 +43,7 @@ def _line(policy: str, ledger: str, results: Iterable[Result]) -> tuple[str, ...
     return (
         policy, ledger, total("rows"), total("twice"), total("untold"), total("not_granted"), total("denied"),
         f"{total('unknown')} ({total('unknown_granted')})", total("not_sent"), total("lost"), total("unaccounted"),
+        total("ids_lost"),
         f"{sum(result.deaths for result in each):,}", f"{sum(result.requests for result in each):,}",
         f"{sum(result.seconds for result in each):,.0f}",
     )  # fmt: skip

@@ -11,7 +11,16 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.simulator.badge_store import Grant
 
 from .campaign import Result
-from .comparison import Difference, Held, LedgerList, Rules, compare, compare_summary, rows_with_their_badge
+from .comparison import (
+    Difference,
+    Held,
+    LedgerList,
+    Rules,
+    compare,
+    compare_ids,
+    compare_summary,
+    rows_with_their_badge,
+)
 from .dataset import BADGES, Row
 from .table import broken_expectations, table
 
@@ -113,3 +122,16 @@ def test_the_table_has_one_line_for_each_policy_and_ledger_and_a_total() -> None
     lines = table([*results, Result("verify", 1, "postgresql", Difference(rows=500, twice=3))]).splitlines()
     assert [line.split()[0] for line in lines] == ["policy", "hold", "verify", "all"]
     assert "2,500" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("answered", "ids", "lost"),
+    [({"r"}, {"a", "b"}, 0), ({"r"}, {"a"}, 1), ({"r"}, set(), 2), (set(), set(), 0)],
+    ids=["all kept", "one lost", "both lost", "its process died before it could record"],
+)
+def test_an_id_is_lost_where_its_reply_was_recorded_without_it(answered: set[str], ids: set[str], lost: int) -> None:
+    difference = Difference()
+    ledger = LedgerList([], set(), {}, frozenset(answered), frozenset(ids))
+    compare_ids(difference, ledger, {"r": ["a", "b"]})
+    assert difference.ids_lost == lost
+    assert bool(broken_expectations(Result("verify", 1, "sqlite", difference))) == bool(lost)

@@ -30,12 +30,12 @@ GUARDS = (
             (
                 f"{_PACKAGE}/importing/delivery.py",
                 "        try:\n            (key,) = self._ledger.record(intent)\n",
-                "        reply = self._sender.import_badges(body, request_id)\n"
+                "        reply = self._sender.import_badges(body, request_id, lambda: None)\n"
                 "        try:\n            (key,) = self._ledger.record(intent)\n",
             ),
             (
                 f"{_PACKAGE}/importing/delivery.py",
-                "            reply = None if too_late else self._sender.import_badges(body, request_id)\n",
+                "            reply = None if too_late else self._sender.import_badges(body, request_id, keep_back)\n",
                 "            reply = None if too_late else reply\n",
             ),
         ),
@@ -43,8 +43,24 @@ GUARDS = (
     ),
     Guard(
         "an intent that waited too long is taken back",
-        ((f"{_PACKAGE}/importing/delivery.py", "ready - begun > self._stale_intent_seconds", "ready - begun > 1e9"),),
+        ((f"{_PACKAGE}/importing/delivery.py", "> send_limits.STALE_INTENT_SECONDS", "> 1e9"),),
         ("tests/integration/importing",),
+    ),
+    Guard(
+        "the age of an intent is checked again where its body leaves",
+        ((f"{_PACKAGE}/client/transport.py", "if self._keep_back is not None and", "if False and"),),
+        ("tests/integration/importing/test_slow_connections.py", "tests/integration/client/test_transport.py"),
+    ),
+    Guard(
+        "reading back counts from the latest moment at which a body can have left",
+        (
+            (
+                f"{_PACKAGE}/core/send_limits.py",
+                "return since + STALE_INTENT_SECONDS + WRITE_SECONDS if cut_off else since",
+                "return since",
+            ),
+        ),
+        ("tests/integration/importing/test_slow_connections.py",),
     ),
     Guard(
         "a living copy keeps its lease",
@@ -132,6 +148,27 @@ GUARDS = (
             (f"{_PACKAGE}/client/transport.py", "        if self.has_left:\n", "        if False:\n"),
         ),
         ("tests/integration/client",),
+    ),
+    Guard(
+        "an id that comes too late is kept, and reported where the row has another",
+        (
+            (
+                f"{_PACKAGE}/ledger/recording.py",
+                "            ids.keep_late(outcome.batch, accepted)\n",
+                "",
+            ),
+        ),
+        ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
+    ),
+    Guard(
+        "ids of a reply without proof are kept",
+        ((f"{_PACKAGE}/ledger/recording.py", "        ids.keep(outcome.batch, outcome.given)\n", ""),),
+        ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
+    ),
+    Guard(
+        "a status that denies what its body grants is not believed",
+        ((f"{_PACKAGE}/core/outcome.py", "    if judgement.verdict is not Verdict.UNKNOWN:\n", "    if False:\n"),),
+        ("tests/unit/core", "tests/integration/importing/test_given_ids.py"),
     ),
     Guard(
         "the doubt of a row sent again without proof outlives the process",

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.exceptions import ConfigurationError
 
-HEAD = "0007"
+HEAD = "0008"
 _LOCK = 0x_CA91_11A9  # any constant: two workers that start at once must not both migrate
 _ALEMBIC = threading.Lock()  # Alembic's context is global to the process
 

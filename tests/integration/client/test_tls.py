@@ -6,6 +6,7 @@ import datetime
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -19,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Delivery, Reply
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
@@ -66,7 +68,10 @@ def tls_server(certificate: Path, *, garbled: bool) -> Iterator[tuple[str, list[
             with raw, context.wrap_socket(plain, server_side=True) as secured:
                 request = b""
                 while not request.endswith(b"[1]"):
-                    request += secured.recv(65536)
+                    part = secured.recv(65536)
+                    if not part:
+                        return
+                    request += part
                 received.append(request)
                 raw.sendall(b"this is no TLS at all") if garbled else secured.sendall(REPLY)
 
@@ -106,3 +111,44 @@ def test_tls_that_fails_after_the_request_was_written_is_lost(certificate: Path)
     assert len(received) == 1
     assert found.delivery is Delivery.LOST
     assert "TLS failed" in found.problem
+
+
+def test_a_body_is_kept_back_after_a_slow_handshake(certificate: Path) -> None:
+    """The handshake is over when the body is asked for, so what it took counts."""
+    with tls_server(certificate, garbled=False) as (url, received):
+        client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", verify_ssl=str(certificate)))
+        found = client.import_badges(b"[1]", "r1", lambda: "not sent: the connection took 9.0 s")
+        client.close()
+    assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "not sent: the connection took 9.0 s")
+    assert received == []
+
+
+def test_the_time_to_write_is_for_the_whole_body(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes a little now and then keeps each write of TLS within its own timeout."""
+    monkeypatch.setattr(send_limits, "WRITE_SECONDS", 0.3)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    done = threading.Event()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+
+    def take_little_by_little() -> None:
+        with suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as secured:
+            while not done.wait(0.02):
+                secured.recv(16_384)
+
+    thread = threading.Thread(target=take_little_by_little, daemon=True)
+    thread.start()
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", timeout=5, verify_ssl=str(certificate)))
+    begun = time.monotonic()
+    found = client.import_badges(bytes(20_000_000), "r1")
+    took = time.monotonic() - begun
+    done.set()
+    client.close()
+    thread.join(timeout=10)
+    listener.close()
+    assert found.delivery is Delivery.LOST
+    assert took < 10  # all of it at that pace would take more than twenty seconds

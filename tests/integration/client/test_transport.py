@@ -67,6 +67,34 @@ def closed_port() -> int:
 # -- nothing was written
 
 
+@pytest.mark.parametrize("connected_before", [False, True], ids=["new connection", "kept connection"])
+def test_a_body_that_is_kept_back_never_leaves(serve: Serve, connected_before: bool) -> None:
+    server = serve(written(reply(ARRAY)), written(reply(ARRAY)), written(reply(ARRAY)))
+    with client(server.url) as made:
+        if connected_before:
+            made.import_badges(BODY, "before")
+        found = made.import_badges(BODY, "kept back", lambda: "not sent: the connection took 9.0 s")
+        assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "not sent: the connection took 9.0 s")
+        assert made.import_badges(BODY, "after", lambda: None).delivery is Delivery.REPLIED
+    assert [b"kept back" in request for request in server.requests] == [False] * (1 + connected_before)
+    assert server.connections == 2  # half a request is on the first one: it is of no more use
+
+
+def test_keeping_back_is_asked_only_when_there_is_a_connection(serve: Serve) -> None:
+    server = serve(written(reply(ARRAY)))
+    asked: list[str] = []
+
+    def note() -> None:
+        asked.append("asked")
+
+    with client(server.url) as made:
+        made.import_badges(BODY, "one", note)
+    assert asked == ["asked"]
+    with client(f"http://127.0.0.1:{closed_port()}") as made:
+        assert made.import_badges(BODY, "one", note).delivery is Delivery.NOT_WRITTEN
+    assert asked == ["asked"]
+
+
 def test_a_refused_port_means_not_written() -> None:
     found = sent(f"http://127.0.0.1:{closed_port()}")
     assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "the connection was refused (Connection refused)")

@@ -177,10 +177,10 @@ class WatchedApi(CapillaryApi):
         self._moments = moments
         self._in_flight = in_flight
 
-    def import_badges(self, body: bytes, request_id: str) -> Reply:
+    def import_badges(self, body: bytes, request_id: str, keep_back: Callable[[], str | None] | None = None) -> Reply:
         self._moments.reach("send")
         with self._in_flight.carrying(body):
-            reply = super().import_badges(body, request_id)
+            reply = super().import_badges(body, request_id, keep_back)
         self._moments.reach("sent")
         return reply
 

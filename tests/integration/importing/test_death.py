@@ -122,7 +122,7 @@ def test_the_next_try_waits_until_the_lease_of_the_dead_one_has_run_out(trial: T
     with pytest.raises(trial.killed):
         trial.run(trial.rows(4), ledger={"lease_seconds": 30.0})
     trial.run(trial.rows(4), verify_after=0)
-    assert trial.clock.waits == [31.0]
+    assert trial.clock.waits[0] == 31.0
 
 
 def test_what_a_dead_try_sent_is_not_read_back_before_verify_after(trial: Trial) -> None:

@@ -101,9 +101,8 @@ def test_reads_wait_until_the_api_has_had_its_time(trial: Trial) -> None:
     given_up = trial.clock.now()
     trial.clock.waits.clear()
     reconcile(trial, first, verify_after=60)
-    # five seconds is the age at which an import sends no intent any more
-    assert sum(trial.clock.waits) == pytest.approx(65)
-    assert trial.clock.now() >= given_up + 65
+    assert sum(trial.clock.waits) == pytest.approx(60)
+    assert trial.clock.now() >= given_up + 60
 
 
 def test_what_is_long_ago_is_read_at_once(trial: Trial) -> None:

@@ -45,14 +45,7 @@ def context(task: Tasks, pushed: dict[str, Any] | None = None) -> Context:
 
 def reconcile(task: Tasks, job: Any, **arguments: Any) -> dict[str, Any]:
     operator = BadgeReconcileOperator(task_id="settle", job=job, **{"verify_after": 0, **arguments})
-    # an import sends no intent that is older than five seconds, so a read is not trusted sooner
     return operator.execute(context(task))
-
-
-@pytest.fixture(autouse=True)
-def no_stale_intents(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits five seconds for an intent here."""
-    monkeypatch.setattr("airflow_provider_capillary.importing.reading_back.STALE_INTENT_SECONDS", 0.0)
 
 
 def test_what_was_granted_is_accepted_what_was_not_is_free_and_nothing_is_sent(

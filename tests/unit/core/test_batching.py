@@ -242,13 +242,14 @@ def test_a_canary_comes_out_before_the_next_row_is_dealt() -> None:
 @QUICK
 @given(st.integers(2, 40), st.integers(0, 5))
 def test_halves_hold_every_row_once_in_order_and_neither_is_empty(rows: int, tries: int) -> None:
-    batch = Batch(3, badges_of([5] * rows), ["window"], canary=True, tries=tries)
+    batch = Batch(3, badges_of([5] * rows), ["window"], canary=True, tries=tries, requests=tries + 1)
     first, second = batch.halves()
     assert first.badges + second.badges == batch.badges
     assert 0 <= len(first.badges) - len(second.badges) <= 1
     for half in (first, second):
         assert (half.lane, half.origins, half.canary) == (3, ["window"], True)
         assert half.tries == 0  # other rows, another body: nothing of it was tried yet
+        assert half.requests == batch.requests  # but its rows have left already
 
 
 def test_a_part_of_a_batch_keeps_its_tries_unless_told_otherwise() -> None:

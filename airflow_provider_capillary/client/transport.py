@@ -16,17 +16,17 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import msgspec
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies
+from requests.utils import check_header_validity, get_environ_proxies
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import BaseHTTPResponse
 
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
@@ -36,6 +36,7 @@ from airflow_provider_capillary.core.reply import Delivery
 LARGEST_REPLY = 64 * 2**20  #: bytes, decoded
 _TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
 POOL_SIZE = 16  #: connections kept open; more threads work, and reconnect
+MOST_ROUTES = 16  #: URLs whose way is kept
 NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -211,14 +212,22 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
+class _Route(NamedTuple):
+    """What ``requests``' adapter works out anew for each request, though it is the same for all to one URL."""
+
+    pool: HTTPConnectionPool
+    target: str  #: what stands in the request line
+
+
 class Transport:
     """Sends requests to one host. Thread-safe: connections are pooled, nothing else is shared."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._adapter = _Adapter()
-        self._timeout = (settings.connect_timeout, settings.timeout)
+        self._timeout = urllib3.Timeout(connect=settings.connect_timeout, read=settings.timeout)
         self._verify = _verification(settings.verify_ssl)
         self._proxies = _proxies(settings.base_url)
+        self._routes: dict[str, _Route] = {}
 
     def send(
         self,
@@ -232,11 +241,20 @@ class Transport:
         single = _SingleUseBody(body, keep_back) if body is not None else None
         status: int | None = None
         try:
-            request = requests.Request(method, url, headers=dict(headers), data=single).prepare()
-            response = self._adapter.send(
-                request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies
+            route = self._routes.get(url) or self._routed(url)
+            response = route.pool.urlopen(
+                method,
+                route.target,
+                body=single,
+                headers=_checked(headers, single),
+                retries=self._adapter.max_retries,
+                redirect=False,
+                assert_same_host=False,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=False,
             )
-            status = response.status_code
+            status = response.status
             return _read(response)
         except _KeptBackError as error:
             return Exchange(Delivery.NOT_WRITTEN, problem=str(error))
@@ -246,27 +264,44 @@ class Transport:
 
     def close(self) -> None:
         """Close the pooled connections."""
+        self._routes.clear()
         self._adapter.close()
 
+    def _routed(self, url: str) -> _Route:
+        """Let ``requests`` find the way to a URL: proxy, TLS, quoting. Kept, for imports all go to one URL."""
+        request = requests.Request("GET", url).prepare()
+        pool = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
+        self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]  # of requests
+        route = _Route(cast(HTTPConnectionPool, pool), self._adapter.request_url(request, self._proxies))
+        if len(self._routes) < MOST_ROUTES:  # each customer that is read has a URL of its own
+            self._routes[url] = route
+        return route
 
-def _read(response: requests.Response) -> Exchange:
-    headers: CaseInsensitiveDict[str] = response.headers
-    raw = response.raw
+
+def _checked(headers: Mapping[str, str], body: _SingleUseBody | None) -> dict[str, str]:
+    for header in headers.items():
+        check_header_validity(header)
+    # Without a length the body would be sent in chunks.
+    return dict(headers) if body is None else {**headers, "Content-Length": str(len(body))}
+
+
+def _read(response: BaseHTTPResponse) -> Exchange:
+    status, headers = response.status, response.headers
     try:
-        body = raw.read(LARGEST_REPLY + 1, decode_content=True)
+        body = response.read(LARGEST_REPLY + 1, decode_content=True)
     except urllib3.exceptions.DecodeError:
-        raw.close()
+        response.close()
         # All bytes are there, but they are not what Content-Encoding says.
-        return Exchange(Delivery.REPLIED, response.status_code, headers, problem="the body cannot be decompressed")
+        return Exchange(Delivery.REPLIED, status, headers, problem="the body cannot be decompressed")
     except BaseException:
-        raw.close()
+        response.close()
         raise
     if len(body) > LARGEST_REPLY:
-        raw.close()
+        response.close()
         problem = f"the reply is larger than {LARGEST_REPLY} bytes"
-        return Exchange(Delivery.LOST, response.status_code, headers, problem=problem)
-    raw.release_conn()
-    return Exchange(Delivery.REPLIED, response.status_code, headers, body)
+        return Exchange(Delivery.LOST, status, headers, problem=problem)
+    response.release_conn()
+    return Exchange(Delivery.REPLIED, status, headers, body)
 
 
 def is_loopback(host: str) -> bool:

@@ -107,6 +107,9 @@ class BadgeClient:
             return Reply(Delivery.REPLIED, status, envelope=[ApiProblem(error.code, told)], problem=told)
         if exchange.delivery is not Delivery.REPLIED:
             return Reply(exchange.delivery, exchange.status, problem=exchange.problem)
+        if wire.has_too_many_values(exchange.body, len(body)):
+            too_many = f"{len(exchange.body):,} bytes of JSON with more values than an answer to this request has"
+            return Reply(Delivery.LOST, exchange.status, problem=too_many)
         reply = wire.decode_reply(exchange.status or 0, exchange.headers, exchange.body, now=self._now())
         return self._without_secrets(reply, exchange.problem)
 
@@ -298,7 +301,7 @@ class BadgeClient:
 
     def _fetch_token(self) -> AccessToken:
         body = wire_reads.encode_token_request(self.settings.login, self.settings.password)
-        exchange = self._send("POST", TOKEN_PATH, {}, body, None)
+        exchange = self._send("POST", TOKEN_PATH, {}, body)
         try:
             token = self._decoded(exchange, wire_reads.decode_token)
         except RequestRefusedError as error:

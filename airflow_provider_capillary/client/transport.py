@@ -33,7 +33,7 @@ from airflow_provider_capillary.client.transport_errors import classify
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Delivery
 
-LARGEST_REPLY = 64 * 2**20  #: bytes, decoded
+LARGEST_REPLY = 4 * 2**20  #: bytes, decompressed, of a reply to a read: a page of badges is a tenth of it
 _TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
 POOL_SIZE = 16  #: connections kept open; more threads work, and reconnect
 MOST_ROUTES = 16  #: URLs whose way is kept
@@ -212,6 +212,11 @@ class _Adapter(HTTPAdapter):
         super().close()
 
 
+def most_reply_bytes(sent: int) -> int:
+    """Give the bytes that the reply to a body of ``sent`` bytes may have. An entry takes three times its row's."""
+    return 8 * sent + 2**20
+
+
 class _Route(NamedTuple):
     """What ``requests``' adapter works out anew for each request, though it is the same for all to one URL."""
 
@@ -237,7 +242,7 @@ class Transport:
         body: bytes | None = None,
         keep_back: KeepBack | None = None,
     ) -> Exchange:
-        """Send one request, once, and read its reply; network trouble is told in the exchange, never raised."""
+        """Send one request, once, and read its reply. Network trouble is reported in the exchange, never raised."""
         single = _SingleUseBody(body, keep_back) if body is not None else None
         status: int | None = None
         try:
@@ -255,7 +260,7 @@ class Transport:
                 decode_content=False,
             )
             status = response.status
-            return _read(response)
+            return _read(response, LARGEST_REPLY if body is None else most_reply_bytes(len(body)))
         except _KeptBackError as error:
             return Exchange(Delivery.NOT_WRITTEN, problem=str(error))
         except NETWORK_ERRORS as error:
@@ -285,10 +290,10 @@ def _checked(headers: Mapping[str, str], body: _SingleUseBody | None) -> dict[st
     return dict(headers) if body is None else {**headers, "Content-Length": str(len(body))}
 
 
-def _read(response: BaseHTTPResponse) -> Exchange:
+def _read(response: BaseHTTPResponse, largest: int) -> Exchange:
     status, headers = response.status, response.headers
     try:
-        body = response.read(LARGEST_REPLY + 1, decode_content=True)
+        body = response.read(largest + 1, decode_content=True)
     except urllib3.exceptions.DecodeError:
         response.close()
         # All bytes are there, but they are not what Content-Encoding says.
@@ -296,9 +301,9 @@ def _read(response: BaseHTTPResponse) -> Exchange:
     except BaseException:
         response.close()
         raise
-    if len(body) > LARGEST_REPLY:
+    if len(body) > largest:
         response.close()
-        problem = f"the reply is larger than {LARGEST_REPLY} bytes"
+        problem = f"the reply is larger than {largest:,} bytes, which no answer to this request is"
         return Exchange(Delivery.LOST, status, headers, problem=problem)
     response.release_conn()
     return Exchange(Delivery.REPLIED, status, headers, body)

@@ -25,6 +25,31 @@ request whose fate is unknown: it records the rows as ``unknown``.
 
 from __future__ import annotations
 
+from enum import Enum
+
+
+class Trouble(Enum):
+    """Why a request got no complete reply. The value is the text that people read."""
+
+    NAME = "the host name cannot be resolved"
+    INVALID_HOST = "the host is not a valid name"
+    INVALID_URL = "the URL is not valid"
+    INVALID_HEADER = "a header value is not valid"
+    CERTIFICATE = "the server's TLS certificate is not trusted"
+    TLS = "TLS failed"
+    PROXY = "the proxy failed"
+    REFUSED = "the connection was refused"
+    NOT_CONNECTED = "no connection could be made"
+    CONNECT_TIMEOUT = "no connection within the connect timeout"
+    READ_TIMEOUT = "no complete reply within the timeout"
+    TIMEOUT = "timed out"
+    CLOSED = "the server closed the connection without a reply"
+    RESET = "the server reset the connection"
+    CUT_SHORT = "the reply broke off"
+    NO_HTTP = "the reply is no valid HTTP"
+    BROKEN = "the connection broke"
+    NETWORK = "network error"
+
 
 class CapillaryError(Exception):
     """Root of all errors of this package."""
@@ -92,7 +117,10 @@ class RequestRefusedError(ApiError, FixableError):
 
 
 class ApiUnavailableError(ApiError, RetryableError):
-    """No connection, 429 or a server error. For reads only, or where nothing was written: the server did not act."""
+    """No connection, 429 or a server error. For reads only, or where nothing was written: the server did not act.
+
+    ``trouble``: why there was no reply, ``None`` where there was one.
+    """
 
     def __init__(
         self,
@@ -102,9 +130,11 @@ class ApiUnavailableError(ApiError, RetryableError):
         code: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         ApiError.__init__(self, message, status=status, code=code, request_id=request_id)
         self.retry_after = retry_after
+        self.trouble = trouble
 
 
 class JobIsRunningError(RetryableError):

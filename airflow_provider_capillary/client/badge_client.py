@@ -251,6 +251,7 @@ class BadgeClient:
             code=problem.code if problem else None,
             request_id=self._shown_id(wire.server_request_id(exchange.headers)),
             retry_after=wire.retry_after(exchange.headers, now=self._now()),
+            trouble=exchange.trouble,
         )
 
     def _exchange(

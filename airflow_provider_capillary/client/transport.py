@@ -32,6 +32,7 @@ from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.exceptions import Trouble
 
 LARGEST_REPLY = 4 * 2**20  #: bytes, decompressed, of a reply to a read: a page of badges is a tenth of it
 _TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
@@ -53,6 +54,7 @@ class Exchange(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     problem: str = ""
+    trouble: Trouble | None = None  #: why there is no complete reply
 
 
 #: Asked where a body is about to leave; gives the reason why it must not, or ``None``.
@@ -264,8 +266,8 @@ class Transport:
         except _KeptBackError as error:
             return Exchange(Delivery.NOT_WRITTEN, problem=str(error))
         except NETWORK_ERRORS as error:
-            delivery, problem = classify(error, body_has_left=single is None or single.has_left)
-            return Exchange(delivery, status, problem=problem)
+            delivery, trouble, problem = classify(error, body_has_left=single is None or single.has_left)
+            return Exchange(delivery, status, problem=problem, trouble=trouble)
 
     def close(self) -> None:
         """Close the pooled connections."""

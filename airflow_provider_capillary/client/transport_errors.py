@@ -1,4 +1,4 @@
-"""Network trouble -> how far the request got, and what to tell people. Pure."""
+"""Network trouble -> how far the request got, and why, in words for people. Pure."""
 
 from __future__ import annotations
 
@@ -12,44 +12,45 @@ import urllib3.exceptions as lower
 
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.exceptions import Trouble
 
-#: The first line that fits any error of the chain tells the story; so the specific stand before the general.
-_STORIES: tuple[tuple[type[BaseException], str], ...] = (
-    (lower.NameResolutionError, "the host name cannot be resolved"),
-    (socket.gaierror, "the host name cannot be resolved"),
-    (lower.LocationParseError, "the host is not a valid name"),
-    (requests.exceptions.InvalidURL, "the URL is not valid"),
-    (requests.exceptions.InvalidHeader, "a header value is not valid"),
-    (ssl.SSLCertVerificationError, "the server's TLS certificate is not trusted"),
-    (ssl.SSLError, "TLS failed"),
-    (lower.SSLError, "TLS failed"),
-    (lower.ProxyError, "the proxy failed"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (lower.NewConnectionError, "no connection could be made"),
-    (lower.ConnectTimeoutError, "no connection within the connect timeout"),
-    (lower.ReadTimeoutError, "no complete reply within the timeout"),
-    (TimeoutError, "timed out"),
-    (http.client.RemoteDisconnected, "the server closed the connection without a reply"),
-    (ConnectionResetError, "the server reset the connection"),
-    (http.client.IncompleteRead, "the reply broke off"),
-    (http.client.HTTPException, "the reply is no valid HTTP"),
-    (lower.ProtocolError, "the connection broke"),
-    (OSError, "network error"),
+#: The first line that fits any error of the chain decides, so the specific stand before the general.
+_TROUBLES: tuple[tuple[type[BaseException], Trouble], ...] = (
+    (lower.NameResolutionError, Trouble.NAME),
+    (socket.gaierror, Trouble.NAME),
+    (lower.LocationParseError, Trouble.INVALID_HOST),
+    (requests.exceptions.InvalidURL, Trouble.INVALID_URL),
+    (requests.exceptions.InvalidHeader, Trouble.INVALID_HEADER),
+    (ssl.SSLCertVerificationError, Trouble.CERTIFICATE),
+    (ssl.SSLError, Trouble.TLS),
+    (lower.SSLError, Trouble.TLS),
+    (lower.ProxyError, Trouble.PROXY),
+    (ConnectionRefusedError, Trouble.REFUSED),
+    (lower.NewConnectionError, Trouble.NOT_CONNECTED),
+    (lower.ConnectTimeoutError, Trouble.CONNECT_TIMEOUT),
+    (lower.ReadTimeoutError, Trouble.READ_TIMEOUT),
+    (TimeoutError, Trouble.TIMEOUT),
+    (http.client.RemoteDisconnected, Trouble.CLOSED),
+    (ConnectionResetError, Trouble.RESET),
+    (http.client.IncompleteRead, Trouble.CUT_SHORT),
+    (http.client.HTTPException, Trouble.NO_HTTP),
+    (lower.ProtocolError, Trouble.BROKEN),
+    (OSError, Trouble.NETWORK),
 )
 _TELLING = (ssl.SSLError, socket.gaierror, OSError)
 
 
-def classify(error: BaseException, *, body_has_left: bool) -> tuple[Delivery, str]:
-    """Say whether the server can have seen the request, and why there is no reply.
+def classify(error: BaseException, *, body_has_left: bool) -> tuple[Delivery, Trouble, str]:
+    """Say whether the server can have seen the request, why there is no reply, and that in words for people.
 
     ``NOT_WRITTEN`` only where the body was never asked for; everything after that is ``LOST``, whatever
     the exception is called. A request without a body counts as written.
     """
     chain = list(_chain(error))
-    story = next((text for kind, text in _STORIES for each in chain if isinstance(each, kind)), "network error")
+    trouble = next((found for kind, found in _TROUBLES for each in chain if isinstance(each, kind)), Trouble.NETWORK)
     detail = next((_detail(each) for each in chain if isinstance(each, _TELLING) and _detail(each)), "")
-    problem = redacted(f"{story} ({detail})" if detail else story)
-    return (Delivery.LOST if body_has_left else Delivery.NOT_WRITTEN), problem
+    problem = redacted(f"{trouble.value} ({detail})" if detail else trouble.value)
+    return (Delivery.LOST if body_has_left else Delivery.NOT_WRITTEN), trouble, problem
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from airflow_provider_capillary.exceptions import (
     ApiUnavailableError,
     AuthenticationError,
     CapillaryError,
+    Trouble,
 )
 
 TEST_SECONDS = 10.0  #: for all of it: name resolution, token, reply
@@ -21,23 +22,22 @@ TEST_SECONDS = 10.0  #: for all of it: name resolution, token, reply
 _LOOKS_HASHED = re.compile(r"[0-9a-fA-F]{32}")
 _BADGES = "that Capillary enabled badges for the organisation (its support does)"
 
-#: Words of ``transport_errors.py`` -> what to do. The first that fits tells.
-NO_REPLY = (
-    ("cannot be resolved", "Check the name in host, and that this machine can resolve it."),
-    ("proxy failed", "Check HTTPS_PROXY and NO_PROXY in the environment of this Airflow process."),
-    ("was refused", "Nothing listens there: check host and port."),
-    (
-        "not trusted",
+_NO_REPLY = {
+    Trouble.NAME: "Check the name in host, and that this machine can resolve it.",
+    Trouble.PROXY: "Check HTTPS_PROXY and NO_PROXY in the environment of this Airflow process.",
+    Trouble.REFUSED: "Nothing listens there: check host and port.",
+    Trouble.CERTIFICATE: (
         "Set extra verify_ssl to the path of the CA bundle that signed it. Where it is expired or made for "
-        "another name, correct host or have the server's certificate renewed.",
+        "another name, correct host or have the server's certificate renewed."
     ),
-    ("TLS failed", "Check that the port speaks TLS, not plain http, and that a CA bundle in verify_ssl can be read."),
-    ("connect timeout", "Check host and port, and whether a firewall stands between."),
-    (
-        "no complete reply",
-        "The connection was made, but nothing complete came back: check host and port, or try later.",
+    Trouble.TLS: "Check that the port speaks TLS, not plain http, and that a CA bundle in verify_ssl can be read.",
+    Trouble.CONNECT_TIMEOUT: "Check host and port, and whether a firewall stands between.",
+    Trouble.READ_TIMEOUT: (
+        "The connection was made, but nothing complete came back: check host and port, or try later."
     ),
-)
+}
+#: What a server that expects TLS does to a request in plain http.
+_TALKED_PAST = frozenset({Trouble.CLOSED, Trouble.RESET, Trouble.NO_HTTP, Trouble.CUT_SHORT, Trouble.BROKEN})
 _MAYBE_TLS = "Check that the port speaks plain http: where it speaks TLS, host must begin with https://."
 _NOT_REACHED = "Check host and port, and whether a firewall or proxy stands between."
 
@@ -81,21 +81,19 @@ def _advice(error: CapillaryError, settings: ClientSettings) -> str:
     """Say what to fix. No text of a server is repeated here."""
     if isinstance(error, AuthenticationError):
         return _credentials_advice(settings)
-    if not isinstance(error, ApiError) or error.status is None:
-        return _no_reply_advice(str(error), settings)
     if isinstance(error, ApiUnavailableError):
-        return _unavailable_advice(error.status)
+        return _no_reply_advice(error.trouble, settings) if error.status is None else _unavailable_advice(error.status)
+    if not isinstance(error, ApiError) or error.status is None:
+        return _NOT_REACHED
     if error.status == 400 and error.code is None and settings.base_url.startswith("http://"):
         return _MAYBE_TLS  # what web servers answer to http on their port for https
     return _refused_advice(error.status, settings)
 
 
-def _no_reply_advice(told: str, settings: ClientSettings) -> str:
-    known = next((text for words, text in NO_REPLY if words in told), None)
-    if known is not None:
-        return known
-    broken = any(words in told for words in ("closed", "reset", "no valid HTTP", "broke"))
-    return _MAYBE_TLS if broken and settings.base_url.startswith("http://") else _NOT_REACHED
+def _no_reply_advice(trouble: Trouble | None, settings: ClientSettings) -> str:
+    if trouble in _TALKED_PAST and settings.base_url.startswith("http://"):
+        return _MAYBE_TLS
+    return _NOT_REACHED if trouble is None else _NO_REPLY.get(trouble, _NOT_REACHED)
 
 
 def _credentials_advice(settings: ClientSettings) -> str:

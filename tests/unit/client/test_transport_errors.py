@@ -10,6 +10,7 @@ import urllib3.exceptions as lower
 
 from airflow_provider_capillary.client.transport_errors import classify
 from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.exceptions import Trouble
 
 ERRORS = [
     requests.exceptions.ConnectionError(
@@ -49,10 +50,10 @@ def test_only_the_fact_that_the_body_has_left_decides_never_the_exception_s_name
     ],
 )
 def test_the_story_is_for_people_and_repeats_no_request(error: Exception, story: str) -> None:
-    assert classify(error, body_has_left=True)[1] == story
+    assert classify(error, body_has_left=True)[2] == story
 
 
 def test_an_error_that_wraps_itself_is_read_once() -> None:
     error = OSError("x")
     error.__cause__ = error
-    assert classify(error, body_has_left=False) == (Delivery.NOT_WRITTEN, "network error (x)")
+    assert classify(error, body_has_left=False) == (Delivery.NOT_WRITTEN, Trouble.NETWORK, "network error (x)")

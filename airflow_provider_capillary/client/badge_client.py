@@ -275,7 +275,7 @@ class BadgeClient:
         target: str,
         identity: Mapping[str, str],
         body: bytes | None,
-        request_id: str | None,
+        request_id: str | None = None,
         keep_back: KeepBack | None = None,
     ) -> Exchange:
         headers = {**_FIXED_HEADERS, **identity}

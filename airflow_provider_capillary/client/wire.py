@@ -20,6 +20,7 @@ import msgspec
 
 from airflow_provider_capillary.client.settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
 
 LONGEST_RETRY_AFTER = 86_400.0  #: seconds; whatever asks for more is held to this
@@ -95,8 +96,9 @@ def _utc(seconds: int) -> datetime:
 
 def encode_batch(badges: Sequence[EarnedBadge], timestamp_format: TimestampFormat) -> bytes:
     """Give the request body of a batch. The same rows in the same order always give the same bytes."""
-    if timestamp_format is TimestampFormat.EPOCH_SECONDS:  # a call less for every row of the usual format
-        return _encode([_Row(b.badge_meta_id, b.customer_id, b.earned_at, b.expires_at) for b in badges])
+    if timestamp_format is TimestampFormat.EPOCH_SECONDS:  # the usual format, from columns without a call a row
+        rows = EarnedBadges.of(badges)
+        return _encode(list(map(_Row, rows.badge_meta_ids, rows.customer_ids, rows.earned_at, rows.expires_at)))
     return _encode(list(map(_ROWS[timestamp_format], badges)))
 
 

@@ -40,6 +40,7 @@ from itertools import repeat
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.given_ids import GivenId, given_ids
 from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply, listed
 from airflow_provider_capillary.core.row_state import RowState
@@ -195,12 +196,13 @@ def _granted_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> lis
     if not len(ids) == len(echoes) == len(badges) != 0:
         return None
     base, _, _ = (echoes[0].request_id or "").rpartition("_")
+    sent = EarnedBadges.of(badges)
     as_sent = (
-        [echo.customer_id for echo in echoes] == [badge.customer_id for badge in badges]
-        and [echo.badge_meta_id for echo in echoes] == [badge.badge_meta_id for badge in badges]
+        [echo.customer_id for echo in echoes] == sent.customer_ids
+        and [echo.badge_meta_id for echo in echoes] == sent.badge_meta_ids
         and [echo.request_id for echo in echoes] == list(map(base.__add__, _suffixes(len(badges))))
-        and [echo.expires_on for echo in echoes] == [badge.expires_at for badge in badges]
-        and _are_instants([echo.expires_on_iso for echo in echoes], [badge.expires_at for badge in badges])
+        and [echo.expires_on for echo in echoes] == sent.expires_at
+        and _are_instants([echo.expires_on_iso for echo in echoes], sent.expires_at)
     )
     return ids if as_sent else None
 

@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos guards versions up clean bench compose-test celery-test end-to-end
+.PHONY: help demo test chaos model guards versions up clean bench compose-test celery-test end-to-end
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,9 @@ end-to-end: $(READY)  ## The last part of test: a real scheduler on PostgreSQL, 
 
 chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and compare rows, ledger and grants (10 min)
 	@$(BIN)/python -m tests.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000
+
+model: $(READY)  ## Explore every interleaving of the import's protocol, further than test does (15 min)
+	@$(BIN)/python -m tests.model
 
 guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
 	@$(BIN)/python -m tests.guards

@@ -16,6 +16,11 @@ STALE_INTENT_SECONDS = 20.0
 WRITE_SECONDS = 60.0
 
 
+def may_leave(age: float) -> bool:
+    """Whether the body of an intent of so many seconds may leave; ask where the body is asked for, not before."""
+    return age <= STALE_INTENT_SECONDS
+
+
 def left_by(since: float, *, cut_off: bool) -> float:
     """The latest moment at which the body of a batch can have left, on the clock of ``since``.
 

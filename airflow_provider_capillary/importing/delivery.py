@@ -156,7 +156,7 @@ class Delivery:
         return Sent(batch, key, request_id, reply, judgement)
 
     def _is_stale(self, begun: float) -> bool:
-        return self._monotonic() - begun > send_limits.STALE_INTENT_SECONDS
+        return not send_limits.may_leave(self._monotonic() - begun)
 
     def _why_kept_back(self, begun: float, ready: float) -> str | None:
         """Asked where the body is about to leave: resolving, connecting and TLS may have taken their time."""

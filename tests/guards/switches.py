@@ -43,7 +43,7 @@ GUARDS = (
     ),
     Guard(
         "an intent that waited too long is taken back",
-        ((f"{_PACKAGE}/importing/delivery.py", "> send_limits.STALE_INTENT_SECONDS", "> 1e9"),),
+        ((f"{_PACKAGE}/core/send_limits.py", "return age <= STALE_INTENT_SECONDS", "return age <= 1e9"),),
         ("tests/integration/importing",),
     ),
     Guard(

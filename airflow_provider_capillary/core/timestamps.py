@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,8 @@ from pendulum.tz.exceptions import InvalidTimezone
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
 from airflow_provider_capillary.exceptions import ConfigurationError
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
 
@@ -58,11 +60,18 @@ def _seconds(value: Any, zone: tzinfo | None) -> int:
         return _whole(value)
     if isinstance(value, str):
         return _from_text(value, zone)
-    if isinstance(value, datetime):
-        return _from_datetime(value, zone)
     if isinstance(value, date):
-        return _from_datetime(datetime.combine(value, time.min), zone)
+        return _from_date(value, zone)
     raise NotAnInstantError(f"is of type {type(value).__name__}; give epoch seconds or ISO 8601 text")
+
+
+def _from_date(value: date, zone: tzinfo | None) -> int:
+    try:
+        return _from_datetime(value if isinstance(value, datetime) else datetime.combine(value, time.min), zone)
+    except NotAnInstantError:
+        raise
+    except Exception as error:  # a zone may be of any class, which decides what is raised
+        raise NotAnInstantError("has a time zone that cannot be applied; give it in UTC") from error
 
 
 def _whole(value: float | Decimal) -> int:
@@ -76,6 +85,8 @@ def _whole(value: float | Decimal) -> int:
 
 
 def _from_text(text: str, zone: tzinfo | None) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 40:  # Python's own limit is 4,300
+        return int(text)
     if _NUMBER.fullmatch(text):
         return _whole(Decimal(text))
     try:
@@ -91,7 +102,7 @@ def _from_text(text: str, zone: tzinfo | None) -> int:
 def _from_datetime(moment: datetime, zone: tzinfo | None) -> int:
     if moment.tzinfo is None or moment.utcoffset() is None:
         moment = _placed(moment.replace(tzinfo=None), zone)
-    return math.floor(moment.timestamp())
+    return (moment - _EPOCH) // _SECOND  # a float of seconds would round the last microseconds up
 
 
 def _placed(naive: datetime, zone: tzinfo | None) -> datetime:

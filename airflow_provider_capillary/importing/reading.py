@@ -23,13 +23,13 @@ class RowCheck:
     """
 
     def __init__(self, columns: Columns, zone: tzinfo | None, missing: Collection[str]) -> None:
-        self._names: tuple[str, ...] = msgspec.structs.astuple(columns)
+        self._names: tuple[str | None, ...] = msgspec.structs.astuple(columns)
         self._reader = RowReader(columns, zone)
         self._missing = missing
 
     def check(self, window: Window) -> tuple[list[EarnedBadge], list[RowIssue]]:
         """Give the rows that may be sent, and an issue for each of the others."""
-        columns = [window.column(name) for name in self._names]
+        columns = [window.column(name) if name else () for name in self._names]
         rows = list(self._reader.read(window.first_row_number, *columns))
         missing = self._missing
         badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
@@ -39,8 +39,7 @@ class RowCheck:
 
     def _issue(self, row: EarnedBadge | InvalidRow, window: Window) -> RowIssue | None:
         if isinstance(row, InvalidRow):
-            message = f"{row.column} {row.value!r} {row.reason}"
-            return issue_of(row, [window], RowState.INVALID, "validate", message)
+            return issue_of(row, [window], RowState.INVALID, "validate", row.message)
         if row.badge_meta_id in self._missing:
             return issue_of(row, [window], RowState.REJECTED, "badge_check", NOT_FOUND, code=NOT_FOUND_CODE)
         return None

@@ -58,7 +58,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
     :param ledger_conn_id: (templated) SQL connection of the ledger (PostgreSQL or SQLite). Default:
         ``[capillary] ledger_conn_id``, else a SQLite file under ``AIRFLOW_HOME``, for one machine only.
     :param field_mapping: (templated) API field -> dataset column, e.g. ``{"badgeMetaId": "badge_id"}``.
-        Default: columns named as the API does, or in snake case.
+        Default: columns named as the API does, or in snake case, without regard to case, blanks and
+        underscores. Two columns for one field are refused. Two instants (epoch and ISO) of a row must be equal.
     :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
     :param batch_size: (templated) rows in a request.
     :param max_batch_bytes: bytes in a request.

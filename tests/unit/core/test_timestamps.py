@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -243,6 +243,23 @@ def test_a_local_time_is_read_back_as_its_instant_or_as_the_hour_before_where_cl
 def test_no_text_whatever_is_more_than_an_instant_or_a_refusal(text: str) -> None:
     with suppress(NotAnInstantError):
         assert EARLIEST_INSTANT <= epoch_seconds(text, BERLIN) < LATEST_INSTANT
+
+
+class Hole(tzinfo):
+    def utcoffset(self, moment: datetime | None) -> NoReturn:
+        raise RuntimeError("no")
+
+    dst = tzname = utcoffset
+
+
+def test_a_zone_that_fails_is_a_refusal_and_no_crash() -> None:
+    with pytest.raises(NotAnInstantError, match="time zone that cannot be applied"):
+        epoch_seconds(datetime(2025, 1, 31, tzinfo=Hole()), None)
+
+
+def test_the_last_microsecond_of_a_second_is_not_rounded_up() -> None:
+    moment = datetime(2099, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert epoch_seconds(moment, None) == LATEST_INSTANT - 1
 
 
 def test_no_name_is_no_zone() -> None:

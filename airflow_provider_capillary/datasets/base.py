@@ -28,15 +28,19 @@ class Window(Protocol):
     def column(self, name: str) -> Sequence[Any]:
         """All values of one column, in order, as Python values.
 
-        Timestamps with a zone come as ``int`` epoch seconds (floored, cheap); naive ones as naive
-        ``datetime``; dates as ``date``; integers as ``int``; decimals as ``Decimal``; NaN as a float; nested values
-        as lists and dicts; CSV values as ``str``; missing values as ``None``. A column that this source does not
-        have is a ``KeyError``, but for JSON Lines and lists of dicts, where it is all ``None``.
+        Timestamps with a zone come from Parquet as ``int`` epoch seconds (floored, cheap), from a list of dicts as
+        ``datetime``; naive ones as naive ``datetime``; dates as ``date``; integers as ``int``; decimals as
+        ``Decimal``; NaN as a float; nested values as lists and dicts; CSV values as ``str``; missing values as
+        ``None``; what Python cannot hold as an ``OddValue``. A column that this source does not have is a
+        ``KeyError``, but for JSON Lines and lists of dicts, where it is all ``None``.
         """
         ...
 
     def original(self, index: int) -> dict[str, Any]:
-        """Row ``index`` (from 0 within the window) as the dataset gave it: every column, JSON-ready, for the report."""
+        """Row ``index`` (from 0 within the window) as the dataset gave it: every column, JSON-ready, for the report.
+
+        Never raises, whatever the values: a row's outcome is recorded together with it.
+        """
         ...
 
     def line(self, index: int) -> int:

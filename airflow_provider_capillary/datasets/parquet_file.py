@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_provider_capillary.datasets.arrow_values import original_value, python_values
+from airflow_provider_capillary.datasets.arrow_values import original_value, python_values, texts_of
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
@@ -88,6 +88,7 @@ class ParquetFile:
                 pre_buffer=False,
                 buffer_size=_BUFFER_BYTES,
                 page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap around
             )
         with file:
             yield file
@@ -107,7 +108,9 @@ class ParquetFile:
     def _validate(self, batch: pa.RecordBatch, rows_before: int) -> None:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             try:
-                column.validate(full=True)
+                if not _is_valid(column):
+                    for text in texts_of(column):
+                        text.validate(full=True)
             except (pa.ArrowException, ValueError) as error:
                 raise DatasetError(
                     f"{self._uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
@@ -124,3 +127,11 @@ class ParquetFile:
             raise DatasetError(
                 f"{self._uri}: broken Parquet, {where} cannot be decoded ({error}). Write or transfer the file again."
             ) from error
+
+
+def _is_valid(column: pa.Array[Any]) -> bool:
+    try:
+        column.validate(full=True)
+    except (pa.ArrowException, ValueError):
+        return False
+    return True

@@ -22,7 +22,7 @@ from airflow_provider_capillary.core.earned_badge import (
     InvalidRow,
 )
 from airflow_provider_capillary.core.plain_values import FLOAT_LIMITS, OddValue, plain, text_of_any
-from airflow_provider_capillary.core.timestamps import NotAnInstantError, epoch_seconds
+from airflow_provider_capillary.core.timestamps import UNITS, NotAnInstantError, epoch_seconds
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 
 T = TypeVar("T")
@@ -32,7 +32,9 @@ LONGEST_TEXT = 64
 _LONG_INTEGER_BITS = 4_000
 _FLOAT_LIMIT = FLOAT_LIMITS[8]
 _BADGE_ID = re.compile(r"[0-9a-fA-F]{24}")
-_CUSTOMER_ID = re.compile(r"[1-9][0-9]*")
+_CUSTOMER_ID = re.compile(r"([1-9][0-9]*)(\.0+)?")  # the zeros behind a point are pandas', of a column with gaps
+_EXPONENT = re.compile(r"[0-9.,]+[eE]\+?[0-9]+")
+_SEPARATED = re.compile(r"[0-9]{1,3}([., '_][0-9]{2,3})+")
 
 #: API name of a field -> the column names looked for when the mapping does not say.
 FIELD_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -117,11 +119,16 @@ def _refuse_two(field: str, columns: Sequence[str]) -> None:
 
 
 class RowReader:
-    """Checks rows, column by column, into earned badges or invalid rows, in order."""
+    """Checks rows, column by column, into earned badges or invalid rows, in order.
 
-    def __init__(self, columns: Columns, zone: tzinfo | None) -> None:
+    :param zone: of instants without one; without it they are invalid.
+    :param unit: of instants that are numbers, ``s`` or ``ms``.
+    """
+
+    def __init__(self, columns: Columns, zone: tzinfo | None, unit: str = "s") -> None:
         self._columns = columns
         self._zone = zone
+        self._per_second = UNITS[unit]
         self._badge_ids: dict[Any, str] = {}
 
     def read(
@@ -141,16 +148,23 @@ class RowReader:
         """
         numbers = range(first_row_number, first_row_number + len(badge_ids))
         if not any(value is not None for value in chain(earned_iso, expires_iso)):
-            if self._all_good(badge_ids, customer_ids, earned, expires):
+            earned_at, expires_at = self._in_seconds(earned), self._in_seconds(expires)
+            if self._all_good(badge_ids, customer_ids, earned_at, expires_at):
                 known = map(self._badge_ids.__getitem__, badge_ids)
-                return map(EarnedBadge, numbers, known, customer_ids, earned, expires)
-            return starmap(self._row, zip(numbers, badge_ids, customer_ids, earned, expires, strict=True))
+                return map(EarnedBadge, numbers, known, customer_ids, earned_at, expires_at)
+            check = self._row if self._per_second == 1 else self._checked
+            return starmap(check, zip(numbers, badge_ids, customer_ids, earned, expires, strict=True))
         columns = (
             numbers, badge_ids, customer_ids, earned, expires,
             earned_iso or repeat(None, len(numbers)),
             expires_iso or repeat(None, len(numbers)),
         )  # fmt: skip
         return starmap(self._examined, zip(*columns, strict=True))
+
+    def _in_seconds(self, instants: Sequence[Any]) -> Sequence[Any]:
+        if self._per_second == 1 or set(map(type, instants)) != {int}:
+            return instants
+        return [instant // self._per_second for instant in instants]
 
     def _all_good(
         self, badge_ids: Sequence[Any], customer_ids: Sequence[Any], earned: Sequence[Any], expires: Sequence[Any]
@@ -190,8 +204,8 @@ class RowReader:
             known = self._badge_ids.get(badge_id) if type(badge_id) is str else None
             good_badge = known or self._remembered(badge_id)
             good_customer = _customer_id(plain(customer_id))
-            earned_at = _instant(plain(earned), self._zone)
-            expires_at = _instant(plain(expires), self._zone)
+            earned_at = _instant(plain(earned), self._zone, self._per_second)
+            expires_at = _instant(plain(expires), self._zone, self._per_second)
         except (_BadValueError, NotAnInstantError):
             expires_at = earned_at = 0  # what is wrong, in this value and in others, is found below
         if expires_at > earned_at:
@@ -229,7 +243,7 @@ class RowReader:
 
     def _one_instant(self, faults: _Faults, given: tuple[str, Any], again: tuple[str | None, Any]) -> int | None:
         """Read an instant that a row may give in two forms, which must then say the same second."""
-        read = partial(_instant, zone=self._zone)
+        read = partial(_instant, zone=self._zone, per_second=self._per_second)
         (column, value), (iso_column, iso_value) = given, again
         if iso_column is None or iso_value is None:
             return faults.read(column, value, read)
@@ -307,6 +321,7 @@ def _badge_id(value: Any) -> str:
     text = _present(value)
     if not isinstance(text, str):
         raise _BadValueError(f"is of type {type(value).__name__}; give text of 24 hexadecimal digits")
+    text = text.strip(" ")
     if not _BADGE_ID.fullmatch(text):
         raise _BadValueError("is not 24 hexadecimal digits, as a badgeMetaId is")
     return text.lower()
@@ -315,9 +330,7 @@ def _badge_id(value: Any) -> str:
 def _customer_id(value: Any) -> int:
     number = _present(value)
     if isinstance(number, str):
-        if not _CUSTOMER_ID.fullmatch(number):
-            raise _BadValueError("is not a positive whole number, as Capillary's own customerId is")
-        number = int(number)
+        number = _customer_number(number.strip(" "))
     elif isinstance(number, (float, Decimal)):
         number = _exact_integer(number)
     elif isinstance(number, bool) or not isinstance(number, int):
@@ -325,6 +338,25 @@ def _customer_id(value: Any) -> int:
     if not 0 < number <= LARGEST_CUSTOMER_ID:
         raise _BadValueError("is not a positive 64-bit whole number")
     return number
+
+
+def _customer_number(text: str) -> int:
+    match = _CUSTOMER_ID.fullmatch(text)
+    if match is None:
+        raise _BadValueError(f"is not a positive whole number, as Capillary's own customerId is{_hint(text)}")
+    number = int(match[1])
+    if match[2] and number >= _FLOAT_LIMIT:
+        raise _BadValueError("has passed through a float, which above 2^53 loses digits; write whole numbers")
+    return number
+
+
+def _hint(text: str) -> str:
+    """What probably happened to a number; it may have been a card number, too."""
+    if _EXPONENT.fullmatch(text):
+        return ": a spreadsheet has rounded it. Write all its digits"
+    if _SEPARATED.fullmatch(text):
+        return ": write it without separators"
+    return ": it begins with a zero, so it may be another number" if text[:1] == "0" and text.isdigit() else ""
 
 
 def _exact_integer(number: float | Decimal) -> int:
@@ -336,5 +368,5 @@ def _exact_integer(number: float | Decimal) -> int:
     return int(number)
 
 
-def _instant(value: Any, zone: tzinfo | None) -> int:
-    return epoch_seconds(_present(value), zone)
+def _instant(value: Any, zone: tzinfo | None, per_second: int) -> int:
+    return epoch_seconds(_present(value), zone, per_second)

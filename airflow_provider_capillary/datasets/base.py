@@ -36,6 +36,10 @@ class Window(Protocol):
         """
         ...
 
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether the numbers of a column are epoch seconds, whatever numbers of the dataset count."""
+        ...
+
     def original(self, index: int) -> dict[str, Any]:
         """Row ``index`` (from 0 within the window) as the dataset gave it: every column, JSON-ready, for the report.
 

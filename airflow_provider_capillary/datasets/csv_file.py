@@ -42,6 +42,10 @@ class CsvWindow:
         """All values of one column, as they stand in the file."""
         return self._values[name]
 
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether its numbers are epoch seconds: no, they are as they were written."""
+        return False
+
     def original(self, index: int) -> dict[str, Any]:
         """One row, every column of the dataset in order."""
         return {name: self._values[name][index] for name in self._columns}

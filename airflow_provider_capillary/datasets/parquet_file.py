@@ -38,6 +38,11 @@ class ParquetWindow:
         """All values of one column; instants with a zone as whole epoch seconds."""
         return python_values(self._batch.column(name))
 
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether its numbers are epoch seconds: of timestamps with a zone."""
+        kind = self._batch.schema.field(name).type
+        return pa.types.is_timestamp(kind) and kind.tz is not None
+
     def original(self, index: int) -> dict[str, Any]:
         """One row, JSON-ready, every column of the dataset in order."""
         return {name: original_value(self._batch.column(name), index) for name in self._columns}

@@ -34,6 +34,10 @@ class RowWindow:
         values = [row.get(name) for row in self._rows]
         return values if PLAIN.issuperset(map(type, values)) else list(map(plain, values))
 
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether its numbers are epoch seconds: no, they are as they were written."""
+        return False
+
     def original(self, index: int) -> dict[str, Any]:
         """One row, JSON-ready, every column of the dataset in order."""
         row = self._rows[index]

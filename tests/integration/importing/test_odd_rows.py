@@ -63,3 +63,24 @@ def test_a_customer_id_that_a_float_has_rounded_is_not_sent(trial: Trial) -> Non
     result = trial.run(rows)
     assert trial.ends(result) == {"accepted": 2, "invalid": 1}
     assert {customer for customer, _, _ in trial.granted()} == {5000, trial.first_customer + 2}
+
+
+def test_milliseconds_are_read_beside_timestamps_with_a_zone(trial: Trial, tmp_path: Path) -> None:
+    rows = trial.rows(20)
+    earned = [row["earnEventDate"] for row in rows]
+    for row in rows:
+        row["earnEventDate"] *= 1_000
+    table = pa.Table.from_pylist(rows)
+    zoned = pa.array([row["earnExpiresOn"] * 10**6 for row in rows], pa.timestamp("us", "UTC"))
+    pq.write_table(table.set_column(3, "earnExpiresOn", zoned), tmp_path / "a.parquet")
+    result = trial.run(str(tmp_path / "a.parquet"), timestamp_unit="ms")
+    assert trial.ends(result) == {"accepted": 20}
+    assert sorted(instant for _, _, instant in trial.granted()) == earned
+
+
+def test_a_padded_badge_is_looked_up_like_any_other(trial: Trial) -> None:
+    rows = trial.rows(3)
+    rows[1]["badgeMetaId"] = f" {MISSING_BADGE} "
+    result = trial.run(rows, check_badges=True)
+    assert trial.ends(result) == {"accepted": 2, "rejected": 1}
+    assert trial.stories(result)[0][2] == "badge_check"

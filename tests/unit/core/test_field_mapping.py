@@ -98,6 +98,10 @@ def test_columns_of_different_lengths_are_never_cut_to_the_shortest() -> None:
         pytest.param({"badge": BADGE_ID.upper()}, id="badge in capitals"),
         pytest.param({"customer": "382442802"}, id="customer as digit text"),
         pytest.param({"customer": 382442802.0}, id="customer as integral float"),
+        pytest.param({"customer": "382442802.0"}, id="customer as text of an integral float"),
+        pytest.param({"customer": "382442802.000  "}, id="customer as padded text with zeros"),
+        pytest.param({"badge": f"  {BADGE_ID} "}, id="badge as padded text"),
+        pytest.param({"earned": " 1674292011", "expires": "2024-01-21T09:06:51Z "}, id="instants as padded text"),
         pytest.param({"customer": Decimal("382442802")}, id="customer as Decimal"),
         pytest.param({"customer": Decimal("382442802.000")}, id="customer as Decimal with zeros"),
         pytest.param({"earned": "1674292011", "expires": "1705828011"}, id="instants as digit text"),
@@ -134,7 +138,6 @@ BAD_BADGES = [
     pytest.param(BADGE_ID[:-1], "24 hexadecimal digits", id="23 digits"),
     pytest.param(BADGE_ID + "0", "24 hexadecimal digits", id="25 digits"),
     pytest.param("g" + BADGE_ID[1:], "24 hexadecimal digits", id="no hexadecimal digit"),
-    pytest.param(f" {BADGE_ID}", "24 hexadecimal digits", id="a space before"),
     pytest.param(f"{BADGE_ID}\n", "control characters", id="a line end behind"),
     pytest.param("\uff10" * 24, "24 hexadecimal digits", id="digits of another script"),
     pytest.param(f"{BADGE_ID[:-1]}\x00", "control characters", id="a null character"),
@@ -163,10 +166,17 @@ BAD_CUSTOMERS = [
     pytest.param("-5", "positive whole number", id="text negative"),
     pytest.param("+5", "positive whole number", id="text with a sign"),
     pytest.param("007", "positive whole number", id="text with leading zeros: perhaps a card number"),
-    pytest.param("5.0", "positive whole number", id="text with a point"),
-    pytest.param("5e3", "positive whole number", id="text with an exponent"),
+    pytest.param("5e3", "positive whole number.* Write all its digits", id="text with an exponent"),
+    pytest.param("1.2E+11", "positive whole number.* Write all its digits", id="text that a spreadsheet rounded"),
+    pytest.param("1,2E+11", "positive whole number.* Write all its digits", id="text that Excel rounded in Europe"),
+    pytest.param("1,234", "positive whole number.*without separators", id="text with a separator"),
+    pytest.param("1.234", "positive whole number.*without separators", id="text with a point as separator"),
+    pytest.param("0123", "positive whole number.*begins with a zero", id="text with a zero before"),
+    pytest.param("5.5", "positive whole number", id="text with a fraction"),
+    pytest.param("5.", "positive whole number", id="text with a point and nothing behind"),
+    pytest.param("9007199254740993.0", "passed through a float", id="text of a float that may have lost digits"),
+    pytest.param("\u00a05", "control characters", id="text with a blank of another kind"),
     pytest.param("1_000", "positive whole number", id="text with an underscore"),
-    pytest.param(" 5", "positive whole number", id="text with a space"),
     pytest.param("\uff15", "positive whole number", id="digit of another script"),
     pytest.param("ann@example.com", "positive whole number", id="an address"),
     pytest.param("9" * 65, "over-long", id="over-long"),
@@ -436,6 +446,28 @@ def test_two_columns_for_a_mapped_name_that_is_there_in_neither_spelling_are_ref
     found = ["BADGE", "Badge", "customerId", "earnEventDate", "earnExpiresOn"]
     with pytest.raises(DatasetError, match="'BADGE', 'Badge'"):
         resolve_columns(column_choices({"badgeMetaId": "badge"}), found)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"earned": 1_674_292_011_999, "expires": 1_705_828_011_000},
+        {"earned": "1674292011999", "expires": 1_705_828_011_000.0},
+        {"earned": Decimal("1674292011000.5"), "expires": "2024-01-21T09:06:51Z"},
+    ],
+    ids=str,
+)
+def test_numbers_are_milliseconds_where_the_unit_says_so(changed: dict[str, Any]) -> None:
+    reader = RowReader(COLUMNS, None, "ms")
+    assert read(reader, {**GOOD, **changed}) == [EXPECTED]
+    assert read(reader, {**GOOD, **changed}) == [EXPECTED]  # the badge is known now, which is another way through
+
+
+def test_seconds_given_as_milliseconds_are_caught_and_shown_as_they_were() -> None:
+    reader = RowReader(COLUMNS, None, "ms")
+    [result] = read(reader, GOOD)
+    assert isinstance(result, InvalidRow)
+    assert "earned '1674292011' looks like epoch seconds; set timestamp_unit='s'" in result.message
 
 
 IN_TWO_FORMS = Columns("badge", "customer", "earned", "expires", "earned_iso", "expires_iso")

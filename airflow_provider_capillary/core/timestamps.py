@@ -99,7 +99,7 @@ def _whole(value: float | Decimal) -> int:
 def _from_text(text: str, zone: tzinfo | None, per_second: int) -> int:
     if text.isascii() and text.isdigit() and len(text) < 40:  # Python's own limit is 4,300
         return int(text) // per_second
-    if _NUMBER.fullmatch(text):
+    if ":" not in text and _NUMBER.fullmatch(text):
         return _whole(Decimal(text)) // per_second
     try:
         return _from_datetime(*_moment(text, zone))
@@ -113,9 +113,12 @@ def _from_text(text: str, zone: tzinfo | None, per_second: int) -> int:
 
 def _moment(text: str, zone: tzinfo | None) -> tuple[datetime, tzinfo | None]:
     """The moment that the text says, and the zone in which to read it where it has no offset of its own."""
-    apart = _ZONE_APART.fullmatch(text)
-    if apart is None:
+    try:
         return datetime.fromisoformat(text), zone
+    except ValueError:
+        apart = _ZONE_APART.fullmatch(text)
+        if apart is None:
+            raise
     named = apart["zone"]
     if named[0] in "+-":
         return datetime.fromisoformat(apart["moment"] + named), zone

@@ -74,7 +74,32 @@ def _values(array: pa.Array[Any]) -> list[Any]:
     if (pa.types.is_time64(kind) or pa.types.is_duration(kind)) and kind.unit == "ns":
         # Python's own types stop at microseconds; no instant is ever read from these, so text will do.
         return pc.cast(array, pa.string()).to_pylist()
-    return array.to_pylist()
+    return _texts(array) if _is_binary(kind) else array.to_pylist()
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    types = pa.types
+    return (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+        or types.is_fixed_size_binary(kind)
+    ) and not isinstance(kind, pa.BaseExtensionType)
+
+
+def _texts(array: pa.Array[Any]) -> list[Any]:
+    """Binary values as text where they are UTF-8, as Impala and Hive write text; else as they are."""
+    try:
+        return pc.cast(array, pa.string()).to_pylist()
+    except pa.ArrowInvalid:
+        return [value if value is None else _text_or_bytes(value) for value in array.to_pylist()]
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _one(one: pa.Array[Any]) -> Any:

@@ -15,6 +15,8 @@ class DatasetFacts(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     fingerprint: str  #: of the content: the same rows in the same files give the same fingerprint, wherever they lie
     sources: tuple[str, ...]  #: the URIs, in the order in which they are read
+    #: What was taken for granted: ``format``, ``delimiter`` and ``left_out``, where there is such a thing.
+    assumed: dict[str, Any] = {}
 
 
 class Window(Protocol):

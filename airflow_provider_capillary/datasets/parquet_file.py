@@ -36,26 +36,37 @@ class ParquetWindow:
 
     def column(self, name: str) -> list[Any]:
         """All values of one column; instants with a zone as whole epoch seconds."""
+        if self._lacks(name):
+            return [None] * len(self)
         return python_values(self._batch.column(name))
 
     def is_in_seconds(self, name: str) -> bool:
         """Whether its numbers are epoch seconds: of timestamps with a zone."""
+        if self._lacks(name):
+            return False
         kind = self._batch.schema.field(name).type
         return pa.types.is_timestamp(kind) and kind.tz is not None
 
     def original(self, index: int) -> dict[str, Any]:
         """One row, JSON-ready, every column of the dataset in order."""
-        return {name: original_value(self._batch.column(name), index) for name in self._columns}
+        return {
+            name: None if self._lacks(name) else original_value(self._batch.column(name), index)
+            for name in self._columns
+        }
 
     def line(self, index: int) -> int:
         """The row's place in its file, from 1."""
         return self._first_line + index
 
+    def _lacks(self, name: str) -> bool:
+        """Whether only other files of the dataset have the column."""
+        return name in self._columns and name not in self._batch.schema.names
+
 
 class ParquetFile:
     """Streams one Parquet file. Page checksums are verified where the writer left any."""
 
-    fixed_columns = True  #: the schema decides, and every part must have the same columns
+    fixed_columns = True  #: the schema decides
 
     def __init__(self, uri: str, path: Path) -> None:
         self._uri = uri

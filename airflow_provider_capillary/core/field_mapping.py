@@ -245,10 +245,10 @@ class RowReader:
         """Read an instant that a row may give in two forms, which must then say the same second."""
         read = partial(_instant, zone=self._zone, per_second=self._per_second)
         (column, value), (iso_column, iso_value) = given, again
-        if iso_column is None or iso_value is None:
+        if iso_column is None or _is_absent(iso_value):
             return faults.read(column, value, read)
         iso_instant = faults.read(iso_column, iso_value, read)
-        if value is None:
+        if _is_absent(value):
             return iso_instant
         instant = faults.read(column, value, read)
         if instant is not None and iso_instant is not None and instant != iso_instant:
@@ -305,10 +305,14 @@ def _text_problem(text: str) -> str | None:
     return None
 
 
+def _is_absent(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _present(value: Any) -> Any:
     if isinstance(value, OddValue):
         raise _BadValueError(value.reason)
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if _is_absent(value):
         raise _BadValueError("is missing")
     if isinstance(value, (float, Decimal)) and (value.is_nan() if isinstance(value, Decimal) else math.isnan(value)):
         raise _BadValueError("is NaN (not a number)")

@@ -55,10 +55,10 @@ def epoch_seconds(value: Any, zone: tzinfo | None, per_second: int = 1) -> int:
     if EARLIEST_INSTANT <= seconds < LATEST_INSTANT:
         return seconds
     if per_second > 1 and EARLIEST_INSTANT <= seconds * per_second < LATEST_INSTANT:
-        raise NotAnInstantError("looks like epoch seconds; set timestamp_unit='s', or give ISO 8601 text")
+        raise NotAnInstantError("looks like epoch seconds; set timestamp_unit to s, or give ISO 8601 text")
     for factor, unit in ((1_000, "milliseconds"), (1_000_000, "microseconds"), (1_000_000_000, "nanoseconds")):
         if EARLIEST_INSTANT <= seconds * per_second // factor < LATEST_INSTANT:
-            hint = ", or set timestamp_unit='ms'" if factor == 1_000 else ""
+            hint = ", or set timestamp_unit to ms" if factor == 1_000 else ""
             raise NotAnInstantError(f"looks like epoch {unit}; give epoch seconds or ISO 8601 text{hint}")
     raise NotAnInstantError("outside 2000-01-01 .. 2100-01-01 when read as epoch seconds or ISO 8601")
 

@@ -467,7 +467,7 @@ def test_seconds_given_as_milliseconds_are_caught_and_shown_as_they_were() -> No
     reader = RowReader(COLUMNS, None, "ms")
     [result] = read(reader, GOOD)
     assert isinstance(result, InvalidRow)
-    assert "earned '1674292011' looks like epoch seconds; set timestamp_unit='s'" in result.message
+    assert "earned '1674292011' looks like epoch seconds; set timestamp_unit to s" in result.message
 
 
 IN_TWO_FORMS = Columns("badge", "customer", "earned", "expires", "earned_iso", "expires_iso")
@@ -499,6 +499,8 @@ def test_epoch_and_iso_columns_of_one_instant_are_picked_to_be_compared() -> Non
         (None, None, {}),
         ("2023-01-21T09:06:51Z", "2024-01-21T09:06:51Z", {"earned": None, "expires": None}),
         (GOOD["earned"], GOOD["expires"], {}),
+        ("", " ", {}),
+        ("2023-01-21T09:06:51Z", "2024-01-21T09:06:51Z", {"earned": "", "expires": " "}),
     ],
 )
 def test_two_forms_of_one_instant_that_agree_are_fine(earned_iso: Any, expires_iso: Any, changed: Any) -> None:

@@ -109,7 +109,7 @@ class ImportJob:
         zone = named_zone(self._settings.timezone)
         facts = self._dataset.inspect()
         columns = resolve_columns(choices, facts.columns)
-        rows = RowCheck(columns, zone, self._missing_badges(columns))
+        rows = RowCheck(columns, zone, self._missing_badges(columns), self._settings.timestamp_unit)
         started = time.time()
         job = self._open_job(facts)
         try:

@@ -43,10 +43,25 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
 LARGEST = EarnedBadge(1, "f" * 24, 2**63 - 1, LATEST_INSTANT, LATEST_INSTANT)
 
 
+class Fault(msgspec.Struct, frozen=True):
+    """What is wrong with one value of a row."""
+
+    column: str
+    value: str  #: shortened
+    reason: str  #: and what to do about it, as a phrase that follows column and value
+
+    def __str__(self) -> str:
+        """Write it as a sentence without a full stop."""
+        return f"{self.column} {self.value!r} {self.reason}"
+
+
 class InvalidRow(msgspec.Struct, frozen=True):
-    """A row that cannot be sent: which column, the value (shortened), and what to do about it."""
+    """A row that cannot be sent, with every fault that it has, in the order of the fields."""
 
     row_number: int
-    column: str
-    value: str
-    reason: str
+    faults: tuple[Fault, ...]
+
+    @property
+    def message(self) -> str:
+        """All faults, for the report."""
+        return "; ".join(map(str, self.faults))

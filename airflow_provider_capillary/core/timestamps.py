@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, date, datetime, time, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import pendulum
@@ -14,7 +15,14 @@ from pendulum.tz.exceptions import InvalidTimezone
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
 from airflow_provider_capillary.exceptions import ConfigurationError
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
+#: What warehouses write: a blank, then ``UTC``, an offset, or an IANA name such as ``America/New_York``.
+_ZONE_APART = re.compile(r"(?P<moment>.*\d) +(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d|[A-Z]\w+(?:/[\w+-]+)+)", re.ASCII)
+_UTC_NAMES = frozenset({"Z", "UTC", "GMT"})
+
+UNITS = {"s": 1, "ms": 1_000}  #: names of the unit of a dataset's numbers -> how many of them are a second
 
 
 class NotAnInstantError(ValueError):
@@ -33,36 +41,49 @@ def named_zone(name: str | None) -> tzinfo | None:
         ) from error
 
 
-def epoch_seconds(value: Any, zone: tzinfo | None) -> int:
+def epoch_seconds(value: Any, zone: tzinfo | None, per_second: int = 1) -> int:
     """Return the instant in whole epoch seconds (fractions are cut off towards the past).
 
-    Numbers, and text of digits only, are epoch seconds. Text is ISO 8601. Naive values are read in
-    ``zone``; without a zone they are refused. Where clocks went back, the first of the two instants is
-    taken; a local time that clocks skipped is refused.
+    Numbers, and text of digits only, are epoch seconds. Text is ISO 8601; a zone may follow after a blank.
+    Naive values are read in ``zone``; without a zone they are refused. Where clocks went back, the first of
+    the two instants is taken; a local time that clocks skipped is refused.
+
+    :param per_second: of what numbers count: 1,000 for milliseconds.
+    :raises NotAnInstantError: the value is no instant, or none from 2000 to 2100.
     """
-    seconds = _seconds(value, zone)
+    seconds = _seconds(value, zone, per_second)
     if EARLIEST_INSTANT <= seconds < LATEST_INSTANT:
         return seconds
+    if per_second > 1 and EARLIEST_INSTANT <= seconds * per_second < LATEST_INSTANT:
+        raise NotAnInstantError("looks like epoch seconds; set timestamp_unit to s, or give ISO 8601 text")
     for factor, unit in ((1_000, "milliseconds"), (1_000_000, "microseconds"), (1_000_000_000, "nanoseconds")):
-        if EARLIEST_INSTANT <= seconds // factor < LATEST_INSTANT:
-            raise NotAnInstantError(f"looks like epoch {unit}; give epoch seconds or ISO 8601 text")
+        if EARLIEST_INSTANT <= seconds * per_second // factor < LATEST_INSTANT:
+            hint = ", or set timestamp_unit to ms" if factor == 1_000 else ""
+            raise NotAnInstantError(f"looks like epoch {unit}; give epoch seconds or ISO 8601 text{hint}")
     raise NotAnInstantError("outside 2000-01-01 .. 2100-01-01 when read as epoch seconds or ISO 8601")
 
 
-def _seconds(value: Any, zone: tzinfo | None) -> int:
+def _seconds(value: Any, zone: tzinfo | None, per_second: int) -> int:
     if isinstance(value, bool):
         raise NotAnInstantError("is a boolean; give epoch seconds or ISO 8601 text")
     if isinstance(value, int):
-        return value
+        return value // per_second
     if isinstance(value, (float, Decimal)):
-        return _whole(value)
+        return _whole(value) // per_second
     if isinstance(value, str):
-        return _from_text(value, zone)
-    if isinstance(value, datetime):
-        return _from_datetime(value, zone)
+        return _from_text(value.strip(" "), zone, per_second)
     if isinstance(value, date):
-        return _from_datetime(datetime.combine(value, time.min), zone)
+        return _from_date(value, zone)
     raise NotAnInstantError(f"is of type {type(value).__name__}; give epoch seconds or ISO 8601 text")
+
+
+def _from_date(value: date, zone: tzinfo | None) -> int:
+    try:
+        return _from_datetime(value if isinstance(value, datetime) else datetime.combine(value, time.min), zone)
+    except NotAnInstantError:
+        raise
+    except Exception as error:  # a zone may be of any class, which decides what is raised
+        raise NotAnInstantError("has a time zone that cannot be applied; give it in UTC") from error
 
 
 def _whole(value: float | Decimal) -> int:
@@ -75,11 +96,13 @@ def _whole(value: float | Decimal) -> int:
     return math.floor(value)
 
 
-def _from_text(text: str, zone: tzinfo | None) -> int:
-    if _NUMBER.fullmatch(text):
-        return _whole(Decimal(text))
+def _from_text(text: str, zone: tzinfo | None, per_second: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) < 40:  # Python's own limit is 4,300
+        return int(text) // per_second
+    if ":" not in text and _NUMBER.fullmatch(text):
+        return _whole(Decimal(text)) // per_second
     try:
-        return _from_datetime(datetime.fromisoformat(text), zone)
+        return _from_datetime(*_moment(text, zone))
     except NotAnInstantError:
         raise
     except (ValueError, OverflowError):
@@ -88,10 +111,37 @@ def _from_text(text: str, zone: tzinfo | None) -> int:
         ) from None
 
 
+def _moment(text: str, zone: tzinfo | None) -> tuple[datetime, tzinfo | None]:
+    """The moment that the text says, and the zone in which to read it where it has no offset of its own."""
+    try:
+        return datetime.fromisoformat(text), zone
+    except ValueError:
+        apart = _ZONE_APART.fullmatch(text)
+        if apart is None:
+            raise
+    named = apart["zone"]
+    if named[0] in "+-":
+        return datetime.fromisoformat(apart["moment"] + named), zone
+    moment = datetime.fromisoformat(apart["moment"])
+    if moment.tzinfo is not None:
+        raise NotAnInstantError(f"has an offset and the zone {named}; give one of them")
+    return moment, UTC if named in _UTC_NAMES else _zone_in_text(named)
+
+
+@lru_cache(maxsize=100)
+def _zone_in_text(name: str) -> tzinfo:
+    try:
+        return pendulum.timezone(name)
+    except (InvalidTimezone, ValueError, OSError):
+        raise NotAnInstantError(
+            f"names the zone {name}, which is no IANA name; give an offset such as +01:00"
+        ) from None
+
+
 def _from_datetime(moment: datetime, zone: tzinfo | None) -> int:
     if moment.tzinfo is None or moment.utcoffset() is None:
         moment = _placed(moment.replace(tzinfo=None), zone)
-    return math.floor(moment.timestamp())
+    return (moment - _EPOCH) // _SECOND  # a float of seconds would round the last microseconds up
 
 
 def _placed(naive: datetime, zone: tzinfo | None) -> datetime:

@@ -15,6 +15,8 @@ class DatasetFacts(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     fingerprint: str  #: of the content: the same rows in the same files give the same fingerprint, wherever they lie
     sources: tuple[str, ...]  #: the URIs, in the order in which they are read
+    #: What was taken for granted: ``format``, ``delimiter`` and ``left_out``, where there is such a thing.
+    assumed: dict[str, Any] = {}
 
 
 class Window(Protocol):
@@ -28,15 +30,23 @@ class Window(Protocol):
     def column(self, name: str) -> Sequence[Any]:
         """All values of one column, in order, as Python values.
 
-        Timestamps with a zone come as ``int`` epoch seconds (floored, cheap); naive ones as naive
-        ``datetime``; dates as ``date``; integers as ``int``; decimals as ``Decimal``; NaN as a float; nested values
-        as lists and dicts; CSV values as ``str``; missing values as ``None``. A column that this source does not
-        have is a ``KeyError``, but for JSON Lines and lists of dicts, where it is all ``None``.
+        Timestamps with a zone come from Parquet as ``int`` epoch seconds (floored, cheap), from a list of dicts as
+        ``datetime``; naive ones as naive ``datetime``; dates as ``date``; integers as ``int``; decimals as
+        ``Decimal``; NaN as a float; nested values as lists and dicts; CSV values as ``str``; missing values as
+        ``None``; what Python cannot hold as an ``OddValue``. A column that this source does not have is a
+        ``KeyError``, but for JSON Lines and lists of dicts, where it is all ``None``.
         """
         ...
 
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether the numbers of a column are epoch seconds, whatever numbers of the dataset count."""
+        ...
+
     def original(self, index: int) -> dict[str, Any]:
-        """Row ``index`` (from 0 within the window) as the dataset gave it: every column, JSON-ready, for the report."""
+        """Row ``index`` (from 0 within the window) as the dataset gave it: every column, JSON-ready, for the report.
+
+        Never raises, whatever the values: a row's outcome is recorded together with it.
+        """
         ...
 
     def line(self, index: int) -> int:

@@ -1,14 +1,31 @@
-"""Which files a URI stands for: the file itself, what an extract has published in a folder, or a folder's files."""
+"""Which files a URI stands for: a file, what an extract has published, a folder with all below it, or a pattern."""
 
 from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
 from airflow_provider_capillary.datasets.folders import Folder, folder_at
-from airflow_provider_capillary.datasets.locations import FORMATS, local_path
-from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_part
+from airflow_provider_capillary.datasets.locations import FORMATS, format_by_name, local_path
+from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_part, is_unfinished
+from airflow_provider_capillary.datasets.object_storage import matching
 from airflow_provider_capillary.datasets.problems import listed
-from airflow_provider_capillary.exceptions import DatasetError
+from airflow_provider_capillary.datasets.tables import ancestors, refuse_table, table_in
+from airflow_provider_capillary.exceptions import CapillaryError, DatasetError
+
+_FOLDER_VALUE = re.compile(r"(?P<name>[^=/]+)=(?P<value>[^/]*)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_WILDCARDS = re.compile(r"[*?\[]")
+_REMOTE_ANCESTORS = 2  # each is a request or two
+#: Written beside data by other tools: manifests and schemas, checksums, markers of folders.
+_SIDECAR = re.compile(r"(_?manifest|.*\.(metadata|crc|md5|sha256|manifest)|.*_\$folder\$)", re.IGNORECASE)
 
 
 class DatasetFiles(msgspec.Struct, frozen=True):
@@ -16,32 +33,126 @@ class DatasetFiles(msgspec.Struct, frozen=True):
 
     uris: list[str]
     rows: int | None = None  #: how many rows they must hold together, where their writer has left word
+    left_out: tuple[str, ...] = ()  #: files beside them that are no data
+
+
+class FileFinder:
+    """Finds the files of URIs, and remembers folders that it has listed."""
+
+    def __init__(self) -> None:
+        self._listed: dict[str, Mapping[str, bool] | None] = {}
+
+    def files_at(self, uri: str) -> DatasetFiles:
+        """The files that a URI or path stands for.
+
+        Of a folder, all files in it and below it, by name; hidden ones and those with ``_`` in front are left out. Of
+        a folder that an extract has written, the parts that its manifest names, and no others.
+
+        :raises DatasetError: there is nothing, or a table whose files are not to be read one by one.
+        """
+        uri = _as_it_lies(uri)
+        path = local_path(uri)
+        if path is not None and not path.exists() and uri.lower().endswith(tuple(FORMATS)) and not _is_pattern(uri):
+            return DatasetFiles([uri])  # for the inspection, which names all missing files at once
+        folder = folder_at(uri)
+        try:
+            children = folder.children()
+        except DatasetError:
+            if not _is_pattern(uri):
+                raise
+            return self._matching(uri)
+        self._must_be_outside_tables(uri)
+        if children is None:
+            return DatasetFiles([uri])
+        return _without_sidecars(self._below(uri.rstrip("/"), folder, children))
+
+    def _below(self, uri: str, folder: Folder, children: Mapping[str, bool]) -> DatasetFiles:
+        table = table_in(uri, children, self._listing)
+        if table:
+            raise refuse_table(uri, uri, table)
+        if MANIFEST in children:
+            return _published(uri, folder, children)
+        if any(is_part(name) or is_unfinished(name) for name in children):
+            raise DatasetError(
+                f"{uri}: the folder is only partly written (parts, but no {MANIFEST}): the extract that writes it is "
+                "still at work or was killed. Run that task again."
+            )
+        files: list[str] = []
+        for name in sorted(children):
+            if not name or name[0] in "._":
+                continue
+            child = f"{uri}/{name}"
+            if children[name]:
+                inner = folder_at(child)
+                files += self._below(child, inner, inner.children() or {}).uris
+            else:
+                files.append(child)
+        return DatasetFiles(files)
+
+    def _matching(self, uri: str) -> DatasetFiles:
+        path = local_path(uri)
+        found = matching(uri) if path is None else _matching_locally(str(path))
+        if not found:
+            raise DatasetError(
+                f"{uri}: no file has a name of this pattern. Check it, and the task that writes the files."
+            )
+        files = [one for one in found if one.rstrip("/").rsplit("/", 1)[-1][:1] not in ("", ".", "_")]
+        return _without_sidecars(DatasetFiles([file for one in files for file in self.files_at(one).uris]))
+
+    def _must_be_outside_tables(self, uri: str) -> None:
+        if is_part(uri.rsplit("/", 1)[-1]):
+            return  # an extract writes to a folder of its own
+        above = ancestors(uri)
+        for folder in above if local_path(uri) is not None else above[:_REMOTE_ANCESTORS]:
+            table = table_in(folder, self._listing(folder) or {}, self._listing)
+            if table:
+                raise refuse_table(uri, folder, table)
+
+    def _listing(self, folder: str) -> Mapping[str, bool] | None:
+        if folder not in self._listed:
+            self._listed[folder] = None
+            with suppress(CapillaryError, OSError):  # who may read a file need not be allowed to list its folder
+                self._listed[folder] = folder_at(folder).children()
+        return self._listed[folder]
 
 
 def files_at(uri: str) -> DatasetFiles:
-    """The file itself, or the files of a folder sorted by name; hidden ones and those with ``_`` in front left out.
+    """The files that one URI or path stands for."""
+    return FileFinder().files_at(uri)
 
-    Of a folder that an extract has written, the parts that its manifest names, and no others. A folder inside the
-    folder is refused rather than skipped: its rows would silently not be imported.
-    """
+
+def folder_values(uri: str) -> dict[str, Any]:
+    """The columns that a file's folders stand for, as in ``dt=2025-01-31/part-0.parquet``; text, or ``None``."""
+    values: dict[str, Any] = {}
+    for segment in reversed(uri.split("/")[:-1]):
+        named = _FOLDER_VALUE.fullmatch(segment)
+        if named is None:
+            break
+        value = unquote(named["value"])
+        values[unquote(named["name"])] = None if value == _NO_VALUE else value
+    return dict(reversed(values.items()))
+
+
+def _matching_locally(pattern: str) -> list[str]:
+    found = sorted(glob.glob(pattern, recursive=True))
+    return [path for path in found if "**" not in pattern or not os.path.isdir(path)]
+
+
+def _as_it_lies(uri: str) -> str:
+    """The URI of a local file as its name is: ``Path.as_uri()`` writes a blank as ``%20``, Airflow does not."""
     path = local_path(uri)
-    if path is not None and not path.exists() and uri.lower().endswith(tuple(FORMATS)):
-        return DatasetFiles([uri])  # for the inspection, which names all missing files at once
-    folder = folder_at(uri)
-    children = folder.children()
-    if children is None:
-        return DatasetFiles([uri])
-    if MANIFEST in children:
-        return _published(uri, folder, children)
-    if any(is_part(name) for name in children):
-        raise DatasetError(
-            f"{uri}: the folder is only partly written (parts, but no {MANIFEST}): the extract that writes it is "
-            "still at work or was killed. Run that task again."
-        )
-    return DatasetFiles(_visible(uri, children))
+    if path is None or "://" not in uri or path.exists():
+        return uri
+    plain = unquote(uri)
+    unquoted = local_path(plain)
+    return plain if unquoted is not None and unquoted.exists() else uri
 
 
-def _published(uri: str, folder: Folder, children: dict[str, bool]) -> DatasetFiles:
+def _is_pattern(uri: str) -> bool:
+    return _WILDCARDS.search(uri.partition("://")[2] or uri) is not None
+
+
+def _published(uri: str, folder: Folder, children: Mapping[str, bool]) -> DatasetFiles:
     manifest: Manifest = decoded(folder.read(MANIFEST), uri)
     gone = [name for name in manifest.parts if name not in children]
     if gone:
@@ -52,11 +163,10 @@ def _published(uri: str, folder: Folder, children: dict[str, bool]) -> DatasetFi
     return DatasetFiles([f"{uri.rstrip('/')}/{name}" for name in manifest.parts], manifest.rows)
 
 
-def _visible(uri: str, children: dict[str, bool]) -> list[str]:
-    visible = {name: is_folder for name, is_folder in children.items() if name and name[0] not in "._"}
-    folders = sorted(name for name, is_folder in visible.items() if is_folder)
-    if folders:
-        raise DatasetError(f"{uri}: holds the folder {folders[0]!r}. Give the folders to read as a list of URIs.")
-    if not visible:
-        raise DatasetError(f"{uri}: the folder holds no files. Check the path and whether the task before has written.")
-    return [f"{uri.rstrip('/')}/{name}" for name in sorted(visible)]
+def _without_sidecars(found: DatasetFiles) -> DatasetFiles:
+    """Leave out what other tools write beside data, where there is data of one format."""
+    sidecars = [uri for uri in found.uris if _SIDECAR.fullmatch(uri.rsplit("/", 1)[-1])]
+    data = [uri for uri in found.uris if uri not in set(sidecars)]
+    if not sidecars or not data or len({format_by_name(uri) for uri in data}) > 1:
+        return found
+    return DatasetFiles(data, found.rows, tuple(sidecars))

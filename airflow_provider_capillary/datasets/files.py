@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from airflow_provider_capillary.core.field_mapping import fitting_columns
 from airflow_provider_capillary.datasets.base import DatasetFacts, Window
+from airflow_provider_capillary.datasets.content import format_by_content
 from airflow_provider_capillary.datasets.csv_file import CsvFile
+from airflow_provider_capillary.datasets.dataset_files import folder_values
+from airflow_provider_capillary.datasets.folder_values import WithFolderValues
 from airflow_provider_capillary.datasets.jsonl_file import JsonLinesFile
-from airflow_provider_capillary.datasets.locations import FileFormat, local_path
+from airflow_provider_capillary.datasets.locations import FileFormat, format_by_name, local_path
 from airflow_provider_capillary.datasets.object_storage import copy_to_local
+from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.parquet_file import ParquetFile
 from airflow_provider_capillary.datasets.problems import Problems, listed, missing_columns
 from airflow_provider_capillary.datasets.text_files import digest_of, reading
 from airflow_provider_capillary.exceptions import DatasetError
+
+log = logging.getLogger(__name__)
+
+_DEFAULTS = ReadOptions()
+_MOST_NAMED = 20  # files left out, in the summary
 
 
 class _File(Protocol):
@@ -32,14 +43,31 @@ class _File(Protocol):
 class _Part:
     """One file of the snapshot: where it came from, where it lies, and what it must still be when it is read again."""
 
-    def __init__(self, uri: str, path: Path, file: _File, digest: bytes, identity: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        path: Path,
+        file: _File,
+        digest: bytes,
+        identity: tuple[int, int, int],
+        file_format: FileFormat | None,
+    ) -> None:
         self.uri = uri
+        self.file_format = file_format
+        self.folder_values: dict[str, Any] = {}  #: columns of the folders' names that the file itself lacks
         self.path = path
         self.file = file
         self.digest = digest
         self.identity = identity
         self.rows = 0
         self.columns: tuple[str, ...] = ()
+
+    def identifying(self) -> bytes:
+        """What makes it another file when it changes: the bytes, and how they are read."""
+        delimiter = self.file.delimiter if isinstance(self.file, CsvFile) else ","
+        if not self.folder_values and delimiter in (None, ","):
+            return self.digest
+        return self.digest + repr((delimiter, self.folder_values)).encode(errors="backslashreplace")
 
     def must_be_unchanged(self) -> None:
         with reading(self.uri):
@@ -51,19 +79,24 @@ class _Part:
 
 
 class FilesDataset:
-    """Files of one format, read in the given order. Remote ones are copied once; local ones are read in place."""
+    """Files of one format, read in the given order. Remote ones are copied once; local ones are read in place.
+
+    Names and contents say which format it is, where the options do not.
+    """
 
     def __init__(
         self,
         uris: Sequence[str],
-        file_format: FileFormat,
         required_columns: tuple[tuple[str, ...], ...],
         expected_rows: int | None = None,
+        options: ReadOptions = _DEFAULTS,
+        left_out: Sequence[str] = (),
     ) -> None:
         self._uris = tuple(uris)
-        self._format = file_format
         self._required = required_columns
         self._expected_rows = expected_rows
+        self._options = options
+        self._left_out = tuple(left_out)
         self._copies: tempfile.TemporaryDirectory[str] | None = None
         self._parts: list[_Part] = []
         self._facts: DatasetFacts | None = None
@@ -84,7 +117,8 @@ class FilesDataset:
         rows_before = 0
         for part in self._parts:
             part.must_be_unchanged()
-            yield from part.file.windows(rows, columns, rows_before)
+            for window in part.file.windows(rows, columns, rows_before):
+                yield WithFolderValues(window, part.folder_values) if part.folder_values else window
             part.must_be_unchanged()
             rows_before += part.rows
 
@@ -102,7 +136,8 @@ class FilesDataset:
                 parts.append(self._read(uri, problems))
             except DatasetError as error:
                 problems.add(str(error))
-        columns = self._agreed_columns(parts, problems)
+        self._refuse_mixed_formats(parts, problems)
+        columns = self._all_columns(parts, problems)
         rows = sum(part.rows for part in parts)
         problems.raise_if_any()
         if self._expected_rows not in (None, rows):
@@ -110,13 +145,32 @@ class FilesDataset:
                 f"The extract reported {self._expected_rows} rows, but its files hold {rows}: they were replaced "
                 "since. Run the extract again."
             )
-        digest = hashlib.blake2b(b"".join(part.digest for part in parts), digest_size=32)
+        digest = hashlib.blake2b(b"".join(part.identifying() for part in parts), digest_size=32)
         self._parts = parts
-        return DatasetFacts(rows, columns, digest.hexdigest(), self._uris)
+        return DatasetFacts(rows, columns, digest.hexdigest(), self._uris, self._assumed(parts))
+
+    def _assumed(self, parts: list[_Part]) -> dict[str, Any]:
+        """What was found out from names and contents, for the log and the summary."""
+        assumed: dict[str, Any] = {}
+        formats = sorted({part.file_format.value for part in parts if part.file_format})
+        delimiters = sorted({part.file.delimiter or "," for part in parts if isinstance(part.file, CsvFile)})
+        if formats:
+            assumed["format"] = ", ".join(formats)
+        if delimiters:
+            assumed["delimiter"] = " ".join(delimiters)
+        if self._left_out:
+            assumed["left_out"] = list(self._left_out[:_MOST_NAMED])
+            log.info("Left out as no data: %s", listed(list(self._left_out)))
+        if delimiters not in ([], [","]):
+            log.info("CSV: values are divided by %s", " and by ".join(map(repr, delimiters)))
+        return assumed
 
     def _read(self, uri: str, problems: Problems) -> _Part:
         part = self._snapshot(uri)
         part.rows, part.columns = part.file.scan(problems)
+        part.folder_values = {
+            name: value for name, value in folder_values(uri).items() if not fitting_columns((name,), part.columns)
+        }
         part.must_be_unchanged()
         return part
 
@@ -125,37 +179,46 @@ class FilesDataset:
         if path is not None:
             with reading(uri):
                 identity = _identity(path)
-                return _Part(uri, path, self._file(uri, path), digest_of(path), identity)
+                return self._part(uri, path, digest_of(path), identity)
         if self._copies is None:
             self._copies = tempfile.TemporaryDirectory(prefix="capillary-dataset-")
         number = len(os.listdir(self._copies.name))
         path = Path(self._copies.name, f"{number:05d}-{uri.rsplit('/', 1)[-1]}")
         digest = copy_to_local(uri, path)
-        return _Part(uri, path, self._file(uri, path), digest, _identity(path))
+        return self._part(uri, path, digest, _identity(path))
 
-    def _file(self, uri: str, path: Path) -> _File:
-        if self._format is FileFormat.PARQUET:
+    def _part(self, uri: str, path: Path, digest: bytes, identity: tuple[int, int, int]) -> _Part:
+        file_format = self._options.file_format or format_by_name(uri)
+        with reading(uri):
+            file_format = file_format or format_by_content(uri, path)
+        return _Part(uri, path, self._file(uri, path, file_format), digest, identity, file_format)
+
+    def _file(self, uri: str, path: Path, file_format: FileFormat | None) -> _File:
+        if file_format is FileFormat.PARQUET:
             return ParquetFile(uri, path)
-        return CsvFile(uri, path) if self._format is FileFormat.CSV else JsonLinesFile(uri, path)
+        if file_format is FileFormat.JSON_LINES:
+            return JsonLinesFile(uri, path)
+        return CsvFile(uri, path, self._options, self._required)
 
-    def _agreed_columns(self, parts: list[_Part], problems: Problems) -> tuple[str, ...]:
-        if not parts:
-            return ()
-        first = parts[0]
-        if not first.file.fixed_columns:
-            columns = tuple(dict.fromkeys(name for part in parts for name in part.columns))
-            known = any(part.rows for part in parts)
-        else:
-            columns, known = first.columns, True
-            for part in parts[1:]:
-                if set(part.columns) != set(columns):
-                    problems.add(
-                        f"{part.uri}: has the columns {listed(part.columns)}, but {first.uri} has {listed(columns)}. "
-                        "All parts must have the same columns."
-                    )
-        missing = missing_columns(self._required, columns) if known else None
-        if missing:
-            problems.add(f"{first.uri}: {missing}")
+    @staticmethod
+    def _refuse_mixed_formats(parts: list[_Part], problems: Problems) -> None:
+        formats = {part.file_format: part.uri for part in parts if part.file_format}
+        if len(formats) > 1:
+            examples = ", ".join(f"{file_format.value} ({uri})" for file_format, uri in formats.items())
+            problems.add(f"The dataset mixes formats: {examples}. Keep each format in a folder of its own.")
+
+    def _all_columns(self, parts: list[_Part], problems: Problems) -> tuple[str, ...]:
+        """The union over all files; those that are required must be in every one that has columns of its own."""
+        columns = tuple(dict.fromkeys(name for part in parts for name in (*part.columns, *part.folder_values)))
+        fixed = [part for part in parts if part.file.fixed_columns and part.columns]
+        for part in fixed:
+            missing = missing_columns(self._required, (*part.columns, *part.folder_values))
+            if missing:
+                problems.add(f"{part.uri}: {missing}")
+        if not fixed and any(part.rows for part in parts):
+            missing = missing_columns(self._required, columns)
+            if missing:
+                problems.add(f"{parts[0].uri}: {missing}")
         return columns
 
 

@@ -43,18 +43,19 @@ class Folder(Protocol):
         ...
 
 
-def folder_at(uri: str) -> Folder:
-    """The folder that a URI or path names."""
+def folder_at(uri: str, setting: str = "dataset_path") -> Folder:
+    """The folder that a URI or path names; ``setting`` is what a person corrects where it cannot be written."""
     path = local_path(uri)
-    return StoredFolder(uri) if path is None else LocalFolder(uri, path)
+    return StoredFolder(uri) if path is None else LocalFolder(uri, path, setting)
 
 
 class LocalFolder:
     """A folder on a disk of this machine, or one that is mounted there."""
 
-    def __init__(self, uri: str, path: Path) -> None:
+    def __init__(self, uri: str, path: Path, setting: str = "dataset_path") -> None:
         self._uri = uri
         self._path = path
+        self._setting = setting
 
     def children(self) -> dict[str, bool] | None:
         """What is in it."""
@@ -91,7 +92,7 @@ class LocalFolder:
             self._path.rmdir()
 
     def _bring(self, name: str, fill: Callable[[Path], object]) -> None:
-        with _writing(self._uri), room_on_disk(self._uri):
+        with self._writing(), room_on_disk(self._uri):
             for tries_left in reversed(range(_TRIES)):
                 self._path.mkdir(parents=True, exist_ok=True)
                 unfinished = self._path / f".{name}.{uuid4().hex}"
@@ -104,6 +105,15 @@ class LocalFolder:
                         raise
                 finally:
                     unfinished.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+            raise ConfigurationError(
+                f"{self._uri}: cannot be written ({error}). Correct {self._setting} or the rights."
+            ) from error
 
 
 class StoredFolder:
@@ -150,11 +160,3 @@ def _link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # another disk, or one without links
         shutil.copyfile(source, target)
-
-
-@contextmanager
-def _writing(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-        raise ConfigurationError(f"{uri}: cannot be written ({error}). Correct dataset_path or the rights.") from error

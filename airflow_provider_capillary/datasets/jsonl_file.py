@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -55,6 +56,11 @@ class JsonLinesFile:
         """Every row; a line that is none goes to ``problems``, or is raised where none is given."""
         decode = _OBJECT.decode
         with reading(self._uri), open_bytes(self._path) as stream:
+            if _first_mark(stream) == b"[":
+                raise DatasetError(
+                    f"{self._uri}: a JSON array, not JSON Lines: one object per line, without brackets around and "
+                    "commas between. Convert it, as with jq -c '.[]', or let the tool that writes it write JSON Lines."
+                )
             for number, line in enumerate(iter(partial(stream.readline, LONGEST_LINE), b""), start=1):
                 if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
                     raise DatasetError(
@@ -78,3 +84,7 @@ class JsonLinesFile:
         if problems is None:
             raise DatasetError(message)
         problems.add(message)
+
+
+def _first_mark(stream: BinaryIO) -> bytes:
+    return cast(io.BufferedReader, stream).peek(1)[:1_024].lstrip()[:1]

@@ -10,7 +10,7 @@ from airflow_provider_capillary.exceptions import DatasetError
 
 
 class FileFormat(Enum):
-    """The formats that can be read, told by the file name alone."""
+    """The formats that can be read."""
 
     PARQUET = "Parquet"
     CSV = "CSV"
@@ -19,23 +19,24 @@ class FileFormat(Enum):
 
 FORMATS = {
     ".parquet": FileFormat.PARQUET,
+    ".pq": FileFormat.PARQUET,
     ".csv": FileFormat.CSV,
-    ".csv.gz": FileFormat.CSV,
+    ".tsv": FileFormat.CSV,
+    ".txt": FileFormat.CSV,
     ".jsonl": FileFormat.JSON_LINES,
-    ".jsonl.gz": FileFormat.JSON_LINES,
     ".ndjson": FileFormat.JSON_LINES,
-    ".ndjson.gz": FileFormat.JSON_LINES,
+    ".json": FileFormat.JSON_LINES,
 }
+COMPRESSIONS = (".gz", ".zst")  #: of text; Parquet is compressed within
 
 
-def format_of(uri: str) -> FileFormat:
-    """The format that the name of a file promises; an unknown one is a ``DatasetError``."""
+def format_by_name(uri: str) -> FileFormat | None:
+    """The format that the name of a file promises, or ``None`` where it promises none."""
     name = uri.lower()
-    for suffix, file_format in FORMATS.items():
-        if name.endswith(suffix):
-            return file_format
-    hint = " A .json file must hold one object per line and be named .jsonl." if name.endswith(".json") else ""
-    raise DatasetError(f"{uri}: unknown format. Known are files named {', '.join(FORMATS)}.{hint}")
+    compression = next((suffix for suffix in COMPRESSIONS if name.endswith(suffix)), "")
+    stem = name.removesuffix(compression)
+    found = next((file_format for suffix, file_format in FORMATS.items() if stem.endswith(suffix)), None)
+    return None if compression and found is FileFormat.PARQUET else found
 
 
 def local_path(uri: str) -> Path | None:

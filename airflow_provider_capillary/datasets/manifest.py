@@ -55,6 +55,11 @@ def is_part(name: str) -> bool:
     return _PART.fullmatch(name) is not None
 
 
+def is_unfinished(name: str) -> bool:
+    """Whether an extract was about to bring this file, and has not yet."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
 def is_ours(name: str) -> bool:
     """Whether an extract has written this file, so that the next one may remove it."""
     return name == MANIFEST or any(pattern.fullmatch(name) for pattern in (_PART, _UNFINISHED, _EARLIER))

@@ -61,18 +61,50 @@ def children_of(uri: str) -> dict[str, bool] | None:
     return {name.rsplit("/", 1)[-1]: kind == "directory" for name, kind in listing.items()}
 
 
+def matching(uri: str) -> list[str]:
+    """The URIs that a pattern stands for, sorted."""
+    with storage(uri) as (filesystem, path):
+        filesystem.invalidate_cache()
+        everything = filesystem.glob(path, detail=True)
+    # two stars go through folders anyway, so that what is in these is found without them
+    found = sorted(name for name, info in everything.items() if "**" not in path or info["type"] != "directory")
+    scheme, _, rest = uri.partition("://")
+    connection = rest.partition("/")[0].rpartition("@")[0]
+    prefix = f"{scheme}://{connection}@" if connection else f"{scheme}://"
+    return [f"{prefix}{name.removeprefix(f'{scheme}://').lstrip('/')}" for name in found]
+
+
 def copy_to_local(uri: str, target: Path) -> bytes:
     """Copy one file to ``target`` and return the digest of its bytes, in one pass and flat memory."""
     digest = hashlib.blake2b(digest_size=32)
     with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
         size = getattr(source, "size", None)
+        _must_be_stored_as_read(uri, filesystem, path)
         with room_on_disk(uri), target.open("wb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
                 copy.write(block)
-            if size is not None and copy.tell() != size:
+            if size is not None and copy.tell() < size:
                 raise EOFError(f"{copy.tell()} of {size} bytes came")
     return digest.digest()
+
+
+def _must_be_stored_as_read(uri: str, filesystem: Any, path: str) -> None:
+    """Refuse what a storage decompresses as it serves it: the size it states is another, and reading ends there."""
+    details: dict[str, Any] = filesystem.info(path)
+    encoding = next(
+        (
+            value
+            for name, value in details.items()
+            if name.lower().replace("_", "").replace("-", "") == "contentencoding"
+        ),
+        None,
+    )
+    if encoding not in (None, "", "identity"):
+        raise DatasetError(
+            f"{uri}: is stored with Content-Encoding {encoding}, so that its size is not that of what is read, and the "
+            "end could be cut off. Store it without that header, under a name that ends in .gz where it is compressed."
+        )
 
 
 def _attached(uri: str) -> tuple[Any, str]:

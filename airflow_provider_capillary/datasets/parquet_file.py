@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_provider_capillary.datasets.arrow_values import original_value, python_values
+from airflow_provider_capillary.datasets.arrow_values import original_value, python_values, texts_of
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
@@ -36,21 +36,37 @@ class ParquetWindow:
 
     def column(self, name: str) -> list[Any]:
         """All values of one column; instants with a zone as whole epoch seconds."""
+        if self._lacks(name):
+            return [None] * len(self)
         return python_values(self._batch.column(name))
+
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether its numbers are epoch seconds: of timestamps with a zone."""
+        if self._lacks(name):
+            return False
+        kind = self._batch.schema.field(name).type
+        return pa.types.is_timestamp(kind) and kind.tz is not None
 
     def original(self, index: int) -> dict[str, Any]:
         """One row, JSON-ready, every column of the dataset in order."""
-        return {name: original_value(self._batch.column(name), index) for name in self._columns}
+        return {
+            name: None if self._lacks(name) else original_value(self._batch.column(name), index)
+            for name in self._columns
+        }
 
     def line(self, index: int) -> int:
         """The row's place in its file, from 1."""
         return self._first_line + index
 
+    def _lacks(self, name: str) -> bool:
+        """Whether only other files of the dataset have the column."""
+        return name in self._columns and name not in self._batch.schema.names
+
 
 class ParquetFile:
     """Streams one Parquet file. Page checksums are verified where the writer left any."""
 
-    fixed_columns = True  #: the schema decides, and every part must have the same columns
+    fixed_columns = True  #: the schema decides
 
     def __init__(self, uri: str, path: Path) -> None:
         self._uri = uri
@@ -88,6 +104,7 @@ class ParquetFile:
                 pre_buffer=False,
                 buffer_size=_BUFFER_BYTES,
                 page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap around
             )
         with file:
             yield file
@@ -107,7 +124,9 @@ class ParquetFile:
     def _validate(self, batch: pa.RecordBatch, rows_before: int) -> None:
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             try:
-                column.validate(full=True)
+                if not _is_valid(column):
+                    for text in texts_of(column):
+                        text.validate(full=True)
             except (pa.ArrowException, ValueError) as error:
                 raise DatasetError(
                     f"{self._uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
@@ -124,3 +143,11 @@ class ParquetFile:
             raise DatasetError(
                 f"{self._uri}: broken Parquet, {where} cannot be decoded ({error}). Write or transfer the file again."
             ) from error
+
+
+def _is_valid(column: pa.Array[Any]) -> bool:
+    try:
+        column.validate(full=True)
+    except (pa.ArrowException, ValueError):
+        return False
+    return True

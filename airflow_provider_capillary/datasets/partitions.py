@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+_ZEROS_BEHIND_A_POINT = re.compile(r"(?<=\d)\.0+\Z", re.ASCII)
+
 
 def partition_of(customer: Any, partitions: int) -> int:
-    """The part of a customer: the same for 7, ``"7"``, ``" 007 "`` and ``Decimal("7.0")``.
+    """The part of a customer: the same for 7, ``"7"``, ``" 007 "``, ``"7.0"`` and ``Decimal("7.0")``.
 
     Any value has a part, so that a row without a customer is read, and told as invalid, by the import.
     """
@@ -28,5 +31,5 @@ def _customer_text(customer: Any) -> str:
         return str(int(customer))
     if isinstance(customer, float) and customer.is_integer():
         return str(int(customer))
-    text = str(customer).strip().lstrip("+")
+    text = _ZEROS_BEHIND_A_POINT.sub("", str(customer).strip().lstrip("+"))
     return text.lstrip("0") or "0" if text.isdecimal() else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_capillary.core.field_mapping import fitting_columns
 from airflow_provider_capillary.exceptions import DatasetError
 
 MOST_SHOWN = 20  #: problems named in one message; the rest is counted
@@ -40,7 +41,7 @@ def listed(names: tuple[str, ...] | list[str]) -> str:
 
 def missing_columns(required: tuple[tuple[str, ...], ...], found: tuple[str, ...]) -> str | None:
     """The message for required columns of which no accepted name was found, or ``None`` if all are there."""
-    missing = [names for names in required if not set(names) & set(found)]
+    missing = [names for names in required if not fitting_columns(names, found)]
     if not missing:
         return None
     wanted = "; ".join(" or ".join(repr(name) for name in names) for names in missing)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow_provider_capillary.core.plain_values import PLAIN, plain
 from airflow_provider_capillary.datasets.json_ready import json_ready
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECOND = timedelta(seconds=1)
 
 
 class RowWindow:
@@ -33,8 +30,13 @@ class RowWindow:
         return len(self._rows)
 
     def column(self, name: str) -> list[Any]:
-        """All values of one column; instants with a zone as whole epoch seconds."""
-        return [_plain(row.get(name)) for row in self._rows]
+        """All values of one column, each in one of Python's own classes where it has a form there."""
+        values = [row.get(name) for row in self._rows]
+        return values if PLAIN.issuperset(map(type, values)) else list(map(plain, values))
+
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether its numbers are epoch seconds: no, they are as they were written."""
+        return False
 
     def original(self, index: int) -> dict[str, Any]:
         """One row, JSON-ready, every column of the dataset in order."""
@@ -44,10 +46,3 @@ class RowWindow:
     def line(self, index: int) -> int:
         """The row's place in its own source, from 1."""
         return self._first_line + index
-
-
-def _plain(value: Any) -> Any:
-    # Floored by integer arithmetic: a float of seconds would round the last microseconds up.
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return (value - _EPOCH) // _SECOND
-    return value

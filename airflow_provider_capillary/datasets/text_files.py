@@ -9,7 +9,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
 
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -29,6 +31,8 @@ def reading(uri: str) -> Iterator[None]:
         raise DatasetError(f"{uri}: not a file. Name a file, or a folder that holds files only.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DatasetError(f"{uri}: broken or truncated gzip ({error}). Write or transfer the file again.") from error
+    except _BrokenZstdError as error:
+        raise DatasetError(f"{uri}: broken or truncated zstd ({error}). Write or transfer the file again.") from error
 
 
 def no_such_file(uri: str) -> DatasetError:
@@ -45,13 +49,55 @@ def digest_of(path: Path) -> bytes:
     return digest.digest()
 
 
+class TextBytes(io.RawIOBase):
+    """The bytes of a plain, gzip or zstd file; remembers the last one, which shows whether the last line has an end."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._source = _decompressed(path)
+        self.last = b""
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read up to the size of the buffer."""
+        try:
+            count: int = self._source.readinto(buffer)
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(self._source, pa.NativeFile):
+                raise _BrokenZstdError(str(error)) from error
+            raise
+        if count:
+            self.last = bytes(buffer[count - 1 : count])
+        return count
+
+    def close(self) -> None:
+        """Close the file."""
+        self._source.close()
+        super().close()
+
+
+class _BrokenZstdError(Exception):
+    pass
+
+
+def _decompressed(path: Path) -> Any:
+    """By the first bytes, as object storages leave compression out of names; else by the name, so that it fails."""
+    with path.open("rb", buffering=0) as file:
+        start = file.read(4)
+    name = path.name.lower()
+    if start[:2] == b"\x1f\x8b" or name.endswith(".gz"):
+        return gzip.GzipFile(path)
+    if start == b"\x28\xb5\x2f\xfd" or (name.endswith(".zst") and start):
+        return pa.CompressedInputStream(pa.OSFile(str(path), "rb"), "zstd")
+    return path.open("rb", buffering=0)
+
+
 def open_bytes(path: Path) -> BinaryIO:
-    """A buffered byte stream of a plain or gzip file, with a UTF-8 byte order mark at its start skipped."""
-    if path.name.lower().endswith(".gz"):
-        raw = cast(io.RawIOBase, gzip.GzipFile(path))
-    else:
-        raw = cast(io.RawIOBase, path.open("rb", buffering=0))
-    stream = io.BufferedReader(raw, _BUFFER_BYTES)
+    """A buffered byte stream of a plain, gzip or zstd file, with a UTF-8 byte order mark at its start skipped."""
+    stream = io.BufferedReader(TextBytes(path), _BUFFER_BYTES)
     try:
         if stream.peek(3)[:3] == b"\xef\xbb\xbf":
             stream.read(3)

@@ -120,6 +120,11 @@ def badge_import_task(
     canary: bool = True,
     check_badges: bool = True,
     dry_run: bool | str = False,
+    dataset_format: str | None = None,
+    csv_delimiter: str | None = None,
+    timestamp_unit: str = "s",
+    on_empty: str = "succeed",
+    allow_cut_end: bool = False,
     retry_policy: RetryPolicy | None = RETRY_POLICY,
     **kwargs: Any,
 ) -> TaskDecorator: ...

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
@@ -177,10 +178,8 @@ def _earned_badge(number: int, row: EarnedBadge | Mapping[str, Any]) -> EarnedBa
     if isinstance(row, EarnedBadge):
         return row
     columns = resolve_columns(column_choices(None), list(row))
-    values = (
-        [row[name]] for name in (columns.badge_meta_id, columns.customer_id, columns.earned_at, columns.expires_at)
-    )
+    values = ([row[name]] if name else () for name in msgspec.structs.astuple(columns))
     checked = next(RowReader(columns, None).read(number, *values))
     if isinstance(checked, InvalidRow):
-        raise DatasetError(f"row {number}: {checked.column} ({checked.value!r}) {checked.reason}")
+        raise DatasetError(f"row {number}: {checked.message}")
     return checked

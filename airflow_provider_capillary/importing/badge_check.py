@@ -30,7 +30,7 @@ def badges_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
                 f"column {column} holds more than {MOST_BADGES} different values; is it really the badgeMetaId? "
                 "If so, set check_badges=False"
             )
-    lowered = {value.lower() for value in found}
+    lowered = {value.strip(" ").lower() for value in found}
     return {value for value in lowered if _BADGE_ID.fullmatch(value)}
 
 

@@ -72,7 +72,7 @@ def _badges(rows: Sequence[Hearsay], settings: dict[str, str]) -> Iterator[Earne
     except CapillaryError as error:
         log.warning("Rows told as unknown cannot be read again from the report, and stay so: %s", error)
         return
-    reader = RowReader(columns, zone)
+    reader = RowReader(columns, zone, settings.get("timestamp_unit") or "s")
     names: tuple[str, ...] = msgspec.structs.astuple(columns)
     for row in rows:
         for badge in reader.read(row.row_number, *([row.original.get(name)] for name in names)):

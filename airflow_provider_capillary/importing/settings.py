@@ -32,6 +32,13 @@ class OnDuplicate(StrEnum):
     ALLOW = "allow"
 
 
+class TimestampUnit(StrEnum):
+    """What numbers of the dataset count since 1970."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+
+
 class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The operator's parameters, as ``BadgeImportOperator`` explains them. Times in seconds."""
 
@@ -49,6 +56,7 @@ class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
     canary: bool = True
     check_badges: bool = True
     dry_run: bool = False
+    timestamp_unit: TimestampUnit = TimestampUnit.SECONDS
 
     def fixed_for_a_job(self) -> dict[str, str]:
         """The settings that two tries of one job must share: they decide which rows are which, and what is sent."""
@@ -58,6 +66,7 @@ class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
             "timezone": self.timezone or "",
             "on_duplicate": self.on_duplicate.value,
             "once_per_customer": str(self.once_per_customer),
+            "timestamp_unit": self.timestamp_unit.value,
         }
 
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_capillary.core.field_mapping import column_choices
+from airflow_provider_capillary.core.field_mapping import FIELD_COLUMNS, column_choices, resolve_columns
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
 from airflow_provider_capillary.core.timestamps import named_zone
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
+from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.open_dataset import named, open_dataset
+from airflow_provider_capillary.datasets.options import read_options
+from airflow_provider_capillary.exceptions import (
+    CapillaryError,
+    ConfigurationError,
+    DatasetError,
+    ImportInterruptedError,
+)
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.import_job import ImportJob, ImportResult
@@ -39,6 +49,14 @@ class _NotGiven(int):
     """A default that can be told from the same number given: only for the first counts the configured default."""
 
 
+class OnEmpty(StrEnum):
+    """What the task does where the dataset has no rows."""
+
+    SUCCEED = "succeed"
+    SKIP = "skip"
+    FAIL = "fail"
+
+
 class BadgeImportOperator(TellsLineage, BaseOperator):
     """Imports earned badges into Capillary, row by row accounted for in a durable ledger.
 
@@ -47,7 +65,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
     no row is granted twice by this operator; what it cannot prevent is said in the README.
 
     The return value (XCom) is the summary: ``job_id, rows_read, accepted, already_accepted, rejected,
-    invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger``. Always
+    invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger, assumed``
+    (format, delimiter, columns, files left out). Always
     ``rows_read == accepted + already_accepted + rejected + invalid + unknown + not_sent``. It is there for a
     failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log. How far a
     running job is stands in the task's state store under ``progress`` (Airflow 3.3).
@@ -58,7 +77,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
     :param ledger_conn_id: (templated) SQL connection of the ledger (PostgreSQL or SQLite). Default:
         ``[capillary] ledger_conn_id``, else a SQLite file under ``AIRFLOW_HOME``, for one machine only.
     :param field_mapping: (templated) API field -> dataset column, e.g. ``{"badgeMetaId": "badge_id"}``.
-        Default: columns named as the API does, or in snake case.
+        Default: columns named as the API does, or in snake case, without regard to case, blanks and
+        underscores. Two columns for one field are refused. Two instants (epoch and ISO) of a row must be equal.
     :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
     :param batch_size: (templated) rows in a request.
     :param max_batch_bytes: bytes in a request.
@@ -75,6 +95,12 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
     :param canary: send 1, 10, 100 rows first, and stop at once where a reply proves nothing.
     :param check_badges: look every badge up before anything is sent; rows of missing ones are rejected.
     :param dry_run: (templated) validate and plan, send nothing.
+    :param dataset_format: (templated) ``parquet``, ``csv`` or ``jsonl``. Default: by the name, else by the first bytes.
+    :param csv_delimiter: (templated) one character, or ``tab``. Default: taken from the header.
+    :param timestamp_unit: (templated) of numbers in the dataset: ``s`` or ``ms``.
+    :param on_empty: (templated) what the task does where the dataset has no rows: ``succeed``, ``skip`` or ``fail``.
+    :param allow_cut_end: take a CSV file whose last line has no line end, although the last column is one that is
+        sent: the file may have been cut within that value.
     :param retry_policy: when to try again. Default (Airflow 3.3): after the time that the API asked for, else
         after ``retry_delay``; not at all where a person must fix something first, which no policy can change.
     """
@@ -91,6 +117,10 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         "max_rejected",
         "max_unknown",
         "dry_run",
+        "dataset_format",
+        "csv_delimiter",
+        "timestamp_unit",
+        "on_empty",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "field_mapping": "json"}
     ui_color = "#e3f2e1"
@@ -115,6 +145,11 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         canary: bool = True,
         check_badges: bool = True,
         dry_run: bool | str = False,
+        dataset_format: str | None = None,
+        csv_delimiter: str | None = None,
+        timestamp_unit: str = "s",
+        on_empty: str = "succeed",
+        allow_cut_end: bool = False,
         # named here, and not set below: so Airflow fills it from default_args, and knows it of mapped tasks too
         retry_policy: RetryPolicy | None = RETRY_POLICY,
         **kwargs: Any,
@@ -139,7 +174,13 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.canary = canary
         self.check_badges = check_badges
         self.dry_run = dry_run  # type: ignore[assignment,method-assign] # hides BaseOperator.dry_run, a printer of templates
+        self.dataset_format = dataset_format
+        self.csv_delimiter = csv_delimiter
+        self.timestamp_unit = timestamp_unit
+        self.on_empty = on_empty
+        self.allow_cut_end = allow_cut_end
         self._stop: StopSignal | None = None
+        self._assumed: dict[str, Any] = {}
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job, or go on with it; give the summary, or fail with it in XCom."""
@@ -150,9 +191,12 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         except CapillaryError as error:
             raise as_airflow_error(error) from error
         self.log.info("%s", _told(result.summary))
+        summary = result.summary.as_dict() | {"assumed": self._assumed}
+        if result.error is None and (result.summary.rows_read or self.on_empty != OnEmpty.SKIP):
+            return summary
+        push_result(context, summary)  # the report that follows needs to know which job it was
         if result.error is None:
-            return result.summary.as_dict()
-        push_result(context, result.summary.as_dict())  # the report that follows needs to know which job it was
+            raise AirflowSkipException("The dataset has no rows, and on_empty is 'skip'.")
         raise as_airflow_error(result.error, _failure(result)) from result.error
 
     def on_kill(self) -> None:
@@ -166,20 +210,42 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
             self.outlets = []  # nothing is granted, so no event tells of it; a new list, as the old one is the DAG's
         _refuse_text_of_something_else(self.dataset)
         columns = column_choices(settings.field_mapping)
+        options = read_options(self.dataset_format, self.csv_delimiter, allow_cut_end=self.allow_cut_end)
         self._stop = StopSignal()
         begun = time.monotonic()
-        with closing(open_dataset(self.dataset, required_columns=columns)) as dataset:
+        with closing(open_dataset(self.dataset, required_columns=columns, options=options)) as dataset:
             hook = connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
                 api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
                 scope = _scope(context)
-                self.work_done = remember_begin(self.dataset, api.host, dry_run=settings.dry_run)
+                self.work_done = remember_begin(named(self.dataset), api.host, dry_run=settings.dry_run)
+                self._look_at(dataset, columns)
                 job = ImportJob(dataset, api, ledger, scope, settings, stop=self._stop, on_progress=progress.show)
                 result = job.run()
             sources = dataset.inspect().sources
         seconds = time.monotonic() - begun
         self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources, seconds)
         return result
+
+    def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:
+        """Note what is taken for granted, and refuse a dataset without rows before a job begins where that is asked."""
+        facts, on_empty = dataset.inspect(), OnEmpty(self.on_empty)
+        chosen = msgspec.structs.astuple(resolve_columns(choices, facts.columns)) if facts.columns else ()
+        fields = (*FIELD_COLUMNS, *list(FIELD_COLUMNS)[2:])
+        columns: dict[str, list[str]] = {}
+        for field, column in zip(fields, chosen, strict=False):
+            if column is not None:
+                columns.setdefault(field, []).append(column)
+        self._assumed = facts.assumed | {"columns": {field: " and ".join(names) for field, names in columns.items()}}
+        if facts.rows:
+            return
+        if on_empty is OnEmpty.FAIL:
+            raise DatasetError(
+                "The dataset has no rows, and on_empty is 'fail'. See to the task that gives it, or set "
+                "on_empty='succeed' or 'skip'."
+            )
+        self._assumed["on_empty"] = on_empty.value
+        self.log.info("The dataset has no rows: on_empty is %r.", on_empty.value)
 
     def _settings(self) -> ImportSettings:
         settings = import_settings(
@@ -197,8 +263,10 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
             canary=self.canary,
             check_badges=self.check_badges,
             dry_run=self.dry_run,
+            timestamp_unit=self.timestamp_unit,
         )
         named_zone(settings.timezone)
+        _check_on_empty(self.on_empty)
         return settings
 
 
@@ -208,6 +276,12 @@ def _configured() -> int:
         return int(text)
     except ValueError:
         raise ConfigurationError(f"[{SECTION}] default_batch_size is {text!r}, which is no whole number") from None
+
+
+def _check_on_empty(value: str) -> None:
+    if value not in list(OnEmpty):
+        allowed = ", ".join(repr(choice.value) for choice in OnEmpty)
+        raise ConfigurationError(f"on_empty is {value!r}; it may be {allowed}")
 
 
 def _refuse_text_of_something_else(dataset: Any) -> None:

@@ -36,7 +36,7 @@ def original_cell(value: Any) -> str:
         return _harmless(value, _UNWRITABLE)
     if value is None:
         return ""
-    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_FLOAT:
         return str(int(value))
     return _harmless(msgspec.json.encode(value).decode(), _UNWRITABLE)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from uuid import uuid4
 
+from airflow_provider_capillary.datasets.folders import folder_at
 from airflow_provider_capillary.datasets.locations import local_path
-from airflow_provider_capillary.datasets.object_storage import storage
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.reports.facts import ReportFacts
 
@@ -29,42 +27,21 @@ def report_folder(root: str, facts: ReportFacts) -> str:
 def publish_files(files: Sequence[Path], folder: str) -> list[str]:
     """Move local files into a folder on any object storage and return their URIs.
 
-    Each file appears at once: on a local disk by a rename, on object storage by the upload itself.
+    Each file appears at once: on a local disk by a rename, on object storage by the upload itself. A bucket is
+    never made: one that does not exist is a typing error, and reports hold customers' rows.
 
     :raises ConfigurationError: the folder cannot be used as it is given.
     """
     path = local_path(folder)
-    if path is None:
-        return _publish_to_storage(files, folder)
-    if not path.is_absolute():
+    if path is not None and not path.is_absolute():
         raise ConfigurationError(f"report_path {folder!r} is relative: workers differ in where that is. Give a URI.")
-    try:
-        return [_publish_locally(file, path) for file in files]
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise ConfigurationError(
-            f"{folder}: cannot be written ({error}). Correct report_path or the rights."
-        ) from error
-
-
-def _publish_locally(file: Path, folder: Path) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{file.name}.{uuid4().hex}"
-    target = folder / file.name
-    try:
-        shutil.move(file, unfinished)
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    target = folder_at(folder, "report_path")
+    for file in files:
+        target.put(file, file.name)
+        file.unlink()  # on one disk both names are one file, which a later report may overwrite
     # not Path.as_uri(): Airflow takes the path of a file URI as it stands, blanks and all
-    return f"file://{target}"
-
-
-def _publish_to_storage(files: Sequence[Path], folder: str) -> list[str]:
-    with storage(folder) as (filesystem, path):
-        filesystem.makedirs(path, exist_ok=True)
-        for file in files:
-            filesystem.put_file(str(file), f"{path.rstrip('/')}/{file.name}")
-    return [f"{folder}/{file.name}" for file in files]
+    place = folder if path is None else f"file://{path}"
+    return [f"{place}/{file.name}" for file in files]
 
 
 def _safe(name: str) -> str:

@@ -12,6 +12,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
+from airflow_provider_capillary.core.field_mapping import fitting_columns
 from airflow_provider_capillary.datasets.disk import room_on_disk
 from airflow_provider_capillary.datasets.part_writer import PartWriter
 from airflow_provider_capillary.datasets.publish import check_target, publish
@@ -54,7 +55,8 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         for PostgreSQL and MySQL, where with parameters every other ``%`` is doubled; ``?``, ``?1`` and ``:name`` for
         SQLite; ``?``, ``$1`` and ``$name`` for DuckDB
     :param partition_by: the column whose equal values land in the same part; default ``customerId`` or
-        ``customer_id``. Needed with more than one partition, as the API must not get rows of one customer at once
+        ``customer_id``, whatever its case, blanks and underscores. Needed with more than one partition, as the API
+        must not get rows of one customer at once (templated)
     :param fetch_size: rows fetched at a time; less of them where a row has many kilobytes
     :param server_side_cursor: on PostgreSQL, stream from the server; turn it off for a statement that cannot be
         declared as a cursor (a ``CALL``, or ``INSERT ... RETURNING``): its whole result is then held in memory
@@ -174,9 +176,14 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         if partitions == 1:
             return None
         accepted = (self.partition_by,) if self.partition_by else _CUSTOMER_COLUMNS
-        for name in accepted:
-            if name in columns:
-                return name
+        found = fitting_columns(accepted, columns)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise ConfigurationError(
+                f"The query gives {len(found)} columns of the customer, {', '.join(map(repr, found))}. Name the one to "
+                "divide the rows by in partition_by."
+            )
         raise ConfigurationError(
             f"No column {' or '.join(map(repr, accepted))} to divide the rows by; the query gives "
             f"{', '.join(map(repr, columns))}. Name the column of the customer in partition_by."

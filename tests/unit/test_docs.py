@@ -73,7 +73,7 @@ def examples() -> dict[str, Any]:
 
 def test_the_first_screen_is_short() -> None:
     assert len(blocks(README, "python")[0].splitlines()) < 15
-    assert len(README.splitlines()) <= 220
+    assert len(README.splitlines()) <= 230
 
 
 def test_the_example_is_a_dag_in_which_the_import_follows_the_extract(examples: dict[str, Any]) -> None:

@@ -175,6 +175,7 @@ def test_target_that_is_a_file_is_refused(extract: Extract, tmp_path: Path) -> N
     [
         ("SELECT 1 AS id, 2 AS name", {"partitions": 2}, "No column 'customerId' or 'customer_id' .* 'id', 'name'"),
         ("SELECT 1 AS id", {"partitions": 2, "partition_by": "member"}, "No column 'member'"),
+        ("SELECT 1 AS customerId, 1 AS CUSTOMER_ID", {"partitions": 2}, "2 columns of the customer, 'customerId', "),
         ("SELECT 1 AS id, 2 AS id", {}, "the column 'id' twice"),
         ("CREATE TABLE t (a)", {}, "not a query"),
     ],
@@ -188,10 +189,11 @@ def test_query_that_cannot_be_a_dataset_is_explained(
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_rows_can_be_divided_by_any_named_column(extract: Extract, tmp_path: Path) -> None:
-    sql = CUSTOMERS.format(100) + "i % 5 AS member FROM n"
+@pytest.mark.parametrize("name", ["member", "MEMBER", '"Member "'])
+def test_rows_can_be_divided_by_any_named_column(extract: Extract, tmp_path: Path, name: str) -> None:
+    sql = CUSTOMERS.format(100) + f"i % 5 AS {name} FROM n"
     result = extract(sql, tmp_path / "out", partitions="3", partition_by="member")
-    parts = [set(values({"uri": "", "parts": [part]}, "member")) for part in result["parts"]]
+    parts = [set(values({"uri": "", "parts": [part]}, name.strip('"'))) for part in result["parts"]]
     assert sorted(member for part in parts for member in part) == [0, 1, 2, 3, 4]
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pendulum
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from airflow_provider_capillary.core.field_mapping import (
     resolve_columns,
     shortened,
 )
+from airflow_provider_capillary.core.plain_values import OddValue
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 
@@ -96,6 +98,10 @@ def test_columns_of_different_lengths_are_never_cut_to_the_shortest() -> None:
         pytest.param({"badge": BADGE_ID.upper()}, id="badge in capitals"),
         pytest.param({"customer": "382442802"}, id="customer as digit text"),
         pytest.param({"customer": 382442802.0}, id="customer as integral float"),
+        pytest.param({"customer": "382442802.0"}, id="customer as text of an integral float"),
+        pytest.param({"customer": "382442802.000  "}, id="customer as padded text with zeros"),
+        pytest.param({"badge": f"  {BADGE_ID} "}, id="badge as padded text"),
+        pytest.param({"earned": " 1674292011", "expires": "2024-01-21T09:06:51Z "}, id="instants as padded text"),
         pytest.param({"customer": Decimal("382442802")}, id="customer as Decimal"),
         pytest.param({"customer": Decimal("382442802.000")}, id="customer as Decimal with zeros"),
         pytest.param({"earned": "1674292011", "expires": "1705828011"}, id="instants as digit text"),
@@ -105,6 +111,13 @@ def test_columns_of_different_lengths_are_never_cut_to_the_shortest() -> None:
         pytest.param(
             {"earned": datetime(2023, 1, 21, 9, 6, 51, tzinfo=UTC), "expires": "2024-01-21T09:06:51.999Z"},
             id="instants as datetime and ISO with milliseconds",
+        ),
+        pytest.param(
+            {
+                "earned": pendulum.datetime(2023, 1, 21, 10, 6, 51, tz="Europe/Berlin"),
+                "expires": pendulum.datetime(2024, 1, 21, 9, 6, 51, 999_999),
+            },
+            id="instants of pendulum",
         ),
     ],
 )
@@ -125,7 +138,6 @@ BAD_BADGES = [
     pytest.param(BADGE_ID[:-1], "24 hexadecimal digits", id="23 digits"),
     pytest.param(BADGE_ID + "0", "24 hexadecimal digits", id="25 digits"),
     pytest.param("g" + BADGE_ID[1:], "24 hexadecimal digits", id="no hexadecimal digit"),
-    pytest.param(f" {BADGE_ID}", "24 hexadecimal digits", id="a space before"),
     pytest.param(f"{BADGE_ID}\n", "control characters", id="a line end behind"),
     pytest.param("\uff10" * 24, "24 hexadecimal digits", id="digits of another script"),
     pytest.param(f"{BADGE_ID[:-1]}\x00", "control characters", id="a null character"),
@@ -154,16 +166,25 @@ BAD_CUSTOMERS = [
     pytest.param("-5", "positive whole number", id="text negative"),
     pytest.param("+5", "positive whole number", id="text with a sign"),
     pytest.param("007", "positive whole number", id="text with leading zeros: perhaps a card number"),
-    pytest.param("5.0", "positive whole number", id="text with a point"),
-    pytest.param("5e3", "positive whole number", id="text with an exponent"),
+    pytest.param("5e3", "positive whole number.* Write all its digits", id="text with an exponent"),
+    pytest.param("1.2E+11", "positive whole number.* Write all its digits", id="text that a spreadsheet rounded"),
+    pytest.param("1,2E+11", "positive whole number.* Write all its digits", id="text that Excel rounded in Europe"),
+    pytest.param("1,234", "positive whole number.*without separators", id="text with a separator"),
+    pytest.param("1.234", "positive whole number.*without separators", id="text with a point as separator"),
+    pytest.param("0123", "positive whole number.*begins with a zero", id="text with a zero before"),
+    pytest.param("5.5", "positive whole number", id="text with a fraction"),
+    pytest.param("5.", "positive whole number", id="text with a point and nothing behind"),
+    pytest.param("9007199254740993.0", "passed through a float", id="text of a float that may have lost digits"),
+    pytest.param("\u00a05", "control characters", id="text with a blank of another kind"),
     pytest.param("1_000", "positive whole number", id="text with an underscore"),
-    pytest.param(" 5", "positive whole number", id="text with a space"),
     pytest.param("\uff15", "positive whole number", id="digit of another script"),
     pytest.param("ann@example.com", "positive whole number", id="an address"),
     pytest.param("9" * 65, "over-long", id="over-long"),
     pytest.param("5\x1b[31m", "control characters", id="control characters"),
     pytest.param(5.5, "without loss", id="float with a fraction"),
     pytest.param(float(2**53 + 2), "without loss", id="float that may have lost digits"),
+    pytest.param(9007199254740993.0, "without loss", id="float that has lost its last digit"),
+    pytest.param(-(2.0**53), "without loss", id="negative float that may have lost digits"),
     pytest.param(math.inf, "without loss", id="infinity"),
     pytest.param(Decimal("5.5"), "without loss", id="Decimal with a fraction"),
     pytest.param(Decimal("Infinity"), "without loss", id="Decimal infinity"),
@@ -194,15 +215,28 @@ BAD_INSTANTS = [
 ]
 
 
+ODD = OddValue("20250-06-01", "is outside the years 1 to 9999")
+
+
+@pytest.mark.parametrize("column", ["badge", "customer", "earned", "expires"])
+def test_a_value_that_python_cannot_hold_makes_the_row_invalid_with_its_text(column: str) -> None:
+    changed: dict[str, Any] = {column: ODD}
+    result = read_one(**changed)
+    assert_invalid(result, column, "outside the years 1 to 9999")
+    assert isinstance(result, InvalidRow)
+    assert result.faults[0].value == "20250-06-01"
+
+
 def assert_invalid(result: EarnedBadge | InvalidRow, column: str, why: str) -> None:
     assert isinstance(result, InvalidRow)
     assert result.row_number == 7
-    assert result.column == column
-    assert re.search(why, result.reason), result.reason
-    for text in (result.value, result.reason):
+    [fault] = result.faults
+    assert fault.column == column
+    assert re.search(why, fault.reason), fault.reason
+    for text in (fault.value, fault.reason):
         assert text.isprintable()
-    assert len(result.value) <= LONGEST_TEXT
-    assert len(result.reason) <= 150
+    assert len(fault.value) <= LONGEST_TEXT
+    assert len(fault.reason) <= 150
 
 
 @pytest.mark.parametrize(("value", "why"), BAD_BADGES)
@@ -239,7 +273,7 @@ def test_an_expiry_within_the_second_of_the_earn_date_is_not_after_it_on_the_wir
 
 
 @pytest.mark.parametrize(
-    "customer", [1, LARGEST_CUSTOMER_ID, "1", str(LARGEST_CUSTOMER_ID), Decimal(2**63 - 1), 2.0**53]
+    "customer", [1, LARGEST_CUSTOMER_ID, "1", str(LARGEST_CUSTOMER_ID), Decimal(2**63 - 1), 2.0**53 - 1]
 )
 def test_the_smallest_and_the_largest_customer_that_can_be_read_without_loss_are_good(customer: Any) -> None:
     result = read_one(customer=customer)
@@ -258,9 +292,14 @@ def test_the_first_and_the_last_instants_are_good(earned: int, expires: int) -> 
     assert (result.earned_at, result.expires_at) == (earned, expires)
 
 
-def test_the_first_bad_column_in_field_order_is_the_one_named() -> None:
-    assert_invalid(read_one(badge="x", customer=0, earned=None), "badge", "hexadecimal")
-    assert_invalid(read_one(customer=0, earned=None, expires=None), "customer", "64-bit")
+def test_every_fault_of_a_row_is_named_in_the_order_of_the_fields() -> None:
+    result = read_one(badge="x", customer=0, earned=None)
+    assert isinstance(result, InvalidRow)
+    assert [fault.column for fault in result.faults] == ["badge", "customer", "earned"]
+    assert result.message == (
+        "badge 'x' is not 24 hexadecimal digits, as a badgeMetaId is; "
+        "customer '0' is not a positive 64-bit whole number; earned 'None' is missing"
+    )
 
 
 def test_rows_keep_their_order_and_number_and_a_bad_one_stops_none() -> None:
@@ -333,8 +372,9 @@ def test_no_value_whatever_makes_more_than_its_own_row_invalid(
         assert EARLIEST_INSTANT <= result.earned_at < result.expires_at < LATEST_INSTANT
         assert all(type(number) is int for number in (result.customer_id, result.earned_at, result.expires_at))
     else:
-        assert result.column in row
-        assert result.reason
+        assert {fault.column for fault in result.faults} <= row.keys()
+        assert all(fault.reason for fault in result.faults)
+        assert result.faults
 
 
 @QUICK
@@ -365,9 +405,120 @@ def test_columns_of_iso_names_are_found_too() -> None:
     assert resolve_columns(column_choices(None), found) == Columns(*found)
 
 
-def test_the_api_s_own_name_wins_over_its_alias() -> None:
-    found = ["badge_meta_id", "badgeMetaId", "customerId", "earnEventDateISO", "earnEventDate", "earnExpiresOn"]
-    assert resolve_columns(column_choices({}), found) == Columns(*FIELD_COLUMNS)
+LOOSE_NAMES = [
+    ["BADGEMETAID", "Customer_Id", "EARN_EVENT_DATE", "earnexpireson"],
+    ["Badge Meta Id", " customer_id ", "Earn Event Date", "EARN EXPIRES_ON"],
+    ["badge__meta_id", "CUSTOMERID\t", "EARN_EVENT_DATE_ISO", "Earn Expires On ISO"],
+]
+
+
+@pytest.mark.parametrize("found", LOOSE_NAMES, ids=str)
+def test_columns_are_found_without_regard_to_case_blanks_and_underscores(found: list[str]) -> None:
+    assert resolve_columns(column_choices(None), ["other", *found]) == Columns(*found)
+
+
+def test_a_mapped_column_is_found_in_the_case_of_the_warehouse() -> None:
+    found = ["BADGE_ID", "CUSTOMER_ID", "EARN_EVENT_DATE", "EARN_EXPIRES_ON"]
+    assert resolve_columns(column_choices({"badgeMetaId": "badge_id"}), found) == Columns(*found)
+
+
+TWO_FOR_ONE = [
+    ("customerId", ["customerId", "customer_id"]),
+    ("customerId", ["CUSTOMER_ID", "customer_id"]),
+    ("badgeMetaId", ["badge_meta_id", "Badge Meta Id"]),
+    ("earnEventDate", ["earnEventDate", "earn_event_date"]),
+    ("earnExpiresOn", ["earnExpiresOnISO", "earn_expires_on_iso"]),
+]
+
+
+@pytest.mark.parametrize(("field", "both"), TWO_FOR_ONE, ids=str)
+def test_two_columns_for_one_field_are_refused_until_field_mapping_names_one(field: str, both: list[str]) -> None:
+    found = [name for name in FIELD_COLUMNS if name != field] + both
+    with pytest.raises(DatasetError) as caught:
+        resolve_columns(column_choices(None), found)
+    assert all(repr(name) in str(caught.value) for name in (field, *both))
+    assert "field_mapping=" in str(caught.value)
+    for name in both:
+        assert name in msgspec.structs.astuple(resolve_columns(column_choices({field: name}), found))
+
+
+def test_two_columns_for_a_mapped_name_that_is_there_in_neither_spelling_are_refused() -> None:
+    found = ["BADGE", "Badge", "customerId", "earnEventDate", "earnExpiresOn"]
+    with pytest.raises(DatasetError, match="'BADGE', 'Badge'"):
+        resolve_columns(column_choices({"badgeMetaId": "badge"}), found)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"earned": 1_674_292_011_999, "expires": 1_705_828_011_000},
+        {"earned": "1674292011999", "expires": 1_705_828_011_000.0},
+        {"earned": Decimal("1674292011000.5"), "expires": "2024-01-21T09:06:51Z"},
+    ],
+    ids=str,
+)
+def test_numbers_are_milliseconds_where_the_unit_says_so(changed: dict[str, Any]) -> None:
+    reader = RowReader(COLUMNS, None, "ms")
+    assert read(reader, {**GOOD, **changed}) == [EXPECTED]
+    assert read(reader, {**GOOD, **changed}) == [EXPECTED]  # the badge is known now, which is another way through
+
+
+def test_seconds_given_as_milliseconds_are_caught_and_shown_as_they_were() -> None:
+    reader = RowReader(COLUMNS, None, "ms")
+    [result] = read(reader, GOOD)
+    assert isinstance(result, InvalidRow)
+    assert "earned '1674292011' looks like epoch seconds; set timestamp_unit to s" in result.message
+
+
+IN_TWO_FORMS = Columns("badge", "customer", "earned", "expires", "earned_iso", "expires_iso")
+
+
+def read_twice(earned_iso: Any, expires_iso: Any, **changed: Any) -> EarnedBadge | InvalidRow:
+    row = {**GOOD, **changed}
+    reader = RowReader(IN_TWO_FORMS, None)
+    read(reader, GOOD)  # the badge is known from now on
+    columns = [[value] for value in (*(row[name] for name in GOOD), earned_iso, expires_iso)]
+    [result] = reader.read(7, *columns)
+    return result
+
+
+def test_epoch_and_iso_columns_of_one_instant_are_picked_to_be_compared() -> None:
+    found = ["badgeMetaId", "customerId", "earnEventDateISO", "earnEventDate", "earn_expires_on", "earnExpiresOnISO"]
+    assert resolve_columns(column_choices(None), found) == Columns(
+        "badgeMetaId", "customerId", "earnEventDate", "earn_expires_on", "earnEventDateISO", "earnExpiresOnISO"
+    )
+    mapped = resolve_columns(column_choices({"earnEventDate": "earnEventDateISO"}), found)
+    assert (mapped.earned_at, mapped.earned_at_iso) == ("earnEventDateISO", None)
+
+
+@pytest.mark.parametrize(
+    ("earned_iso", "expires_iso", "changed"),
+    [
+        ("2023-01-21T09:06:51Z", "2024-01-21T14:36:51+05:30", {}),
+        ("2023-01-21T09:06:51.999Z", None, {}),
+        (None, None, {}),
+        ("2023-01-21T09:06:51Z", "2024-01-21T09:06:51Z", {"earned": None, "expires": None}),
+        (GOOD["earned"], GOOD["expires"], {}),
+        ("", " ", {}),
+        ("2023-01-21T09:06:51Z", "2024-01-21T09:06:51Z", {"earned": "", "expires": " "}),
+    ],
+)
+def test_two_forms_of_one_instant_that_agree_are_fine(earned_iso: Any, expires_iso: Any, changed: Any) -> None:
+    assert read_twice(earned_iso, expires_iso, **changed) == EXPECTED
+
+
+def test_two_instants_for_one_field_make_the_row_invalid_and_both_are_shown() -> None:
+    result = read_twice("2023-01-21T09:06:52Z", "2024-02-21T14:36:51+05:30")
+    assert isinstance(result, InvalidRow)
+    assert [fault.column for fault in result.faults] == ["earned", "expires"]
+    assert "earned '1674292011' and earned_iso '2023-01-21T09:06:52Z' are two instants" in result.message
+    assert "field_mapping" in result.message
+
+
+def test_a_second_form_that_is_no_instant_makes_the_row_invalid() -> None:
+    result = read_twice("soon", None)
+    assert isinstance(result, InvalidRow)
+    assert [fault.column for fault in result.faults] == ["earned_iso"]
 
 
 @pytest.mark.parametrize("field", ["badgeMetaId", "badge_meta_id"])

@@ -60,28 +60,30 @@ def test_file_without_read_permission_is_named(tmp_path: Path, monkeypatch: pyte
     assert "Grant" in problem
 
 
-def test_folder_among_the_files_of_a_folder_is_refused_not_skipped(tmp_path: Path) -> None:
-    written(tmp_path / "a.csv", GOOD_CSV)
-    (tmp_path / "more").mkdir()
-    assert "holds the folder 'more'" in problem_of(str(tmp_path))
-
-
-def test_empty_folder_is_no_empty_dataset(tmp_path: Path) -> None:
-    written(tmp_path / "_SUCCESS", b"")
-    assert "holds no files" in problem_of(str(tmp_path))
-
-
 def test_half_written_folder_is_refused(tmp_path: Path) -> None:
     written(tmp_path / f"part-00000-of-00002-{'a' * 16}.parquet", b"whole or not")
     assert "only partly written" in problem_of(str(tmp_path))
 
 
-@pytest.mark.parametrize(("name", "hint"), [("a.xlsx", ".csv.gz"), ("a.json", "named .jsonl"), ("a.parquet.gz", "")])
-def test_unknown_format_lists_the_known_ones(tmp_path: Path, name: str, hint: str) -> None:
-    problem = problem_of(written(tmp_path / name, b"x"))
-    assert "unknown format" in problem
+UNKNOWN = [
+    ("a.xlsx", b"PK\3\4\0"),
+    ("0000_part_00", b"one word"),
+    ("a.avro", b"Obj\1\0"),
+    ("b", "a,b\n".encode("utf-16")),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), UNKNOWN)
+def test_unknown_format_lists_the_known_ones_and_what_to_set(tmp_path: Path, name: str, content: bytes) -> None:
+    problem = problem_of(written(tmp_path / name, content))
+    assert f"{name}: unknown format" in problem
     assert ".parquet" in problem
-    assert hint in problem
+    assert "dataset_format=" in problem
+
+
+def test_parquet_within_gzip_is_no_known_format(tmp_path: Path) -> None:
+    problem = problem_of(written(tmp_path / "a.parquet.gz", gzip.compress(b"PAR1\0")))
+    assert "unknown format" in problem
 
 
 def test_mixed_formats_name_a_file_of_each(tmp_path: Path) -> None:
@@ -196,17 +198,18 @@ def test_missing_columns_name_the_accepted_and_the_found(tmp_path: Path, make: C
     assert "customerId" not in problem
 
 
-def test_csv_of_semicolons_is_told_apart_from_a_missing_column(tmp_path: Path) -> None:
-    problem = problem_of(written(tmp_path / "a.csv", b"badgeMetaId;customerId\nb;1\n"), REQUIRED)
-    assert "separated by commas" in problem
+def test_header_that_two_delimiters_would_divide_is_refused(tmp_path: Path) -> None:
+    problem = problem_of(written(tmp_path / "a.csv", b"n,x;n\n"), [("n",)])
+    assert "can be divided by ',' and by ';'" in problem
+    assert "csv_delimiter=" in problem
 
 
-def test_columns_that_differ_between_parts_are_named_for_both(tmp_path: Path) -> None:
+def test_required_column_that_one_part_lacks_is_named_with_the_part(tmp_path: Path) -> None:
     written(tmp_path / "1.csv", GOOD_CSV)
     written(tmp_path / "2.csv", b"badgeMetaId,customer\nb,1\n")
-    problem = problem_of(str(tmp_path))
-    assert "2.csv: has the columns 'badgeMetaId', 'customer', but" in problem
-    assert "1.csv has 'badgeMetaId', 'customerId'" in problem
+    problem = problem_of(str(tmp_path), REQUIRED)
+    assert "2.csv: missing columns: 'customerId' or 'customer_id'. Columns found: 'badgeMetaId', 'customer'" in problem
+    assert "1.csv" not in problem
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
@@ -234,10 +237,6 @@ def test_utf16_csv_is_called_by_its_name(tmp_path: Path) -> None:
     assert "UTF-16" in problem_of(written(tmp_path / "a.csv", "badgeMetaId,customerId\n".encode("utf-16")))
 
 
-def test_csv_without_even_a_header(tmp_path: Path) -> None:
-    assert "without even a header" in problem_of(written(tmp_path / "a.csv", b"\n"))
-
-
 def test_ragged_csv_rows_are_all_named_with_their_lines(tmp_path: Path) -> None:
     content = b'a,b\n1,2\n1\n"x\ny",2\n1,2,3\n'
     problem = problem_of(written(tmp_path / "a.csv", content))
@@ -254,7 +253,7 @@ def test_broken_csv_quoting(tmp_path: Path, content: bytes) -> None:
 
 
 def test_unclosed_csv_quote_does_not_swallow_a_big_file_into_memory(tmp_path: Path) -> None:
-    problem = problem_of(written(tmp_path / "a.csv", b'a,b\n1,"2\n' + b"3,4\n" * 100_000))
+    problem = problem_of(written(tmp_path / "a.csv", b'a,b\n1,"2\n' + b"3,4\n" * 3_000_000))
     assert "field larger than field limit" in problem
 
 
@@ -266,12 +265,20 @@ def test_line_that_is_no_json_object_is_named(tmp_path: Path, line: bytes) -> No
     assert "a.jsonl, line 3: not one JSON object" in problem
 
 
-def test_json_array_on_one_endless_line_is_refused_without_reading_it_all(
+def test_json_on_one_endless_line_is_refused_without_reading_it_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_capillary.datasets.jsonl_file.LONGEST_LINE", 1 << 20)
-    uri = written(tmp_path / "a.jsonl", b'[{"a": 1}' + b', {"a": 1}' * 200_000 + b"]")
+    uri = written(tmp_path / "a.jsonl", b'{"a": [1' + b", 1" * 400_000 + b"]}")
     assert "line 1: longer than 1 MiB" in problem_of(uri)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "badges"])
+@pytest.mark.parametrize("content", [b'[{"a": 1}, {"a": 1}]', b'\n [\n{"a": 1}\n]\n'], ids=["one line", "several"])
+def test_json_array_is_called_by_its_name_with_the_way_out(tmp_path: Path, name: str, content: bytes) -> None:
+    problem = problem_of(written(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content))
+    assert f"{name}: a JSON array, not JSON Lines" in problem
+    assert "jq -c" in problem
 
 
 def test_message_stays_readable_however_many_lines_are_bad(tmp_path: Path) -> None:

@@ -145,8 +145,9 @@ def test_killed_in_a_first_try_no_half_dataset_is_ever_read(tmp_path: Path) -> N
     ends = killed_at_every_call(tmp_path / "out", made(tmp_path / "made", "new"), anew=True)
     halves = [end for end in ends if end != whole("new")]
     assert halves
-    assert all(isinstance(end, str) for end in halves)
+    assert all(isinstance(end, str) for end in halves if end)  # before the first part there is nothing at all
     assert sum("only partly written" in end for end in halves) >= PARTS
+    assert halves.count([]) <= 2
 
 
 class Watched:

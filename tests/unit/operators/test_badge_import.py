@@ -35,6 +35,11 @@ PARAMETERS = {
     "canary": True,
     "check_badges": True,
     "dry_run": False,
+    "dataset_format": None,
+    "csv_delimiter": None,
+    "timestamp_unit": "s",
+    "on_empty": "succeed",
+    "allow_cut_end": False,
 }
 TEMPLATED = (
     "dataset",
@@ -48,6 +53,10 @@ TEMPLATED = (
     "max_rejected",
     "max_unknown",
     "dry_run",
+    "dataset_format",
+    "csv_delimiter",
+    "timestamp_unit",
+    "on_empty",
 )
 
 
@@ -148,6 +157,10 @@ def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> No
         ({"max_rejected": 0.05}, "max_rejected"),
         ({"max_unknown": "-1"}, "max_unknown"),
         ({"dry_run": "perhaps"}, "dry_run"),
+        ({"dataset_format": "xlsx"}, "dataset_format is 'xlsx'; it may be 'parquet', 'csv', 'jsonl'"),
+        ({"csv_delimiter": ", "}, "csv_delimiter is ', '"),
+        ({"timestamp_unit": "us"}, "timestamp_unit"),
+        ({"on_empty": "ignore"}, "on_empty is 'ignore'; it may be 'succeed', 'skip', 'fail'"),
         ({"field_mapping": "customerId=id"}, "field_mapping"),
         ({"field_mapping": {"customerID": "id"}}, "customerID"),
         ({"timezone": "Mars/Olympus"}, "timezone"),

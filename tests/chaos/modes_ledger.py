@@ -1,0 +1,125 @@
+"""Modes of the ledger: what people, containers and databases do to it between two tries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import psycopg
+import sqlalchemy as sa
+
+from .mode import Mode, NotPossibleHereError
+from .plans import End
+from .stage import NIGHT, Stage
+
+_NEXT_NIGHT = msgspec.structs.replace(NIGHT, run_id="night-2")
+_CLEARED = msgspec.structs.replace(_NEXT_NIGHT, max_tries=5)
+_KILLED_AT_ITS_END = End(call="finish_job", moment="before", number=1)
+
+
+#: Makes the ledger's file, or what is left of it, available at another path; gives the command that undoes it, if any.
+Move = Callable[[Path, Path], list[str] | None]
+
+
+def moved(stage: Stage, move: Move) -> None:
+    """A job is killed at its end; the retry gets the ledger's file by another way."""
+    path = _path(stage)
+    stage.run(end=_KILLED_AT_ITS_END)
+    other = stage.folder / "elsewhere" / "led.db"
+    other.parent.mkdir()
+    undo = move(path, other)
+    if undo is not None:
+        stage.afterwards.callback(subprocess.run, undo, check=True)
+    stage.ledger = f"sqlite:///{other}"
+    stage.end()
+
+
+def copied_without_wal(path: Path, other: Path) -> None:
+    """A backup that copies the file and not what stands beside it."""
+    shutil.copy(path, other)
+
+
+def wal_removed(path: Path, other: Path) -> None:
+    """The files beside the ledger are taken for litter."""
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    path.rename(other)
+
+
+def hard_linked(path: Path, other: Path) -> None:
+    """The same file has two names."""
+    os.link(path, other)
+
+
+def mounted_alone(path: Path, other: Path) -> list[str]:
+    """The file, not its folder, is mounted into a container."""
+    other.touch()
+    done = subprocess.run(["mount", "--bind", str(path), str(other)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotPossibleHereError(f"mount --bind: {done.stderr.strip()}")
+    return ["umount", str(other)]
+
+
+def removed(path: Path, other: Path) -> None:
+    """The file is gone."""
+    path.unlink()
+
+
+def older_copy(stage: Stage) -> None:
+    """After the second night the ledger is replaced by a backup of the first night."""
+    path, backup = _path(stage), stage.folder / "backup.db"
+    tonight = stage.rows[: len(stage.rows) // 2]
+    stage.run(rows=tonight)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(backup),))
+    stage.run(_NEXT_NIGHT)
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    backup.rename(path)
+    stage.end(_CLEARED)
+
+
+def another_schema(stage: Stage) -> None:
+    """The role's ``search_path`` leads to another schema from the second night on."""
+    stage.run()
+    database = sa.make_url(stage.ledger).database
+    with psycopg.connect(stage.ledger, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA elsewhere")
+        connection.execute(f'ALTER DATABASE "{database}" SET search_path = elsewhere'.encode())
+    stage.end(_NEXT_NIGHT)
+
+
+def promoted_standby(stage: Stage) -> None:
+    """The standby that is promoted lacks the second night: a file-level copy of the database from before it."""
+    url = sa.make_url(stage.ledger)
+    standby = f"{url.database}-standby"
+    stage.run(rows=stage.rows[: len(stage.rows) // 2])
+    with psycopg.connect(url.set(database="postgres").render_as_string(False), autocommit=True) as connection:
+        copy = f'CREATE DATABASE "{standby}" TEMPLATE "{url.database}" STRATEGY FILE_COPY'
+        connection.execute(copy.encode())
+        stage.run(_NEXT_NIGHT)
+        stage.ledger = url.set(database=standby).render_as_string(False)
+        stage.end(_CLEARED)
+
+
+def _path(stage: Stage) -> Path:
+    return Path(str(sa.make_url(stage.ledger).database))
+
+
+LEDGER_MODES = (
+    Mode("ledger copied without -wal", partial(moved, move=copied_without_wal)),
+    Mode("-wal removed as litter", partial(moved, move=wal_removed), in_tests=False),
+    Mode("ledger by a hard link", partial(moved, move=hard_linked)),
+    Mode("ledger's file mounted alone", partial(moved, move=mounted_alone)),
+    Mode("ledger's file gone", partial(moved, move=removed), in_tests=False),
+    Mode("ledger replaced by an older copy", older_copy),
+    Mode("search_path leads to another schema", another_schema, database="postgres"),
+    Mode("standby promoted that lacks the last night", promoted_standby, database="postgres", in_tests=False),
+)

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from .mode import Mode, NotPossibleHereError
 from .plans import End
 from .stage import NIGHT, Stage
+from .standby import standby_of
 
 _NEXT_NIGHT = msgspec.structs.replace(NIGHT, run_id="night-2")
 _CLEARED = msgspec.structs.replace(_NEXT_NIGHT, max_tries=5)
@@ -97,16 +98,14 @@ def another_schema(stage: Stage) -> None:
 
 
 def promoted_standby(stage: Stage) -> None:
-    """The standby that is promoted lacks the second night: a file-level copy of the database from before it."""
-    url = sa.make_url(stage.ledger)
-    standby = f"{url.database}-standby"
+    """An asynchronous standby is cut off before the second night, and promoted after it: the primary is lost."""
     stage.run(rows=stage.rows[: len(stage.rows) // 2])
-    with psycopg.connect(url.set(database="postgres").render_as_string(False), autocommit=True) as connection:
-        copy = f'CREATE DATABASE "{standby}" TEMPLATE "{url.database}" STRATEGY FILE_COPY'
-        connection.execute(copy.encode())
-        stage.run(_NEXT_NIGHT)
-        stage.ledger = url.set(database=standby).render_as_string(False)
-        stage.end(_CLEARED)
+    standby = stage.afterwards.enter_context(standby_of(stage.ledger))
+    standby.cut_off()
+    stage.run(_NEXT_NIGHT)
+    standby.promote()
+    stage.ledger = standby.url(sa.make_url(stage.ledger).database)
+    stage.end(_CLEARED)
 
 
 def _path(stage: Stage) -> Path:

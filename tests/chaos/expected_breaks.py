@@ -53,6 +53,11 @@ EXPECTED_BREAKS: dict[str, Break] = {
         "103 before an import's reply",
         perhaps=("ids_lost", "twice", "untold"),
     ),
+    **_broken(
+        {"ids_lost", "unknown"},
+        "breaks: an informational reply is taken for the final one",
+        "102 and 103 at once before every reply",
+    ),
     **_twice(
         _REFUSED,
         "408 with an error envelope, after applying",
@@ -97,6 +102,7 @@ EXPECTED_BREAKS: dict[str, Break] = {
         "ledger by a hard link",
         "ledger's file mounted alone",
         "ledger's file gone",
+        "ledger's file removed while the job runs",
         "ledger replaced by an older copy",
         "search_path leads to another schema",
         "standby promoted that lacks the last night",

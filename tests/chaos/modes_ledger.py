@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable
@@ -62,6 +63,10 @@ def hard_linked(path: Path, other: Path) -> None:
 def mounted_alone(path: Path, other: Path) -> list[str]:
     """The file, not its folder, is mounted into a container."""
     other.touch()
+    return _mount(path, other)
+
+
+def _mount(path: Path, other: Path) -> list[str]:
     done = subprocess.run(["mount", "--bind", str(path), str(other)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotPossibleHereError(f"mount --bind: {done.stderr.strip()}")
@@ -71,6 +76,36 @@ def mounted_alone(path: Path, other: Path) -> list[str]:
 def removed(path: Path, other: Path) -> None:
     """The file is gone."""
     path.unlink()
+
+
+def linked(path: Path, other: Path) -> None:
+    """A symbolic link: SQLite finds the file's own name, and what stands beside it."""
+    other.symlink_to(path)
+
+
+def copied_whole(path: Path, other: Path) -> None:
+    """A backup of the file and of what stands beside it, while no process has it open."""
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{other}{suffix}")
+
+
+def folder_mounted(path: Path, other: Path) -> list[str]:
+    """The folder is mounted into a container, as the documentation of SQLite asks for."""
+    path.rename(path.with_name(other.name))
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").rename(path.with_name(f"{other.name}{suffix}"))
+    return _mount(path.parent, other.parent)
+
+
+def removed_while_running(stage: Stage) -> None:
+    """The ledger's file is removed while a job has it open: the system keeps it for that process alone."""
+    child = stage.begin(end=End(call="send", moment="before", number=2, pause=True))
+    if stage.wait_until_paused(child):
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{_path(stage)}{suffix}").unlink(missing_ok=True)
+        child.send_signal(signal.SIGCONT)
+    stage.wait(child)
+    stage.end()
 
 
 def older_copy(stage: Stage) -> None:
@@ -118,6 +153,10 @@ LEDGER_MODES = (
     Mode("ledger by a hard link", partial(moved, move=hard_linked)),
     Mode("ledger's file mounted alone", partial(moved, move=mounted_alone)),
     Mode("ledger's file gone", partial(moved, move=removed), in_tests=False),
+    Mode("ledger's file removed while the job runs", removed_while_running),
+    Mode("ledger by a symbolic link", partial(moved, move=linked)),
+    Mode("ledger's folder mounted", partial(moved, move=folder_mounted), in_tests=False),
+    Mode("ledger copied with -wal", partial(moved, move=copied_whole), in_tests=False),
     Mode("ledger replaced by an older copy", older_copy),
     Mode("search_path leads to another schema", another_schema, database="postgres"),
     Mode("standby promoted that lacks the last night", promoted_standby, database="postgres", in_tests=False),

@@ -17,6 +17,8 @@ from .stage import Stage
 _FIRST = (1,)  #: the import that goes wrong
 #: Half of the rows are applied, and no reply says which.
 _HALF = DropFault(at="after_applying", applied_share=0.5, numbers=_FIRST)
+_LOST = DropFault(at="after_applying", numbers=_FIRST)
+_INTERIM = InterimFault(operation="any", statuses=(102, 103))
 _ONE_BATCH = {"batch_size": 20}
 _SLOW = {"latency_ms": 50.0}  # with quick replies the client sees that bytes wait, and drops the connection
 
@@ -27,8 +29,14 @@ def once(stage: Stage) -> None:
     stage.end()
 
 
+def always(stage: Stage) -> None:
+    """The mode's faults stay."""
+    stage.run()
+    stage.try_again()
+
+
 def _before_a_read(status: int) -> Mode:
-    interim = InterimFault(operation="customer_badge", statuses=(status,), seconds=0.6, numbers=_FIRST)
+    interim = InterimFault(operation="customer_badge", statuses=(status,), seconds=1.5, numbers=_FIRST)
     return Mode(f"{status} before a read's reply", once, (_HALF, interim), _SLOW, _ONE_BATCH)
 
 
@@ -36,7 +44,7 @@ def _before_an_import(status: int) -> Mode:
     return Mode(
         f"{status} before an import's reply",
         once,
-        (InterimFault(statuses=(status,), seconds=0.6, numbers=_FIRST),),
+        (InterimFault(statuses=(status,), seconds=1.5, numbers=_FIRST),),
         _SLOW,
     )
 
@@ -57,6 +65,7 @@ WIRE_MODES = (
     _before_a_read(103),
     _before_an_import(102),
     _before_an_import(103),
+    Mode("102 and 103 at once before every reply", always, (_LOST, _INTERIM)),
     Mode("reply lost, half of the rows applied", once, (_HALF,), {}, _ONE_BATCH),
     _applied(408, "envelope"),
     _applied(408, "html", in_tests=False),

@@ -97,8 +97,12 @@ class Stage:
         self.running.use_faults(None)
 
     def end(self, scope: JobScope = NIGHT, **changes: Any) -> None:
-        """What Airflow does next in every scene: a retry, and another run over the same rows."""
+        """What Airflow does next in every scene: a retry, and another run over the same rows; the API is well again."""
         self.heal()
+        self.try_again(scope, **changes)
+
+    def try_again(self, scope: JobScope = NIGHT, **changes: Any) -> None:
+        """The same with an API that is as it was."""
         self.run(scope, **changes)
         self.run(msgspec.structs.replace(scope, run_id="night-after"), **changes)
 

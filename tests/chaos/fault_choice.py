@@ -21,9 +21,11 @@ from airflow_provider_capillary.simulator.fault_plan import (
     ErrorsShapeFault,
     FaultPlan,
     HangFault,
+    InterimFault,
     RowErrorFault,
     SlowFault,
     StatusFault,
+    StrayFault,
     SuccessStatusFault,
     TruncatedFault,
     When,
@@ -154,6 +156,10 @@ def choose_faults(seed: int, poison: list[int]) -> FaultPlan:
     # in every plan: applied after the sender gave up, the one fault that reading back too early falls for
     faults.append(DropFault(at="late", late_by=_late(chance), share=0.04))
     faults += _read_faults(chance)
+    faults += [
+        InterimFault(operation="any", statuses=chance.choice(((102,), (103,), (102, 103))), seconds=0.05, share=0.02),
+        StrayFault(about="badge", share=0.01),  # of another customer no reply says so
+    ]
     return FaultPlan(seed=seed, faults=tuple(_half_applied(seed, faults)))
 
 

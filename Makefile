@@ -32,7 +32,8 @@ end-to-end: $(READY)  ## The last part of test: a real scheduler on PostgreSQL, 
 	@$(BIN)/pytest tests/end_to_end
 
 chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and compare rows, ledger and grants (10 min)
-	@$(BIN)/python -m tests.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000
+	@$(BIN)/python -m tests.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000 \
+	  --modes all
 
 model: $(READY)  ## Explore every interleaving of the import's protocol, further than test does (15 min)
 	@$(BIN)/python -m tests.model

@@ -17,6 +17,7 @@ SIMULATOR_OPTIONS = {
     "--zone": "time zone of the server, e.g. Asia/Kolkata",
     "--methods": "what the import answers to: PUT, POST or PUT,POST",
     "--unknown-badge": "what code 1054 refuses: row or call",
+    "--reads": 'how reads answer, JSON, e.g. {"show_imports": false}',
     "--token-ttl": "lifetime of tokens in seconds",
     "--username": "default: $CAPILLARY_SIMULATOR_USERNAME, else the documented one",
     "--password": "default: $CAPILLARY_SIMULATOR_PASSWORD, else the documented one",

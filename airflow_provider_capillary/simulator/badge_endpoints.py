@@ -33,6 +33,7 @@ class BadgeEndpoints:
         self._store = store
         self._clock = clock
         self._zone = ServerZone(settings.zone)
+        self._reads = settings.reads
         self._catalogue = {badge.id: badge for badge in settings.badges}
 
     # ------------------------------------------------------------------------------------------------ the catalogue
@@ -110,15 +111,25 @@ class BadgeEndpoints:
         if badge is None:
             return _no_such_badge()
         grants = self._visible(customer, badge.id)
-        data = {"id": badge.id, "name": badge.name, "badgeType": "EARN", "badgeStatus": "LIVE", "action": "ACTIVATED"}
+        data: dict[str, Any] = {
+            "id": badge.id,
+            "name": badge.name,
+            "badgeType": "EARN",
+            "badgeStatus": "LIVE",
+            "action": "ACTIVATED",
+        }
         statistics: dict[str, Any] = {"activeEarnedCount": sum(self._is_active(grant) for grant in grants)}
         if request.query.get("includeStatistics", "").lower() == "true":
             earns = [self._earn(grant) for grant in grants] if self._settings.earns_detail else []
             statistics["issualDetails"] = {"issuedCount": 0, "issuals": []}
             statistics["earnDetails"] = {"earnCount": len(grants), "earns": earns}
+        if self._reads.echo_customer:
+            data["customerId"] = customer
         return data_reply(data | statistics | self._last(grants) | {"customFields": {}}, empty=[])
 
     def _visible(self, customer: int, badge_id: str | None = None) -> list[Grant]:
+        if not self._reads.show_imports:
+            return []
         newest = self._clock() - self._settings.read_delay_seconds
         return [grant for grant in self._store.grants_of(customer, badge_id) if grant.granted_at <= newest]
 
@@ -141,7 +152,8 @@ class BadgeEndpoints:
         ``lastEarnedOnDate`` is when it was posted. ``lastEarnedOn`` is the event date, as in the one published sample
         that has all three.
         """
-        event_date = max((grant.earned_at for grant in grants), default=None)
+        events = [self._shown(grant.earned_at) for grant in grants]  # in the order in which they were posted
+        event_date = max(events[-1:] if self._reads.last == "posted" else events, default=None)
         posted_at = max((grant.granted_at for grant in grants), default=None)
         dates = {"lastEarnedOn": event_date, "lastEarnedOnDate": posted_at}
         chosen = {name: dates[name] for name in names} if names else dates
@@ -151,19 +163,26 @@ class BadgeEndpoints:
     def _earn(self, grant: Grant) -> dict[str, Any]:
         """One of ``earns``: its shape is not published, so it follows ``issuals`` beside it, or the event."""
         if self._settings.earns_shape == "event":
-            return {"earnId": grant.earned_badge_id, "earnedOn": math.floor(grant.earned_at * 1000)}
+            return {"earnId": grant.earned_badge_id, "earnedOn": math.floor(self._shown(grant.earned_at) * 1000)}
         return {
             "earnedBadgeId": grant.earned_badge_id,
-            **self._instant("earnedOn", grant.earned_at),
-            **self._instant("earnEventDate", grant.earned_at),
+            **self._instant("earnedOn", self._shown(grant.earned_at)),
+            **self._instant("earnEventDate", self._shown(grant.earned_at)),
             **self._instant("expiresOn", grant.expires_at),
             "isActive": self._is_active(grant),
         }
 
+    def _shown(self, event_date: float) -> float:
+        """The instant of an earn event, as these reads show it."""
+        precision = self._reads.event_precision_seconds
+        shifted = event_date + self._reads.event_shift_seconds
+        return shifted if precision == 1 else shifted // precision * precision
+
     def _instant(self, name: str, seconds: float | None) -> dict[str, Any]:
         if seconds is None:
             return {name: None, f"{name}ISO": None}
-        return {name: nine_decimals(seconds), f"{name}ISO": self._zone.iso(math.floor(seconds))}
+        number = nine_decimals(seconds) if not self._reads.milliseconds else int(seconds * 1_000)
+        return {name: number, f"{name}ISO": self._zone.iso(math.floor(seconds))}
 
     # ------------------------------------------------------------------------------------------ revocation and look-up
 

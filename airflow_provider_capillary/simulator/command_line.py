@@ -13,7 +13,7 @@ from pathlib import Path
 
 from airflow_provider_capillary.simulator.fault_plan import read_plan
 from airflow_provider_capillary.simulator.server import RunningSimulator
-from airflow_provider_capillary.simulator.settings import SimulatorSettings, read_catalogue, read_customers
+from airflow_provider_capillary.simulator.settings import SimulatorSettings, read_catalogue, read_customers, read_reads
 from airflow_provider_capillary.simulator.simulator import Simulator
 
 _DEFAULTS = SimulatorSettings()
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--unknown-badge", choices=("row", "call"), default="row", help="what code 1054 refuses")
     add("--refuse-repeated-request-ids", action="store_true", help="400 with code 809 for them")
     add("--no-earns-detail", action="store_true", help="read-backs have counts only")
+    add("--reads", default="{}", metavar="JSON", help='how reads answer, e.g. {"show_imports": false}')
     add("--sink", action="store_true", help="count grants, do not keep them")
     add("--token-ttl", type=int, default=_DEFAULTS.token_ttl_seconds, metavar="SECONDS")
     for name in ("username", "password", "oauth_key", "oauth_secret"):
@@ -55,6 +56,7 @@ def settings_of(arguments: argparse.Namespace) -> SimulatorSettings:
         unknown_badge=arguments.unknown_badge,
         refuse_repeated_request_ids=arguments.refuse_repeated_request_ids,
         earns_detail=not arguments.no_earns_detail,
+        reads=read_reads(arguments.reads),
         latency_ms=arguments.latency,
         keep_grants=not arguments.sink,
     )

@@ -13,7 +13,7 @@ import msgspec
 
 from airflow_provider_capillary.simulator import fault_plan as faults
 from airflow_provider_capillary.simulator.import_endpoint import RefuseRow
-from airflow_provider_capillary.simulator.messages import JSON, Reply, refusal
+from airflow_provider_capillary.simulator.messages import JSON, Reply, json_reply, refusal
 
 #: Does the work of a call. Its reply is what a call without faults would get.
 Apply = Callable[[RefuseRow | None], Reply]
@@ -32,6 +32,8 @@ class Delivery:
     hold: float | None = 0.0  #: seconds without a sign before the cut; ``None``: until the simulator stops
     pieces: int = 1
     seconds: float = 0.0  #: from the first piece to the last
+    interim: tuple[int, ...] = ()  #: informational replies that come first
+    pause: float = 0.0  #: seconds from those to the reply
 
 
 class LateCommits:
@@ -76,16 +78,18 @@ class LateCommits:
 
 
 def perform(fault: faults.AnyFault, apply: Apply, late: LateCommits, now: float, refuse: RefuseRow) -> Delivery:
-    """Make the call go wrong. ``refuse`` tells which rows a row error is for."""
+    """Make the call go wrong. ``refuse`` says which rows a row error refuses, or a fault leaves unapplied."""
     match fault:
         case faults.StatusFault():
-            _apply_when(fault.when, fault.late_by, apply, late)
+            _apply_when(fault.when, fault.late_by, lambda: apply(refuse), late)
             return Delivery(_other_reply(fault, now))
         case faults.HangFault():
-            _apply_when(fault.when, fault.late_by, apply, late)
+            _apply_when(fault.when, fault.late_by, lambda: apply(refuse), late)
             return Delivery(cut="instead", hold=fault.seconds)
         case faults.DropFault():
-            return _drop(fault, apply, late)
+            return _drop(fault, lambda: apply(refuse), late)
+        case faults.InterimFault():
+            return Delivery(apply(None), interim=fault.statuses, pause=fault.seconds)
         case faults.SlowFault():
             return Delivery(apply(None), pieces=max(fault.pieces, 1), seconds=fault.seconds)
         case faults.RowErrorFault():
@@ -94,20 +98,20 @@ def perform(fault: faults.AnyFault, apply: Apply, late: LateCommits, now: float,
             return Delivery(_change(fault, apply(None)))
 
 
-def _apply_when(when: faults.When, late_by: float | None, apply: Apply, late: LateCommits) -> None:
+def _apply_when(when: faults.When, late_by: float | None, work: Callable[[], Reply], late: LateCommits) -> None:
     if when == "after":
-        apply(None)
+        work()
     elif when == "late":
-        late.add(lambda: apply(None), late_by)
+        late.add(work, late_by)
 
 
-def _drop(fault: faults.DropFault, apply: Apply, late: LateCommits) -> Delivery:
+def _drop(fault: faults.DropFault, work: Callable[[], Reply], late: LateCommits) -> Delivery:
     if fault.at == "mid_reply":
-        return Delivery(apply(None), cut="midway", reset=fault.reset)
+        return Delivery(work(), cut="midway", reset=fault.reset)
     if fault.at == "after_applying":
-        apply(None)
+        work()
     elif fault.at == "late":
-        late.add(lambda: apply(None), fault.late_by)
+        late.add(work, fault.late_by)
     return Delivery(cut="instead", reset=fault.reset)
 
 
@@ -116,8 +120,14 @@ def _other_reply(fault: faults.StatusFault, now: float) -> Reply:
     if shape == "envelope":
         code = fault.code if fault.code is not None else 999_999 if fault.status == 500 else fault.status
         reply = refusal(fault.status, code, fault.message or f"Injected error {code}")
+    elif shape == "gateway":
+        reply = json_reply(
+            {"status": fault.status, "error": fault.message or "Injected error", "path": "/"}, fault.status
+        )
     else:
         reply = Reply(fault.status, b"" if shape == "empty" else _edge_page(fault), {"Content-Type": "text/html"})
+    if fault.location is not None:
+        reply.headers["Location"] = fault.location
     if fault.retry_after is not None:
         reply.headers["Retry-After"] = (
             f"{fault.retry_after:g}"
@@ -207,8 +217,13 @@ def _with_wrong_echo(entry: str, field: str) -> str:
 
 
 def row_refuser(plan: faults.FaultPlan, place: int, number: int) -> RefuseRow:
-    """Which rows the row error at this place of the plan refuses in the call with this number."""
+    """Which rows the fault at this place of the plan refuses, or leaves unapplied, in the call with this number."""
     fault = plan.faults[place]
+    if isinstance(fault, (faults.StatusFault, faults.DropFault, faults.HangFault)):
+        applied = fault.applied_share
+        return lambda position, _: (
+            None if faults.fault_share(applied, plan.seed, place, number, position) else (999_999, "not applied")
+        )
 
     def refuse(position: int, row: tuple[Any, ...]) -> tuple[int, str] | None:
         if not isinstance(fault, faults.RowErrorFault) or not faults.names_row(fault, row[1], row[0]):

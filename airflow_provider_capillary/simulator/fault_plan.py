@@ -57,12 +57,17 @@ class Fault(
 
 
 class StatusFault(Fault, frozen=True, kw_only=True, tag="status"):
-    """Another status (200 with an error envelope too), as the API or the edge in front of it would send it."""
+    """Another status (200 with an error envelope too), as the API or the edge in front of it would send it.
+
+    ``gateway`` is a JSON object that is not of the API's own shape, as a gateway written with Spring sends it.
+    """
 
     status: int
     when: When = "before"
     late_by: float | None = None  #: seconds until a ``late`` call is applied; ``None``: when it is released
-    body: Literal["auto", "envelope", "html", "empty"] = "auto"  #: auto: HTML for 413, 502-504 and 520-527
+    applied_share: float = 1.0  #: only this part of the rows is applied, drawn with the plan's seed
+    body: Literal["auto", "envelope", "html", "empty", "gateway"] = "auto"  #: auto: HTML for 413, 502-504 and 520-527
+    location: str | None = None  #: where a redirect leads to
     code: int | None = None  #: in the envelope; by default the status, and 999999 for 500
     message: str | None = None
     retry_after: float | None = None  #: seconds
@@ -74,6 +79,7 @@ class DropFault(Fault, frozen=True, kw_only=True, tag="drop"):
 
     at: Literal["before_reading", "after_reading", "after_applying", "mid_reply", "late"]
     late_by: float | None = None
+    applied_share: float = 1.0
     reset: bool = True  #: with RST, as when a process dies; else with FIN, as when it closes in good order
 
 
@@ -82,6 +88,7 @@ class HangFault(Fault, frozen=True, kw_only=True, tag="hang"):
 
     when: When = "before"
     late_by: float | None = None
+    applied_share: float = 1.0
     seconds: float | None = None  #: ``None``: until the simulator stops
 
 
@@ -90,6 +97,25 @@ class SlowFault(Fault, frozen=True, kw_only=True, tag="slow"):
 
     seconds: float
     pieces: int = 10
+
+
+class InterimFault(Fault, frozen=True, kw_only=True, tag="interim"):
+    """Informational replies (102, 103) first, as a proxy may send them; the right reply follows after some seconds."""
+
+    statuses: tuple[int, ...] = (102,)
+    seconds: float = 0.0  #: from the last informational reply to the right one
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not all(100 <= status < 200 and status != 101 for status in self.statuses):
+            raise ValueError(f"statuses: {self.statuses!r} are not all from 100 to 199; 101 would change the protocol")
+
+
+class StrayFault(Fault, frozen=True, kw_only=True, tag="stray"):
+    """A read of a customer's badge is answered with what another one shows: the next customer's, or the next badge."""
+
+    operation: str = "customer_badge"
+    about: Literal["customer", "badge"]
 
 
 class ArrayFault(Fault, frozen=True, kw_only=True, tag="array"):
@@ -144,6 +170,8 @@ AnyFault = (
     | DropFault
     | HangFault
     | SlowFault
+    | InterimFault
+    | StrayFault
     | ArrayFault
     | ErrorsShapeFault
     | EchoFault

@@ -119,6 +119,11 @@ class _Connection(BaseHTTPRequestHandler):
             stopping.wait(delivery.hold)
             self._cut(reset=delivery.reset)
             return
+        for status in delivery.interim:
+            self.wfile.write(
+                f"HTTP/1.1 {status} {self.responses.get(status, ('Informational', ''))[0]}\r\n\r\n".encode()
+            )
+        stopping.wait(delivery.pause)
         template = arrival.route.template if arrival.route else arrival.call.path
         delivery.reply.headers |= {"X-Cap-Requestid": request_id, "x-cap-api-request-uri": template}
         if delivery.cut == "midway":

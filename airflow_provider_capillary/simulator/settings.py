@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Badge:
@@ -63,6 +65,34 @@ def read_customers(path: Path) -> tuple[frozenset[int], dict[tuple[str, str], in
     return frozenset(int(customer["id"]) for customer in customers), found
 
 
+class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How reads of what customers hold answer, where the documentation is silent. The defaults are what one hopes for.
+
+    A client that believes a read must hold against every value here.
+    """
+
+    show_imports: bool = True  #: whether imported badges are counted and listed at all
+    event_shift_seconds: int = 0  #: added to each earn event's instant; -19800: wall time of 5:30 h west, marked as UTC
+    event_precision_seconds: int = 1  #: cut down to the minute with 60, to the day with 86400
+    milliseconds: bool = False  #: numbers of instants in milliseconds
+    last: Literal["latest", "posted"] = (
+        "latest"  #: what ``lastEarnEventDate`` is: the latest event, or the one sent last
+    )
+    echo_customer: bool = False  #: whether a read of one badge names its customer; no published sample does
+
+    def __post_init__(self) -> None:
+        if self.event_precision_seconds < 1:
+            raise ValueError("event_precision_seconds counts from 1")
+
+
+def read_reads(text: str) -> Reads:
+    """Reads from JSON such as ``{"show_imports": false}``. Raises ``ValueError`` for a wrong one."""
+    try:
+        return msgspec.json.decode(text, type=Reads)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"reads: {error}") from error
+
+
 @dataclass(frozen=True, kw_only=True)
 class SimulatorSettings:
     """All that can be chosen when a simulator starts; nothing of it changes while it runs.
@@ -89,6 +119,7 @@ class SimulatorSettings:
     earns_detail: bool = True  #: ``False``: ``earns`` stays empty, as in every published sample
     #: as ``issuals`` beside it, or as in the event ``badgeEarned``: ``earnId``, and ``earnedOn`` in milliseconds
     earns_shape: Literal["issuals", "event"] = "issuals"
+    reads: Reads = field(default_factory=Reads)
     read_delay_seconds: float = 0.0  #: how long the reading endpoints do not yet know of a new grant
     latency_ms: float = 0.0  #: how long each call takes before anything happens
     keep_grants: bool = True  #: ``False``: only count them (for imports too large to remember)

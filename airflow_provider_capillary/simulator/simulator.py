@@ -14,7 +14,14 @@ from airflow_provider_capillary.simulator.authentication import Gatekeeper
 from airflow_provider_capillary.simulator.badge_endpoints import BadgeEndpoints
 from airflow_provider_capillary.simulator.badge_store import BadgeStore
 from airflow_provider_capillary.simulator.fault_actions import Delivery, LateCommits, perform, row_refuser
-from airflow_provider_capillary.simulator.fault_plan import AnyFault, Call, FaultPlan, choose_fault, read_plan
+from airflow_provider_capillary.simulator.fault_plan import (
+    AnyFault,
+    Call,
+    FaultPlan,
+    StrayFault,
+    choose_fault,
+    read_plan,
+)
 from airflow_provider_capillary.simulator.import_endpoint import ImportEndpoint, RefuseRow
 from airflow_provider_capillary.simulator.messages import Reply, Request, refusal
 from airflow_provider_capillary.simulator.request_rows import UnreadableBodyError, read_rows
@@ -153,10 +160,22 @@ class Simulator:
             return Delivery(self.answer(arrival, request))
         fault, plan, place = chosen
 
+        asked = self._astray(arrival, fault.about) if isinstance(fault, StrayFault) else arrival
+
         def apply(refuse: RefuseRow | None) -> Reply:
-            return self.answer(arrival, request, refuse)
+            return self.answer(asked, request, refuse)
 
         return perform(fault, apply, self.late, self.clock(), row_refuser(plan, place, call.number))
+
+    def _astray(self, arrival: Arrival, about: str) -> Arrival:
+        """The same read, of the next customer or of the next badge of the catalogue."""
+        params = dict(arrival.params)
+        if about == "customer":
+            params["customer_id"] = str(int(params["customer_id"]) + 1)
+        else:
+            ids = [badge.id for badge in self.settings.badges]
+            params["badge_id"] = ids[(ids.index(params["badge_id"]) + 1) % len(ids)]
+        return arrival._replace(params=params)
 
     def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> Reply:
         """The reply of an API in good health; grants what is to be granted."""

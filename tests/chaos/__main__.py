@@ -15,8 +15,10 @@ import msgspec
 
 from .campaign import Result
 from .ledgers import postgres_server
+from .mode import ModeResult
+from .modes import MODES, mode_table, unexpected
 from .table import broken_expectations, table
-from .tasks import KILLED_OFTEN, Task, run_task
+from .tasks import KILLED_OFTEN, ModeTask, Task, run_mode_task, run_task
 
 KILLED_DEATHS = 20
 
@@ -26,22 +28,35 @@ def main() -> int:
     options = _options()
     started = time.monotonic()
     results: list[Result] = []
+    of_modes: list[ModeResult] = []
     broken = 0
     with contextlib.ExitStack() as stack:
-        postgres = stack.enter_context(postgres_server()) if options.ledger != "sqlite" else None
+        needs_postgres = options.ledger != "sqlite" or options.modes
+        postgres = stack.enter_context(postgres_server()) if needs_postgres else None
         tasks = list(_tasks(options, postgres))
+        mode_tasks = list(_mode_tasks(options, postgres))
         # spawn: a fork of this process would take over its threads' locks
         context = multiprocessing.get_context("spawn")
         pool = stack.enter_context(ProcessPoolExecutor(options.jobs, mp_context=context))
         futures = {pool.submit(run_task, task): task for task in tasks}
+        of_mode_futures = [pool.submit(run_mode_task, task) for task in mode_tasks]
         for future in as_completed(futures):
             result = future.result()
             results.append(result)
-            broken += _tell(futures[future], result, len(results), len(tasks))
-    _say(table(results))
-    _say(f"{len(results)} campaigns in {time.monotonic() - started:.0f} s; {broken or 'no'} expectations broken")
+            broken += _report(futures[future], result, len(results), len(tasks))
+        of_modes = [each.result() for each in of_mode_futures]
+    differences = unexpected(of_modes)
+    if results:
+        _say(table(results))
+    if of_modes:
+        _say(mode_table(of_modes))
+        for difference in differences:
+            _say(f"UNEXPECTED {difference}")
+    broken += len(differences)
+    count = len(results) + len(of_modes)
+    _say(f"{count} campaigns in {time.monotonic() - started:.0f} s; {broken or 'no'} expectations broken")
     if options.json:
-        Path(options.json).write_bytes(msgspec.json.format(msgspec.json.encode(results)))
+        Path(options.json).write_bytes(msgspec.json.format(msgspec.json.encode([results, of_modes])))
     return 1 if broken else 0
 
 
@@ -54,6 +69,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--ledger", choices=("sqlite", "postgres", "both"), default="sqlite")
     parser.add_argument("--jobs", type=int, default=4, help="campaigns at a time: most of them wait (default: 4)")
     parser.add_argument("--killed-often", type=int, default=0, help="rows of one more job, to be killed 20 times")
+    parser.add_argument("--modes", default="", help="the modes whose name holds this, or all")
+    parser.add_argument("--mode-seeds", default="1-3", help="of the modes (default: %(default)s)")
     parser.add_argument("--json", help="write the results here")
     parser.add_argument("--keep", help="keep datasets, ledgers and the processes' logs in this folder")
     return parser.parse_args()
@@ -76,12 +93,20 @@ def _tasks(options: argparse.Namespace, postgres: str | None) -> Iterator[Task]:
             yield Task(seed, options.rows, options.deaths, policy, postgres if on_postgres else None, options.keep)
 
 
+def _mode_tasks(options: argparse.Namespace, postgres: str | None) -> Iterator[ModeTask]:
+    if options.modes:
+        for name in MODES:
+            if options.modes in ("all", name) or options.modes in name:
+                for seed in _seeds(options.mode_seeds):
+                    yield ModeTask(name, seed, postgres, options.keep)
+
+
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
-def _tell(task: Task, result: Result, done: int, all_tasks: int) -> int:
+def _report(task: Task, result: Result, done: int, all_tasks: int) -> int:
     broken = broken_expectations(result)
     if not broken:
         if done % 10 == 0:

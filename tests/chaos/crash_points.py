@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from airflow_provider_capillary.ledger.base import Adoption, Intent, Note, Outcome
@@ -17,10 +19,14 @@ _Result = TypeVar("_Result")
 
 
 class CrashPoints:
-    """Counts calls, and ends this process as a power cut would at the one that is wanted."""
+    """Counts calls, and ends (or stops) this process at the one that is wanted, as a power cut (or a suspension) would.
 
-    def __init__(self, end: End) -> None:
+    :param paused: a file that is made just before the process is stopped.
+    """
+
+    def __init__(self, end: End, paused: Path) -> None:
         self._end = end
+        self._paused = paused
         self._counts: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()
 
@@ -34,8 +40,13 @@ class CrashPoints:
     def _passed(self, call: str, moment: str) -> None:
         with self._lock:
             self._counts[call, moment] += 1
-            if (call, moment, self._counts[call, moment]) == (self._end.call, self._end.moment, self._end.number):
-                os.kill(os.getpid(), signal.SIGKILL)
+            if (call, moment, self._counts[call, moment]) != (self._end.call, self._end.moment, self._end.number):
+                return
+        if not self._end.pause:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._paused.touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.5)  # another thread may take the signal, a moment later: this one must not go on until then
 
 
 class CrashingLedger:

@@ -39,6 +39,16 @@ def rows_of(seed: int, count: int, *, plain: bool = False) -> list[Row]:
     return rows
 
 
+def even_rows(seed: int, count: int, *, earlier: int = 0) -> list[Row]:
+    """Rows of as many customers with consecutive ids, of one badge and one instant (not on a minute), not expired.
+
+    :param earlier: seconds by which the instant is earlier.
+    """
+    earned = 1_760_000_005 + seed - earlier
+    first = 1_000_000_000 + seed * 10_000
+    return [Row(BADGES[0], str(first + n), str(earned), str(earned + 20 * _YEAR)) for n in range(count)]
+
+
 def write_csv(path: Path, rows: list[Row]) -> None:
     """Write the rows where a job can read them."""
     with path.open("w", encoding="utf-8", newline="") as file:

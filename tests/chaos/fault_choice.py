@@ -8,8 +8,10 @@ What the table of outcomes calls "not applied" (429, 4xx, ...) is never applied 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal
+
+import msgspec
 
 from airflow_provider_capillary.simulator.fault_plan import (
     AnyFault,
@@ -19,9 +21,11 @@ from airflow_provider_capillary.simulator.fault_plan import (
     ErrorsShapeFault,
     FaultPlan,
     HangFault,
+    InterimFault,
     RowErrorFault,
     SlowFault,
     StatusFault,
+    StrayFault,
     SuccessStatusFault,
     TruncatedFault,
     When,
@@ -152,4 +156,18 @@ def choose_faults(seed: int, poison: list[int]) -> FaultPlan:
     # in every plan: applied after the sender gave up, the one fault that reading back too early falls for
     faults.append(DropFault(at="late", late_by=_late(chance), share=0.04))
     faults += _read_faults(chance)
-    return FaultPlan(seed=seed, faults=tuple(faults))
+    faults += [
+        InterimFault(operation="any", statuses=chance.choice(((102,), (103,), (102, 103))), seconds=0.05, share=0.02),
+        StrayFault(about="badge", share=0.01),  # of another customer no reply says so
+    ]
+    return FaultPlan(seed=seed, faults=tuple(_half_applied(seed, faults)))
+
+
+def _half_applied(seed: int, faults: list[AnyFault]) -> Iterator[AnyFault]:
+    """Some calls without a proof are applied in part. A chance of its own leaves the rest of each seed's plan as is."""
+    chance = random.Random(f"applied {seed}")
+    for fault in faults:
+        if isinstance(fault, (StatusFault, DropFault, HangFault)) and chance.random() < 0.3:
+            yield msgspec.structs.replace(fault, applied_share=0.5)
+        else:
+            yield fault

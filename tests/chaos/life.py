@@ -27,6 +27,7 @@ from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
 
 from .crash_points import CrashingApi, CrashingLedger, CrashPoints
 from .plans import End
+from .surroundings import surround
 
 ORGANISATION = "chaos"
 
@@ -43,6 +44,8 @@ class Life(msgspec.Struct, frozen=True):
     elsewhere: bool
     end: End
     told: str  #: where the result goes
+    connect_seconds: float = 0.0  #: how long each connection takes to be made, name and all
+    clock: tuple[tuple[float, float], ...] = ()  #: (seconds since the start, offset of the wall clock from then on)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -77,7 +80,8 @@ def _told(result: ImportResult) -> Told:
 
 
 def _import(life: Life, stop: StopSignal) -> ImportResult:
-    points = CrashPoints(life.end)
+    points = CrashPoints(life.end, Path(f"{life.told}.paused"))
+    surround(life.connect_seconds, life.clock, points)
     send_limits.STALE_INTENT_SECONDS = send_limits.WRITE_SECONDS = 0.5  # or each death would be waited out
     import_job.WINDOW_ROWS = 100  # most windows are then not looked up, as in a large import
     client = BadgeClient(msgspec.convert(life.client, ClientSettings, strict=False))

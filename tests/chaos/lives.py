@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -30,19 +31,29 @@ class Lives:
 
     def __init__(self, plan: Plan, rows: list[Row], policy: str, ledger: str, folder: Path, server: ForkServer) -> None:
         self._plan = plan
-        self._rows = len(rows)
-        self._settings = {**plan.settings, "on_unknown": policy}
+        self.settings = {**plan.settings, "on_unknown": policy}
         self._ledger = ledger
         self._folder = folder
         self._server = server
         self._dataset = folder / "rows.csv"
-        self._told: dict[Child, Path] = {}
+        self._told: dict[Child, tuple[Path, int]] = {}
         self.deaths = 0
         self.violations: list[str] = []
-        write_csv(self._dataset, rows)
+        self._rows = self.write(self._dataset, rows)
 
-    def start(self, scope: JobScope, end: End, running: RunningSimulator) -> Child:
-        """Begin a life that works on the simulator."""
+    def write(self, dataset: Path, rows: list[Row]) -> int:
+        """Write another dataset for lives of this campaign; give its number of rows."""
+        write_csv(dataset, rows)
+        return len(rows)
+
+    def start(
+        self, scope: JobScope, end: End, running: RunningSimulator, rows: int | None = None, **changes: Any
+    ) -> Child:
+        """Begin a life that works on the simulator.
+
+        :param rows: how many rows its dataset has, where that is another one.
+        :param changes: fields of :class:`Life` that differ from the campaign's.
+        """
         number = len(self._told) + 1
         is_basic = self._plan.client["auth_type"] == "basic"
         settings = running.settings
@@ -56,20 +67,25 @@ class Lives:
             dataset=str(self._dataset),
             ledger=self._ledger,
             scope=scope,
-            settings=self._settings,
+            settings=self.settings,
             client=self._plan.client | credentials,
             lease_seconds=self._plan.lease_seconds,
             elsewhere=self._plan.elsewhere,
             end=end,
             told=str(told),
         )
+        life = msgspec.structs.replace(life, **changes)
         child = self._server.start(life, self._folder / f"life-{number}.log")
-        self._told[child] = told
+        self._told[child] = told, self._rows if rows is None else rows
         return child
+
+    def paused(self, child: Child) -> bool:
+        """Whether the process has come to the point at which it is stopped."""
+        return Path(f"{self._told[child][0]}.paused").exists()
 
     def wait(self, child: Child) -> Told:
         """Wait for its end; a killed one tells nothing."""
-        path = self._told[child]
+        path, rows = self._told[child]
         if not child.over.wait(LONGEST_LIFE):
             child.send_signal(signal.SIGUSR1)  # its threads' stacks go to its log
             child.over.wait(1)
@@ -82,16 +98,16 @@ class Lives:
             self.violations.append(f"{path.stem}: ended with status {child.status} and told nothing")
         else:
             told = msgspec.json.decode(path.read_bytes(), type=Told)
-            self._look_at(path.stem, told)
+            self._look_at(path.stem, told, rows)
             return told
         return Told()
 
-    def _look_at(self, name: str, told: Told) -> None:
+    def _look_at(self, name: str, told: Told, rows: int) -> None:
         if told.unforeseen is not None:
             self.violations.append(f"{name}: {told.unforeseen[-1500:]}")
         elif told.error is not None and told.error not in FORESEEN:
             self.violations.append(f"{name}: {told.error}: {told.message}")
         if told.summary is not None:
             accounted = sum(told.summary[state.value] for state in FINAL_STATES)
-            if not accounted == told.summary["rows_read"] == self._rows:
-                self.violations.append(f"{name}: {accounted} of {self._rows} rows accounted for")
+            if not accounted == told.summary["rows_read"] == rows:
+                self.violations.append(f"{name}: {accounted} of {rows} rows accounted for")

@@ -32,6 +32,7 @@ class End(msgspec.Struct, frozen=True):
     number: int = 0  #: which call of that name, from 1
     kill_after: float | None = None
     stop_after: float | None = None  #: SIGTERM, as Airflow asks a task to stop
+    pause: bool = False  #: at the crash point the process is stopped (SIGSTOP) instead, until the driver continues it
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -11,6 +11,8 @@ import msgspec
 from .campaign import Result, run_campaign
 from .fork_server import ForkServer
 from .ledgers import empty_ledger
+from .mode import ModeResult, run_mode
+from .modes import MODES
 from .same_grants import killed_often
 
 KILLED_OFTEN = "killed-often"
@@ -43,13 +45,32 @@ class Task(msgspec.Struct, frozen=True):
         )
 
 
+class ModeTask(msgspec.Struct, frozen=True):
+    """One campaign of a mode to run."""
+
+    mode: str
+    seed: int
+    postgres: str | None
+    keep: str | None
+
+
 _SERVERS: list[ForkServer] = []  #: of this process; one is enough
+
+
+def _server() -> ForkServer:
+    if not _SERVERS:
+        _SERVERS.append(ForkServer())
+    return _SERVERS[0]
+
+
+def run_mode_task(task: ModeTask) -> ModeResult:
+    """Run a campaign of a mode."""
+    return run_mode(MODES[task.mode], task.seed, server=_server(), postgres=task.postgres, keep=task.keep)
 
 
 def run_task(task: Task) -> Result:
     """Run it."""
-    if not _SERVERS:
-        _SERVERS.append(ForkServer())
+    server = _server()
     with contextlib.ExitStack() as stack:
         if task.keep is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="capillary-chaos-")))
@@ -65,7 +86,7 @@ def run_task(task: Task) -> Result:
                 deaths=task.deaths,
                 ledger=ledger,
                 folder=folder,
-                server=_SERVERS[0],
+                server=server,
             )
         return run_campaign(
             task.seed,
@@ -74,5 +95,5 @@ def run_task(task: Task) -> Result:
             policy=task.policy,
             ledger=ledger,
             folder=folder,
-            server=_SERVERS[0],
+            server=server,
         )

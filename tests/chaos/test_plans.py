@@ -47,7 +47,9 @@ def test_every_kind_of_fault_is_in_some_plan() -> None:
     drops = {fault.at for fault in faults if isinstance(fault, DropFault)}
     assert drops == {"before_reading", "after_reading", "after_applying", "mid_reply", "late"}
     assert {f.when for f in faults if isinstance(f, (StatusFault, HangFault))} == {"before", "after", "late"}
-    assert {fault.operation for fault in faults} == {"import", "customer_badge", "badge", "token"}
+    shares = {fault.applied_share for fault in faults if isinstance(fault, (StatusFault, HangFault, DropFault))}
+    assert shares == {0.5, 1.0}
+    assert {fault.operation for fault in faults} == {"import", "customer_badge", "badge", "token", "any"}
 
 
 def test_no_plan_holds_what_no_sender_can_survive() -> None:

@@ -25,6 +25,8 @@ class WatchedSimulator(Simulator):
         super().__init__(settings)
         self.arrived: dict[str, float] = {}
         self.applied: dict[str, float] = {}
+        self.read: set[int] = set()  #: customers of whom a badge was read
+        self._bodies = 0
         self._in_flight = 0
         self._idle = threading.Condition()
 
@@ -33,6 +35,10 @@ class WatchedSimulator(Simulator):
         with self._idle:
             self._in_flight += 1
             self.arrived.setdefault(request.request_id, time.time())
+            self._bodies += arrival.call.operation == IMPORT
+            if arrival.call.operation == "customer_badge":
+                self.read.add(int(arrival.params["customer_id"]))
+            self._idle.notify_all()
         try:
             return super().exchange(arrival, request)
         finally:
@@ -51,6 +57,11 @@ class WatchedSimulator(Simulator):
         """Wait for the calls that a dead process left here."""
         with self._idle:
             self._idle.wait_for(lambda: self._in_flight == 0, timeout=10)
+
+    def wait_for_imports(self, count: int, seconds: float) -> bool:
+        """Wait until so many imports have come with their bodies; ``False`` where they did not come in time."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._bodies >= count, timeout=seconds)
 
     def imports(self) -> int:
         """How many import requests came."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _PACKAGE = "airflow_provider_capillary"
+#: Scripts in which the world goes wrong in one known way; see ``tests/chaos/expected_breaks.py``.
+_MODES = "tests/chaos/test_modes.py::test_modes_break_only_what_is_known_to_break"
+_WIRE_MODES = f"{_MODES}[wire]"
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,27 @@ GUARDS = (
         "a read is about the badge and the customer that were asked for",
         ((f"{_PACKAGE}/client/wire_reads.py", "if value is not None and (isinstance", "if False and (isinstance"),),
         ("tests/unit/client",),
+    ),
+    Guard(
+        "408, 409 and 499 prove nothing",
+        ((f"{_PACKAGE}/core/outcome.py", "if status in UNPROVING_STATUSES or not reply", "if not reply"),),
+        (_WIRE_MODES, "tests/unit/core"),
+    ),
+    Guard(
+        "a redirect proves nothing",
+        (
+            (
+                f"{_PACKAGE}/core/outcome.py",
+                "        return msgspec.structs.replace(_unknown(badges, reason, problem.code), redirected=True)\n",
+                "        return Judgement(Verdict.STOP, reason, problem.code)\n",
+            ),
+        ),
+        (_WIRE_MODES, "tests/unit/core"),
+    ),
+    Guard(
+        "only an error envelope of the API's own shape proves anything",
+        ((f"{_PACKAGE}/client/wire.py", "envelope = _own_problems(found)", "envelope = _problems(found)"),),
+        (_WIRE_MODES, "tests/unit/client"),
     ),
     Guard(
         "a body leaves once, even where the transport would send it again",

@@ -1,0 +1,148 @@
+"""One scene of a mode: a few rows, a simulator with one defect, a ledger, and lives of tasks that a script begins."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.simulator.fault_plan import FaultPlan
+from airflow_provider_capillary.simulator.server import RunningSimulator
+
+from .comparison import Difference, Rules, compare, read_ledger
+from .dataset import Row
+from .fork_server import Child, ForkServer
+from .ids import ids_in_ledger
+from .life import Told
+from .lives import Lives
+from .plans import End, Plan
+from .watched import WatchedSimulator, watched
+
+NIGHT = JobScope("chaos", "import_badges", "night-1", max_tries=2)
+LEASE_SECONDS = 3.0
+LONG_ENOUGH = 15.0  #: seconds; none has more than 5 to wait, so one that takes longer waits for what does not come
+
+
+class Stage:
+    """What a scene works with. ``ledger`` is the URL that the next life gets."""
+
+    def __init__(
+        self,
+        seed: int,
+        rows: list[Row],
+        running: RunningSimulator,
+        ledger: str,
+        folder: Path,
+        server: ForkServer,
+        afterwards: contextlib.ExitStack,
+        **settings: Any,
+    ) -> None:
+        self.seed = seed
+        self.rows = rows
+        self.running = running
+        self.ledger = ledger
+        self.folder = folder
+        self.afterwards = afterwards  #: what a scene leaves to be taken away
+        self._given = running.simulator.watch_given_ids()
+        self.stuck = 0  #: lives that were killed because they took too long
+        self._lives = Lives(_plan(seed, settings), rows, "verify", ledger, folder, server)
+
+    @property
+    def simulator(self) -> WatchedSimulator:
+        """What is behind the API's URL."""
+        return watched(self.running)
+
+    def begin(self, scope: JobScope = NIGHT, end: End | None = None, **changes: Any) -> Child:
+        """Begin a life; ``rows`` among the changes is another dataset than the scene's, ``policy`` another policy."""
+        rows: list[Row] | None = changes.pop("rows", None)
+        policy = changes.pop("policy", None)
+        if rows is not None:
+            dataset = self.folder / f"rows-{scope.run_id}.csv"
+            self._lives.write(dataset, rows)
+            changes["dataset"] = str(dataset)
+        if policy is not None:
+            changes["settings"] = self._lives.settings | {"on_unknown": policy}
+        count = None if rows is None else len(rows)
+        return self._lives.start(scope, end or End(), self.running, count, **({"ledger": self.ledger} | changes))
+
+    def run(self, scope: JobScope = NIGHT, end: End | None = None, **changes: Any) -> Told:
+        """Run a life to its end; one that takes too long is killed."""
+        return self.wait(self.begin(scope, end, **changes))
+
+    def wait(self, child: Child, seconds: float = LONG_ENOUGH) -> Told:
+        """Wait for a life; one that takes too long is killed, and its rows stay as they are."""
+        if not child.over.wait(seconds):
+            self.stuck += 1
+            self.kill(child)
+        return self._lives.wait(child)
+
+    def kill(self, child: Child) -> None:
+        """End a life as a power cut would."""
+        child.send_signal(signal.SIGKILL)
+        child.over.wait(10)
+
+    def wait_until_paused(self, child: Child) -> bool:
+        """Wait until a life stands at the point at which it is stopped; ``False`` where it ended before."""
+        while not self._lives.paused(child):
+            if child.over.wait(0.02):
+                return False
+        return True
+
+    def heal(self) -> None:
+        """Take the simulator's faults away; what its settings say stays."""
+        self.running.use_faults(None)
+
+    def end(self, scope: JobScope = NIGHT, **changes: Any) -> None:
+        """What Airflow does next in every scene: a retry, and another run over the same rows; the API is well again."""
+        self.heal()
+        self.try_again(scope, **changes)
+
+    def try_again(self, scope: JobScope = NIGHT, **changes: Any) -> None:
+        """The same with an API that is as it was."""
+        self.run(scope, **changes)
+        self.run(msgspec.structs.replace(scope, run_id="night-after"), **changes)
+
+    def difference(self) -> Difference:
+        """Compare rows, the last ledger and the grants."""
+        self.simulator.wait_until_idle()
+        self.simulator.late.release()  # what is not applied yet will be
+        ledger = read_ledger(self.ledger)
+        found = compare(self.rows, ledger, self.simulator.store.grants(), Rules())
+        given = set[str]().union(*self._given.values())
+        if self.running.settings.earns_detail:
+            # rows that a read proved, where the read lists ids
+            unnamed = {one.customer_id for one in ledger.rows if one.state == "accepted" and not one.earned_badge_id}
+            grants = self.simulator.store.grants()
+            given |= {grant.earned_badge_id for grant in grants if grant.customer_id in unnamed & self.simulator.read}
+        found.ids_lost = len(given - ids_in_ledger(self.ledger, given))
+        found.unaccounted += len(self._lives.violations)
+        found.problems = [*self._lives.violations, *found.problems]
+        return found
+
+
+_SETTINGS: dict[str, Any] = {
+    "batch_size": 10,
+    "concurrency": 1,
+    "canary": False,
+    "check_badges": False,
+    "verify_after": 0.3,
+    "max_rejected": "100%",
+    "max_unknown": "100%",
+}
+
+
+def _plan(seed: int, settings: dict[str, Any]) -> Plan:
+    return Plan(
+        seed=seed,
+        settings=_SETTINGS | settings,
+        client={"import_method": "PUT", "auth_type": "basic", "timeout": 10.0, "connect_timeout": 10.0},
+        simulator={},
+        faults=FaultPlan(),
+        steps=(),
+        lease_seconds=LEASE_SECONDS,
+        elsewhere=False,
+    )

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from airflow_provider_capillary.ledger.base import Adoption, Intent, Note, Outcome
+from airflow_provider_capillary.ledger.facts import Adoption, Intent, Note, Outcome
 
 from .plans import End
 

@@ -46,8 +46,9 @@ from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.importing.verdict import compare, count_unread, shortfall, summarised
 from airflow_provider_capillary.importing.verifier import Verifier
-from airflow_provider_capillary.ledger.base import Job, JobPlan, JobScope, Ledger
-from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class ImportJob:
         started = time.time()
         job = self._open_job(facts)
         try:
-            with closing(LedgerThread(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as book:
+            with closing(LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as book:
                 self._progress.begin(job.job_id, facts.rows)
                 if self._settings.on_duplicate is OnDuplicate.FAIL:
                     self._refuse_duplicates(rows, book, job)
@@ -154,7 +155,7 @@ class ImportJob:
         log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
         return job
 
-    def _refuse_duplicates(self, rows: RowCheck, book: LedgerThread, job: Job) -> None:
+    def _refuse_duplicates(self, rows: RowCheck, book: LedgerWriter, job: Job) -> None:
         found: list[tuple[EarnedBadge, Plan]] = []
         with closing(Planner.on(book, job.key, self._settings)) as planner:
             for window in self._dataset.windows(WINDOW_ROWS):
@@ -170,7 +171,7 @@ class ImportJob:
                 f"{badge.row_number} ({plan.value}). Nothing was sent; take them out, or set on_duplicate='skip'"
             )
 
-    def _read_and_deliver(self, rows: RowCheck, book: LedgerThread, job: Job) -> None:
+    def _read_and_deliver(self, rows: RowCheck, book: LedgerWriter, job: Job) -> None:
         settings, account = self._settings, self._account
         with closing(Planner.on(book, job.key, settings)) as planner:
             ending = Ending(book, account, planner.doubtful)
@@ -224,7 +225,7 @@ class ImportJob:
         limits = BatchLimits(most_rows, most_bytes, lanes_for(settings.concurrency), api.row_size, api.largest_row)
         return Batcher(limits, RAMP if settings.canary else ())
 
-    def _delivery(self, planner: Planner, ending: Ending, book: LedgerThread, job: Job) -> Delivery:
+    def _delivery(self, planner: Planner, ending: Ending, book: LedgerWriter, job: Job) -> Delivery:
         pace = self._pace(book.reserve_request)
         shared = Shared(book, planner, self._account, self._settings, self._stop, self._backoff, pace)
         return Delivery(shared, self._api, job, Verifier(shared, self._api), ending, self._monotonic)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -23,12 +23,11 @@ from airflow_provider_capillary.importing.hearsay import tell_anew
 from airflow_provider_capillary.importing.reading_back import Read, ReadingBack, Readings
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.importing.verifier import FOUND
-from airflow_provider_capillary.ledger.base import Job, JobRecord
-from airflow_provider_capillary.ledger.doubts import Proof, Settled, SettlingLedger, UnprovenRow
+from airflow_provider_capillary.ledger.facts import Job, JobRecord, Proof, Settled, UnprovenRow
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-ROWS_AT_ONCE = 500
 CALM_SECONDS = 10.0
 
 ABSENT = "reading back proved that the badge is not there; the next import of the row sends it"
@@ -86,7 +85,7 @@ class ReconcileJob:
 
     def __init__(
         self,
-        ledger: SettlingLedger,
+        ledger: Ledger,
         job_ids: Sequence[str],
         settings: ReconcileSettings,
         readings: Readings | None = None,
@@ -120,13 +119,13 @@ class ReconcileJob:
         return self._result()
 
     def _leave(self, job_id: str) -> None:
-        for rows in self._unproven(job_id):
+        for rows in self._ledger.unproven(job_id):
             for row in rows:
                 self._stays_unknown(row.message or "its job died before the outcome was known")
 
     def _settle_job(self, record: JobRecord) -> None:
         job = self._earlier.take_stock(record.job_id)
-        rows = sum(map(len, self._unproven(job.job_id)))
+        rows = sum(map(len, self._ledger.unproven(job.job_id)))
         if rows:
             log.info("Job %s: %s rows without proof; %s", job.job_id, f"{rows:,}", self._settings.action.value)
         if self._settings.action is Action.VERIFY:
@@ -134,13 +133,6 @@ class ReconcileJob:
         else:
             self._believe(job)
         tell_anew(self._ledger, job)
-
-    def _unproven(self, job_id: str) -> Iterator[list[UnprovenRow]]:
-        """The rows in lists of a bearable length; those that are settled meanwhile do not come again."""
-        after = 0
-        while rows := self._ledger.unproven(job_id, after=after, limit=ROWS_AT_ONCE):
-            after = rows[-1].badge.row_number
-            yield rows
 
     # -- by a person's word ------------------------------------------------------------------------------
 
@@ -151,7 +143,7 @@ class ReconcileJob:
         told = f"{BY_WORD} {by}" if granted else f"{FREED_BY_WORD} {by}: {MAY_BE_TWICE}"
         doubt = None if granted else DOUBT.format(by=by)
         self._refuse_strangers(job)
-        for rows in self._unproven(job.job_id):
+        for rows in self._ledger.unproven(job.job_id):
             meant = [row for row in rows if self._is_meant(row)]
             self._record_settled(job, [Settled(row, state, told, doubt=doubt) for row in meant], Proof.PERSON)
             for row in rows:
@@ -166,7 +158,7 @@ class ReconcileJob:
     def _refuse_strangers(self, job: Job) -> None:
         """A row number that is not among the unknown ones is a slip of the pen: then nothing is settled at all."""
         named: Collection[int] = self._settings.rows or ()
-        there = {row.badge.row_number for rows in self._unproven(job.job_id) for row in rows}
+        there = {row.badge.row_number for rows in self._ledger.unproven(job.job_id) for row in rows}
         strangers = sorted(set(named) - there)
         if strangers:
             listed = ", ".join(map(str, strangers[:10]))
@@ -186,7 +178,7 @@ class ReconcileJob:
             verify_after=self._settings.verify_after,
         )
         done, told = 0, self._monotonic()
-        for some in self._unproven(job.job_id):
+        for some in self._ledger.unproven(job.job_id):
             for row in some:
                 self._settle_read(job, row, reading_back.read(row))
                 done += 1

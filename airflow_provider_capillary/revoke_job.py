@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,12 +21,11 @@ from airflow_provider_capillary.exceptions import BudgetExceededError, Capillary
 from airflow_provider_capillary.importing.earlier_jobs import EarlierJobs
 from airflow_provider_capillary.importing.patience import Patience
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import Job
-from airflow_provider_capillary.ledger.revocations import Answer, GrantedRow, Grants, RevokingLedger
+from airflow_provider_capillary.ledger.facts import Answer, GrantedRow, Grants, Job
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-ROWS_AT_ONCE = 100
 CALM_SECONDS = 10.0
 #: Code of the API for an earned badge that is not active: revoked already, expired, or never there.
 NOT_ACTIVE_CODE = 814
@@ -92,7 +91,7 @@ class RevokeJob:
 
     def __init__(
         self,
-        ledger: RevokingLedger,
+        ledger: Ledger,
         job_ids: Sequence[str],
         revocations: Revocations | None,
         *,
@@ -136,7 +135,7 @@ class RevokeJob:
         return self._result(found)
 
     def _revoke_job(self, job: Job, revoker: Revoker, patience: Patience) -> None:
-        for rows in self._granted(job.job_id):
+        for rows in self._ledger.granted(job.job_id):
             for row in rows:
                 self._revoke(job, row, revoker, patience)
         for row in self._ledger.second_grants(job.job_id):
@@ -150,12 +149,6 @@ class RevokeJob:
         self._ledger.answer_revocation(job, row, answer)
         self._answers[answer] += 1
         self._tell(job)
-
-    def _granted(self, job_id: str) -> Iterator[list[GrantedRow]]:
-        after = 0
-        while rows := self._ledger.granted(job_id, after=after, limit=ROWS_AT_ONCE):
-            after = rows[-1].badge.row_number
-            yield rows
 
     def _ask(self, row: GrantedRow, revoker: Revoker, patience: Patience) -> Answer:
         """Ask until the API says something; what a lost reply may have done, the next one tells."""

@@ -1,6 +1,7 @@
 """A ledger that holds many rows already: one import's row, multiplied by the database itself.
 
-The rows are those of the same customers on earlier days, so that a new night's rows land between them.
+The rows are those of the same customers on earlier days, so that a new night's rows land between them. They all stand
+with the one batch of that import.
 """
 
 from __future__ import annotations
@@ -58,6 +59,5 @@ def _multiplied(columns: list[str], days_apart: int) -> str:
     instead = {
         "customer_id": f"{FIRST_CUSTOMER} + g % {CUSTOMERS}",
         "earned_at": f"t.earned_at - {86_400 * days_apart} * (1 + g / {CUSTOMERS})",
-        "row_number": "g",
     }
     return f"SELECT {', '.join(instead.get(name, f't.{name}') for name in columns)}"

@@ -20,11 +20,10 @@ _YEAR = 365  # days
 #: As the ledger looks for the rows of a batch: each key by itself.
 _FIND = """
     EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS OFF)
-    SELECT CASE WHEN t.state = 'intent' AND EXISTS (
-        SELECT 1 FROM capillary_accepted_batch a WHERE a.batch_id = t.batch_id) THEN 'accepted' ELSE t.state END
+    SELECT t.batch_id
     FROM (SELECT customer_id, badge_id, earned_at FROM capillary_earned_badge LIMIT 500) AS k
-    CROSS JOIN LATERAL (SELECT * FROM capillary_earned_badge e WHERE e.organisation_id = 1
-        AND e.customer_id = k.customer_id AND e.badge_id = k.badge_id AND e.earned_at = k.earned_at OFFSET 0) t
+    CROSS JOIN LATERAL (SELECT * FROM capillary_earned_badge e
+        WHERE e.customer_id = k.customer_id AND e.badge_id = k.badge_id AND e.earned_at = k.earned_at OFFSET 0) t
 """
 
 

@@ -4,8 +4,6 @@
 
 LOCK TABLE capillary_earned_badge IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE capillary_earned_badge RENAME TO capillary_earned_badge_whole;
-ALTER INDEX capillary_earned_badge_of_job RENAME TO capillary_earned_badge_whole_of_job;
-ALTER INDEX capillary_earned_badge_told RENAME TO capillary_earned_badge_whole_told;
 CREATE TABLE capillary_earned_badge (LIKE capillary_earned_badge_whole INCLUDING DEFAULTS INCLUDING CONSTRAINTS)
     PARTITION BY RANGE (earned_at);
 
@@ -30,13 +28,9 @@ END $$;
 CREATE TABLE capillary_earned_badge_other PARTITION OF capillary_earned_badge DEFAULT;
 
 INSERT INTO capillary_earned_badge SELECT * FROM capillary_earned_badge_whole;
-ALTER TABLE capillary_earned_badge
-    ADD PRIMARY KEY (organisation_id, customer_id, badge_id, earned_at, occurrence);
-CREATE INDEX capillary_earned_badge_of_job ON capillary_earned_badge (job_id, row_number);
-CREATE INDEX capillary_earned_badge_told ON capillary_earned_badge (job_id, state)
-    WHERE state NOT IN ('intent', 'accepted');
+ALTER TABLE capillary_earned_badge ADD PRIMARY KEY (customer_id, badge_id, earned_at, occurrence);
 
--- The guards of a row's state, as they were.
+-- The guard of a row's batch, as it was.
 DO $$
 DECLARE
     guard text;

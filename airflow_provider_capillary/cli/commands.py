@@ -23,9 +23,8 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 
 if TYPE_CHECKING:
-    from airflow_provider_capillary.ledger.base import JobRecord
-    from airflow_provider_capillary.ledger.doubts import UnprovenRow
-    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+    from airflow_provider_capillary.ledger.facts import JobRecord, UnprovenRow
+    from airflow_provider_capillary.ledger.ledger import Ledger
 
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 
@@ -70,8 +69,9 @@ def unknown(args: Namespace) -> None:
     rows: list[UnprovenRow] = []
     with _ledger(args) as ledger:
         _job(ledger, args.job_id)
-        while found := ledger.unproven(args.job_id, after=rows[-1].badge.row_number if rows else 0):
-            rows += found
+        for page in ledger.unproven(args.job_id):
+            rows += page
+    rows.sort(key=lambda row: row.badge.row_number)
     display.print_rows([display.unknown_row(row) for row in rows], args.output)
 
 
@@ -130,7 +130,7 @@ def simulator(args: Namespace) -> None:
 
 
 @contextmanager
-def _ledger(args: Namespace) -> Iterator[SqlLedger]:
+def _ledger(args: Namespace) -> Iterator[Ledger]:
     """The ledger, wherever Airflow keeps the connection that names it."""
     before = os.environ.get(_CONTEXT)
     os.environ[_CONTEXT] = "server"  # else connections of the metadata database are not seen; Airflow's own do the same
@@ -145,7 +145,7 @@ def _ledger(args: Namespace) -> Iterator[SqlLedger]:
         yield ledger
 
 
-def _job(ledger: SqlLedger, job_id: str) -> JobRecord:
+def _job(ledger: Ledger, job_id: str) -> JobRecord:
     try:
         return ledger.job(job_id)
     except LookupError:

@@ -10,9 +10,7 @@ import msgspec
 from airflow.cli.simple_table import AirflowConsole
 
 from airflow_provider_capillary.core.summary import FINAL_STATES
-from airflow_provider_capillary.ledger.base import JobRecord
-from airflow_provider_capillary.ledger.doubts import UnprovenRow
-from airflow_provider_capillary.ledger.revocations import Grants
+from airflow_provider_capillary.ledger.facts import Grants, JobRecord, UnprovenRow
 
 _STRUCTURED = ("json", "yaml")
 

@@ -1,4 +1,4 @@
-"""The states of a row and the one table of allowed changes (the ledger's schema repeats it as a trigger)."""
+"""The states of a row and the one table of allowed changes (the ledger's schema repeats it in triggers)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class RowState(StrEnum):
     NOT_SENT = "not_sent"
 
 
-#: (from, to) -> who may do it. A first intent has no predecessor: a planned row enters the ledger with it.
+#: (from, to) -> who may do it. A row enters the ledger with the intent of its first batch; to become an intent again is
+#: to move to another batch. The same table holds for the state of a batch, which is that of its rows but the odd ones.
 TRANSITIONS: dict[tuple[RowState, RowState], str] = {
     (RowState.PLANNED, RowState.INTENT): "the batch is about to be sent",
     (RowState.INTENT, RowState.ACCEPTED): "every proof of the reply holds",
@@ -31,6 +32,12 @@ TRANSITIONS: dict[tuple[RowState, RowState], str] = {
     (RowState.REJECTED, RowState.INTENT): "a later job sends the row again",
     (RowState.ACCEPTED, RowState.REVOKED): "a person had the badge revoked, and the API says that it is not active",
 }
+#: What a whole batch may be. All else a row is by itself.
+BATCH_STATES = (RowState.INTENT, RowState.ACCEPTED, RowState.PLANNED, RowState.UNKNOWN)
+#: What is proven not to be at the API, and may be claimed for another batch.
+FREE = frozenset(old for old, new in TRANSITIONS if new is RowState.INTENT)
+#: What may be at the API, with no proof yet.
+UNPROVEN = frozenset({RowState.INTENT, RowState.UNKNOWN})
 
 
 def may_become(old: RowState, new: RowState) -> bool:

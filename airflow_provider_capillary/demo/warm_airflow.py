@@ -15,7 +15,7 @@ _NEEDED = (
     "airflow.providers.postgres.hooks.postgres",
     "airflow.providers.standard.operators.empty",
     "airflow.providers.standard.decorators.python",
-    "airflow_provider_capillary.ledger.sql_ledger",
+    "airflow_provider_capillary.ledger.ledger",
     "airflow_provider_capillary.operators.badge_error_report",
     "airflow_provider_capillary.operators.badge_import",
     "airflow_provider_capillary.transfers.sql_to_badge_dataset",

@@ -14,7 +14,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Tally
 from airflow_provider_capillary.datasets.base import Window
-from airflow_provider_capillary.ledger.base import RowIssue
+from airflow_provider_capillary.ledger.facts import RowIssue
 
 log = logging.getLogger(__name__)
 

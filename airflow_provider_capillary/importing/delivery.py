@@ -30,7 +30,7 @@ from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
 from airflow_provider_capillary.importing.verifier import Taker, Unproven, Verifier
 from airflow_provider_capillary.importing.watch import Watch
-from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
 

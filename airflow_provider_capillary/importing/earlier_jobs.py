@@ -12,8 +12,8 @@ from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunni
 from airflow_provider_capillary.importing.pace import Pace
 from airflow_provider_capillary.importing.patience import Patience
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import Job, JobRecord, Ledger
-from airflow_provider_capillary.ledger.doubts import SettlingLedger
+from airflow_provider_capillary.ledger.facts import Job, JobRecord
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class EarlierJobs:
 
     def __init__(
         self,
-        ledger: SettlingLedger,
+        ledger: Ledger,
         stop: StopSignal,
         monotonic: Callable[[], float],
         jitter: Callable[[], float],

@@ -12,8 +12,8 @@ from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.importing.account import Account, issue_of
 from airflow_provider_capillary.importing.doubtful import Doubtful
 from airflow_provider_capillary.importing.repeats import Repeats
-from airflow_provider_capillary.ledger.base import Issues, RowIssue
-from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+from airflow_provider_capillary.ledger.facts import Issues, RowIssue
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 _ENDS = {
     Plan.ACCEPTED: RowState.ACCEPTED,
@@ -25,7 +25,7 @@ _ENDS = {
 class Ending:
     """Counts rows that end without being sent, and keeps their story."""
 
-    def __init__(self, ledger: LedgerThread, account: Account, doubtful: Doubtful) -> None:
+    def __init__(self, ledger: LedgerWriter, account: Account, doubtful: Doubtful) -> None:
         self._ledger = ledger
         self._doubtful = doubtful
         self._account = account

@@ -19,12 +19,11 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.importing.settings import OnDuplicate
-from airflow_provider_capillary.ledger.base import Job
-from airflow_provider_capillary.ledger.doubts import Hearsay, SettlingLedger
+from airflow_provider_capillary.ledger.facts import Hearsay, Job
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-ROWS_AT_ONCE = 500
 _GRANTED = (RowState.ALREADY_ACCEPTED, "the same badge was accepted in the meantime")
 #: What the ledger's row of the identity came to -> how it is told; the first that is found counts.
 _ENDS = {
@@ -37,14 +36,14 @@ _ENDS = {
 }
 
 
-def tell_anew(ledger: SettlingLedger, job: Job) -> int:
+def tell_anew(ledger: Ledger, job: Job) -> int:
     """Tell anew what is known by now of such rows; give how many that are. Says nothing where it cannot be sure."""
     settings = ledger.job_settings(job.job_id)
     if settings.get("on_duplicate") == OnDuplicate.ALLOW:
         return 0  # which of several equal rows is meant is not in the report
     once = settings.get("once_per_customer") == "True"
     told = 0
-    for rows in _hearsay(ledger, job):
+    for rows in ledger.hearsay(job):
         badges = list(_badges(rows, settings))
         held = ledger.find(job, badges, any_date=once) if badges else {}
         ends = [
@@ -54,13 +53,6 @@ def tell_anew(ledger: SettlingLedger, job: Job) -> int:
         ]
         told += ledger.retell(job, ends) if ends else 0
     return told
-
-
-def _hearsay(ledger: SettlingLedger, job: Job) -> Iterator[list[Hearsay]]:
-    after = 0
-    while rows := ledger.hearsay(job, after=after, limit=ROWS_AT_ONCE):
-        after = rows[-1].row_number
-        yield rows
 
 
 def _badges(rows: Sequence[Hearsay], settings: dict[str, str]) -> Iterator[EarnedBadge]:

@@ -12,8 +12,8 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.importing.doubtful import Doubtful
 from airflow_provider_capillary.importing.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.importing.waiting import WaitingRows
-from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
 from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 _BEST_FIRST = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.REJECTED)
 
@@ -50,7 +50,7 @@ class Planner:
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
 
     @classmethod
-    def on(cls, ledger: LedgerThread, job: int, settings: ImportSettings) -> Planner:
+    def on(cls, ledger: LedgerWriter, job: int, settings: ImportSettings) -> Planner:
         """A planner that asks through the ledger's thread."""
         return cls(ledger.find, job, settings)
 

@@ -16,7 +16,7 @@ from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.importing.account import issue_of
 from airflow_provider_capillary.importing.badge_check import NOT_FOUND, NOT_FOUND_CODE
 from airflow_provider_capillary.importing.settings import TimestampUnit
-from airflow_provider_capillary.ledger.base import RowIssue
+from airflow_provider_capillary.ledger.facts import RowIssue
 
 
 class RowCheck:

@@ -15,8 +15,8 @@ from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError,
 from airflow_provider_capillary.importing.patience import STOPPED, Patience
 from airflow_provider_capillary.importing.stop import StopSignal
 from airflow_provider_capillary.importing.verifier import Reader
-from airflow_provider_capillary.ledger.base import Job
-from airflow_provider_capillary.ledger.doubts import SettlingLedger, UnprovenRow
+from airflow_provider_capillary.ledger.facts import Job, UnprovenRow
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class ReadingBack:
 
     def __init__(
         self,
-        ledger: SettlingLedger,
+        ledger: Ledger,
         job: Job,
         reader: Reader,
         patience: Patience,

@@ -12,7 +12,7 @@ from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.importing.account import Account, issue_of
-from airflow_provider_capillary.ledger.base import RowIssue
+from airflow_provider_capillary.ledger.facts import RowIssue
 
 #: What equal rows came to -> how it is told of the row that repeats them.
 _ENDS = {

@@ -15,7 +15,7 @@ from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import AuthenticationError, RequestRefusedError
 from airflow_provider_capillary.importing.account import issue_of
-from airflow_provider_capillary.ledger.base import Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.facts import Outcome, RowChange, RowIssue
 
 
 class Sent(msgspec.Struct, frozen=True):

@@ -10,14 +10,14 @@ from airflow_provider_capillary.importing.pace import Pace
 from airflow_provider_capillary.importing.planner import Planner
 from airflow_provider_capillary.importing.settings import ImportSettings
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 
 @dataclass(frozen=True)
 class Shared:
     """The parts that delivery and verification both need; all of them are thread-safe."""
 
-    ledger: LedgerThread
+    ledger: LedgerWriter
     planner: Planner
     account: Account
     settings: ImportSettings

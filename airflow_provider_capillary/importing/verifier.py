@@ -18,7 +18,7 @@ from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError
 from airflow_provider_capillary.importing.account import issue_of
 from airflow_provider_capillary.importing.settings import OnUnknown
 from airflow_provider_capillary.importing.shared import Shared
-from airflow_provider_capillary.ledger.base import Adoption, Job, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.facts import Adoption, Job, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnav
 
 SUPPORTED = ("sqlite", "postgresql")
 PATIENCE_SECONDS = 60.0
-_WRITES = "capillary_write"
+_PURPOSE = "capillary_purpose"
+_WRITING, _SNAPSHOT = "writing", "snapshot"
 #: A server or a network that vanished is noticed within a minute, not after hours. A URL's own values win.
 _POSTGRES_DEFAULTS = {
     "fallback_application_name": "airflow-provider-capillary",
@@ -94,10 +95,20 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 @contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """The same, where all that is read is of one moment."""
+    options: dict[str, Any] = {_PURPOSE: _SNAPSHOT}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+    with _translated(engine), engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
 def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     with (
         _translated(engine),
-        engine.connect().execution_options(**{_WRITES: True}) as connection,
+        engine.connect().execution_options(**{_PURPOSE: _WRITING}) as connection,
         connection.begin(),
     ):
         yield connection
@@ -172,11 +183,12 @@ def _prepare_sqlite(connection: sqlite3.Connection, _pooled: Any) -> None:
 
 def _begin(dialect: str, patience: float) -> Callable[[sa.Connection], None]:
     # IMMEDIATE: a reader that turns writer in mid-transaction would fail instead of waiting
-    on_postgres = _POSTGRES_BEGIN.format(milliseconds=int(patience * 1000))
-    statement = "BEGIN IMMEDIATE" if dialect == "sqlite" else on_postgres
+    on_postgres = {_WRITING: _POSTGRES_BEGIN.format(milliseconds=int(patience * 1000))}
+    statements = {_WRITING: "BEGIN IMMEDIATE", _SNAPSHOT: "BEGIN"} if dialect == "sqlite" else on_postgres
 
     def begin(connection: sa.Connection) -> None:
-        if connection.get_execution_options().get(_WRITES):
+        statement = statements.get(connection.get_execution_options().get(_PURPOSE, ""))
+        if statement:
             connection.exec_driver_sql(statement)
 
     return begin

@@ -9,77 +9,51 @@ accepted instead.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import text
 
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger import statements
-from airflow_provider_capillary.ledger.base import Job, RowChange
+from airflow_provider_capillary.ledger.changes import Change, LockedBatch, key_values
+from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Proof, RowChange
+from airflow_provider_capillary.ledger.packing import Columns, Key, pack_rows, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.rows import Rows
 from airflow_provider_capillary.ledger.storable import storable
 
-_IDENTITY = """
-    organisation_id = :organisation AND customer_id = :customer AND badge_id = :badge AND earned_at = :earned
-    AND occurrence = :occurrence
-"""
-_KEEP = text("""
-    INSERT INTO capillary_given_id (batch_id, organisation_id, earned_badge_id, customer_id, badge_meta_id, earned_at,
-        occurrence, is_proven)
-    VALUES (:batch, :organisation, :earned_badge_id, :customer, :name, :earned, :occurrence, :is_proven)
-""")
-_CUSTOMERS = text(
-    "SELECT DISTINCT customer_id FROM capillary_given_id WHERE organisation_id = :organisation AND is_proven"
-)
-_ROW = text(f"""
-    SELECT state, batch_id, earned_badge_id, job_id, row_number, attempt, expires_at, doubt FROM capillary_row
-    WHERE {_IDENTITY}
-""")
-_PROVEN = text("""
-    SELECT DISTINCT earned_badge_id, batch_id FROM capillary_given_id
-    WHERE organisation_id = :organisation AND customer_id = :customer AND badge_meta_id = :name
-        AND earned_at = :earned AND occurrence = :occurrence AND is_proven
-    ORDER BY batch_id, earned_badge_id
-""")
-_TAKE_UP = text(
-    f"UPDATE capillary_earned_badge SET state = 'intent', batch_id = :batch WHERE {_IDENTITY} AND state = 'planned'"
-)
-_ACCEPT = text(f"""
-    UPDATE capillary_earned_badge SET state = 'accepted', earned_badge_id = :earned_badge_id
-    WHERE {_IDENTITY} AND state = 'intent' AND batch_id = :batch
-""")
-_TAKE_ID = text(f"""
-    UPDATE capillary_earned_badge SET earned_badge_id = :earned_badge_id
-    WHERE {_IDENTITY} AND state IN ('accepted', 'unknown') AND earned_badge_id IS NULL
-""")
-_DOUBT = text(f"UPDATE capillary_earned_badge SET doubt = coalesce(doubt, :doubt) WHERE {_IDENTITY}")
-_REPORT = text("""
-    INSERT INTO capillary_row_issue (job_id, row_number, state, stage, message, request_id, attempt, badge_meta_id,
-        source, line, original)
-    VALUES (:job, :row_number, :state, 'send', :doubt, NULL, :attempt, :name, '', 0, :original)
-    ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
-        message = capillary_row_issue.message || '; ' || excluded.message
-""")
-_ALL = text("""
-    SELECT earned_badge_id FROM capillary_row WHERE has_id
-    UNION SELECT earned_badge_id FROM capillary_given_id
-""")
+
+class WholeRow(NamedTuple):
+    """All that the ledger holds of one row, wherever it stands."""
+
+    key: Key
+    row_number: int
+    expires_at: int
+    state: RowState
+    batch: int
+    job: int
+    earned_badge_id: str | None
+    is_odd: bool
+    attempt: int
+    sent_with: int  #: the batch whose request it was in
+    doubt: str | None
 
 
 class GivenIds:
     """The ids of one transaction. ``badge_keys``: name -> the ledger's number, of every badge that is asked for."""
 
-    def __init__(self, connection: sa.Connection, job: Job, badge_keys: Mapping[str, int]) -> None:
+    def __init__(self, connection: sa.Connection, tables: Rows, job: Job, badge_keys: Mapping[str, int]) -> None:
         self._connection = connection
+        self._tables = tables
         self._organisation = job.organisation_key
         self._badge_keys = badge_keys
 
     def keep(self, batch: int, given: Sequence[GivenId], *, is_proven: bool = False) -> None:
         """Keep ids with the batch in whose reply they came."""
         if given:
-            self._connection.execute(_KEEP, [self._values(batch, one, is_proven) for one in given])
+            self._connection.execute(QUERIES["keep_id"], [self._values(batch, one, is_proven) for one in given])
 
     def keep_late(self, batch: int, accepted: Sequence[RowChange]) -> None:
         """Keep the ids of those rows that did not become accepted under them."""
@@ -93,69 +67,79 @@ class GivenIds:
     def look_for_second_grants(self, changes: Sequence[RowChange]) -> None:
         """Look at rows that were changed one by one: which have proven ids that are not their own?
 
-        Rows of a batch that is accepted as a whole need no look: a batch in flight is marked here, before a late id
-        can be missed, and its outcome then changes each row.
+        Rows of a batch that changed as a whole need no look: a batch in flight is marked here, and its outcome then
+        changes row by row.
         """
-        customers = set(self._connection.execute(_CUSTOMERS, {"organisation": self._organisation}).scalars())
-        touched = [self._identity(change) for change in changes if change.badge.customer_id in customers]
-        for row_batch in sorted({row.batch_id for one in touched if (row := self._row(one)) and row.state == "intent"}):
-            self._connection.execute(statements.CUT_OFF_BATCH, {"batch": row_batch})
-        for identity in touched:  # looked at again: what was in flight may have been settled before it was marked
-            self._look(identity)
+        customers = set(
+            self._connection.execute(QUERIES["customers_of_late_ids"], {"organisation": self._organisation}).scalars()
+        )
+        touched = [change for change in changes if change.badge.customer_id in customers]
+        rows = [row for change in touched if (row := self._row(change))]
+        for batch in sorted({row.batch for row in rows if row.state is RowState.INTENT}):
+            self._connection.execute(QUERIES["late_id_is_known"], {"batch": batch})
+        for change in touched:  # looked at again: what was in flight may have been settled before it was marked
+            self._look(change)
 
-    def _look(self, identity: dict[str, Any]) -> None:
-        row = self._row(identity)
-        proven = self._connection.execute(_PROVEN, identity).all()
-        if row is None or not proven or row.state == RowState.INTENT:
+    def _look(self, change: RowChange) -> None:
+        row = self._row(change)
+        if row is None or row.state is RowState.INTENT:
             return
-        first = next((one for one in proven if one.batch_id == row.batch_id), proven[0])
-        values = identity | {"batch": first.batch_id, "earned_badge_id": first.earned_badge_id}
-        if row.state == RowState.PLANNED:
-            # It is granted: sending it again would grant it twice. No single change leads from planned to accepted.
-            if self._connection.execute(_TAKE_UP, values).rowcount == 1:
-                self._connection.execute(_ACCEPT, values)
+        name = change.badge.badge_meta_id
+        identity = key_values(row.key) | {"organisation": self._organisation, "name": name}
+        proven = self._connection.execute(QUERIES["late_ids"], identity).all()
+        if not proven:
             return
-        if row.earned_badge_id is None and first.batch_id == row.batch_id:
-            self._connection.execute(_TAKE_ID, values)
-        ids = {one.earned_badge_id for one in proven} | ({row.earned_badge_id} - {None})
-        if len(ids) > 1 or any(one.batch_id != row.batch_id for one in proven):
-            self._report(identity, row, sorted(ids))
+        first = next((one for one in proven if one.batch_id == row.sent_with), proven[0])
+        if row.state is RowState.PLANNED:  # it is granted: sending it again would grant it twice
+            self._accept(row, first.batch_id, first.earned_badge_id)
+            return
+        if row.earned_badge_id is None and first.batch_id == row.sent_with:
+            batch = LockedBatch(self._connection, self._tables, row.batch)
+            batch.take_id(row.key, row.row_number, first.earned_badge_id)
+        ids = {str(one.earned_badge_id) for one in proven} | ({row.earned_badge_id} if row.earned_badge_id else set())
+        if len(ids) > 1 or any(one.batch_id != row.sent_with for one in proven):
+            self._report(row, name, sorted(ids))
 
-    def _report(self, identity: dict[str, Any], row: sa.Row[Any], ids: Sequence[str]) -> None:
+    def _accept(self, row: WholeRow, granted_by: int, earned_badge_id: str) -> None:
+        """Accept a row that waits to be sent again: no change of a state leads there, so it gets a batch of its own."""
+        customer, badge, earned, occurrence = row.key
+        columns = Columns((row.row_number,), (customer,), (badge,), (earned,), (row.expires_at,), (occurrence,))
+        values = {"batch": granted_by, "job": row.job, "rows": pack_rows(columns)}
+        own = int(self._connection.execute(QUERIES["add_batch_of_late_row"], values).scalar_one())
+        self._tables.lock(self._connection, [row.key])
+        self._tables.move(self._connection, own, [row.key])
+        if row.is_odd:
+            self._connection.execute(QUERIES["drop_odd_row"], key_values(row.key))
+        self._connection.execute(QUERIES["rows_left"], {"batch": row.batch, "rows": 1})
+        accepted = Change(row.key, row.row_number, row.expires_at, RowState.ACCEPTED, earned_badge_id)
+        LockedBatch(self._connection, self._tables, own).change([accepted], Proof.REPLY)
+
+    def _report(self, row: WholeRow, name: str, ids: Sequence[str]) -> None:
         doubt = f"the API gave {' and '.join(ids)} for this row, one of them in a late reply: may be granted twice"
         if row.doubt == doubt:
             return
-        self._connection.execute(_DOUBT, identity | {"doubt": doubt})
-        if row.state == RowState.UNKNOWN:
-            return  # whoever settles it reports the doubt
-        state = RowState.REJECTED if row.state == RowState.REJECTED else RowState.ACCEPTED
+        self._connection.execute(QUERIES["add_doubt"], key_values(row.key) | {"doubt": doubt})
+        if row.state is RowState.UNKNOWN:
+            return  # the doubt is reported when the row is settled
+        state = RowState.REJECTED if row.state is RowState.REJECTED else RowState.ACCEPTED
         original = {
-            "badgeMetaId": identity["name"],
-            "customerId": identity["customer"],
-            "earnEventDate": identity["earned"],
+            "badgeMetaId": name,
+            "customerId": row.key[0],
+            "earnEventDate": row.key[2],
             "earnExpiresOn": row.expires_at,
         }
-        values = {"job": row.job_id, "row_number": row.row_number, "state": state.value, "attempt": row.attempt}
-        values |= {"doubt": doubt, "name": identity["name"], "original": msgspec.json.encode(original).decode()}
-        self._connection.execute(_REPORT, values)
+        values = {"job": row.job, "row_number": row.row_number, "state": state.value, "attempt": row.attempt}
+        values |= {"doubt": doubt, "name": name, "original": msgspec.json.encode(original).decode()}
+        self._connection.execute(QUERIES["report_second_grant"], values)
 
     def _stands(self, change: RowChange) -> bool:
-        row = self._row(self._identity(change))
+        row = self._row(change)
         return row is not None and bool(row.earned_badge_id == storable(change.earned_badge_id))
 
-    def _row(self, identity: dict[str, Any]) -> sa.Row[Any] | None:
-        return self._connection.execute(_ROW, identity).one_or_none()
-
-    def _identity(self, change: RowChange) -> dict[str, Any]:
+    def _row(self, change: RowChange) -> WholeRow | None:
         badge = change.badge
-        return {
-            "organisation": self._organisation,
-            "customer": badge.customer_id,
-            "badge": self._badge_keys[badge.badge_meta_id],
-            "name": badge.badge_meta_id,
-            "earned": badge.earned_at,
-            "occurrence": badge.occurrence,
-        }
+        key = (badge.customer_id, self._badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence)
+        return whole_row(self._connection, key)
 
     def _values(self, batch: int, one: GivenId, is_proven: bool) -> dict[str, Any]:
         return {
@@ -170,6 +154,67 @@ class GivenIds:
         }
 
 
+def whole_row(connection: sa.Connection, key: Key) -> WholeRow | None:
+    """All that the ledger holds of one row; for few rows, as its batch's packed rows are read for it."""
+    found = connection.execute(QUERIES["one_row"], key_values(key)).one_or_none()
+    if found is None:
+        return None
+    number, expires_at, earned_badge_id = found.row_number, found.expires_at, found.earned_badge_id
+    if not found.is_odd:
+        columns = unpack_rows(found.rows, found.row_count)
+        at = columns.keys().index(key)
+        number, expires_at = columns.numbers[at], columns.expires[at]
+        earned_badge_id = unpack_ids(found.ids, found.row_count)[at]
+    return WholeRow(
+        key,
+        number,
+        expires_at,
+        RowState(found.state),
+        found.batch_id,
+        found.job_id,
+        earned_badge_id,
+        bool(found.is_odd),
+        found.attempt,
+        found.sent_with,
+        found.doubt,
+    )
+
+
+def second_grants(connection: sa.Connection, job_id: str) -> list[GrantedRow]:
+    """Ids besides the rows' own that no revocation has settled; those that mean no row for certain come last."""
+    job = connection.execute(QUERIES["job_key"], {"job_id": job_id}).scalar()
+    second = []
+    for one in connection.execute(QUERIES["second_ids"], {"job_id": job_id}).all():
+        row = whole_row(connection, (one.customer_id, one.badge_id, one.earned_at, one.occurrence))
+        if row is not None and row.job == job and row.earned_badge_id != one.earned_badge_id:
+            badge = EarnedBadge(row.row_number, one.badge_meta_id, row.key[0], row.key[2], row.expires_at, row.key[3])
+            second.append(_second(one, badge, row.batch, row.state))
+    second.sort(key=lambda row: (row.badge.row_number, row.earned_badge_id))
+    nameless = connection.execute(QUERIES["nameless_ids"], {"job_id": job_id}).all()
+    return second + [
+        _second(one, EarnedBadge(0, one.badge_meta_id, one.customer_id, 0, 0, 0), 0, RowState.UNKNOWN)
+        for one in nameless
+        if one.earned_badge_id not in _ids_of(connection, one.customer_id, one.badge_id)
+    ]
+
+
 def all_ids(connection: sa.Connection) -> Iterator[str]:
     """Every id that the ledger knows, each once: of rows, and kept."""
-    yield from connection.execute(_ALL).scalars()
+    of_batches: set[str] = set()
+    for batch in connection.execute(QUERIES["ids_of_batches"]):
+        of_batches.update(one for one in unpack_ids(batch.ids, batch.row_count) if one is not None)
+    yield from of_batches
+    yield from (one for one in connection.execute(QUERIES["other_ids"]).scalars() if one not in of_batches)
+
+
+def _ids_of(connection: sa.Connection, customer: int, badge: int) -> set[str | None]:
+    """The ids of all rows of one badge of one customer."""
+    keys = connection.execute(QUERIES["rows_of_customer"], {"customer": customer, "badge": badge}).all()
+    rows = (whole_row(connection, (customer, badge, one.earned_at, one.occurrence)) for one in keys)
+    return {row.earned_badge_id for row in rows if row is not None}
+
+
+def _second(one: Any, badge: EarnedBadge, batch: int, state: RowState) -> GrantedRow:
+    return GrantedRow(
+        badge, one.badge_id, batch, state, one.earned_badge_id, bool(one.asked_before), is_proven=False, is_second=True
+    )

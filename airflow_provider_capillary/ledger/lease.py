@@ -1,9 +1,124 @@
-"""Who holds a job: a name that tells whether its process can still be alive."""
+"""Jobs and their leases: which process may write for a job, and whether that process can still be alive."""
 
 from __future__ import annotations
 
+import functools
 import os
+import time
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
+from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
+from airflow_provider_capillary.ledger.queries import QUERIES
+
+_JOB_IDS = uuid.UUID("6f1c0a52-0d0e-5c5b-9a55-2f3a6f5f6a10")
+
+
+class Jobs:
+    """Works within the caller's transaction; ``now`` is the ledger's clock.
+
+    :param owner: the name of the process that takes leases here.
+    """
+
+    def __init__(self, owner: str, lease_seconds: float) -> None:
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+
+    def open(self, connection: sa.Connection, scope: JobScope, plan: JobPlan, now: float) -> Job:
+        """Begin the scope's job, or take the lease of the one that is there; see ``Ledger.open_job``."""
+        connection.execute(QUERIES["add_organisation"], {"name": plan.organisation, "host": plan.host})
+        organisation = connection.execute(QUERIES["find_organisation"], {"name": plan.organisation}).scalar_one()
+        warnings = _warnings(connection, organisation, plan)
+        job_id = str(uuid.uuid5(_JOB_IDS, msgspec.json.encode([organisation, scope]).decode()))
+        # Added before it is looked for: of two that begin at once, the second finds the first.
+        key = self._add(connection, job_id, organisation, scope, plan, now)
+        if key is not None:
+            return Job(key, job_id, organisation, 1, False, warnings)
+        found = connection.execute(QUERIES["find_job"], {"job_id": job_id}).one()
+        _refuse_mismatch(job_id, found, plan)
+        fence = self._take_lease(connection, job_id, found, now)
+        return Job(found.id, job_id, organisation, fence, True, warnings)
+
+    def renew(self, connection: sa.Connection, job: Job, now: float) -> bool:
+        """Renew the lease; ``False`` where another copy took it, or it was given back."""
+        values = {"job": job.key, "fence": job.fence, "until": now + self._lease_seconds}
+        return connection.execute(QUERIES["renew_lease"], values).rowcount == 1
+
+    def count_commit(self, connection: sa.Connection, job: Job) -> bool:
+        """Count a commit without the lease; give whether no other copy took the job over, running or finished."""
+        return connection.execute(QUERIES["count_commit"], {"job": job.key}).scalar() == job.fence
+
+    def finish(
+        self, connection: sa.Connection, job: Job, state: str, summary: Mapping[str, Any] | None, now: float
+    ) -> None:
+        """Keep the summary and give the lease back."""
+        values = {"job": job.key, "fence": job.fence, "state": state, "now": now}
+        values["summary"] = None if summary is None else msgspec.json.encode(summary).decode()
+        if connection.execute(QUERIES["finish_job"], values).rowcount != 1:
+            raise lease_lost(job)
+
+    def _add(
+        self, connection: sa.Connection, job_id: str, organisation: int, scope: JobScope, plan: JobPlan, now: float
+    ) -> int | None:
+        values = msgspec.structs.asdict(scope) | {
+            "job_id": job_id,
+            "organisation": organisation,
+            "dataset_fingerprint": plan.dataset_fingerprint,
+            "settings": _encoded(plan.settings),
+            "sources": _encoded(plan.sources),
+            "row_count": plan.rows,
+            "now": now,
+            "owner": self._owner,
+            "until": now + self._lease_seconds,
+        }
+        key: int | None = connection.execute(QUERIES["add_job"], values).scalar_one_or_none()
+        return key
+
+    def _take_lease(self, connection: sa.Connection, job_id: str, found: sa.Row[Any], now: float) -> int:
+        if found.lease_until > now and not is_certainly_dead(found.lease_owner):
+            raise JobIsRunningError(
+                f"another copy of job {job_id} is running (its lease holds for {found.lease_until - now:.0f} s more)",
+                retry_after=found.lease_until - now,
+            )
+        values = {
+            "job": found.id,
+            "fence": found.fence,
+            "seen": found.lease_until,
+            "owner": self._owner,
+            "until": now + self._lease_seconds,
+        }
+        if connection.execute(QUERIES["take_lease"], values).rowcount != 1:
+            raise JobIsRunningError(f"another copy of job {job_id} has just begun", retry_after=self._lease_seconds)
+        return int(found.fence) + 1
+
+
+def lock_resting(connection: sa.Connection, job_id: str, now: float) -> sa.Row[Any]:
+    """Lock a job at which no process is at work; no import takes it up before the transaction is over.
+
+    :raises LookupError: there is no such job.
+    :raises JobIsRunningError: the job lives.
+    """
+    found = connection.execute(QUERIES["lock_job"], {"job_id": job_id}).one_or_none()
+    if found is None:
+        raise LookupError(job_id)
+    if found.state == "open" and found.lease_until > now and not is_certainly_dead(found.lease_owner):
+        raise JobIsRunningError(
+            f"job {job_id} is running, and settles its rows itself "
+            f"(its lease holds for {found.lease_until - now:.0f} s more)",
+            retry_after=found.lease_until - now,
+        )
+    return found
+
+
+def lease_lost(job: Job) -> LeaseLostError:
+    """The error for a copy that may write no more."""
+    return LeaseLostError(f"this copy no longer holds job {job.job_id}: another one took it over; this one stops")
 
 
 def this_process() -> str:
@@ -20,11 +135,24 @@ def is_certainly_dead(owner: str) -> bool:
     return _start_time(int(process_id)) != start_time
 
 
+def boot() -> tuple[str | None, float | None]:
+    """This boot of this machine, and seconds since: a clock that does not jump. Nothing where there is none."""
+    boot_id = _boot_id()
+    return (None, None) if boot_id is None else (boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
+
+
+@functools.cache
+def _boot_id() -> str | None:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+
+
 def _machine() -> str:
     """One boot of one machine, as one process namespace (a container has its own) sees it."""
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{_boot_id() or 'unknown'}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return "unknown"
 
@@ -35,3 +163,34 @@ def _start_time(process_id: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] in ("Z", "X") else fields[19]
+
+
+def _warnings(connection: sa.Connection, organisation: int, plan: JobPlan) -> tuple[str, ...]:
+    if connection.execute(QUERIES["has_batches"], {"organisation": organisation}).first():
+        return ()
+    values = {"host": plan.host, "name": plan.organisation}
+    others = [row.name for row in connection.execute(QUERIES["other_organisations"], values)]
+    if not others:
+        return ()
+    return (
+        f"the ledger holds nothing of organisation {plan.organisation!r}, but badges granted at the same host for "
+        f"{', '.join(map(repr, others))}. If this is the same Capillary organisation, set the connection's extra "
+        "'organisation' to that name, or badges will be granted again",
+    )
+
+
+def _refuse_mismatch(job_id: str, found: sa.Row[Any], plan: JobPlan) -> None:
+    changed = []
+    if found.dataset_fingerprint != plan.dataset_fingerprint:
+        changed.append("the dataset")
+    before = msgspec.json.decode(found.settings)
+    changed += sorted(name for name in before.keys() | plan.settings if before.get(name) != plan.settings.get(name))
+    if changed:
+        raise JobMismatchError(
+            f"this retry would go on with job {job_id}, but {', '.join(changed)} changed since it began. "
+            "Clear the task to begin a new job: what was accepted is not sent again"
+        )
+
+
+def _encoded(value: Any) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()

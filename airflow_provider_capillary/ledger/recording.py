@@ -1,20 +1,20 @@
-"""Writes what a job tells its ledger, within one transaction."""
+"""Writes what a job records, within one transaction."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
-from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger import statements
-from airflow_provider_capillary.ledger.base import (
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
+from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
+from airflow_provider_capillary.ledger.facts import (
     Adoption,
     Intent,
     IntentConflictError,
@@ -25,8 +25,11 @@ from airflow_provider_capillary.ledger.base import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.bulk import Bulk, ClaimRow, Claims, Known
 from airflow_provider_capillary.ledger.given_ids import GivenIds
+from airflow_provider_capillary.ledger.lease import boot
+from airflow_provider_capillary.ledger.packing import Columns, Key, columns_of, pack_ids, pack_rows
+from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.rows import Found, NewRows, Rows
 from airflow_provider_capillary.ledger.storable import storable, storable_all
 
 log = logging.getLogger(__name__)
@@ -34,8 +37,16 @@ log = logging.getLogger(__name__)
 _LARGEST = 2**63 - 1
 
 
+class _Noted(NamedTuple):
+    """An intent with its batch and its rows."""
+
+    intent: Intent
+    batch: int
+    columns: Columns
+
+
 class Recording:
-    """The notes of one transaction, written in one order by all jobs: two of them do not wait in a circle.
+    """The notes of one transaction.
 
     :param badge_keys: name -> the ledger's number. What is looked up here is added; it may be kept only when
         the transaction is committed: a number that was rolled back is given to another badge.
@@ -45,7 +56,7 @@ class Recording:
     def __init__(
         self,
         connection: sa.Connection,
-        bulk: Bulk,
+        rows: Rows,
         job: Job,
         badge_keys: dict[str, int],
         *,
@@ -53,7 +64,7 @@ class Recording:
         keeps_issues: bool,
     ) -> None:
         self._connection = connection
-        self._bulk = bulk
+        self._rows = rows
         self._job = job
         self._badge_keys = badge_keys
         self._now = now
@@ -64,7 +75,7 @@ class Recording:
         intents = [note for note in notes if isinstance(note, Intent)]
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
-            self._connection.execute(statements.LOCK_ORGANISATION, {"organisation": self._job.organisation_key})
+            self._connection.execute(QUERIES["lock_organisation"], {"organisation": self._job.organisation_key})
         self._learn(set().union(*map(_names, notes)))
         for note in notes:
             if isinstance(note, Outcome):
@@ -77,43 +88,22 @@ class Recording:
 
     def _learn(self, names: set[str]) -> None:
         for name in sorted(names - self._badge_keys.keys()):
-            self._badge_keys[name] = self._register(name)
+            values = {"organisation": self._job.organisation_key, "name": name}
+            self._connection.execute(QUERIES["add_badge"], values)
+            self._badge_keys[name] = int(self._connection.execute(QUERIES["find_badge"], values).scalar_one())
 
-    def _register(self, name: str) -> int:
-        self._connection.execute(statements.ADD_BADGE, {"name": name})
-        return int(self._connection.execute(statements.FIND_BADGE, {"name": name}).scalar_one())
+    # -- intents -----------------------------------------------------------------------------------------------------
 
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
-        batches = [self._batch(intent) for intent in intents]
-        claims = [
-            claims for batch, intent in zip(batches, intents, strict=True) for claims in self._claims(batch, intent)
-        ]
-        job, claimed = self._job, 0
-        for known in Known:
-            alike = [one for one_known, one in claims if one_known is known]
-            if alike:
-                claimed += self._bulk.claim(self._connection, job.organisation_key, job.key, alike, known)
-        missed = sum(len(one.rows) for _, one in claims) - claimed
-        if missed:
-            raise IntentConflictError(f"{missed} rows are held by another batch or another job")
-        return batches
+        noted = [_Noted(intent, *self._batch(intent)) for intent in intents]
+        new = [NewRows(one.batch, self._new_keys(one)) for one in noted]
+        self._rows.insert(self._connection, new)
+        return [one.batch for one in noted]
 
-    def _claims(self, batch: int, intent: Intent) -> Iterator[tuple[Known, Claims]]:
-        """The rows in the order of the index, where neighbours are written together."""
-        keys = self._badge_keys
-        rows: list[ClaimRow] = [
-            (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b.row_number, b.expires_at)
-            for b in intent.badges
-        ]
-        rows.sort()
-        if intent.doubted:
-            in_doubt = [row for row in rows if row[4] in intent.doubted]
-            yield Known.DOUBT, Claims(batch, intent.attempt, in_doubt)
-            rows = [row for row in rows if row[4] not in intent.doubted]
-        yield Known.NOTHING if intent.unseen else Known.FREE, Claims(batch, intent.attempt, rows)
-
-    def _batch(self, intent: Intent) -> int:
+    def _batch(self, intent: Intent) -> tuple[int, Columns]:
+        columns = columns_of(intent.badges, self._badge_keys)
+        boot_id, boot_time = boot()
         values = {
             "job": self._job.key,
             "fence": self._job.fence,
@@ -122,127 +112,180 @@ class Recording:
             "fingerprint": intent.fingerprint,
             "request_id": intent.request_id,
             "now": self._now,
+            "boot_id": boot_id,
+            "boot_time": boot_time,
+            "rows": pack_rows(columns),
         }
-        return int(self._connection.execute(statements.ADD_BATCH, values).scalar_one())
+        return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one()), columns
+
+    def _new_keys(self, noted: _Noted) -> Sequence[Key]:
+        """The rows that the ledger does not hold. Those that it holds and that are free move to the batch first."""
+        keys = noted.columns.keys()
+        if noted.intent.unseen:
+            return keys
+        keys.sort()
+        self._rows.lock(self._connection, keys)
+        found = map(Found._make, self._rows.find(self._connection, keys, any_date=False))
+        held = {row.key: row for row in found}
+        known = {key for key in keys if key in held}
+        if known:
+            known_doubts = {
+                key
+                for key, number in zip(noted.columns.keys(), noted.columns.numbers, strict=True)
+                if number in noted.intent.doubted
+            }
+            self._claim([held[key] for key in sorted(known)], noted.batch, known_doubts)
+        return [key for key in keys if key not in known]
+
+    def _claim(self, held: Sequence[Found], batch: int, known_doubts: set[Key]) -> None:
+        """Take rows that are proven not to be at the API into another batch."""
+        taken = [row for row in held if row.state not in FREE or (row.doubt and row.key not in known_doubts)]
+        if taken:
+            raise IntentConflictError(f"{len(taken)} rows are held by another batch or another job")
+        self._rows.move(self._connection, batch, [row.key for row in held])
+        odd = [key_values(row.key) for row in held if row.is_odd]
+        if odd:
+            self._connection.execute(QUERIES["drop_odd_row"], odd)
+        left: dict[int, int] = {}
+        for row in held:
+            left[row.batch] = left.get(row.batch, 0) + 1
+        values = [{"batch": key, "rows": rows} for key, rows in sorted(left.items())]
+        self._connection.execute(QUERIES["rows_left"], values)
 
     def _refuse_second_badge(self, badges: Sequence[EarnedBadge]) -> None:
-        if not badges:
-            return
-        keys = {(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges}
-        own = {(b.customer_id, self._badge_keys[b.badge_meta_id], b.earned_at, b.row_number) for b in badges}
-        values = {"organisation": self._job.organisation_key, "job": self._job.key, "now": self._now}
-        for found in self._bulk.find(self._connection, sorted(keys), any_date=True, **values):
-            customer, badge, owner, row, state, earned = tuple(found)[:6]
-            in_hand = owner == self._job.key and (customer, badge, earned, row) in own
-            if not in_hand and state in (RowState.ACCEPTED, RowState.INTENT, RowState.UNKNOWN):
-                raise IntentConflictError(f"a badge of the batch is held by another row, in state {state}")
+        keys = sorted({(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges})
+        for found in map(Found._make, self._rows.find(self._connection, keys, any_date=True)):
+            if found.state == RowState.ACCEPTED or found.state in UNPROVEN:
+                raise IntentConflictError(f"a badge of the batch is held by another row, in state {found.state}")
+
+    # -- outcomes ----------------------------------------------------------------------------------------------------
 
     def _outcome(self, outcome: Outcome) -> None:
-        # first the batch: whoever takes rows of it away waits here, or was here before and has left a mark
-        together = self._settle_batch(outcome)
-        changes = list(outcome.rows)
-        if not together:
-            changes += map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)
-        if outcome.doubt:
-            self._connection.execute(statements.DOUBT, self._doubts(outcome, outcome.rows))
-        absent = [] if outcome.verdict else [change for change in outcome.rows if change.state is RowState.PLANNED]
-        if absent:
-            self._connection.execute(statements.DOUBT_OF_ID, self._doubts(outcome, absent))
-        late = self._change_rows(outcome.batch, changes)
-        if together:  # after the others: rows that still stand as intents are accepted by this
-            ids = dict(zip([b.row_number for b in outcome.accepted], storable_all(outcome.ids), strict=True))
-            values = {"batch": outcome.batch, "ids": msgspec.json.encode(ids).decode()}
-            self._connection.execute(statements.ACCEPT_BATCH, values)
+        ids = GivenIds(self._connection, self._rows, self._job, self._badge_keys)
+        at_once = self._settled_at_once(outcome)
+        late = 0 if at_once else self._change_rows(outcome)
         if self._keeps_issues:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
-        self._keep_ids(outcome, changes, late)
-
-    def _keep_ids(self, outcome: Outcome, changes: Sequence[RowChange], late: int) -> None:
-        """Keep ids that accept no row; after the issues, which are added to where a row was granted twice."""
-        ids = GivenIds(self._connection, self._job, self._badge_keys)
         ids.keep(outcome.batch, outcome.given)
-        if late:
-            log.warning("An outcome came too late for %d rows: they were settled or sent anew in the meantime", late)
-            accepted = [change for change in changes if change.state is RowState.ACCEPTED]
-            ids.keep_late(outcome.batch, accepted)
-        if changes:
+        if not at_once:  # after the issues, which are added to where a row was granted twice
+            changes = _changes(outcome)
+            if late:
+                log.warning("An outcome came too late for %d rows: they were settled or sent again meanwhile", late)
+                ids.keep_late(outcome.batch, [change for change in changes if change.state is RowState.ACCEPTED])
             ids.look_for_second_grants(changes)
 
-    def _settle_batch(self, outcome: Outcome) -> bool:
-        """Write the verdict; say whether the accepted rows are as their intent left them, and can go together."""
-        values = {"batch": outcome.batch, "now": self._now, "status": outcome.status, "verdict": outcome.verdict}
-        if outcome.accepted:
-            every = len(outcome.accepted) + len(outcome.rows)
-            if self._connection.execute(statements.SETTLE_UNTOUCHED_BATCH, values | {"rows": every}).rowcount == 1:
-                return True
-        if outcome.verdict:
-            self._connection.execute(statements.SETTLE_BATCH, values)
-        return False
+    def _settled_at_once(self, outcome: Outcome) -> bool:
+        """Whether all rows came to one state together, and no row had left the batch or its state before."""
+        states = {change.state for change in outcome.rows} | ({RowState.ACCEPTED} if outcome.accepted else set())
+        if not outcome.verdict or len(states) != 1 or outcome.doubt:
+            return False
+        (state,) = states
+        if state not in BATCH_STATES or any(change.earned_badge_id for change in outcome.rows):
+            return False
+        granted = state is RowState.ACCEPTED
+        if granted and outcome.rows:
+            return False
+        ids = pack_ids(_by_row_number(outcome.accepted, storable_all(outcome.ids))) if granted else None
+        values = self._reply_values(outcome) | {
+            "state": state.value,
+            "proof": outcome.proof.value if granted else None,
+            "ids": ids,
+            "row_count": len(outcome.accepted) + len(outcome.rows),
+        }
+        return self._connection.execute(QUERIES["settle_untouched_batch"], values).rowcount == 1
 
-    def _change_rows(self, batch: int, changes: Sequence[RowChange]) -> int:
+    def _reply_values(self, outcome: Outcome) -> dict[str, Any]:
+        boot_id, boot_time = boot()
+        return {
+            "batch": outcome.batch,
+            "now": self._now,
+            "status": outcome.status,
+            "verdict": outcome.verdict,
+            "boot_id": boot_id,
+            "boot_time": boot_time,
+        }
+
+    def _change_rows(self, outcome: Outcome) -> int:
         """Change rows that are still of the batch; give how many are not."""
+        changes = _changes(outcome)
+        if outcome.verdict:
+            self._connection.execute(QUERIES["batch_settled"], self._reply_values(outcome))
+        if not changes:
+            return 0
         self._learn({change.badge.badge_meta_id for change in changes})
-        return len(changes) - sum(
-            self._change(batch, state, [change for change in changes if change.state is state])
-            for state in dict.fromkeys(change.state for change in changes)
-        )
+        batch = LockedBatch(self._connection, self._rows, outcome.batch)
+        ids = storable_all([change.earned_badge_id for change in changes])
+        wanted = [self._change(change, earned_badge_id) for change, earned_badge_id in zip(changes, ids, strict=True)]
+        if outcome.doubt:
+            self._doubt(batch, wanted, outcome.doubt)
+        if not outcome.verdict:
+            self._doubt_ids(batch, [change for change in wanted if change.state is RowState.PLANNED])
+        return len(wanted) - len(batch.change(wanted, outcome.proof))
 
-    def _change(self, batch: int, state: RowState, changed: Sequence[RowChange]) -> int:
-        ids = storable_all([row.earned_badge_id for row in changed])
-        keys, badges = self._badge_keys, [row.badge for row in changed]
-        rows = sorted(
-            [
-                (b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, granted)
-                for b, granted in zip(badges, ids, strict=True)
-            ]
-        )
-        organisation = self._job.organisation_key
-        return self._bulk.change(self._connection, organisation, batch, state.value, rows)
+    def _change(self, change: RowChange, earned_badge_id: str | None) -> Change:
+        badge = change.badge
+        return Change(self._key(badge), badge.row_number, badge.expires_at, change.state, earned_badge_id)
 
-    def _doubts(self, outcome: Outcome, rows: Sequence[RowChange]) -> list[dict[str, Any]]:
-        return [
-            {
-                "organisation": self._job.organisation_key,
-                "customer_id": row.badge.customer_id,
-                "badge_id": self._badge_keys[row.badge.badge_meta_id],
-                "earned_at": row.badge.earned_at,
-                "occurrence": row.badge.occurrence,
-                "batch": outcome.batch,
-                "doubt": outcome.doubt,
-            }
-            for row in rows
+    def _key(self, badge: EarnedBadge) -> Key:
+        return badge.customer_id, self._badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence
+
+    def _doubt(self, batch: LockedBatch, changes: Sequence[Change], doubt: str) -> None:
+        """Rows that are unknown until now may be granted twice from now on."""
+        here = batch.present([change.key for change in changes])
+        unknown = [key for key in sorted(here) if batch.state_of(key) is RowState.UNKNOWN]
+        if unknown:
+            values = [key_values(key) | {"doubt": doubt} for key in unknown]
+            self._connection.execute(QUERIES["add_doubt"], values)
+
+    def _doubt_ids(self, batch: LockedBatch, absent: Sequence[Change]) -> None:
+        """Rows that a read found absent, although a reply without proof gave an id for them."""
+        unknown = [(change.key, batch.odd.get(change.key)) for change in absent]
+        doubts = [
+            key_values(key) | {"doubt": DOUBT_OF_ID.format(odd.earned_badge_id)}
+            for key, odd in unknown
+            if odd and odd.state is RowState.UNKNOWN and odd.earned_badge_id
         ]
+        if doubts:
+            self._connection.execute(QUERIES["add_doubt"], doubts)
+
+    # -- adoption ----------------------------------------------------------------------------------------------------
 
     def _adoption(self, adoption: Adoption) -> None:
-        keys = self._badge_keys
-        rows = [(b.customer_id, keys[b.badge_meta_id], b.earned_at, b.occurrence, b, held) for b, held in adoption.rows]
-        for batch in sorted({held.batch for _, held in adoption.rows}):
-            self._connection.execute(statements.CUT_OFF_BATCH, {"batch": batch})
-        for customer, badge_key, earned_at, occurrence, badge, held in sorted(rows, key=itemgetter(0, 1, 2, 3)):
-            values = {
-                "organisation": self._job.organisation_key,
-                "customer_id": customer,
-                "badge_id": badge_key,
-                "earned_at": earned_at,
-                "occurrence": occurrence,
-                "job": self._job.key,
-                "row_number": badge.row_number,
-                "old_job": held.job,
-                "batch": held.batch,
-            }
-            if self._connection.execute(statements.ADOPT, values).rowcount != 1:
+        of_batch: dict[int, list[tuple[EarnedBadge, Held]]] = {}
+        for badge, held in adoption.rows:
+            of_batch.setdefault(held.batch, []).append((badge, held))
+        for key, rows in sorted(of_batch.items()):
+            self._connection.execute(QUERIES["batch_is_cut_off"], {"batch": key})
+            self._adopt(LockedBatch(self._connection, self._rows, key), rows)
+
+    def _adopt(self, batch: LockedBatch, rows: Sequence[tuple[EarnedBadge, Held]]) -> None:
+        here = batch.present([self._key(badge) for badge, _ in rows])
+        expires = dict(zip(batch.columns.keys(), batch.columns.expires, strict=True))
+        for badge, held in sorted(rows, key=lambda pair: self._key(pair[0])):
+            key = self._key(badge)
+            odd = batch.odd.get(key)
+            owner = odd.job if odd else batch.job
+            if key not in here or owner != held.job or batch.state_of(key) is not RowState.UNKNOWN:
                 raise IntentConflictError("another job settled a row that was to be taken over")
+            if odd:
+                values = key_values(key) | {"job": self._job.key, "row_number": badge.row_number}
+                self._connection.execute(QUERIES["adopt_odd_row"], values)
+            else:
+                change = Change(key, badge.row_number, expires[key], RowState.UNKNOWN)
+                batch.add_odd(change, None, job=self._job.key)
+
+    # -- issues ------------------------------------------------------------------------------------------------------
 
     def _forget_issues(self, sent_again: Sequence[RowChange]) -> None:
         if sent_again:
             values = [{"job": self._job.key, "row_number": change.badge.row_number} for change in sent_again]
-            self._connection.execute(statements.FORGET_ISSUE, values)
+            self._connection.execute(QUERIES["forget_issue"], values)
 
     def _issues(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
         if issues:
             values = [_issue_values(issue) | {"job": self._job.key} for issue in issues]
-            self._connection.execute(statements.ADD_FIRST_ISSUE if only_if_untold else statements.ADD_ISSUE, values)
+            self._connection.execute(QUERIES["add_first_issue" if only_if_untold else "add_issue"], values)
 
 
 def _names(note: Note) -> set[str]:
@@ -257,7 +300,7 @@ def _names(note: Note) -> set[str]:
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
     customers = [b.customer_id for intent in intents for b in intent.badges]
     if len(set(customers)) == len(customers):
-        return  # nobody has two rows, so no two rows are equal
+        return  # every customer has one row, so no two rows are equal
     taken: set[tuple[Any, ...]] = set()
     for intent in intents:
         keys: set[tuple[Any, ...]]
@@ -273,12 +316,25 @@ def _refuse_repeated(intents: Sequence[Intent]) -> None:
         taken |= keys
 
 
+def _changes(outcome: Outcome) -> list[RowChange]:
+    return [*outcome.rows, *map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)]
+
+
+def _by_row_number(badges: Sequence[EarnedBadge], ids: Sequence[str | None]) -> Sequence[str | None]:
+    """The ids in the order in which the batch keeps its rows."""
+    numbers = [badge.row_number for badge in badges]
+    if numbers == sorted(numbers):
+        return ids
+    of_row: Mapping[int, str | None] = dict(zip(numbers, ids, strict=True))
+    return [of_row[number] for number in sorted(numbers)]
+
+
 def _issue_values(issue: RowIssue) -> dict[str, Any]:
     values = msgspec.structs.asdict(issue)
     for name in ("stage", "message", "source", "request_id", "badge_meta_id"):
         values[name] = storable(values[name])
     values["state"] = issue.state.value
     values["original"] = msgspec.json.encode(issue.original).decode()
-    # a code is told by the API, which may tell anything
+    # a code comes from the API, which may say anything
     values["code"] = issue.code if issue.code is not None and abs(issue.code) <= _LARGEST else None
     return values

@@ -30,7 +30,7 @@ from airflow_provider_capillary.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.settings import ImportSettings, import_settings
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import warn_of_many_events

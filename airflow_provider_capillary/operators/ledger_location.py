@@ -16,7 +16,7 @@ from airflow_provider_capillary.operators.airflow_settings import airflow_home, 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+    from airflow_provider_capillary.ledger.ledger import Ledger
 
 DEFAULT_FILE = "capillary_ledger.db"
 #: Executors whose tasks all run where the scheduler runs. A class of somebody's own may do anything.
@@ -57,7 +57,7 @@ _POSTGRES_EXTRAS = (
 )
 
 
-def open_ledger(ledger_conn_id: str | None) -> SqlLedger:
+def open_ledger(ledger_conn_id: str | None) -> Ledger:
     """Open the ledger; close it when done. Nothing may be sent before this has returned.
 
     :param ledger_conn_id: an Airflow connection to PostgreSQL or to an SQLite file; ``None`` for the option
@@ -70,10 +70,10 @@ def open_ledger(ledger_conn_id: str | None) -> SqlLedger:
     if url.get_backend_name() == "sqlite":
         _refuse_file_on_many_machines(url)
     # SQLAlchemy and Alembic take their time to load; a DAG file that names an operator need not wait for them.
-    from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+    from airflow_provider_capillary.ledger.ledger import Ledger
 
     try:
-        return SqlLedger(url)
+        return Ledger(url)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"the ledger's database driver is missing ({error.name}). Install airflow-provider-capillary[postgres]"

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_provider_capillary.importing.earlier_jobs import held_job
-from airflow_provider_capillary.ledger.base import Ledger
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
 from airflow_provider_capillary.reports.facts import (

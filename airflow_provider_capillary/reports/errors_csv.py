@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from airflow_provider_capillary.exceptions import JobIsRunningError
-from airflow_provider_capillary.ledger.base import Ledger, RowIssue
+from airflow_provider_capillary.ledger.facts import RowIssue
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.cells import original_cell, report_cell
 from airflow_provider_capillary.reports.columns import ReportColumns, own_columns
 from airflow_provider_capillary.reports.facts import is_problem

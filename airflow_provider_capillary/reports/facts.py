@@ -12,7 +12,7 @@ import msgspec
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, TOP_REASONS, Reason, UnaccountedRowsError
-from airflow_provider_capillary.ledger.base import JobRecord, RowIssue
+from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
 from airflow_provider_capillary.reports.shown_text import without_password
 
 #: The states in which a row is reported one by one: everything but accepted.

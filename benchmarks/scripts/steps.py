@@ -16,8 +16,8 @@ from airflow_provider_capillary.core.field_mapping import column_choices, resolv
 from airflow_provider_capillary.core.outcome import judge
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.importing.reading import RowCheck
-from airflow_provider_capillary.ledger.base import Intent, Job, JobPlan, JobScope, Outcome
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Intent, Job, JobPlan, JobScope, Outcome
+from airflow_provider_capillary.ledger.ledger import Ledger
 from benchmarks.sink import answer_to
 
 READ, ENCODE, DECODE, JUDGE = "read and check rows", "encode bodies", "decode replies", "judge replies"
@@ -40,7 +40,7 @@ class Clock:
 
 def main(dataset: str, batch_size: int, state: str) -> None:
     """Go through all rows; print the CPU seconds of each step, as JSON."""
-    clock, ledger = Clock(), SqlLedger(f"sqlite:///{state}/ledger.db")
+    clock, ledger = Clock(), Ledger(f"sqlite:///{state}/ledger.db")
     rows = open_dataset(dataset)
     columns = resolve_columns(column_choices(None), rows.inspect().columns)
     check, facts = RowCheck(columns, None, frozenset()), rows.inspect()
@@ -58,7 +58,7 @@ def main(dataset: str, batch_size: int, state: str) -> None:
     sys.stdout.write(f"\n{json.dumps(clock.spent)}\n")
 
 
-def _one_batch(clock: Clock, ledger: SqlLedger, job: Job, badges: list[EarnedBadge]) -> None:
+def _one_batch(clock: Clock, ledger: Ledger, job: Job, badges: list[EarnedBadge]) -> None:
     with clock.step(ENCODE):
         body = encode_batch(badges, TimestampFormat.EPOCH_SECONDS)
     with clock.step(INTENT):

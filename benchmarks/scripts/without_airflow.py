@@ -10,8 +10,8 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.import_job import ImportJob
 from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.settings import import_settings
-from airflow_provider_capillary.ledger.base import JobScope
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import JobScope
+from airflow_provider_capillary.ledger.ledger import Ledger
 from measuring import measured
 
 
@@ -20,7 +20,7 @@ def main(dataset: str, api: str, batch_size: int, state: str) -> None:
 
     def work() -> int:
         client = BadgeClient(ClientSettings(base_url=api, login="till", password="x"))
-        ledger = SqlLedger(f"sqlite:///{state}/ledger.db")
+        ledger = Ledger(f"sqlite:///{state}/ledger.db")
         settings = import_settings(batch_size=batch_size, verify_after=0)
         scope = JobScope("bench", "import_badges", "1")
         job = ImportJob(open_dataset(dataset), CapillaryApi(client, "bench"), ledger, scope, settings)

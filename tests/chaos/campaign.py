@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .comparison import (

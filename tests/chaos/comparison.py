@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,12 +20,15 @@ from .dataset import Row
 
 _SETTLED = (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
 _ROWS = sa.text("""
-    SELECT e.customer_id, g.badge_meta_id, e.earned_at, e.state, e.earned_badge_id, b.request_id, b.sent_at,
-        i.row_number IS NOT NULL
-    FROM capillary_row e JOIN capillary_badge g ON g.id = e.badge_id
-        JOIN capillary_batch b ON b.id = e.batch_id
-        LEFT JOIN capillary_row_issue i ON i.job_id = e.job_id AND i.row_number = e.row_number
-            AND i.state = 'accepted' AND i.message LIKE '%may be granted twice%'
+    SELECT r.customer_id, r.badge_meta_id, r.earned_at, r.state, r.request_id, r.sent_at, r.badge_id, r.occurrence,
+        r.batch_id, r.job_id, x.row_number, x.earned_badge_id, x.state IS NOT NULL AS is_odd
+    FROM capillary_row r LEFT JOIN capillary_odd_row x ON x.customer_id = r.customer_id AND x.badge_id = r.badge_id
+        AND x.earned_at = r.earned_at AND x.occurrence = r.occurrence
+""")
+_PACKED = sa.text("SELECT id, row_count, rows, ids FROM capillary_batch")
+_DOUBTS = sa.text("""
+    SELECT job_id, row_number FROM capillary_row_issue
+    WHERE state = 'accepted' AND message LIKE '%may be granted twice%'
 """)
 _TOLD_OF = sa.text("""
     SELECT DISTINCT row_number FROM capillary_row_issue WHERE stage = 'badge_check'
@@ -65,7 +70,9 @@ def read_ledger(url: str) -> LedgerList:
     """Read the tables, not through the code under test."""
     engine = make_engine(url)
     with engine.connect() as connection:
-        rows = [_held(*row) for row in connection.execute(_ROWS)]
+        packed = {one.id: _unpacked(one.row_count, one.rows, one.ids) for one in connection.execute(_PACKED)}
+        doubts = {tuple(one) for one in connection.execute(_DOUBTS)}
+        rows = [_held(row, packed, doubts) for row in connection.execute(_ROWS)]
         told_of = {number for (number,) in connection.execute(_TOLD_OF)}
         sent = {request_id: sent_at for request_id, sent_at in connection.execute(_BATCHES)}
         answered = frozenset(connection.execute(_ANSWERED).scalars())
@@ -74,8 +81,45 @@ def read_ledger(url: str) -> LedgerList:
     return LedgerList(rows, told_of, sent, answered, ids)
 
 
-def _held(customer: int, badge: str, earned_at: int, state: str, *rest: Any) -> Held:
-    return Held(customer, badge, earned_at, RowState(state), *rest)
+Packed = dict[tuple[int, ...], tuple[int, str | None]]
+
+
+def _held(row: Any, packed: Mapping[int, Packed], doubts: set[tuple[Any, ...]]) -> Held:
+    number, earned_badge_id = row.row_number, row.earned_badge_id
+    if not row.is_odd:
+        key = (row.customer_id, row.badge_id, row.earned_at, row.occurrence)
+        number, earned_badge_id = packed[row.batch_id][key]
+    in_doubt = (row.job_id, number) in doubts
+    return Held(
+        row.customer_id,
+        row.badge_meta_id,
+        row.earned_at,
+        RowState(row.state),
+        earned_badge_id,
+        row.request_id,
+        row.sent_at,
+        in_doubt,
+    )
+
+
+def _unpacked(rows: int, packed: bytes, ids: bytes | None) -> Packed:
+    """Row number and id of each of a batch's rows, by customer, badge, earn instant and occurrence."""
+    columns: list[Sequence[int]] = []
+    while packed:
+        kind, packed = chr(packed[0]), packed[1:]
+        size = 8 if kind == "=" else rows * struct.calcsize(f"<{kind}")
+        numbers = struct.unpack("<q" if kind == "=" else f"<{rows}{kind}", packed[:size])
+        columns.append(numbers * rows if kind == "=" else numbers)
+        packed = packed[size:]
+    row_numbers, customers, badges, earned, _, occurrences = columns
+    if ids is None:
+        found: list[str | None] = [None] * rows
+    elif ids[:1] == b"j":
+        found = json.loads(ids[1:])
+    else:
+        found = [ids[at : at + 12].hex() if any(ids[at : at + 12]) else None for at in range(1, len(ids), 12)]
+    keys = zip(customers, badges, earned, occurrences, strict=True)
+    return dict(zip(keys, zip(row_numbers, found, strict=True), strict=True))
 
 
 class Difference(msgspec.Struct):

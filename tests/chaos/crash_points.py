@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from airflow_provider_capillary.ledger.base import Adoption, Intent, Note, Outcome
+from airflow_provider_capillary.ledger.facts import Adoption, Intent, Note, Outcome
 
 from .plans import End
 

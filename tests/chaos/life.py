@@ -22,8 +22,8 @@ from airflow_provider_capillary.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.importing.api import Api, CapillaryApi
 from airflow_provider_capillary.importing.settings import import_settings
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import JobScope, Ledger
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import JobScope
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .crash_points import CrashingApi, CrashingLedger, CrashPoints
 from .plans import End
@@ -86,7 +86,7 @@ def _import(life: Life, stop: StopSignal) -> ImportResult:
     import_job.WINDOW_ROWS = 100  # most windows are then not looked up, as in a large import
     client = BadgeClient(msgspec.convert(life.client, ClientSettings, strict=False))
     owner = f"elsewhere-{uuid.uuid4()}/{os.getpid()}/1" if life.elsewhere else None
-    ledger = SqlLedger(life.ledger, lease_seconds=life.lease_seconds, owner=owner)
+    ledger = Ledger(life.ledger, lease_seconds=life.lease_seconds, owner=owner)
     job = ImportJob(
         open_dataset(life.dataset),
         cast(Api, CrashingApi(CapillaryApi(client, ORGANISATION), points)),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.core.summary import FINAL_STATES
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .dataset import Row, write_csv

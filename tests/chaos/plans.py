@@ -9,7 +9,7 @@ import random
 
 import msgspec
 
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.simulator.fault_plan import FaultPlan
 
 from .dataset import Row

@@ -67,16 +67,16 @@ GUARDS = (
     ),
     Guard(
         "a living copy keeps its lease",
-        ((f"{_PACKAGE}/ledger/jobs.py", "if found.lease_until > now and", "if found.lease_until > now + 1e12 and"),),
+        ((f"{_PACKAGE}/ledger/lease.py", "if found.lease_until > now and", "if found.lease_until > now + 1e12 and"),),
         ("tests/integration/importing", "tests/integration/ledger"),
     ),
     Guard(
         "an old owner can note no intent",
         (
             (
-                f"{_PACKAGE}/ledger/statements.py",
-                "SET lease_until = :until WHERE id = :job AND fence = :fence",
-                "SET lease_until = :until WHERE id = :job AND :fence = :fence",
+                f"{_PACKAGE}/ledger/queries.sql",
+                "WHERE id = :job AND fence = :fence AND state = 'open'",
+                "WHERE id = :job AND :fence = :fence AND state = 'open'",
             ),
         ),
         ("tests/integration/importing", "tests/integration/ledger"),
@@ -85,39 +85,62 @@ GUARDS = (
         "of two jobs one claims a row",
         (
             (
-                f"{_PACKAGE}/ledger/bulk.py",
-                "WHERE capillary_earned_badge.state IN ('planned', 'rejected')",
-                "WHERE capillary_earned_badge.state IN ('planned', 'rejected', 'intent', 'unknown', 'accepted')",
+                f"{_PACKAGE}/ledger/recording.py",
+                "row.state not in FREE or (row.doubt",
+                "False or (row.doubt",
+            ),
+            (
+                f"{_PACKAGE}/ledger/migrations/versions/0001_ledger.py",
+                'f"{_OLD_STATE} NOT IN ({_MAY_BE_CLAIMED})",',
+                '"1 = 0",',
             ),
         ),
         ("tests/integration/importing", "tests/integration/ledger"),
     ),
     Guard(
-        "rows that nobody looked up meet nothing",
+        "the schema itself lets no row leave its batch but a free one",
         (
             (
-                f"{_PACKAGE}/ledger/bulk.py",
-                "earned_at, occurrence) DO NOTHING",
-                "earned_at, occurrence) DO UPDATE SET job_id = excluded.job_id",
+                f"{_PACKAGE}/ledger/migrations/versions/0001_ledger.py",
+                'f"{_OLD_STATE} NOT IN ({_MAY_BE_CLAIMED})",',
+                '"1 = 0",',
             ),
         ),
-        ("tests/integration/ledger/test_accepted_batches.py",),
+        ("tests/integration/ledger/test_rows.py",),
     ),
     Guard(
-        "a batch is accepted as a whole only where nobody took rows of it",
-        ((f"{_PACKAGE}/ledger/statements.py", "{SETTLE_BATCH} AND verdict IS NULL AND", "{SETTLE_BATCH} AND"),),
-        ("tests/integration/ledger/test_accepted_batches.py",),
-    ),
-    Guard(
-        "what was accepted with its batch is no intent that a dead try left",
+        "rows that were not looked up meet nothing",
         (
             (
-                f"{_PACKAGE}/ledger/statements.py",
-                "WHERE job_id = :job AND state = 'intent' AND NOT EXISTS (",
-                "WHERE job_id = :job AND state = 'intent' OR EXISTS (",
+                f"{_PACKAGE}/ledger/rows.py",
+                "earned_at, occurrence) VALUES {rows}\n",
+                "earned_at, occurrence) VALUES {rows} ON CONFLICT DO NOTHING\n",
             ),
         ),
-        ("tests/integration/ledger/test_accepted_batches.py",),
+        ("tests/integration/ledger/test_batches.py",),
+    ),
+    Guard(
+        "a batch changes as a whole only where no row left it or differs from it",
+        (
+            (
+                f"{_PACKAGE}/ledger/queries.sql",
+                "WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0\n"
+                "    AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = capillary_batch.id)",
+                "WHERE id = :batch AND state IN ('intent', 'unknown') AND row_count = :row_count",
+            ),
+        ),
+        ("tests/integration/ledger/test_batches.py",),
+    ),
+    Guard(
+        "what was accepted with its batch stays so",
+        (
+            (
+                f"{_PACKAGE}/ledger/queries.sql",
+                "SET state = 'unknown' WHERE job_id = :job AND state = 'intent'",
+                "SET state = 'unknown' WHERE job_id = :job",
+            ),
+        ),
+        ("tests/integration/ledger/test_batches.py",),
     ),
     Guard(
         "a reply must prove each row, at its own position",
@@ -200,8 +223,8 @@ GUARDS = (
         ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
     ),
     Guard(
-        "a row in doubt is claimed only by who knows of it",
-        ((f"{_PACKAGE}/ledger/bulk.py", '"AND capillary_earned_badge.doubt IS NULL"', '"AND true"'),),
+        "a row in doubt is claimed only by a job that knows of it",
+        ((f"{_PACKAGE}/ledger/recording.py", "or (row.doubt and", "or (False and"),),
         ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
     ),
 )

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.exceptions import ConfigurationError
 
-HEAD = "0008"
+HEAD = "0001"
+SCRIPTS = Path(__file__).parent
 _LOCK = 0x_CA91_11A9  # any constant: two workers that start at once must not both migrate
 _ALEMBIC = threading.Lock()  # Alembic's context is global to the process
 
@@ -45,7 +46,7 @@ def _run_alembic(connection: sa.Connection, found: str | None) -> None:
     from alembic.util.exc import CommandError
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(SCRIPTS))
     config.attributes["connection"] = connection
     with _ALEMBIC, contextlib.ExitStack() as stack:
         stack.callback(config.attributes.clear)

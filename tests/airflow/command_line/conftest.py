@@ -13,8 +13,8 @@ import pytest
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.base import Intent, Issues, JobPlan, JobScope, Outcome, RowChange, RowIssue
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Intent, Issues, JobPlan, JobScope, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from ..conftest import AirflowProcess
 from ..line_process import LineProcess
@@ -64,21 +64,21 @@ def commands(airflow_process: AirflowProcess) -> Iterator[Commands]:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     """A ledger behind the connection ``books``, with two ended jobs and one that has just begun."""
-    with closing(SqlLedger(f"sqlite:///{tmp_path / 'books.db'}", owner="another machine/7/1")) as ledger:
+    with closing(Ledger(f"sqlite:///{tmp_path / 'books.db'}", owner="another machine/7/1")) as ledger:
         imported(ledger, "nightly", "run-1")
         imported(ledger, "weekly", "run-2", first_customer=1_000)
         begin(ledger, "nightly", "run-3")
         yield ledger
 
 
-def begin(ledger: SqlLedger, dag_id: str, run_id: str) -> Any:
+def begin(ledger: Ledger, dag_id: str, run_id: str) -> Any:
     plan = JobPlan("shop", "https://api.example.com", "f00d", 5, {"timezone": "", "field_mapping": "[]"}, ("a.csv",))
     return ledger.open_job(JobScope(dag_id, "import_badges", run_id), plan)
 
 
-def imported(ledger: SqlLedger, dag_id: str, run_id: str, first_customer: int = 0) -> None:
+def imported(ledger: Ledger, dag_id: str, run_id: str, first_customer: int = 0) -> None:
     job = begin(ledger, dag_id, run_id)
     badges = [
         EarnedBadge(row, BADGE, customer + first_customer, EARNED, EARNED + 86_400)
@@ -110,11 +110,11 @@ def run(commands: Commands, tmp_path: Path) -> Run:
     return call
 
 
-def job_id(ledger: SqlLedger, run_id: str = "run-1") -> str:
+def job_id(ledger: Ledger, run_id: str = "run-1") -> str:
     [found] = [job.job_id for job in ledger.jobs() if job.run_id == run_id]
     return found
 
 
-def states(ledger: SqlLedger, job: str) -> dict[int, str]:
+def states(ledger: Ledger, job: str) -> dict[int, str]:
     """Rows of the job that are unknown, by number."""
-    return {row.badge.row_number: row.state.value for row in ledger.unproven(job)}
+    return {row.badge.row_number: row.state.value for page in ledger.unproven(job) for row in page}

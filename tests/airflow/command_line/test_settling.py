@@ -6,7 +6,7 @@ import getpass
 
 import pytest
 
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .conftest import Run, job_id, states
 
@@ -19,7 +19,7 @@ from .conftest import Run, job_id, states
     ],
 )
 def test_a_word_settles_all_unknown_rows_of_the_job_and_the_ledger_keeps_whose_word(
-    ledger: SqlLedger, run: Run, word: str, counts: dict[str, int], told: str
+    ledger: Ledger, run: Run, word: str, counts: dict[str, int], told: str
 ) -> None:
     job, other = job_id(ledger), job_id(ledger, "run-2")
     [said] = run("resolve", job, "--as", word, "-o", "json").json
@@ -33,14 +33,14 @@ def test_a_word_settles_all_unknown_rows_of_the_job_and_the_ledger_keeps_whose_w
 
 
 @pytest.mark.parametrize("rows", [("--row", "3", "5"), ("--row", "3", "--row", "5")], ids=["one flag", "two flags"])
-def test_a_word_can_be_limited_to_rows(ledger: SqlLedger, run: Run, rows: tuple[str, ...]) -> None:
+def test_a_word_can_be_limited_to_rows(ledger: Ledger, run: Run, rows: tuple[str, ...]) -> None:
     job = job_id(ledger)
     ran = run("resolve", job, "--as", "accepted", *rows, "-o", "json")
     assert (ran.code, ran.json[0]["accepted"], ran.json[0]["unknown"]) == (0, 2, 1)
     assert states(ledger, job) == {4: "unknown"}
 
 
-def test_a_row_that_is_not_unknown_settles_nothing(ledger: SqlLedger, run: Run) -> None:
+def test_a_row_that_is_not_unknown_settles_nothing(ledger: Ledger, run: Run) -> None:
     ran = run("resolve", job_id(ledger), "--as", "resend", "--row", "1", "3")
     assert (ran.code, ran.out) == (1, "")
     assert "no unknown row of number 1" in ran.err
@@ -48,12 +48,12 @@ def test_a_row_that_is_not_unknown_settles_nothing(ledger: SqlLedger, run: Run) 
 
 
 @pytest.mark.parametrize("words", [(), ("--as", "granted"), ("--as", "accepted", "--row", "three")], ids=str)
-def test_a_word_that_is_not_understood_is_a_wrong_use(ledger: SqlLedger, run: Run, words: tuple[str, ...]) -> None:
+def test_a_word_that_is_not_understood_is_a_wrong_use(ledger: Ledger, run: Run, words: tuple[str, ...]) -> None:
     assert run("resolve", job_id(ledger), *words).code == 2
     assert len(states(ledger, job_id(ledger))) == 3
 
 
-def test_a_living_import_keeps_its_rows(ledger: SqlLedger, run: Run) -> None:
+def test_a_living_import_keeps_its_rows(ledger: Ledger, run: Run) -> None:
     ran = run("resolve", job_id(ledger, "run-3"), "--as", "accepted")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.splitlines()[-1].startswith(f"job {job_id(ledger, 'run-3')} is running")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .conftest import BADGE, CUSTOMERS, UNKNOWN, Run, job_id
 
 
-def test_jobs_are_listed_newest_first_with_numbers_that_are_numbers(ledger: SqlLedger, run: Run) -> None:
+def test_jobs_are_listed_newest_first_with_numbers_that_are_numbers(ledger: Ledger, run: Run) -> None:
     listed = run("jobs", "-o", "json").json
     assert [(job["dag_id"], job["run_id"], job["state"]) for job in listed] == [
         ("nightly", "run-3", "open"),
@@ -23,7 +23,7 @@ def test_jobs_are_listed_newest_first_with_numbers_that_are_numbers(ledger: SqlL
     assert listed[0]["accepted"] is None  # nobody knows yet
 
 
-def test_jobs_can_be_limited_to_a_dag_and_to_so_many(ledger: SqlLedger, run: Run) -> None:
+def test_jobs_can_be_limited_to_a_dag_and_to_so_many(ledger: Ledger, run: Run) -> None:
     assert [job["run_id"] for job in run("jobs", "--dag-id", "nightly", "-o", "json").json] == ["run-3", "run-1"]
     assert [job["run_id"] for job in run("jobs", "--limit", "1", "-o", "json").json] == ["run-3"]
     limited = run("jobs", "--dag-id", "nightly", "--limit", "1", "-o", "json").json
@@ -33,14 +33,14 @@ def test_jobs_can_be_limited_to_a_dag_and_to_so_many(ledger: SqlLedger, run: Run
 
 
 @pytest.mark.parametrize("output", ["table", "plain", "yaml", "json"])
-def test_every_format_of_airflow_s_own_is_there(ledger: SqlLedger, run: Run, output: str) -> None:
+def test_every_format_of_airflow_s_own_is_there(ledger: Ledger, run: Run, output: str) -> None:
     for words in (("jobs",), ("job", job_id(ledger)), ("unknown", job_id(ledger))):
         ran = run(*words, "-o", output)
         assert (ran.code, ran.err) == (0, "")
         assert ran.out.strip()
 
 
-def test_a_job_is_told_with_its_counts_and_reasons(ledger: SqlLedger, run: Run) -> None:
+def test_a_job_is_told_with_its_counts_and_reasons(ledger: Ledger, run: Run) -> None:
     [told] = run("job", job_id(ledger), "-o", "json").json
     assert (told["organisation"], told["sources"], told["requests"]) == ("shop", ["a.csv"], 1)
     assert (told["accepted"], told["unknown"], told["revocable"], told["revoked_since"]) == (2, 3, 2, 0)
@@ -49,7 +49,7 @@ def test_a_job_is_told_with_its_counts_and_reasons(ledger: SqlLedger, run: Run) 
     assert "2 x send: no reply within 60 s" in table
 
 
-def test_unknown_rows_are_listed_for_a_person_who_looks_them_up(ledger: SqlLedger, run: Run) -> None:
+def test_unknown_rows_are_listed_for_a_person_who_looks_them_up(ledger: Ledger, run: Run) -> None:
     listed = run("unknown", job_id(ledger), "-o", "json").json
     assert [(row["row"], row["customer_id"], row["badge_meta_id"]) for row in listed] == [
         (row, CUSTOMERS[row], BADGE) for row in UNKNOWN
@@ -59,14 +59,14 @@ def test_unknown_rows_are_listed_for_a_person_who_looks_them_up(ledger: SqlLedge
 
 
 @pytest.mark.parametrize("output", ["table", "plain"])
-def test_what_the_api_says_cannot_give_orders_to_the_terminal(ledger: SqlLedger, run: Run, output: str) -> None:
+def test_what_the_api_says_cannot_give_orders_to_the_terminal(ledger: Ledger, run: Run, output: str) -> None:
     out = run("unknown", job_id(ledger), "-o", output).out
     assert "\x07" not in out
     assert "\x1b[2J" not in out
     assert "HTTP 502" in out
 
 
-def test_customers_are_named_only_where_they_are_asked_for(ledger: SqlLedger, run: Run) -> None:
+def test_customers_are_named_only_where_they_are_asked_for(ledger: Ledger, run: Run) -> None:
     told = [
         run("jobs"),
         run("jobs", "-o", "json"),
@@ -76,7 +76,7 @@ def test_customers_are_named_only_where_they_are_asked_for(ledger: SqlLedger, ru
     assert not any(str(customer) in ran.out for ran in told for customer in CUSTOMERS.values())
 
 
-def test_errors_of_a_job_are_written_to_a_file_which_is_replaced(ledger: SqlLedger, run: Run, tmp_path: Path) -> None:
+def test_errors_of_a_job_are_written_to_a_file_which_is_replaced(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     target = tmp_path / "errors.csv"
     target.write_text("of yesterday")
     ran = run("errors", job_id(ledger), "--output", str(target))
@@ -89,7 +89,7 @@ def test_errors_of_a_job_are_written_to_a_file_which_is_replaced(ledger: SqlLedg
     assert [path.name for path in tmp_path.iterdir() if "errors" in path.name] == ["errors.csv"]
 
 
-def test_a_file_that_cannot_be_written_is_said_in_one_line(ledger: SqlLedger, run: Run, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_said_in_one_line(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     target = tmp_path / "no folder" / "errors.csv"
     ran = run("errors", job_id(ledger), "--output", str(target))
     assert (ran.code, ran.out) == (1, "")
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_written_is_said_in_one_line(ledger: SqlLedger, ru
     ],
     ids=str,
 )
-def test_a_job_that_is_not_there_is_said_in_one_line(ledger: SqlLedger, run: Run, words: tuple[str, ...]) -> None:
+def test_a_job_that_is_not_there_is_said_in_one_line(ledger: Ledger, run: Run, words: tuple[str, ...]) -> None:
     ran = run(*words)
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert "holds no job 'none-such'" in ran.err

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 
 from airflow_provider_capillary.demo.dag_test import airflow
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
 from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 
 from ..conftest import AirflowProcess
@@ -31,7 +31,7 @@ def test_a_ledger_is_made_and_brought_up_to_date(run: Run, tmp_path: Path) -> No
     assert run("ledger", "upgrade").out == f"The ledger {path} stands at revision {HEAD}\n"
 
 
-def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: SqlLedger, run: Run, tmp_path: Path) -> None:
+def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     configured = {"AIRFLOW__CAPILLARY__LEDGER_CONN_ID": "books"}
     assert len(run("jobs", "-o", "json", books=False, env=configured).json) == 3
     assert run("jobs", "-o", "json", books=False, env={"AIRFLOW_HOME": str(tmp_path / "home")}).json == []
@@ -39,7 +39,7 @@ def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: SqlLed
 
 
 def test_a_connection_of_the_metadata_database_is_found_and_json_comes_alone_on_stdout(
-    ledger: SqlLedger, airflow_process: AirflowProcess, tmp_path: Path
+    ledger: Ledger, airflow_process: AirflowProcess, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(airflow_process.database)) as database, database:
         database.execute(

@@ -24,6 +24,7 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.core.reply import Reply
+from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.core.verification import CustomerBadgeView
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
@@ -31,8 +32,8 @@ from airflow_provider_capillary.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.settings import import_settings
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import Adoption, Intent, Issues, Job, JobScope, Note, Outcome
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Adoption, Intent, Issues, Job, JobScope, LedgerRow, Note, Outcome
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 
 BADGE = "5eed0000bad9e00000000001"
@@ -117,7 +118,7 @@ class Moments:
         raise KilledError
 
 
-class WatchedLedger(SqlLedger):
+class WatchedLedger(Ledger):
     """A ledger whose moments are told. Of a dead process it takes nothing any more."""
 
     def __init__(self, url: str, moments: Moments, clock: Clock, **arguments: Any) -> None:
@@ -329,6 +330,11 @@ class Trial:
         """How many identities of the whole ledger stand in which state."""
         return dict(self.ask_ledger("SELECT state, count(*) FROM capillary_row GROUP BY state"))
 
+    def held_rows(self) -> list[LedgerRow]:
+        """Every row of the ledger, job by job."""
+        with closing(Ledger(self.ledger_url, clock=self.clock.now)) as ledger:
+            return [row for job in ledger.jobs(1_000) for page in ledger.rows(job.job_id) for row in page]
+
     def stories(self, result: ImportResult) -> list[tuple[int, str, str, int | None, str]]:
         """Row number, state, stage, code and message of the job's row issues."""
         return self.ask_ledger(
@@ -343,7 +349,7 @@ class Trial:
 
     def summary_of(self, result: ImportResult) -> dict[str, Any]:
         """The job's summary as the ledger keeps it now."""
-        with closing(SqlLedger(self.ledger_url, clock=self.clock.now)) as ledger:
+        with closing(Ledger(self.ledger_url, clock=self.clock.now)) as ledger:
             return dict(ledger.job(result.summary.job_id).summary or {})
 
     def _compare(self, result: ImportResult, rows_read: int) -> None:
@@ -371,13 +377,12 @@ class Trial:
         """Whatever the ledger calls accepted was granted, under the id that it keeps."""
         grants = {g.earned_badge_id: (g.customer_id, int(g.earned_at)) for g in self.simulator.store.grants()}
         granted = Counter((customer, earned) for customer, _, earned in self.granted().elements())
-        accepted = self.ask_ledger(
-            "SELECT earned_badge_id, customer_id, earned_at FROM capillary_row WHERE state = 'accepted'"
-        )
-        for earned_badge_id, customer, earned in accepted:
+        accepted = [row for row in self.held_rows() if row.state is RowState.ACCEPTED]
+        for row in accepted:
+            customer, earned = row.badge.customer_id, row.badge.earned_at
             assert granted[customer, earned]
-            assert earned_badge_id is None or grants[earned_badge_id] == (customer, earned)
-        known = [earned_badge_id for earned_badge_id, *_ in accepted if earned_badge_id is not None]
+            assert row.earned_badge_id is None or grants[row.earned_badge_id] == (customer, earned)
+        known = [row.earned_badge_id for row in accepted if row.earned_badge_id is not None]
         assert len(known) == len(set(known))
 
 
@@ -385,7 +390,7 @@ class Trial:
 def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger's file with all its tables: to copy it is quicker than to make it."""
     path = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    SqlLedger(f"sqlite:///{path}").close()
+    Ledger(f"sqlite:///{path}").close()
     return path
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.reading_back import Readings
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reconcile_job import Action, Reconciled, ReconcileJob, ReconcileSettings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LOST_AFTER = {"kind": "drop", "at": "after_applying"}
 LOST_BEFORE = {"kind": "drop", "at": "after_reading"}
 
 
-class Watched(SqlLedger):
+class Watched(Ledger):
     """A ledger of which a test may see, or disturb, each settlement."""
 
     before_settling: Callable[[], object] = staticmethod(lambda: None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.revoke_job import Revocations, Revoked, RevokeJob
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 BY = "dag undo, run 1"
 
 
-class Watched(SqlLedger):
+class Watched(Ledger):
     """A ledger of which a test may see, or disturb, each note."""
 
     before_note: Callable[[], object] = staticmethod(lambda: None)

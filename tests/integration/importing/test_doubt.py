@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_capillary.import_job import ImportResult
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reconcile_job import Action, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.reports.facts import may_be_twice
 from airflow_provider_capillary.revoke_job import Revocations, RevokeJob
@@ -26,7 +26,7 @@ MOMENTS = {"finding-done": 1, "intent": 3, "intent-done": 3, "send": 3, "sent": 
 
 def told_as_twice(trial: Trial) -> list[int]:
     """Row numbers that the report of any job lists as accepted and perhaps granted twice."""
-    with closing(SqlLedger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
         issues = [issue for job in ledger.jobs() for issue in ledger.issues(job.job_id)]
     assert all("may be granted twice" in issue.message for issue in issues if may_be_twice(issue))
     return sorted(issue.row_number for issue in issues if may_be_twice(issue))
@@ -145,7 +145,7 @@ def test_the_word_of_a_person_neither_ends_a_doubt_nor_is_a_proof(trial: Trial, 
         trial.faults(LOST)
         trial.run(trial.rows(12), on_unknown="hold")
     trial.faults()
-    with closing(SqlLedger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
         jobs = [job.job_id for job in ledger.jobs()]
         assert ReconcileJob(ledger, jobs, ReconcileSettings(action=action, by="Ada")).run().unknown_before == 4
     assert told_as_twice(trial) == (RESENT if action is Action.ACCEPT else [])
@@ -158,7 +158,7 @@ def test_what_a_read_proved_to_be_there_or_not_is_in_no_doubt(trial: Trial) -> N
     trial.faults({**LOST, "numbers": [1]})
     result = trial.run(trial.rows(12))
     assert (result.error, told_as_twice(trial)) == (None, [])
-    assert trial.ask_ledger("SELECT count(*) FROM capillary_earned_badge WHERE doubt IS NOT NULL") == [(0,)]
+    assert trial.ask_ledger("SELECT count(*) FROM capillary_doubt") == [(0,)]
 
 
 def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Trial) -> None:
@@ -166,7 +166,7 @@ def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Tr
     trial.faults({**LOST, "numbers": [1]})
     first = trial.run(trial.rows(4), on_unknown="resend")
     assert granted_twice(trial) == told_as_twice(trial) == [1, 2, 3, 4]
-    with closing(SqlLedger(trial.ledger_url, clock=trial.clock.now)) as ledger, closing(trial.client()) as client:
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger, closing(trial.client()) as client:
         revocations = Revocations(client, "org")
         undo = RevokeJob(ledger, [first.summary.job_id], revocations, by="Ada", import_again=True)
         assert undo.run().revoked == 4

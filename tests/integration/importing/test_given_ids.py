@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_capillary.exceptions import LeaseLostError
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 from tests.integration.importing.reconciling import reconcile
 from tests.integration.importing.revoking import active, revoke
 
@@ -38,7 +38,7 @@ UNPROVEN: dict[str, tuple[dict[str, Any], int, int]] = {
 
 
 def in_ledger(trial: Trial) -> set[str]:
-    with closing(SqlLedger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
         return set(ledger.earned_badge_ids())
 
 

@@ -14,7 +14,7 @@ from airflow_provider_capillary.exceptions import (
     JobMismatchError,
 )
 from airflow_provider_capillary.importing import delivery
-from airflow_provider_capillary.ledger.base import IntentConflictError
+from airflow_provider_capillary.ledger.facts import IntentConflictError
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.import_job import ImportResult

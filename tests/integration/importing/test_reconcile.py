@@ -122,7 +122,7 @@ def test_reads_keep_to_the_budget_of_requests(trial: Trial) -> None:
 
 
 def test_many_rows_are_settled_in_many_lists(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_capillary.reconcile_job.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("airflow_provider_capillary.ledger.listing.ODD_ROWS_AT_ONCE", 2)
     first = held(trial, {**LOST_AFTER, "numbers": [1]}, {**LOST_BEFORE, "numbers": [3]})
     result = reconcile(trial, first)
     assert (result.accepted, result.resend) == (4, 4)

@@ -186,6 +186,10 @@ def test_two_at_once_revoke_each_row_once(trial: Trial) -> None:
 
     result = revoke(trial, first, before_answer=meanwhile)
     assert others[0].revoked == 6
-    assert result.to_revoke == 6
+    assert (result.to_revoke, result.refused, result.unconfirmed) == (
+        4,
+        0,
+        0,
+    )  # the first batch: a page is read at once
     assert (active(trial), trial.states(), notes(trial)) == (0, {"revoked": 6}, [("revoked", 6)])
     assert trial.summary_of(first)["revoked"] == 6

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 NOON = 1_767_268_800.0
 
@@ -21,7 +21,7 @@ class Backend(Protocol):
     name: str
     url: str
 
-    def open(self, **arguments: Any) -> SqlLedger:
+    def open(self, **arguments: Any) -> Ledger:
         """Open the ledger; it is closed after the test."""
         ...
 
@@ -36,9 +36,9 @@ class Backend(Protocol):
 
 class _Opened:
     def __init__(self) -> None:
-        self._opened: list[SqlLedger] = []
+        self._opened: list[Ledger] = []
 
-    def _keep(self, ledger: SqlLedger) -> SqlLedger:
+    def _keep(self, ledger: Ledger) -> Ledger:
         self._opened.append(ledger)
         return ledger
 
@@ -71,8 +71,8 @@ class SqliteBackend(_Opened):
         if template is not None:
             shutil.copy(template, self.path)
 
-    def open(self, **arguments: Any) -> SqlLedger:
-        return self._keep(SqlLedger(arguments.pop("url", self.url), **{"clock": lambda: self._now, **arguments}))
+    def open(self, **arguments: Any) -> Ledger:
+        return self._keep(Ledger(arguments.pop("url", self.url), **{"clock": lambda: self._now, **arguments}))
 
     def pass_time(self, seconds: float) -> None:
         self._now += seconds
@@ -102,8 +102,8 @@ class PostgresBackend(_Opened):
         super().__init__()
         self.url = uri.replace("postgresql:", "postgresql+psycopg:", 1)
 
-    def open(self, **arguments: Any) -> SqlLedger:
-        return self._keep(SqlLedger(arguments.pop("url", self.url), **arguments))
+    def open(self, **arguments: Any) -> Ledger:
+        return self._keep(Ledger(arguments.pop("url", self.url), **arguments))
 
     def pass_time(self, seconds: float) -> None:
         with self.look() as connection:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_capillary.ledger.base import Job
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Job
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import CLOCK, SEARCH_PATH, Backend, PostgresBackend, SqliteBackend, connected
 from .building import begin
@@ -21,7 +21,7 @@ from .building import begin
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty ledger, upgraded once for all tests."""
     path = tmp_path_factory.mktemp("template") / "ledger.db"
-    SqlLedger(f"sqlite:///{path}").close()
+    Ledger(f"sqlite:///{path}").close()
     return path
 
 
@@ -39,7 +39,7 @@ def postgres_clock(postgres_server: Any) -> str:
 def postgres_template(postgres_server: Any, postgres_clock: str) -> str:
     """An empty ledger, upgraded once for all tests; a database's name."""
     name: str = postgres_server.create_database(postgres_clock)
-    SqlLedger(postgres_server.uri_of(name)).close()
+    Ledger(postgres_server.uri_of(name)).close()
     return name
 
 
@@ -79,11 +79,11 @@ def fresh_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ba
 
 
 @pytest.fixture
-def ledger(backend: Backend) -> SqlLedger:
+def ledger(backend: Backend) -> Ledger:
     return backend.open()
 
 
 @pytest.fixture
-def job(ledger: SqlLedger) -> Job:
+def job(ledger: Ledger) -> Job:
     """An open job of ``ledger``."""
     return begin(ledger)

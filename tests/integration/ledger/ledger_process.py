@@ -15,23 +15,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 from building import badge, begin, claim  # type: ignore[import-not-found]
 
 from airflow_provider_capillary.exceptions import CapillaryError
-from airflow_provider_capillary.ledger.base import Job
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Job
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 
 def main(url: str, run: str) -> None:
     """Answer lines until there are no more."""
-    ledger: SqlLedger | None = None
+    ledger: Ledger | None = None
     job: Job | None = None
     answer("ready")
     for line in sys.stdin:
         words = line.split()
         try:
             if words[0] == "upgrade":
-                ledger = SqlLedger(url)
+                ledger = Ledger(url)
                 answer("upgraded")
             elif words[0] == "open":
-                ledger = ledger or SqlLedger(url)
+                ledger = ledger or Ledger(url)
                 job = begin(ledger, run)
                 answer("resumed" if job.resumed else "begun")
             elif words[0] == "claim":
@@ -42,7 +42,7 @@ def main(url: str, run: str) -> None:
         ledger.close()
 
 
-def won(ledger: SqlLedger | None, job: Job | None, row: str) -> str:
+def won(ledger: Ledger | None, job: Job | None, row: str) -> str:
     """Claim one row: its number, or a dash where another was quicker."""
     assert ledger is not None
     assert job is not None

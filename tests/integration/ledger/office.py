@@ -19,7 +19,7 @@ from airflow_provider_capillary.importing.api import CapillaryApi
 from airflow_provider_capillary.importing.reading_back import Readings
 from airflow_provider_capillary.importing.settings import import_settings
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.reconcile_job import Reconciled, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.simulator.server import RunningSimulator
 

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError, JobIsRunningError
-from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Issues, Note
-from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
+from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Issues, Note
+from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
 
 from .backends import Backend, PostgresBackend
 from .building import EARNED, badge, begin, bring_to, claim, held, intent, issue, outcome, state
@@ -91,7 +91,7 @@ def test_jobs_that_bring_new_badges_in_opposite_order_both_go_on(backend: Backen
     def listen(number: int) -> Callable[..., None]:
         def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
             if statement.startswith("INSERT INTO capillary_badge"):
-                added[number].append(parameters["name"] if isinstance(parameters, dict) else parameters[0])
+                added[number].append(parameters["name"] if isinstance(parameters, dict) else parameters[1])
 
         return note
 
@@ -142,11 +142,11 @@ def test_jobs_that_wait_for_each_other_in_a_circle_are_parted_and_both_go_on(
 
 
 def once_after_an_update(wait: Callable[[float], Any]) -> Callable[..., None]:
-    """Waits when the first rows have changed their state, and not again when the transaction is done anew."""
+    """Waits when the first batch has changed its state, and not again when the transaction is done anew."""
     waited = threading.Event()
 
     def listen(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.lstrip().startswith("UPDATE capillary_earned_badge") and not waited.is_set():
+        if statement.lstrip().startswith("UPDATE capillary_batch") and not waited.is_set():
             waited.set()
             wait(GIVE_UP_SECONDS)
 
@@ -207,7 +207,7 @@ def test_a_steal_and_a_sign_of_life_at_once_leave_one_owner(backend: Backend) ->
 
 
 def test_of_two_jobs_that_adopt_the_same_rows_one_gets_them(backend: Backend) -> None:
-    ledgers: list[SqlLedger] = [backend.open() for _ in range(2)]
+    ledgers: list[Ledger] = [backend.open() for _ in range(2)]
     dead = begin(ledgers[0], "dead")
     heirs = [begin(ledger, f"heir {number}") for number, ledger in enumerate(ledgers)]
     rows = [badge(row) for row in range(1, 11)]

@@ -6,33 +6,32 @@ import msgspec
 import pytest
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Issues, Job, Outcome
-from airflow_provider_capillary.ledger.doubts import Proof, Settled
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Issues, Job, Outcome, Proof, Settled
+from airflow_provider_capillary.ledger.ledger import Ledger
 
-from .building import badge, begin, bring_to, claim, held, intent, issue, outcome
+from .building import badge, begin, bring_to, claim, held, intent, issue, outcome, unproven
 
 DOUBT = "sent again without proof"
 KNOWN = frozenset({1})
 
 
-def set_free(ledger: SqlLedger, job: Job, *rows: int, doubt: str | None = DOUBT) -> None:
+def set_free(ledger: Ledger, job: Job, *rows: int, doubt: str | None = DOUBT) -> None:
     batch = bring_to(ledger, job, RowState.UNKNOWN, *map(badge, rows))
     freed = outcome(batch, RowState.PLANNED, *map(badge, rows))
     ledger.record(job, [msgspec.structs.replace(freed, doubt=doubt)])
 
 
-def send_again(ledger: SqlLedger, job: Job, *rows: int, known: frozenset[int] = KNOWN) -> int:
+def send_again(ledger: Ledger, job: Job, *rows: int, known: frozenset[int] = KNOWN) -> int:
     (batch,) = ledger.record(job, [msgspec.structs.replace(intent(*map(badge, rows)), doubted=known)])
     return batch
 
 
-def doubt_of(ledger: SqlLedger, job: Job, row: int) -> str | None:
+def doubt_of(ledger: Ledger, job: Job, row: int) -> str | None:
     found = held(ledger, job, badge(row))
     return found.doubt if found else None
 
 
-def test_a_doubt_stays_through_every_state_and_every_job(ledger: SqlLedger) -> None:
+def test_a_doubt_stays_through_every_state_and_every_job(ledger: Ledger) -> None:
     job, other = begin(ledger), begin(ledger, "later")
     set_free(ledger, job, 1)
     ledger.record(job, [outcome(send_again(ledger, job, 1), RowState.REJECTED, badge(1))])
@@ -47,7 +46,7 @@ def test_a_doubt_stays_through_every_state_and_every_job(ledger: SqlLedger) -> N
     assert (found.doubt, doubt_of(ledger, job, 1)) == (DOUBT, DOUBT)
 
 
-def test_only_rows_that_are_unknown_come_into_doubt(ledger: SqlLedger) -> None:
+def test_only_rows_that_are_unknown_come_into_doubt(ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, badge(1), badge(2), badge(3))
     ledger.record(job, [outcome(batch, RowState.UNKNOWN, badge(1), badge(2))])
@@ -57,7 +56,7 @@ def test_only_rows_that_are_unknown_come_into_doubt(ledger: SqlLedger) -> None:
     assert [doubt_of(ledger, job, row) for row in (1, 2, 3)] == [DOUBT, None, None]
 
 
-def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: SqlLedger) -> None:
+def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: Ledger) -> None:
     job, other = begin(ledger), begin(ledger, "later")
     set_free(ledger, job, 1)
     for known in (frozenset[int](), frozenset({2})):
@@ -71,9 +70,7 @@ def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: SqlLedger) ->
 
 
 @pytest.mark.parametrize("told_before", [True, False])
-def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
-    ledger: SqlLedger, told_before: bool
-) -> None:
+def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(ledger: Ledger, told_before: bool) -> None:
     job = begin(ledger)
     set_free(ledger, job, 1)
     batch = send_again(ledger, job, 1, 2)
@@ -83,7 +80,7 @@ def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
     )
     ledger.finish_job(job, "failed", None)
     mine = ledger.take_stock(job.job_id)
-    rows = [Settled(row, RowState.ACCEPTED, "seen") for row in ledger.unproven(job.job_id)]
+    rows = [Settled(row, RowState.ACCEPTED, "seen") for row in unproven(ledger, job.job_id)]
     ledger.settle(mine, rows, proof=Proof.READ, by="Ada")
     stories = {one.row_number: one for one in ledger.issues(job.job_id)}
     assert (stories[1].state, stories[1].stage) == (RowState.ACCEPTED, "send")
@@ -95,18 +92,18 @@ def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
         assert stories[1].original["customerId"] == badge(1).customer_id
 
 
-def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free_is_not(ledger: SqlLedger) -> None:
+def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free_is_not(ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, RowState.UNKNOWN, badge(1), badge(2))
     ledger.finish_job(job, "failed", None)
-    one, two = ledger.unproven(job.job_id)
+    one, two = unproven(ledger, job.job_id)
     mine = ledger.take_stock(job.job_id)
     ledger.settle(mine, [Settled(one, RowState.PLANNED, "free", doubt=DOUBT)], proof=Proof.PERSON, by="Ada")
     ledger.settle(mine, [Settled(two, RowState.PLANNED, "free")], proof=Proof.READ, by="Ada")
     assert [doubt_of(ledger, job, row) for row in (1, 2)] == [DOUBT, None]
 
 
-def test_a_story_that_is_there_already_is_kept_where_that_is_asked_for(ledger: SqlLedger) -> None:
+def test_a_story_that_is_there_already_is_kept_where_that_is_asked_for(ledger: Ledger) -> None:
     job = begin(ledger)
     ledger.record(job, [Issues([issue(1, message="first")])])
     ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], only_if_untold=True)])

@@ -7,13 +7,22 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Job, Outcome, RowChange, RowIssue
-from airflow_provider_capillary.ledger.doubts import Proof, Settled
-from airflow_provider_capillary.ledger.revocations import Answer
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import (
+    Adoption,
+    Answer,
+    IntentConflictError,
+    Job,
+    Outcome,
+    Proof,
+    RowChange,
+    RowIssue,
+    Settled,
+)
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend
-from .building import SILVER, badge, begin, claim, held, issue, state
+from .building import SILVER, badge, begin, claim, granted, held, ids, issue, state
+from .building import unproven as all_unproven
 
 ROWS = (badge(1), badge(2), badge(3))
 ACCEPTED, PLANNED, REJECTED, UNKNOWN = RowState.ACCEPTED, RowState.PLANNED, RowState.REJECTED, RowState.UNKNOWN
@@ -28,7 +37,7 @@ def becoming(batch: int, new: RowState, *rows: int, verdict: str = "PER_ROW", gr
     return Outcome(batch, verdict, None, [RowChange(ROWS[number - 1], new, granted) for number in rows])
 
 
-def taken_over(ledger: SqlLedger) -> tuple[Job, int, Job]:
+def taken_over(ledger: Ledger) -> tuple[Job, int, Job]:
     """A copy that sent all rows, and another one that took over before the reply came."""
     first = begin(ledger)
     batch = claim(ledger, first, *ROWS)
@@ -36,45 +45,36 @@ def taken_over(ledger: SqlLedger) -> tuple[Job, int, Job]:
     return first, batch, begin(ledger)
 
 
-def sent_again(ledger: SqlLedger, job: Job, batch: int) -> int:
+def sent_again(ledger: Ledger, job: Job, batch: int) -> int:
     """Nothing was found by reading, and all rows are on their way again."""
     ledger.record(job, [becoming(batch, PLANNED, 1, 2, 3, verdict="")])
     return claim(ledger, job, *ROWS)
 
 
-def own_ids(backend: Backend) -> dict[int, str | None]:
-    with backend.look() as connection:
-        return {
-            number: own
-            for number, own in connection.execute(sa.text("SELECT row_number, earned_badge_id FROM capillary_row"))
-        }
-
-
 def doubts(backend: Backend) -> dict[int, str | None]:
+    """Of each row, whose customer's number says which one it is."""
     with backend.look() as connection:
-        return {
-            number: doubt
-            for number, doubt in connection.execute(sa.text("SELECT row_number, doubt FROM capillary_row"))
-        }
+        found = connection.execute(sa.text("SELECT customer_id - 1000, doubt FROM capillary_row"))
+        return {number: doubt for number, doubt in found}
 
 
-def reported(ledger: SqlLedger, job: Job) -> list[tuple[int, RowState, str]]:
+def reported(ledger: Ledger, job: Job) -> list[tuple[int, RowState, str]]:
     return [(one.row_number, one.state, one.message) for one in ledger.issues(job.job_id)]
 
 
 def told_twice(number: int) -> str:
-    ids = f"late-{number} and second-{number}"
-    return f"the API gave {ids} for this row, one of them in a late reply: may be granted twice"
+    both = f"late-{number} and second-{number}"
+    return f"the API gave {both} for this row, one of them in a late reply: may be granted twice"
 
 
-def test_a_second_grant_is_reported_with_both_ids(backend: Backend, ledger: SqlLedger) -> None:
+def test_a_second_grant_is_reported_with_both_ids(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
     assert reported(ledger, second) == [(number, ACCEPTED, told_twice(number)) for number in (1, 2, 3)]
     assert doubts(backend) == {number: told_twice(number) for number in (1, 2, 3)}
-    assert own_ids(backend) == {number: f"second-{number}" for number in (1, 2, 3)}
+    assert ids(ledger) == {number: f"second-{number}" for number in (1, 2, 3)}
     assert set(ledger.earned_badge_ids()) == {f"{one}-{number}" for one in ("late", "second") for number in (1, 2, 3)}
     assert [(row.earned_badge_id, row.is_second) for row in ledger.second_grants(second.job_id)] == [
         (f"late-{number}", True) for number in (1, 2, 3)
@@ -83,7 +83,7 @@ def test_a_second_grant_is_reported_with_both_ids(backend: Backend, ledger: SqlL
 
 @pytest.mark.parametrize("with_reads", [False, True], ids=["by a reply", "by a read"])
 def test_a_second_grant_is_reported_although_the_late_reply_came_first(
-    backend: Backend, ledger: SqlLedger, with_reads: bool
+    backend: Backend, ledger: Ledger, with_reads: bool
 ) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
@@ -103,29 +103,29 @@ def test_a_second_grant_is_reported_although_the_late_reply_came_first(
         assert message.count("may be granted twice") == 1
 
 
-def test_a_row_that_was_about_to_be_sent_again_is_accepted_instead(backend: Backend, ledger: SqlLedger) -> None:
+def test_a_row_that_was_about_to_be_sent_again_is_accepted_instead(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, PLANNED, 1, 2, 3, verdict="")])
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
-    assert own_ids(backend) == {number: f"late-{number}" for number in (1, 2, 3)}
+    assert ids(ledger) == {number: f"late-{number}" for number in (1, 2, 3)}
     assert ledger.counts(second) == {ACCEPTED: 3}
     with pytest.raises(IntentConflictError):
         claim(ledger, second, *ROWS)
     assert (reported(ledger, second), ledger.second_grants(second.job_id)) == ([], [])
 
 
-def test_a_row_whose_second_request_was_not_applied_is_accepted_instead(backend: Backend, ledger: SqlLedger) -> None:
+def test_a_row_whose_second_request_was_not_applied_is_accepted_instead(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(first, [accepting(batch, "late", 1, 3)])
     ledger.record(second, [becoming(again, PLANNED, 1, 2, 3, verdict="RETRY_LATER")])
     assert ledger.counts(second) == {ACCEPTED: 2, PLANNED: 1}
-    assert own_ids(backend) == {1: "late-1", 2: None, 3: "late-3"}
+    assert ids(ledger) == {1: "late-1", 2: None, 3: "late-3"}
     assert (reported(ledger, second), ledger.second_grants(second.job_id)) == ([], [])
     claim(ledger, second, ROWS[1])
 
 
-def test_a_row_that_was_refused_the_second_time_is_reported_with_the_id(ledger: SqlLedger) -> None:
+def test_a_row_that_was_refused_the_second_time_is_reported_with_the_id(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     refused = Outcome(again, "PER_ROW", 200, [RowChange(ROWS[0], REJECTED)], [issue(1, REJECTED, "has it already")])
@@ -137,23 +137,23 @@ def test_a_row_that_was_refused_the_second_time_is_reported_with_the_id(ledger: 
     assert "late-1" in message
 
 
-def test_a_row_that_was_found_without_an_id_takes_the_late_one(backend: Backend, ledger: SqlLedger) -> None:
+def test_a_row_that_was_found_without_an_id_takes_the_late_one(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, ACCEPTED, 1, 2, 3, verdict="")])
-    assert set(own_ids(backend).values()) == {None}
+    assert set(ids(ledger).values()) == {None}
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
-    assert own_ids(backend) == {number: f"late-{number}" for number in (1, 2, 3)}
+    assert ids(ledger) == {number: f"late-{number}" for number in (1, 2, 3)}
     assert (reported(ledger, second), set(doubts(backend).values())) == ([], {None})
 
 
-def test_a_late_reply_that_says_what_was_found_changes_nothing(backend: Backend, ledger: SqlLedger) -> None:
+def test_a_late_reply_that_says_what_was_found_changes_nothing(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, ACCEPTED, 1, verdict="", granted="late-1")])
     ledger.record(first, [accepting(batch, "late", 1)])
     assert (reported(ledger, second), doubts(backend)[1], list(ledger.earned_badge_ids())) == ([], None, ["late-1"])
 
 
-def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledger: SqlLedger) -> None:
+def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
@@ -163,7 +163,7 @@ def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledg
     assert len(ledger.second_grants(second.job_id)) == 3
 
 
-def test_the_job_that_owns_the_row_now_reports_it(ledger: SqlLedger) -> None:
+def test_the_job_that_owns_the_row_now_reports_it(ledger: Ledger) -> None:
     first = begin(ledger)
     batch = claim(ledger, first, *ROWS)
     other = begin(ledger, "another run")
@@ -180,7 +180,7 @@ def test_the_job_that_owns_the_row_now_reports_it(ledger: SqlLedger) -> None:
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_revoking_a_second_grant_leaves_the_row_as_it_is(backend: Backend, ledger: SqlLedger, answer: Answer) -> None:
+def test_revoking_a_second_grant_leaves_the_row_as_it_is(backend: Backend, ledger: Ledger, answer: Answer) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
@@ -190,10 +190,10 @@ def test_revoking_a_second_grant_leaves_the_row_as_it_is(backend: Backend, ledge
     ledger.note_revocation(second, row, by="anna")
     assert not ledger.answer_revocation(second, row, answer)
     assert state(ledger, second, ROWS[0]) is ACCEPTED
-    assert own_ids(backend)[1] == "second-1"
+    assert ids(ledger)[1] == "second-1"
     left = answer in (Answer.REFUSED, Answer.UNCONFIRMED)
     assert len(ledger.second_grants(second.job_id)) == left
-    assert [one.earned_badge_id for one in ledger.granted(second.job_id)] == [f"second-{n}" for n in (1, 2, 3)]
+    assert [one.earned_badge_id for one in granted(ledger, second.job_id)] == [f"second-{n}" for n in (1, 2, 3)]
 
 
 def unproven(batch: int, *given: GivenId) -> Outcome:
@@ -202,7 +202,7 @@ def unproven(batch: int, *given: GivenId) -> Outcome:
     return Outcome(batch, "UNKNOWN", 200, changes, given=given)
 
 
-def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: SqlLedger) -> None:
+def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     given = (
@@ -225,7 +225,7 @@ def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: S
 
 
 @pytest.mark.parametrize("by", ["read", "word"])
-def test_a_settled_row_keeps_the_id_of_its_unproven_reply(backend: Backend, ledger: SqlLedger, by: str) -> None:
+def test_a_settled_row_keeps_the_id_of_its_unproven_reply(backend: Backend, ledger: Ledger, by: str) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [unproven(batch, GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]))])
@@ -234,20 +234,18 @@ def test_a_settled_row_keeps_the_id_of_its_unproven_reply(backend: Backend, ledg
         ledger.finish_job(job, "finished", {"accepted": 1, "unknown": 2})
     else:
         ledger.finish_job(job, "finished", {"accepted": 0, "unknown": 3})
-        [row, *_] = ledger.unproven(job.job_id)
+        [row, *_] = all_unproven(ledger, job.job_id)
         ledger.settle(job, [Settled(row, ACCEPTED, "by anna")], proof=Proof.PERSON, by="anna")
-    [granted, *_] = ledger.granted(job.job_id)
-    assert (granted.earned_badge_id, granted.state, granted.is_proven) == ("a", ACCEPTED, False)
-    ledger.note_revocation(job, granted, by="anna")
-    assert not ledger.answer_revocation(job, granted, Answer.NOT_ACTIVE)  # it may not be the row's own
+    [found, *_] = granted(ledger, job.job_id)
+    assert (found.earned_badge_id, found.state, found.is_proven) == ("a", ACCEPTED, False)
+    ledger.note_revocation(job, found, by="anna")
+    assert not ledger.answer_revocation(job, found, Answer.NOT_ACTIVE)  # it may not be the row's own
     assert state(ledger, job, ROWS[0]) is ACCEPTED
-    assert own_ids(backend)[1] == "a"
+    assert ids(ledger)[1] == "a"
 
 
 @pytest.mark.parametrize("by", ["read", "reconciliation"])
-def test_a_row_set_free_although_an_id_was_given_for_it_is_in_doubt(
-    backend: Backend, ledger: SqlLedger, by: str
-) -> None:
+def test_a_row_set_free_although_an_id_was_given_for_it_is_in_doubt(backend: Backend, ledger: Ledger, by: str) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [unproven(batch, GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]))])
@@ -255,21 +253,21 @@ def test_a_row_set_free_although_an_id_was_given_for_it_is_in_doubt(
         ledger.record(job, [becoming(batch, PLANNED, 1, 2, 3, verdict="")])
     else:
         ledger.finish_job(job, "failed", {"accepted": 0, "unknown": 3})
-        free = [Settled(row, PLANNED, "not there") for row in ledger.unproven(job.job_id)]
+        free = [Settled(row, PLANNED, "not there") for row in all_unproven(ledger, job.job_id)]
         ledger.settle(job, free, proof=Proof.READ, by="anna")
     found = doubts(backend)
     assert "the API gave a for this row without proof" in (found[1] or "")
     assert (found[2], found[3]) == (None, None)
 
 
-def test_a_refusal_leaves_no_doubt_of_an_earlier_id(backend: Backend, ledger: SqlLedger) -> None:
+def test_a_refusal_leaves_no_doubt_of_an_earlier_id(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [becoming(batch, PLANNED, 1, 2, 3, verdict="RETRY_LATER")])
     assert set(doubts(backend).values()) == {None}
 
 
-def test_an_issue_that_stands_is_added_to(ledger: SqlLedger) -> None:
+def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     told: RowIssue = issue(1, ACCEPTED, "found by reading back")

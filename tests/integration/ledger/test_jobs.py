@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
-from airflow_provider_capillary.ledger.base import Adoption, Issues, Job, JobRecord, JobScope, Note, Outcome, RowChange
+from airflow_provider_capillary.ledger.facts import Adoption, Issues, Job, JobRecord, JobScope, Note, Outcome, RowChange
 from airflow_provider_capillary.ledger.lease import this_process
-from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
+from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
 
 from .backends import Backend, PostgresBackend, SqliteBackend
 from .building import badge, begin, bring_to, claim, held, intent, issue, outcome, plan, scope, state
@@ -20,7 +20,7 @@ from .building import badge, begin, bring_to, claim, held, intent, issue, outcom
 ELSEWHERE = "another-machine.4026531836/1/1"
 
 
-def stolen(backend: Backend, ledger: SqlLedger, job: Job) -> Job:
+def stolen(backend: Backend, ledger: Ledger, job: Job) -> Job:
     """The same job in the hands of another copy, because the first was silent for too long."""
     backend.pass_time(LEASE_SECONDS + 1)
     thief = begin(ledger)
@@ -31,7 +31,7 @@ def stolen(backend: Backend, ledger: SqlLedger, job: Job) -> Job:
 # ------------------------------------------------------------------------------------------------ what a scope resumes
 
 
-def test_the_same_scope_resumes_the_job(ledger: SqlLedger, job: Job) -> None:
+def test_the_same_scope_resumes_the_job(ledger: Ledger, job: Job) -> None:
     claim(ledger, job, badge(1))
     ledger.finish_job(job, "failed", None)
     again = begin(ledger)
@@ -53,7 +53,7 @@ def test_the_same_scope_resumes_the_job(ledger: SqlLedger, job: Job) -> None:
     ],
     ids=["max_tries", "dry_run", "map_index", "run_id", "task_id", "dag_id"],
 )
-def test_a_scope_that_differs_is_a_new_job(ledger: SqlLedger, job: Job, other: JobScope) -> None:
+def test_a_scope_that_differs_is_a_new_job(ledger: Ledger, job: Job, other: JobScope) -> None:
     claim(ledger, job, badge(1))
     found = ledger.open_job(other, plan(dataset="another one", settings={"timestamp_format": "iso_inline"}))
     assert not found.resumed
@@ -62,18 +62,18 @@ def test_a_scope_that_differs_is_a_new_job(ledger: SqlLedger, job: Job, other: J
     assert ledger.counts(job) == {RowState.INTENT: 1}
 
 
-def test_the_same_scope_for_another_organisation_is_a_new_job(ledger: SqlLedger, job: Job) -> None:
+def test_the_same_scope_for_another_organisation_is_a_new_job(ledger: Ledger, job: Job) -> None:
     other = begin(ledger, organisation="other")
     assert not other.resumed
     assert other.job_id != job.job_id
 
 
-def test_a_job_has_the_same_id_for_whoever_opens_it(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_a_job_has_the_same_id_for_whoever_opens_it(backend: Backend, ledger: Ledger, job: Job) -> None:
     ledger.finish_job(job, "failed", None)
     assert begin(backend.open()).job_id == job.job_id
 
 
-def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(ledger: SqlLedger, job: Job) -> None:
+def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(ledger: Ledger, job: Job) -> None:
     ends = (RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN, RowState.PLANNED)
     for row, end in enumerate(ends, start=1):
         bring_to(ledger, job, end, badge(row))
@@ -90,9 +90,7 @@ def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(le
     assert unproven.unproven_since == sent.unproven_since  # the time to verify counts from the send
 
 
-def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stands_so(
-    ledger: SqlLedger, job: Job
-) -> None:
+def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stands_so(ledger: Ledger, job: Job) -> None:
     ends = (RowState.REJECTED, RowState.UNKNOWN, RowState.ACCEPTED)
     for row, end in enumerate(ends, start=1):
         bring_to(ledger, job, end, badge(row))
@@ -109,7 +107,7 @@ def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stand
     assert len(list(ledger.issues(other.job_id))) == 1
 
 
-def test_a_row_that_goes_out_again_is_no_longer_told_as_unknown(ledger: SqlLedger, job: Job) -> None:
+def test_a_row_that_goes_out_again_is_no_longer_told_as_unknown(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     ledger.record(job, [Issues([issue(1, RowState.UNKNOWN)])])
     unproven = held(ledger, job, badge(1))
@@ -133,7 +131,7 @@ def test_a_row_that_goes_out_again_is_no_longer_told_as_unknown(ledger: SqlLedge
     ids=["dataset", "changed setting", "added setting", "removed setting", "both"],
 )
 def test_a_retry_that_changed_something_is_refused_with_its_name(
-    ledger: SqlLedger, job: Job, changed: dict[str, Any], named: str
+    ledger: Ledger, job: Job, changed: dict[str, Any], named: str
 ) -> None:
     claim(ledger, job, badge(1))
     ledger.record(job, [Issues([issue(2)])])
@@ -146,7 +144,7 @@ def test_a_retry_that_changed_something_is_refused_with_its_name(
     assert begin(ledger).fence == job.fence + 1  # the refused try took nothing
 
 
-def test_settings_may_come_in_another_order(ledger: SqlLedger) -> None:
+def test_settings_may_come_in_another_order(ledger: Ledger) -> None:
     job = ledger.open_job(scope(), plan(settings={"a": "1", "b": "2"}))
     ledger.finish_job(job, "failed", None)
     assert ledger.open_job(scope(), plan(settings={"b": "2", "a": "1"})).resumed
@@ -156,7 +154,7 @@ def test_settings_may_come_in_another_order(ledger: SqlLedger) -> None:
 
 
 def test_a_second_copy_is_refused_while_the_first_lives_and_told_when_to_come_back(
-    backend: Backend, ledger: SqlLedger, job: Job
+    backend: Backend, ledger: Ledger, job: Job
 ) -> None:
     claim(ledger, job, badge(1))
     with pytest.raises(JobIsRunningError, match=job.job_id) as refused:
@@ -169,7 +167,7 @@ def test_a_second_copy_is_refused_while_the_first_lives_and_told_when_to_come_ba
     assert state(ledger, job, badge(1)) is RowState.INTENT
 
 
-def test_a_lease_is_stolen_only_after_it_ran_out(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_a_lease_is_stolen_only_after_it_ran_out(backend: Backend, ledger: Ledger, job: Job) -> None:
     backend.pass_time(LEASE_SECONDS - 20)
     with pytest.raises(JobIsRunningError):
         begin(ledger)
@@ -178,7 +176,7 @@ def test_a_lease_is_stolen_only_after_it_ran_out(backend: Backend, ledger: SqlLe
 
 
 @pytest.mark.parametrize("sign_of_life", ["heartbeat", "intent", "outcome", "issues"])
-def test_every_sign_of_life_renews_the_lease(backend: Backend, ledger: SqlLedger, job: Job, sign_of_life: str) -> None:
+def test_every_sign_of_life_renews_the_lease(backend: Backend, ledger: Ledger, job: Job, sign_of_life: str) -> None:
     batch = claim(ledger, job, badge(1))
     backend.pass_time(LEASE_SECONDS - 20)
     if sign_of_life == "heartbeat":
@@ -195,7 +193,7 @@ def test_every_sign_of_life_renews_the_lease(backend: Backend, ledger: SqlLedger
         begin(ledger)
 
 
-def test_a_lease_that_ran_out_but_was_not_stolen_may_be_renewed(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_a_lease_that_ran_out_but_was_not_stolen_may_be_renewed(backend: Backend, ledger: Ledger, job: Job) -> None:
     backend.pass_time(10 * LEASE_SECONDS)
     claim(ledger, job, badge(1))
     with pytest.raises(JobIsRunningError):
@@ -203,7 +201,7 @@ def test_a_lease_that_ran_out_but_was_not_stolen_may_be_renewed(backend: Backend
 
 
 def test_the_old_owner_of_a_stolen_job_can_write_nothing_but_outcomes(
-    backend: Backend, ledger: SqlLedger, job: Job
+    backend: Backend, ledger: Ledger, job: Job
 ) -> None:
     other = begin(ledger, "another run")
     claim(ledger, other, badge(2))
@@ -224,7 +222,7 @@ def test_the_old_owner_of_a_stolen_job_can_write_nothing_but_outcomes(
         begin(ledger)
 
 
-def test_the_old_owners_outcome_is_still_recorded(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_the_old_owners_outcome_is_still_recorded(backend: Backend, ledger: Ledger, job: Job) -> None:
     rows = [badge(row) for row in (1, 2, 3, 4)]
     batch = claim(ledger, job, *rows)
     thief = stolen(backend, ledger, job)
@@ -237,7 +235,7 @@ def test_the_old_owners_outcome_is_still_recorded(backend: Backend, ledger: SqlL
 
 
 def test_the_old_owners_issues_do_not_overwrite_the_story_of_the_new_one(
-    backend: Backend, ledger: SqlLedger, job: Job
+    backend: Backend, ledger: Ledger, job: Job
 ) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     thief = stolen(backend, ledger, job)
@@ -247,7 +245,7 @@ def test_the_old_owners_issues_do_not_overwrite_the_story_of_the_new_one(
     assert [one.message for one in ledger.issues(job.job_id)] == ["told by the new owner"]
 
 
-def test_the_old_owner_cannot_finish_the_job(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_the_old_owner_cannot_finish_the_job(backend: Backend, ledger: Ledger, job: Job) -> None:
     thief = stolen(backend, ledger, job)
     with pytest.raises(LeaseLostError):
         ledger.finish_job(job, "finished", {"accepted": 1})
@@ -255,7 +253,7 @@ def test_the_old_owner_cannot_finish_the_job(backend: Backend, ledger: SqlLedger
     claim(ledger, thief, badge(1))
 
 
-def test_a_finished_job_takes_no_more_intents_but_late_findings(ledger: SqlLedger, job: Job) -> None:
+def test_a_finished_job_takes_no_more_intents_but_late_findings(ledger: Ledger, job: Job) -> None:
     batch = bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     ledger.finish_job(job, "finished", None)
     with pytest.raises(LeaseLostError):
@@ -311,7 +309,7 @@ def test_workers_whose_clocks_are_hours_apart_agree_on_leases(postgres_backend: 
 # ------------------------------------------------------------------------------------------------ the end of a job
 
 
-def test_finishing_keeps_the_summary_and_frees_the_lease(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_finishing_keeps_the_summary_and_frees_the_lease(backend: Backend, ledger: Ledger, job: Job) -> None:
     began = ledger.now()
     backend.pass_time(5)
     summary = {"accepted": 3, "reasons": [{"code": 521, "rows": 1}], "text": "é"}
@@ -330,6 +328,7 @@ def test_finishing_keeps_the_summary_and_frees_the_lease(backend: Backend, ledge
         rows=10,
         sources=("a.parquet",),
         summary=summary,
+        commits=2,
     )
     again = begin(ledger)
     assert ledger.job(job.job_id).state == "open"
@@ -339,13 +338,13 @@ def test_finishing_keeps_the_summary_and_frees_the_lease(backend: Backend, ledge
     assert (ledger.job(job.job_id).state, ledger.job(job.job_id).summary) == ("failed", None)
 
 
-def test_a_job_ends_as_finished_or_failed_and_as_nothing_else(ledger: SqlLedger, job: Job) -> None:
+def test_a_job_ends_as_finished_or_failed_and_as_nothing_else(ledger: Ledger, job: Job) -> None:
     with pytest.raises(sa.exc.IntegrityError):
         ledger.finish_job(job, "done", None)
     assert ledger.job(job.job_id).state == "open"
 
 
-def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: SqlLedger) -> None:
+def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: Ledger) -> None:
     runs = [f"run {number}" for number in range(4)]
     for run in runs:
         begin(ledger, run)
@@ -353,7 +352,7 @@ def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: SqlLedger) -> None:
     assert [job.run_id for job in ledger.jobs(limit=2)] == ["run 3", "run 2"]
 
 
-def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: SqlLedger) -> None:
+def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: Ledger) -> None:
     with pytest.raises(LookupError, match="holds no job no-such-job"):
         ledger.job("no-such-job")
     assert ledger.jobs() == []
@@ -362,7 +361,7 @@ def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: SqlLedg
 # -------------------------------------------------------------------------------- the names of an organisation
 
 
-def test_a_job_warns_where_the_same_host_has_grants_of_other_names_only(ledger: SqlLedger) -> None:
+def test_a_job_warns_where_the_same_host_has_grants_of_other_names_only(ledger: Ledger) -> None:
     for name in ("old name", "older name"):
         claim(ledger, begin(ledger, organisation=name), badge(1))
     (warning,) = begin(ledger, organisation="new name").warnings
@@ -370,7 +369,7 @@ def test_a_job_warns_where_the_same_host_has_grants_of_other_names_only(ledger: 
         assert part in warning
 
 
-def test_a_job_does_not_warn_without_need(ledger: SqlLedger) -> None:
+def test_a_job_does_not_warn_without_need(ledger: Ledger) -> None:
     assert begin(ledger, organisation="never granted").warnings == ()
     assert begin(ledger, organisation="first").warnings == ()
     claim(ledger, begin(ledger, "next", organisation="first"), badge(1))
@@ -384,14 +383,14 @@ def test_a_job_does_not_warn_without_need(ledger: SqlLedger) -> None:
 # ------------------------------------------------------------------------------------------- a budget of requests
 
 
-def test_requests_of_an_organisation_have_their_turns_evenly_apart(backend: Backend, ledger: SqlLedger) -> None:
+def test_requests_of_an_organisation_have_their_turns_evenly_apart(backend: Backend, ledger: Ledger) -> None:
     others = backend.open()
     waits = [each.reserve_request("acme", 1) for each in (ledger, others, ledger)]
     assert waits == pytest.approx([0, 60, 120], abs=20)
     assert ledger.reserve_request("other", 1) == 0
 
 
-def test_idle_time_saves_up_no_requests(backend: Backend, ledger: SqlLedger) -> None:
+def test_idle_time_saves_up_no_requests(backend: Backend, ledger: Ledger) -> None:
     ledger.reserve_request("acme", 1)
     backend.pass_time(3_600)
     waits = [ledger.reserve_request("acme", 1) for _ in range(2)]

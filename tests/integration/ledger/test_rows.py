@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from airflow_provider_capillary.core.row_state import TRANSITIONS, RowState
-from airflow_provider_capillary.ledger.base import (
+from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, TRANSITIONS, RowState
+from airflow_provider_capillary.ledger.facts import (
     Adoption,
     IntentConflictError,
     Issues,
@@ -17,7 +18,7 @@ from airflow_provider_capillary.ledger.base import (
     Note,
     Outcome,
 )
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend
 from .building import (
@@ -40,12 +41,18 @@ IN_LEDGER = (RowState.PLANNED, RowState.INTENT, RowState.ACCEPTED, RowState.REJE
 
 def content(backend: Backend) -> dict[str, list[tuple[Any, ...]]]:
     """Everything a ledger holds of rows, as another connection sees it."""
-    tables = ("capillary_earned_badge", "capillary_batch", "capillary_row_issue", "capillary_badge")
+    tables = (
+        "capillary_earned_badge",
+        "capillary_batch",
+        "capillary_odd_row",
+        "capillary_row_issue",
+        "capillary_badge",
+    )
     with backend.look() as connection:
         return {name: [tuple(row) for row in connection.execute(sa.text(f"SELECT * FROM {name}"))] for name in tables}
 
 
-def test_an_intent_is_seen_by_others_when_record_returns(backend: Backend, ledger: SqlLedger, job: Job) -> None:
+def test_an_intent_is_seen_by_others_when_record_returns(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     with backend.look() as connection:
         rows = connection.execute(sa.text("SELECT batch_id, state FROM capillary_row")).all()
@@ -56,7 +63,7 @@ def test_an_intent_is_seen_by_others_when_record_returns(backend: Backend, ledge
 
 @pytest.mark.parametrize("conflict_comes", ["first", "last"])
 def test_notes_told_together_are_committed_all_or_not_at_all(
-    backend: Backend, ledger: SqlLedger, job: Job, conflict_comes: str
+    backend: Backend, ledger: Ledger, job: Job, conflict_comes: str
 ) -> None:
     batch = claim(ledger, job, badge(1))
     claim(ledger, begin(ledger, "another run"), badge(2))
@@ -73,7 +80,7 @@ def test_notes_told_together_are_committed_all_or_not_at_all(
 
 
 def test_notes_told_together_give_the_batches_in_the_order_of_their_intents(
-    backend: Backend, ledger: SqlLedger, job: Job
+    backend: Backend, ledger: Ledger, job: Job
 ) -> None:
     batch = claim(ledger, job, badge(9))
     notes: list[Note] = [
@@ -88,54 +95,123 @@ def test_notes_told_together_give_the_batches_in_the_order_of_their_intents(
     assert [one.row_number for one in ledger.issues(job.job_id)] == [5]
 
 
-def test_a_row_may_be_proven_absent_and_claimed_anew_in_one_go(ledger: SqlLedger, job: Job) -> None:
+def test_a_row_may_be_proven_absent_and_claimed_anew_in_one_go(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1))
     (again,) = ledger.record(job, [outcome(batch, RowState.PLANNED, badge(1)), intent(badge(1), attempt=2)])
     found = held(ledger, job, badge(1))
     assert found is not None
-    assert (found.state, found.batch, found.attempt) == (RowState.INTENT, again, 2)
+    assert (found.state, found.batch) == (RowState.INTENT, again)
 
 
 # ------------------------------------------------------------------------------------------- the table of states
 
-_INSERT = sa.text("""
-    INSERT INTO capillary_earned_badge (organisation_id, customer_id, badge_id, earned_at, occurrence, state, job_id,
-        row_number, batch_id, attempt, expires_at) VALUES (1, :customer, 1, 1, 1, :state, 1, 1, 1, 1, 1)
+_BATCH = sa.text("""
+    INSERT INTO capillary_batch (id, job_id, fence, attempt, state, row_count, gone, fingerprint, request_id, sent_at,
+        rows) VALUES (:customer, 1, 1, 1, :state, 1, 0, '', '', 0, :nothing)
 """)
-_UPDATE = sa.text("UPDATE capillary_earned_badge SET state = :state WHERE customer_id = :customer")
+_ROW = sa.text("""
+    INSERT INTO capillary_earned_badge (customer_id, badge_id, earned_at, occurrence, batch_id)
+    VALUES (:customer, 1, 1, 1, :customer)
+""")
+_ODD = sa.text("""
+    INSERT INTO capillary_odd_row (customer_id, badge_id, earned_at, occurrence, batch_id, state, job_id, row_number,
+        expires_at) VALUES (:customer, 1, 1, 1, :customer, :state, 1, 1, 1)
+""")
+_CHANGE_BATCH = sa.text("UPDATE capillary_batch SET state = :state WHERE id = :customer")
+_CHANGE_ODD = sa.text("UPDATE capillary_odd_row SET state = :state WHERE customer_id = :customer")
+_CLAIM = sa.text("UPDATE capillary_earned_badge SET batch_id = 0 WHERE customer_id = :customer")
+#: How a row comes to a state by itself.
 _PATHS: dict[RowState, tuple[RowState, ...]] = {
-    RowState.INTENT: (),
     RowState.PLANNED: (RowState.PLANNED,),
     RowState.ACCEPTED: (RowState.ACCEPTED,),
     RowState.REJECTED: (RowState.REJECTED,),
     RowState.UNKNOWN: (RowState.UNKNOWN,),
+    RowState.REVOKED: (RowState.ACCEPTED, RowState.REVOKED),
 }
+PAIRS = [(old, new) for old in RowState for new in RowState if old != new]
+TO_AN_INTENT = {(old, new) for old, new in TRANSITIONS if new is RowState.INTENT}
 
 
-def test_the_database_itself_allows_the_changes_of_the_table_and_no_others(backend: Backend) -> None:
-    allowed = set()
+@pytest.fixture
+def looking(backend: Backend, job: Job) -> Iterator[Any]:
+    """A connection past the ledger's code, and a batch to which rows may go."""
     with backend.look() as connection:
-        for customer, (old, new) in enumerate((old, new) for old in IN_LEDGER for new in RowState if old != new):
-            connection.execute(_INSERT, {"customer": customer, "state": "intent"})
-            for step in _PATHS[old]:
-                connection.execute(_UPDATE, {"customer": customer, "state": step.value})
-            try:
-                connection.execute(_UPDATE, {"customer": customer, "state": new.value})
-            except IntegrityError:
-                continue
-            allowed.add((old, new))
-    assert allowed == set(TRANSITIONS)
+        connection.execute(_BATCH, {"customer": 0, "state": "intent", "nothing": b""})
+        yield connection
+
+
+def put(connection: Any, customer: int, *, state: RowState | None = None) -> None:
+    """A batch of one row, which comes to a state by itself where one is given."""
+    connection.execute(_BATCH, {"customer": customer, "state": "intent", "nothing": b""})
+    connection.execute(_ROW, {"customer": customer})
+    for step, change in zip(_PATHS[state] if state else (), (_ODD, _CHANGE_ODD), strict=False):
+        connection.execute(change, {"customer": customer, "state": step.value})
+
+
+def allowed(connection: Any, statement: Any, customer: int, new: RowState | None = None) -> bool:
+    try:
+        connection.execute(statement, {"customer": customer} | ({"state": new.value} if new else {}))
+    except IntegrityError:
+        return False
+    return True
+
+
+def test_the_database_itself_lets_a_row_of_its_own_state_change_as_the_table_says(looking: Any) -> None:
+    found = set()
+    for customer, (old, new) in enumerate(PAIRS, start=1):
+        if old in _PATHS:
+            put(looking, customer, state=old)
+            if allowed(looking, _CHANGE_ODD, customer, new):
+                found.add((old, new))
+    assert found == {(old, new) for old, new in TRANSITIONS if old is not RowState.INTENT} - TO_AN_INTENT
+
+
+def test_the_database_itself_lets_a_batch_change_as_the_table_says(looking: Any) -> None:
+    found = set()
+    for customer, (old, new) in enumerate(PAIRS, start=1):
+        if old in BATCH_STATES:
+            put(looking, customer)
+            assert old is RowState.INTENT or allowed(looking, _CHANGE_BATCH, customer, old)
+            if allowed(looking, _CHANGE_BATCH, customer, new):
+                found.add((old, new))
+    assert found == {pair for pair in TRANSITIONS if set(pair) <= set(BATCH_STATES)} - TO_AN_INTENT
+
+
+def test_the_database_itself_lets_a_row_differ_from_its_batch_as_the_table_says(looking: Any) -> None:
+    found = set()
+    for customer, (old, new) in enumerate(PAIRS, start=1):
+        if old in BATCH_STATES:
+            put(looking, customer)
+            assert old is RowState.INTENT or allowed(looking, _CHANGE_BATCH, customer, old)
+            if allowed(looking, _ODD, customer, new):
+                found.add((old, new))
+    assert found == {(old, new) for old, new in TRANSITIONS if old in BATCH_STATES} - TO_AN_INTENT
+
+
+def test_the_database_itself_lets_only_free_rows_into_another_batch(looking: Any) -> None:
+    found = set()
+    for customer, old in enumerate(RowState, start=1):
+        if old in BATCH_STATES:
+            put(looking, customer)
+            assert old is RowState.INTENT or allowed(looking, _CHANGE_BATCH, customer, old)
+            if allowed(looking, _CLAIM, customer):
+                found.add(old)
+        if old in _PATHS:
+            put(looking, 100 + customer, state=old)
+            if allowed(looking, _CLAIM, 100 + customer):
+                found.add(old)
+            else:
+                assert old not in found
+    assert found == FREE
 
 
 @pytest.mark.parametrize("first", [one for one in RowState if one is not RowState.INTENT])
-def test_the_database_itself_lets_a_row_in_only_as_an_intent(backend: Backend, first: RowState) -> None:
-    with backend.look() as connection:
-        with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
-            connection.execute(_INSERT, {"customer": 1, "state": first.value})
-        connection.execute(_INSERT, {"customer": 1, "state": "intent"})
+def test_the_database_itself_lets_a_batch_in_only_as_an_intent(looking: Any, first: RowState) -> None:
+    with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
+        looking.execute(_BATCH, {"customer": 1, "state": first.value, "nothing": b""})
 
 
-def test_an_outcome_against_the_table_is_refused_as_a_defect_and_changes_nothing(ledger: SqlLedger, job: Job) -> None:
+def test_an_outcome_against_the_table_is_refused_as_a_defect_and_changes_nothing(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     notes = [outcome(batch, RowState.ACCEPTED, badge(1)), outcome(batch, RowState.INVALID, badge(2))]
     with pytest.raises(IntegrityError):
@@ -145,7 +221,7 @@ def test_an_outcome_against_the_table_is_refused_as_a_defect_and_changes_nothing
 
 @pytest.mark.parametrize("end", [RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED])
 def test_an_outcome_is_never_overwritten_by_a_later_one_of_its_batch(
-    ledger: SqlLedger, job: Job, end: RowState, caplog: pytest.LogCaptureFixture
+    ledger: Ledger, job: Job, end: RowState, caplog: pytest.LogCaptureFixture
 ) -> None:
     batch = bring_to(ledger, job, end, badge(1))
     # one exception: a row that is proven to be granted is not sent again
@@ -156,7 +232,7 @@ def test_an_outcome_is_never_overwritten_by_a_later_one_of_its_batch(
     assert "too late for 1 rows" in caplog.text
 
 
-def test_an_outcome_of_an_earlier_batch_does_not_touch_a_row_that_was_sent_anew(ledger: SqlLedger, job: Job) -> None:
+def test_an_outcome_of_an_earlier_batch_does_not_touch_a_row_that_was_sent_anew(ledger: Ledger, job: Job) -> None:
     early = bring_to(ledger, job, RowState.PLANNED, badge(1))
     claim(ledger, job, badge(1))
     ledger.record(job, [outcome(early, RowState.ACCEPTED, badge(1))])
@@ -168,7 +244,7 @@ def test_an_outcome_of_an_earlier_batch_does_not_touch_a_row_that_was_sent_anew(
 
 @pytest.mark.parametrize("now", [RowState.INTENT, RowState.ACCEPTED, RowState.UNKNOWN])
 @pytest.mark.parametrize("who", ["another job", "the same job"])
-def test_a_row_that_may_be_at_the_api_cannot_be_claimed(ledger: SqlLedger, job: Job, now: RowState, who: str) -> None:
+def test_a_row_that_may_be_at_the_api_cannot_be_claimed(ledger: Ledger, job: Job, now: RowState, who: str) -> None:
     bring_to(ledger, job, now, badge(1))
     claimant = job if who == "the same job" else begin(ledger, "another run")
     with pytest.raises(IntentConflictError):
@@ -181,7 +257,7 @@ def test_a_row_that_may_be_at_the_api_cannot_be_claimed(ledger: SqlLedger, job: 
 @pytest.mark.parametrize("now", [RowState.PLANNED, RowState.REJECTED])
 @pytest.mark.parametrize("who", ["another job", "the same job"])
 def test_a_row_that_is_proven_not_to_be_at_the_api_can_be_claimed(
-    ledger: SqlLedger, job: Job, now: RowState, who: str
+    ledger: Ledger, job: Job, now: RowState, who: str
 ) -> None:
     bring_to(ledger, job, now, badge(1))
     claimant = job if who == "the same job" else begin(ledger, "another run")
@@ -191,7 +267,7 @@ def test_a_row_that_is_proven_not_to_be_at_the_api_can_be_claimed(
     assert (found.job, found.row_number, found.state, found.batch) == (claimant.key, 8, RowState.INTENT, batch)
 
 
-def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(ledger: SqlLedger) -> None:
+def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(ledger: Ledger) -> None:
     first = begin(ledger, "in one batch", dataset="one part", settings={"timestamp_format": "epoch_seconds"})
     bring_to(ledger, first, RowState.ACCEPTED, badge(1), badge(2), badge(3))
     second = begin(ledger, "one by one", dataset="three parts", settings={"timestamp_format": "iso_inline"})
@@ -200,7 +276,7 @@ def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(le
             claim(ledger, second, badge(row + 100, customer=badge(row).customer_id))
         found = held(ledger, second, badge(row + 100, customer=badge(row).customer_id))
         assert found is not None
-        assert (found.job, found.row_number, found.state) == (first.key, row, RowState.ACCEPTED)
+        assert (found.job, found.state) == (first.key, RowState.ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -213,15 +289,13 @@ def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(le
     ],
     ids=["customer", "badge", "earn instant", "occurrence"],
 )
-def test_rows_that_differ_in_one_part_of_the_identity_are_different_rows(
-    ledger: SqlLedger, job: Job, other: Any
-) -> None:
+def test_rows_that_differ_in_one_part_of_the_identity_are_different_rows(ledger: Ledger, job: Job, other: Any) -> None:
     bring_to(ledger, job, RowState.ACCEPTED, badge(1, customer=7))
     claim(ledger, job, other)
     assert ledger.counts(job) == {RowState.ACCEPTED: 1, RowState.INTENT: 1}
 
 
-def test_the_same_row_of_another_organisation_is_another_row(ledger: SqlLedger, job: Job) -> None:
+def test_the_same_row_of_another_organisation_is_another_row(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.ACCEPTED, badge(1))
     other = begin(ledger, organisation="other", host="elsewhere.example.com")
     assert state(ledger, other, badge(1)) is None
@@ -229,19 +303,19 @@ def test_the_same_row_of_another_organisation_is_another_row(ledger: SqlLedger, 
     assert state(ledger, job, badge(1)) is RowState.ACCEPTED
 
 
-def test_two_batches_told_together_cannot_hold_the_same_row(ledger: SqlLedger, job: Job) -> None:
+def test_two_batches_told_together_cannot_hold_the_same_row(ledger: Ledger, job: Job) -> None:
     with pytest.raises(IntentConflictError):
         ledger.record(job, [intent(badge(1)), intent(badge(2), badge(1))])
     assert ledger.counts(job) == {}
 
 
-def test_two_rows_of_one_identity_in_one_batch_are_refused_as_a_defect(ledger: SqlLedger, job: Job) -> None:
+def test_two_rows_of_one_identity_in_one_batch_are_refused_as_a_defect(ledger: Ledger, job: Job) -> None:
     with pytest.raises(ValueError, match="two rows of one identity"):
         claim(ledger, job, badge(1), badge(2, customer=badge(1).customer_id))
     assert ledger.counts(job) == {}
 
 
-def test_the_largest_numbers_that_the_api_knows_are_kept(ledger: SqlLedger, job: Job) -> None:
+def test_the_largest_numbers_that_the_api_knows_are_kept(ledger: Ledger, job: Job) -> None:
     row = badge(2**40, customer=2**63 - 1, earned=4_102_444_799)
     claim(ledger, job, row)
     found = held(ledger, job, row)
@@ -250,7 +324,7 @@ def test_the_largest_numbers_that_the_api_knows_are_kept(ledger: SqlLedger, job:
 
 
 def test_a_badge_whose_first_intent_was_rolled_back_is_not_mixed_up_with_another(
-    backend: Backend, ledger: SqlLedger, job: Job
+    backend: Backend, ledger: Ledger, job: Job
 ) -> None:
     claim(ledger, job, badge(1))
     with pytest.raises(IntentConflictError):
@@ -266,7 +340,7 @@ def test_a_badge_whose_first_intent_was_rolled_back_is_not_mixed_up_with_another
         assert sorted(rows.scalars()) == sorted([GOLD, SILVER, bronze])
 
 
-def test_an_empty_intent_and_no_notes_at_all_are_no_trouble(ledger: SqlLedger, job: Job) -> None:
+def test_an_empty_intent_and_no_notes_at_all_are_no_trouble(ledger: Ledger, job: Job) -> None:
     assert ledger.record(job, []) == []
     assert ledger.find(job, []) == {}
     ledger.record(job, [Issues([]), Adoption([]), Outcome(1, "", None, [])])
@@ -278,7 +352,7 @@ def test_an_empty_intent_and_no_notes_at_all_are_no_trouble(ledger: SqlLedger, j
 
 @pytest.mark.parametrize("now", [RowState.INTENT, RowState.ACCEPTED, RowState.UNKNOWN])
 def test_once_per_customer_a_second_badge_is_refused_whatever_its_earn_date(
-    ledger: SqlLedger, job: Job, now: RowState
+    ledger: Ledger, job: Job, now: RowState
 ) -> None:
     bring_to(ledger, job, now, badge(1, customer=7))
     later = badge(2, customer=7, earned=EARNED + 86_400)
@@ -291,23 +365,21 @@ def test_once_per_customer_a_second_badge_is_refused_whatever_its_earn_date(
 
 @pytest.mark.parametrize("now", [RowState.PLANNED, RowState.REJECTED])
 def test_once_per_customer_a_badge_that_is_not_at_the_api_does_not_stand_in_the_way(
-    ledger: SqlLedger, job: Job, now: RowState
+    ledger: Ledger, job: Job, now: RowState
 ) -> None:
     bring_to(ledger, job, now, badge(1, customer=7))
     claim(ledger, job, badge(2, customer=7, earned=EARNED + 86_400), once=True)
     assert ledger.counts(job) == {now: 1, RowState.INTENT: 1}
 
 
-def test_once_per_customer_a_row_may_be_sent_again_and_other_badges_are_not_concerned(
-    ledger: SqlLedger, job: Job
-) -> None:
+def test_once_per_customer_a_row_may_be_sent_again_and_other_badges_are_not_concerned(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1, customer=7), once=True)
     ledger.record(job, [outcome(batch, RowState.PLANNED, badge(1, customer=7))])
     claim(ledger, job, badge(1, customer=7), badge(2, customer=7, name=SILVER), badge(3, customer=8), once=True)
     assert ledger.counts(job) == {RowState.INTENT: 3}
 
 
-def test_once_per_customer_holds_between_batches_told_together(ledger: SqlLedger, job: Job) -> None:
+def test_once_per_customer_holds_between_batches_told_together(ledger: Ledger, job: Job) -> None:
     first, second = badge(1, customer=7), badge(2, customer=7, earned=EARNED + 86_400)
     with pytest.raises(IntentConflictError):
         ledger.record(job, [intent(first, once=True), intent(second, once=True)])

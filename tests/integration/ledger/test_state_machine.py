@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -14,10 +15,10 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError
-from airflow_provider_capillary.ledger.base import Adoption, IntentConflictError, Job, Outcome, RowChange
-from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
+from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Job, Outcome, RowChange
+from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
 
-from .building import badge, begin, held, intent
+from .building import badge, begin, held, intent, rows_of
 
 ROWS = {number: badge(number) for number in range(1, 6)}
 RUNS = ("first run", "second run", "third run")
@@ -51,7 +52,7 @@ def template() -> bytes:
     """The file of an empty ledger."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        SqlLedger(f"sqlite:///{path}").close()
+        Ledger(f"sqlite:///{path}").close()
         return path.read_bytes()
 
 
@@ -67,9 +68,10 @@ class LedgerMachine(RuleBasedStateMachine):
         path = Path(self.folder.name) / "ledger.db"
         path.write_bytes(template())
         self.clock = 1_700_000_000.0
-        self.ledger = SqlLedger(f"sqlite:///{path}", clock=lambda: self.clock, owner="elsewhere")
+        self.ledger = Ledger(f"sqlite:///{path}", clock=lambda: self.clock, owner="elsewhere")
         self.rows: dict[int, Row] = {}
         self.job_ids: dict[str, str] = {}
+        self.job_keys: dict[str, int] = {}
         self.leases: dict[str, Lease] = {}
         self.maybe_granted: dict[int, int] = {}  #: row -> the batch that may have granted it
 
@@ -102,6 +104,7 @@ class LedgerMachine(RuleBasedStateMachine):
         job = begin(self.ledger, run)
         assert (job.resumed, job.fence) == (before is not None, before.fence + 1 if before else 1)
         self.job_ids[run] = job.job_id
+        self.job_keys[job.job_id] = job.key
         self.leases[job.job_id] = Lease(job.fence, self.clock + LEASE_SECONDS)
         for row in self.rows.values():
             if row.job == job.key and row.state is RowState.INTENT:
@@ -170,6 +173,9 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         self.ledger.record(job, [adoption])
         self.renew(job)
+        for row in self.rows.values():  # who takes one row over says that the batch is cut off, and no row is in flight
+            if row.batch == found.batch and row.state is RowState.INTENT:
+                row.state = RowState.UNKNOWN
         self.rows[number] = Row(RowState.UNKNOWN, job.key, found.batch, self.rows[number].doubt)
 
     @rule(job=copies)
@@ -208,6 +214,17 @@ class LedgerMachine(RuleBasedStateMachine):
             for one in every
         }
         assert in_ledger == self.rows
+
+    @invariant()
+    def each_job_holds_what_the_model_holds(self) -> None:
+        """By counts and in lists, which come from the batches and not from the rows."""
+        for job_id, key in self.job_keys.items():
+            own = {number: row for number, row in self.rows.items() if row.job == key}
+            assert self.ledger.counts(Job(key, job_id, 1, 0, False)) == Counter(row.state for row in own.values())
+            listed = rows_of(self.ledger, job_id)
+            assert {number: (row.state, row.batch) for number, row in listed.items()} == {
+                number: (row.state, row.batch) for number, row in own.items()
+            }
 
     @invariant()
     def no_row_that_may_be_granted_is_free_for_sending(self) -> None:

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError, LedgerUnavailableError, LedgerUnusableError
 from airflow_provider_capillary.hooks.errors import BadgeTaskInterrupted, as_airflow_error
-from airflow_provider_capillary.ledger.base import Issues, Note
 from airflow_provider_capillary.ledger.engine import durably, reading
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Issues, Note
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend, PostgresBackend, SqliteBackend
 from .building import badge, begin, bring_to, claim, intent, issue, outcome, state
 
 
-def execute(ledger: SqlLedger, statement: str) -> None:
+def execute(ledger: Ledger, statement: str) -> None:
     """Change a setting of the very connection that the ledger writes with."""
     with ledger._engine.connect() as connection:
         connection.exec_driver_sql(statement)
@@ -86,7 +86,7 @@ def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backe
     ledger, impatient = backend.open(), backend.open(patience=0.5)
     job = begin(ledger)
     batch = claim(ledger, job, badge(1))
-    holder.execute(sa.text("UPDATE capillary_earned_badge SET row_number = row_number"))
+    holder.execute(sa.text("UPDATE capillary_batch SET gone = gone"))
     with pytest.raises(LedgerUnavailableError, match=r"lock|idle-in-transaction"):
         impatient.record(job, [Issues([issue(1)]), outcome(batch, RowState.REJECTED, badge(1))])
     assert state(ledger, job, badge(1)) is RowState.INTENT  # reading waits for nobody
@@ -103,7 +103,7 @@ def test_a_writer_that_froze_in_mid_transaction_is_parted_from_its_locks(postgre
     dropped: list[bool] = []
 
     def freeze(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "INSERT INTO capillary_earned_badge" in statement and not dropped:
+        if "INSERT INTO capillary_batch" in statement and not dropped:
             mine = {"pid": connection.connection.driver_connection.info.backend_pid}
             with postgres_backend.look() as other:
                 while other.scalar(sa.text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), mine):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -13,23 +13,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
-from airflow_provider_capillary.core.field_mapping import column_choices
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnusableError
-from airflow_provider_capillary.import_job import ImportJob, ImportResult
-from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.settings import import_settings
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import Job
+from airflow_provider_capillary.ledger.migrations import upgrade as migrations
 from airflow_provider_capillary.ledger.migrations.upgrade import HEAD, current_revision, upgrade
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
-from airflow_provider_capillary.simulator.server import RunningSimulator
-from airflow_provider_capillary.simulator.settings import Badge as SimulatedBadge
 
-from . import older_ledger
 from .backends import Backend, PostgresBackend, SqliteBackend
-from .building import GOLD, SILVER, badge, begin, claim, held
+from .building import badge, begin, bring_to, claim, held
+
+IN_LEDGER = (RowState.PLANNED, RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
 
 
 def tables(backend: Backend) -> list[str]:
@@ -132,112 +125,121 @@ def test_a_folder_that_is_missing_is_made(tmp_path_factory: pytest.TempPathFacto
     assert (folder / "ledger.db").exists()
 
 
-# -- A ledger of an older version, with rows in it
+# -- A ledger of an older version, with rows in it: the next revision is made up
 
-OLDER = ["0001", "0002", "0003", "0004", "0005", "0006"]
-NEW_ROW = 14
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
 
 
-def rows_of_long_ago() -> list[dict[str, Any]]:
-    """The dataset of all the old jobs, and one new row."""
-    return [
-        {
-            "badgeMetaId": (GOLD, SILVER)[row % 2],
-            "customerId": older_ledger.customer(row),
-            "earnEventDate": older_ledger.earned_at(row),
-            "earnExpiresOn": older_ledger.earned_at(row) + 86_400,
+def upgrade():
+    op.create_table("capillary_made_up", sa.Column("job_id", sa.Text, primary_key=True))
+    op.execute("INSERT INTO capillary_made_up SELECT job_id FROM capillary_job")
+    op.add_column("capillary_odd_row", sa.Column("made_up", sa.Text))
+"""
+BREAKS_OFF = "\n    raise RuntimeError('the machine went down')\n"
+
+
+@pytest.fixture
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """From now on the code is that of a version with one revision more."""
+
+    def install(text: str = NEXT) -> None:
+        scripts = tmp_path / "migrations of the next version"
+        if not scripts.exists():
+            shutil.copytree(migrations.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+        (scripts / "versions" / "0002_made_up.py").write_text(text, "utf-8")
+        monkeypatch.setattr(migrations, "SCRIPTS", scripts)
+        monkeypatch.setattr(migrations, "HEAD", "0002")
+
+    return install
+
+
+def contents(backend: Backend) -> dict[str, list[dict[str, Any]]]:
+    with backend.look() as connection:
+        return {
+            table: [dict(row) for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()]
+            for table in tables(backend)
+            if table != "capillary_alembic_version"
         }
-        for row in [*older_ledger.STATES, NEW_ROW]
-    ]
 
 
-def grant_what_was_granted(simulator: RunningSimulator) -> None:
-    for row, state in older_ledger.STATES.items():
-        if state == "accepted" or row in older_ledger.GRANTED:
-            earned = older_ledger.earned_at(row)
-            earn = (1, older_ledger.customer(row), (GOLD, SILVER)[row % 2], (earned, 0), (earned + 86_400, 0))
-            simulator.store.grant([earn], f"old-{row}", older_ledger.LONG_AGO + row)
+def filled(backend: Backend) -> Job:
+    """A ledger with a row in each state."""
+    ledger = backend.open()
+    job = begin(ledger)
+    for row, end in enumerate((one for one in RowState if one in IN_LEDGER), start=1):
+        bring_to(ledger, job, end, badge(row), badge(10 + row))
+    return job
 
 
-@pytest.mark.parametrize("revision_before", OLDER)
-def test_every_row_of_an_older_ledger_is_still_there_after_the_upgrade(
-    fresh_backend: Backend, revision_before: str
-) -> None:
-    older_ledger.make(fresh_backend.url, revision_before)
-    with fresh_backend.look() as connection:
-        before = older_ledger.contents(connection)
-    assert revision(fresh_backend) == revision_before
-    assert len(before["capillary_earned_badge"]) == len(older_ledger.STATES)
-    assert {row["state"] for row in before["capillary_row_issue"]} == {"rejected", "unknown", "invalid"}
+def test_an_upgrade_changes_no_row(backend: Backend, next_version: Callable[..., None]) -> None:
+    job = filled(backend)
+    before = contents(backend)
+    next_version()
+    ledger = backend.open()
+    assert ledger.was_upgraded
+    after = contents(backend)
+    assert after.pop("capillary_made_up") == [{"job_id": job.job_id}]
+    for row in after["capillary_odd_row"]:
+        assert row.pop("made_up") is None
+    assert after == before
+    assert revision(backend) == "0002"
+    assert ledger.counts(job) == dict.fromkeys(IN_LEDGER, 2)
 
+
+def test_a_new_ledger_gets_every_revision(fresh_backend: Backend, next_version: Callable[..., None]) -> None:
+    next_version()
     ledger = fresh_backend.open()
-
-    assert revision(fresh_backend) == HEAD
-    with fresh_backend.look() as connection:
-        after = older_ledger.contents(connection)
-    for row in after["capillary_earned_badge"]:
-        assert row.pop("doubt") is None
-    for row in before["capillary_earned_badge"]:
-        row.pop("doubt", None)
-    assert {table: after[table] for table in before} == before
-    assert set(after) - set(before) == ({"capillary_request_budget"} if revision_before == "0001" else set())
-    with fresh_backend.look() as connection:
-        told = connection.execute(sa.text("SELECT row_number, state FROM capillary_row")).all()
-    assert Counter(map(tuple, told)) == Counter(
-        (row["row_number"], row["state"]) for row in before["capillary_earned_badge"]
-    )
-    jobs = ledger.jobs()
-    assert [job.state for job in jobs] == ["open", "failed", "finished"]
-    assert [issue.row_number for job in jobs for issue in ledger.issues(job.job_id)] == [12, 112, 6, 8, 108, 3, 4, 104]
+    assert (revision(fresh_backend), contents(fresh_backend)["capillary_made_up"]) == ("0002", [])
+    claim(ledger, begin(ledger), badge(1))
 
 
-@pytest.mark.parametrize("revision_before", OLDER)
-def test_the_trigger_of_an_upgraded_ledger_still_refuses_what_is_not_allowed(
-    fresh_backend: Backend, revision_before: str
+def test_an_upgrade_runs_once(backend: Backend, next_version: Callable[..., None]) -> None:
+    filled(backend)
+    next_version()
+    assert backend.open().was_upgraded
+    assert not backend.open().was_upgraded
+
+
+def test_many_that_find_an_older_ledger_upgrade_it_once(backend: Backend, next_version: Callable[..., None]) -> None:
+    job = filled(backend)
+    next_version()
+    line = threading.Barrier(4)
+
+    def open_one(_: int) -> bool:
+        line.wait(60)
+        return backend.open().was_upgraded
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(open_one, range(4))) == [False, False, False, True]
+    assert contents(backend)["capillary_made_up"] == [{"job_id": job.job_id}]
+
+
+def test_an_older_version_refuses_a_ledger_that_a_newer_one_upgraded(
+    backend: Backend, next_version: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    older_ledger.make(fresh_backend.url, revision_before)
-    fresh_backend.open()
-    with fresh_backend.look() as connection:
-        for state in ("planned", "intent", "unknown", "rejected"):
-            with pytest.raises(sa.exc.DBAPIError, match="not allowed"):
-                connection.execute(
-                    sa.text("UPDATE capillary_earned_badge SET state = :state WHERE row_number = 1"), {"state": state}
-                )
+    scripts, head = migrations.SCRIPTS, migrations.HEAD
+    filled(backend)
+    next_version()
+    backend.open()
+    monkeypatch.setattr(migrations, "SCRIPTS", scripts)
+    monkeypatch.setattr(migrations, "HEAD", head)
+    with pytest.raises(ConfigurationError, match=r"revision 0002.*written by a newer one"):
+        backend.open()
+    assert revision(backend) == "0002"
 
 
-@pytest.mark.parametrize("revision_before", OLDER)
-def test_a_job_on_an_upgraded_ledger_skips_what_was_accepted_and_settles_what_was_unknown(
-    fresh_backend: Backend,
-    revision_before: str,
-    start_capillary_simulator: Callable[..., RunningSimulator],
+def test_an_upgrade_that_breaks_off_leaves_the_ledger_as_it_was(
+    backend: Backend, next_version: Callable[..., None]
 ) -> None:
-    older_ledger.make(fresh_backend.url, revision_before)
-    simulator = start_capillary_simulator(badges=(SimulatedBadge(GOLD, "gold"), SimulatedBadge(SILVER, "silver")))
-    grant_what_was_granted(simulator)
-    before = dict(older_ledger.STATES)
-
-    result = import_all(fresh_backend.open(), simulator)
-
-    assert result.error is None
-    assert result.summary.already_accepted == list(before.values()).count("accepted")
-    assert result.summary.accepted == len(before) + 1 - result.summary.already_accepted
-    granted = Counter((grant.customer_id, grant.earned_at) for grant in simulator.store.grants())
-    every = [*before, NEW_ROW]
-    assert granted == {(older_ledger.customer(row), older_ledger.earned_at(row)): 1 for row in every}
-    with fresh_backend.look() as connection:
-        states = connection.execute(sa.text("SELECT DISTINCT state FROM capillary_row")).scalars().all()
-    assert set(states) == ({"accepted"} if revision_before < "0003" else {"accepted", "revoked"})
-
-
-def import_all(ledger: SqlLedger, simulator: RunningSimulator) -> ImportResult:
-    caller = ClientSettings(
-        base_url=simulator.url, login=simulator.settings.username, password=simulator.settings.password
-    )
-    settings = import_settings(verify_after=0, canary=False, check_badges=False, batch_size=3)
-    with (
-        closing(open_dataset(rows_of_long_ago(), required_columns=column_choices(None))) as dataset,
-        closing(BadgeClient(caller)) as client,
-    ):
-        api = CapillaryApi(client, older_ledger.ORGANISATION)
-        scope = JobScope(dag_id="nightly", task_id="import_badges", run_id="new")
-        return ImportJob(dataset, api, ledger, scope, settings).run()
+    job = filled(backend)
+    before = contents(backend)
+    next_version(NEXT + BREAKS_OFF)
+    with pytest.raises(RuntimeError, match="went down"):
+        backend.open()
+    assert (revision(backend), contents(backend)) == ("0001", before)
+    next_version(NEXT)
+    assert backend.open().counts(job) == dict.fromkeys(IN_LEDGER, 2)

@@ -15,8 +15,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.base import Issues, JobPlan, JobScope, RowIssue
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Issues, JobPlan, JobScope, RowIssue
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
 
 NO_CONTEXT = cast(Context, {})
@@ -46,7 +46,7 @@ def imported(
     twice = RowIssue(3, RowState.ACCEPTED, "send", "may be granted twice", "rows", 3, {"customer_id": "85"})
     issue = RowIssue(2, RowState.REJECTED, "send", "=no", "rows", 2, {"customer_id": "84", "note": "x"}, code=1054)
     counts = {"accepted": 2 - not_sent, "already_accepted": 0, "rejected": 1, "invalid": 0, "unknown": 0}
-    with closing(SqlLedger(f"sqlite:///{database}")) as ledger:
+    with closing(Ledger(f"sqlite:///{database}")) as ledger:
         job = ledger.open_job(
             JobScope("nightly", "import", "manual__2025-01-15T12:00:00+00:00", map_index),
             JobPlan("shop", "https://api", "f00d", 3, {}),

@@ -20,7 +20,7 @@ from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
 from airflow_provider_capillary.importing import progress as progress_module
 from airflow_provider_capillary.importing.progress import LiveAccount, LiveLanes, Progress, ProgressFacts, harmless
 from airflow_provider_capillary.importing.stop import StopSignal
-from airflow_provider_capillary.ledger.base import RowIssue
+from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.operators.live_progress import LiveProgress, progress_value
 
 NOW = datetime(2026, 3, 1, 2, 30, 15, 999_999, tzinfo=UTC)

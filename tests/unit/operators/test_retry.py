@@ -22,7 +22,7 @@ from airflow_provider_capillary import exceptions
 from airflow_provider_capillary.core.summary import UnaccountedRowsError
 from airflow_provider_capillary.exceptions import ApiUnavailableError, CapillaryError, RetryableError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.ledger.base import IntentConflictError
+from airflow_provider_capillary.ledger.facts import IntentConflictError
 from airflow_provider_capillary.operators import airflow_versions, retry
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.operators.retry import CapillaryRetryPolicy

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.base import Issues, Job, JobPlan, JobScope, RowIssue
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Issues, Job, JobPlan, JobScope, RowIssue
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 Told = Callable[..., Job]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    with closing(SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}", clock=lambda: 1_736_942_400.0)) as ledger:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with closing(Ledger(f"sqlite:///{tmp_path / 'ledger.db'}", clock=lambda: 1_736_942_400.0)) as ledger:
         yield ledger
 
 
 @pytest.fixture
-def told(ledger: SqlLedger) -> Told:
+def told(ledger: Ledger) -> Told:
     """Opens a job, records issues, and ends it with a summary that adds up (unless ``summary`` says otherwise)."""
 
     def tell(

@@ -10,8 +10,8 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.ledger.base import Job
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Job
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.destination import publish_files, report_folder
 from airflow_provider_capillary.reports.error_report import survey
 
@@ -25,7 +25,7 @@ def files(folder: Path, text: str) -> list[Path]:
 
 
 def test_each_job_has_a_folder_of_its_own_with_a_name_that_every_storage_takes(
-    ledger: SqlLedger, told: Callable[..., Job]
+    ledger: Ledger, told: Callable[..., Job]
 ) -> None:
     one, two = told([], map_index=0).job_id, told([], map_index=1).job_id
     alone, together = survey(ledger, [one]).facts, survey(ledger, [one, two]).facts

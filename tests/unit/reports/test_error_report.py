@@ -16,8 +16,8 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import UnaccountedRowsError
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError
-from airflow_provider_capillary.ledger.base import Issues, Job, RowIssue
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Issues, Job, RowIssue
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import REPORT_COLUMNS
 from airflow_provider_capillary.reports.error_report import survey, write_error_report
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
@@ -56,7 +56,7 @@ def earned_badges(dataset: Any) -> list[Any]:
 
 
 def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     row = {"z_note": "x", "customer_id": 7, "a_shop": None}
     job = told([issue(3, RowState.REJECTED, row, code=1054, request_id="r-1", attempt=2, line=5)])
@@ -70,7 +70,7 @@ def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
 
 
 def test_every_row_that_was_not_accepted_is_reported_and_no_other(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     states = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
     job = told([issue(number, state) for number, state in enumerate(states, start=1)], accepted=1)
@@ -80,7 +80,7 @@ def test_every_row_that_was_not_accepted_is_reported_and_no_other(
 
 
 def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     first = told([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
     second = told([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
@@ -93,7 +93,7 @@ def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
 
 
 def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strings(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     earned = datetime(2025, 1, 31, 9, tzinfo=UTC)
     good = {"badge_meta_id": BADGE, "customer_id": 2**63 - 1, "earn_event_date": earned, "note": 'a\r\n"b", -5; c\rd'}
@@ -113,7 +113,7 @@ def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strin
 
 
 def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     rows = [{"id": "-1", "state": "CA", "note": "=1+1"}, {"id": "007", "state": "x\r\ny", "note": "\x07"}]
     job = told(issues_of(rows, issue), map_index=0)
@@ -128,21 +128,21 @@ def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_harmless_in_the_header(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     job = told([issue(1, RowState.INVALID, {"=1+1": "x"})])
     write_error_report(ledger, [job.job_id], tmp_path)
     assert next(iter(errors(tmp_path)[0])) == "'=1+1"
 
 
-def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: SqlLedger, told: Told) -> None:
+def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledger, told: Told) -> None:
     write_error_report(ledger, [told([], accepted=9).job_id], tmp_path)
     assert (tmp_path / "errors.csv").read_bytes() == ",".join(REPORT_COLUMNS).encode() + b"\r\n"
     assert summary(tmp_path)["total"]["counts"]["accepted"] == 9
 
 
 def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     first = told(
         [
@@ -174,7 +174,7 @@ def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
 
 
 def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_in_total(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     twice = issue(1, RowState.ACCEPTED, stage="send", message="sent again without proof: may be granted twice")
     found = [issue(number, RowState.ACCEPTED, stage="verify", message="found by reading back") for number in (2, 3)]
@@ -202,7 +202,7 @@ def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_
 
 
 def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, message=f"no customer {9_000_000 + n} ('Zoë {n}')") for n in range(1, 41)]
     job = told(issues)
@@ -214,7 +214,7 @@ def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
 
 
 def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     rows = MOST_KEPT_APART_OF_MANY + 50
     issues = [issue(number, RowState.REJECTED, badge_meta_id=f"{number:024x}") for number in range(1, rows + 1)]
@@ -228,7 +228,7 @@ def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all
     assert len(written["total"]["problems"]["by_badge"]) == rows
 
 
-def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue) -> None:
+def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue) -> None:
     job = told([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
     written = []
     for name in ("one", "two"):
@@ -238,7 +238,7 @@ def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: SqlLedger, to
     assert written[0] == written[1]
 
 
-def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: SqlLedger, told: Told) -> None:
+def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, told: Told) -> None:
     wrong = dict.fromkeys(("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent"), 1)
     job = told([], summary={"rows_read": 7, **wrong})
     with pytest.raises(UnaccountedRowsError, match="rows_read=7, but 6"):
@@ -246,7 +246,7 @@ def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: SqlLedger
 
 
 def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     dead = told([issue(1, RowState.REJECTED)], ended=False, map_index=0)
     done = told([], accepted=3, map_index=1)
@@ -258,13 +258,13 @@ def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
     assert written["total"]["counts"]["rows_read"] == 3
 
 
-def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: Path, ledger: SqlLedger) -> None:
+def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: Path, ledger: Ledger) -> None:
     with pytest.raises(ConfigurationError, match=r"ledger\.db holds no job 'no-such-job'.*ledger_conn_id"):
         write_error_report(ledger, ["no-such-job"], tmp_path)
 
 
 def test_a_job_that_goes_on_in_the_meantime_is_no_report_with_columns_missing(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     job = told([issue(1, RowState.REJECTED, {"id": "1"})], ended=False)
     columns = survey(ledger, [job.job_id]).errors
@@ -274,7 +274,7 @@ def test_a_job_that_goes_on_in_the_meantime_is_no_report_with_columns_missing(
 
 
 def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be told as a value of the row
 

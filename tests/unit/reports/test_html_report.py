@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.base import Issues, Job, JobPlan, JobScope, RowIssue
-from airflow_provider_capillary.ledger.sql_ledger import SqlLedger
+from airflow_provider_capillary.ledger.facts import Issues, Job, JobPlan, JobScope, RowIssue
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports import wording
 from airflow_provider_capillary.reports.error_report import survey, write_error_report
 from airflow_provider_capillary.reports.facts import ReportFacts
@@ -85,7 +85,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(tmp_path: Path, ledger: SqlLedger) -> Callable[..., Page]:
+def page(tmp_path: Path, ledger: Ledger) -> Callable[..., Page]:
     """Writes the report of jobs, and parses its page."""
 
     def write(*jobs: Job) -> Page:
@@ -285,7 +285,7 @@ def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accep
 
 
 def test_times_have_their_zone_and_rates_are_of_the_whole_time(
-    tmp_path: Path, page: Callable[..., Page], ledger: SqlLedger, told: Told
+    tmp_path: Path, page: Callable[..., Page], ledger: Ledger, told: Told
 ) -> None:
     facts = survey(ledger, [told([], accepted=600).job_id]).facts
     job = msgspec.structs.replace(facts.jobs[0], finished_at="2025-01-15T12:03:20+00:00")
@@ -297,7 +297,7 @@ def test_times_have_their_zone_and_rates_are_of_the_whole_time(
 
 
 def test_sources_and_ledger_are_told_without_their_password(
-    tmp_path: Path, ledger: SqlLedger, page: Callable[..., Page], issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, page: Callable[..., Page], issue: MakeIssue
 ) -> None:
     sources = tuple(f"s3://key:hush-hush@bucket/{n}.csv" for n in range(9))
     job = ledger.open_job(JobScope("d", "t", "r"), JobPlan("shop", "https://api", "f", 0, {}, sources))
@@ -327,7 +327,7 @@ def test_the_same_jobs_give_the_same_page(
 
 
 def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     facts = survey(ledger, [told([], accepted=3, map_index=0).job_id]).facts
     bad = survey(ledger, [told([issue(1, RowState.REJECTED)], map_index=700).job_id]).facts.jobs[0]
@@ -354,7 +354,7 @@ def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
 
 
 def test_the_page_takes_a_few_times_its_own_size_in_memory(
-    tmp_path: Path, ledger: SqlLedger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}", message="m" * n) for n in range(1, 300)]
     facts = survey(ledger, [told(issues).job_id]).facts

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
-from airflow_provider_capillary.ledger.base import JobRecord, RowIssue
+from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
 from airflow_provider_capillary.reports.facts import IssueTally, ReportFacts, job_facts, total_of
 from airflow_provider_capillary.reports.html_view import BAR, ReportView, arrange
 from airflow_provider_capillary.reports.wording import STATES
@@ -25,7 +25,7 @@ def record(index: int, counts: Ends | None, *, rows: int = 0, state: str = "fini
         summary |= {"rows_read": read, "requests": 2, "batches": 1, "dry_run": dry}
     end = None if counts is None else 1_736_942_460.0 + index
     where = ("shop", "nightly", "import", "run 1", index)
-    return JobRecord(f"job-{index}", *where, state, 1_736_942_400.0 + index, end, read, ("rows",), summary)
+    return JobRecord(f"job-{index}", *where, state, 1_736_942_400.0 + index, end, read, ("rows",), summary, 1)
 
 
 def facts(*jobs: JobRecord, issues: Mapping[int, list[RowIssue]] | None = None) -> ReportFacts:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.exceptions import LeaseLostError, LedgerUnavailableError
-from airflow_provider_capillary.ledger.base import Intent, IntentConflictError, Job, Ledger, Note
+from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Job, Note
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class _Told:
         self.answer: Future[Any] = Future()
 
 
-class LedgerThread:
+class LedgerWriter:
     """Serves many callers from one thread, and keeps the job's lease alive however idle or busy they are.
 
     :param monotonic: the clock of the heartbeat, in seconds.

@@ -12,9 +12,9 @@ import pytest
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError, LedgerUnavailableError
-from airflow_provider_capillary.ledger.base import IntentConflictError, Issues, Job, Note
-from airflow_provider_capillary.ledger.ledger_thread import LedgerThread
-from airflow_provider_capillary.ledger.sql_ledger import LEASE_SECONDS, SqlLedger
+from airflow_provider_capillary.ledger.facts import IntentConflictError, Issues, Job, Note
+from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 from .backends import Backend, SqliteBackend
 from .building import badge, begin, bring_to, claim, intent, issue, outcome, state
@@ -23,7 +23,7 @@ GIVE_UP_SECONDS = 60
 NEVER = 10_000.0
 
 
-class GatedLedger(SqlLedger):
+class GatedLedger(Ledger):
     """Holds the thread at its first question until all callers have said what they want."""
 
     def __init__(self, url: str, **arguments: Any) -> None:
@@ -67,7 +67,7 @@ Together = Callable[..., Told]
 def together(gated: GatedLedger, job: Job) -> Iterator[Together]:
     """Several callers of one thread, who all spoke before it could answer the first."""
     with (
-        closing(LedgerThread(gated, job, heartbeat_seconds=NEVER)) as book,
+        closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book,
         ThreadPoolExecutor(20) as pool,
     ):
 
@@ -154,7 +154,7 @@ def test_a_database_that_fails_is_heard_of_by_every_caller_and_the_thread_goes_o
 
 
 def test_a_defect_is_heard_of_by_its_caller(gated: GatedLedger, job: Job) -> None:
-    with closing(LedgerThread(gated, job, heartbeat_seconds=NEVER)) as book:
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book:
         with pytest.raises(ValueError, match="two rows of one identity"):
             book.record(intent(badge(1), badge(1)))
         with pytest.raises(AttributeError):
@@ -165,7 +165,7 @@ def test_a_defect_is_heard_of_by_its_caller(gated: GatedLedger, job: Job) -> Non
 def test_questions_are_answered(gated: GatedLedger, job: Job) -> None:
     gated.gate.set()
     bring_to(gated, job, RowState.ACCEPTED, badge(1))
-    with closing(LedgerThread(gated, job, heartbeat_seconds=NEVER)) as book:
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book:
         assert book.find([badge(1)]) == gated.find(job, [badge(1)])
         assert book.find([badge(1)], any_date=True) == gated.find(job, [badge(1)], any_date=True)
         assert book.now() == pytest.approx(gated.now(), abs=20)
@@ -174,7 +174,7 @@ def test_questions_are_answered(gated: GatedLedger, job: Job) -> None:
 
 
 def test_closing_commits_what_was_told_before_and_then_takes_nothing_more(gated: GatedLedger, job: Job) -> None:
-    book = LedgerThread(gated, job, heartbeat_seconds=NEVER)
+    book = LedgerWriter(gated, job, heartbeat_seconds=NEVER)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(book.now)
         assert gated.reached.wait(GIVE_UP_SECONDS)
@@ -205,7 +205,7 @@ class Heart:
 
 
 def test_an_idle_job_keeps_its_lease(gated: GatedLedger, job: Job, backend: Backend) -> None:
-    with closing(LedgerThread(gated, job, heartbeat_seconds=0.001)):
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=0.001)):
         backend.pass_time(LEASE_SECONDS + 20)
         while gated.renewed.acquire(blocking=False):
             pass
@@ -217,7 +217,7 @@ def test_an_idle_job_keeps_its_lease(gated: GatedLedger, job: Job, backend: Back
 
 def test_a_job_that_does_nothing_but_ask_keeps_its_lease(gated: GatedLedger, job: Job) -> None:
     heart = Heart()
-    with closing(LedgerThread(gated, job, heartbeat_seconds=15.0, monotonic=heart)) as book:
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=15.0, monotonic=heart)) as book:
         for second in range(1, 61):
             heart.seconds = float(second)
             book.find([badge(1)])
@@ -239,7 +239,7 @@ def test_a_heartbeat_that_fails_leaves_the_thread_at_work(
         raise trouble
 
     monkeypatch.setattr(gated, "renew_lease", fail)
-    with closing(LedgerThread(gated, job, heartbeat_seconds=0.001)) as book:
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=0.001)) as book:
         assert failed.wait(GIVE_UP_SECONDS)
         assert len(book.record(intent(badge(1)))) == 1
     assert f"could not be renewed: {trouble}" in caplog.text

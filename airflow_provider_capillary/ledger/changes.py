@@ -1,0 +1,183 @@
+"""The one way in which rows that were sent change their state, within the caller's transaction.
+
+Where all rows of a batch come to the same state, the batch changes, and no row is touched. Where they differ, the batch
+takes the most frequent state and the others get states of their own. Every writer locks the batch first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
+from airflow_provider_capillary.ledger.facts import Proof
+from airflow_provider_capillary.ledger.packing import Columns, Key, pack_ids, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.rows import Found, Rows
+
+#: Of a row that a read found absent, although a reply without proof gave an id for it.
+DOUBT_OF_ID = "the API gave {} for this row without proof, and a read did not show it: may be granted twice"
+_SAID_BY_BATCH = tuple(state for state in BATCH_STATES if state is not RowState.INTENT)
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """A row's new state, by its identity."""
+
+    key: Key
+    row_number: int
+    expires_at: int
+    state: RowState
+    earned_badge_id: str | None = None
+
+
+class OddRow(msgspec.Struct, frozen=True):
+    """A row of a batch that has a state of its own."""
+
+    key: Key
+    state: RowState
+    job: int
+    earned_badge_id: str | None
+
+
+class LockedBatch:
+    """A batch in whose rows no other transaction can change a state meanwhile."""
+
+    def __init__(self, connection: sa.Connection, rows: Rows, batch: int) -> None:
+        self._connection = connection
+        self._rows = rows
+        found = connection.execute(QUERIES["lock_batch"], {"batch": batch}).one_or_none()
+        self.is_there = found is not None
+        self.key = batch
+        self.job = found.job_id if found else 0
+        self.state = RowState(found.state) if found else RowState.PLANNED
+        self._row_count = found.row_count if found else 0
+        self._gone = found.gone if found else 0
+        self._packed = bytes(found.rows) if found else b""
+        self._ids: bytes | None = found.ids if found else None
+        self.odd = odd_rows(connection, batch)
+
+    @property
+    def columns(self) -> Columns:
+        """All rows that the batch began with, by row number."""
+        return unpack_rows(self._packed, self._row_count)
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys that still belong to this batch."""
+        if not self._gone:
+            return set(keys)
+        found = map(Found._make, self._rows.find(self._connection, sorted(keys), any_date=False))
+        return {row.key for row in found if row.batch == self.key}
+
+    def state_of(self, key: Key) -> RowState:
+        """The state of a row that belongs to this batch."""
+        odd = self.odd.get(key)
+        return odd.state if odd else self.state
+
+    def plain_rows(self) -> int:
+        """How many rows are as the batch is."""
+        return self._row_count - self._gone - sum(key[3] > 0 for key in self.odd)
+
+    def change(self, changes: Sequence[Change], proof: Proof) -> list[Change]:
+        """Change rows that are unproven and still of this batch; give those that were, with the state they came to.
+
+        A refusal that comes late, for a row that is unknown by now, proves that it is not there: planned.
+        """
+        here = self.present([change.key for change in changes])
+        done: list[Change] = []
+        for change in changes:
+            now = self.state_of(change.key)
+            if change.key not in here or now not in UNPROVEN:
+                continue
+            if change.state is RowState.REJECTED and now is RowState.UNKNOWN:
+                change = msgspec.structs.replace(change, state=RowState.PLANNED)
+            done.append(change)
+        self._change_odd([change for change in done if change.key in self.odd], proof)
+        self._change_plain([change for change in done if change.key not in self.odd], proof)
+        return done
+
+    def take_id(self, key: Key, row_number: int, earned_badge_id: str) -> None:
+        """Give a row that was accepted without an id, or is unknown, the id that is proven to be its own."""
+        if key in self.odd:
+            values = key_values(key) | {"state": self.odd[key].state.value, "proof": None}
+            self._connection.execute(QUERIES["change_odd_row"], values | {"earned_badge_id": earned_badge_id})
+        elif self.state is RowState.ACCEPTED:
+            ids = unpack_ids(self._ids, self._row_count)
+            ids[self.columns.numbers.index(row_number)] = earned_badge_id
+            self._connection.execute(QUERIES["change_ids"], {"batch": self.key, "ids": pack_ids(ids)})
+        else:
+            expires_at = dict(zip(self.columns.keys(), self.columns.expires, strict=True))[key]
+            self.add_odd(Change(key, row_number, expires_at, self.state, earned_badge_id), None)
+
+    def add_odd(self, change: Change, proof: Proof | None, *, job: int | None = None) -> None:
+        """Give one row a state of its own."""
+        self._connection.execute(QUERIES["add_odd_row"], self._odd_values(change, proof, job or self.job))
+
+    def change_odd(self, change: Change, proof: Proof | None) -> None:
+        """Change the state of one row that has one of its own."""
+        self._connection.execute(QUERIES["change_odd_row"], self._odd_values(change, proof, 0))
+
+    def _change_odd(self, changes: Sequence[Change], proof: Proof) -> None:
+        if changes:
+            values = [self._odd_values(change, proof, 0) for change in changes]
+            self._connection.execute(QUERIES["change_odd_row"], values)
+
+    def _change_plain(self, changes: Sequence[Change], proof: Proof) -> None:
+        """First the rows that get a state of their own, while the batch still has the one that they come from."""
+        if not changes:
+            return
+        state = _most_frequent(changes) if len(changes) == self.plain_rows() else None
+        apart = [change for change in changes if not _rides_with(change, state)]
+        if apart:
+            values = [self._odd_values(change, proof, self.job) for change in sorted(apart, key=lambda one: one.key)]
+            self._connection.execute(QUERIES["add_odd_row"], values)
+        if state is not None and state is not self.state:
+            ids = {change.row_number: change.earned_badge_id for change in changes if _rides_with(change, state)}
+            self._connection.execute(QUERIES["change_batch"], self._batch_values(state, proof, ids))
+            self.state = state
+
+    def _batch_values(self, state: RowState, proof: Proof, ids: Mapping[int, str | None]) -> dict[str, object]:
+        granted = state is RowState.ACCEPTED
+        return {
+            "batch": self.key,
+            "state": state.value,
+            "proof": proof.value if granted else None,
+            "ids": pack_ids([ids.get(number) for number in self.columns.numbers]) if granted else None,
+        }
+
+    def _odd_values(self, change: Change, proof: Proof | None, job: int) -> dict[str, object]:
+        proven = change.state in (RowState.ACCEPTED, RowState.PLANNED) and proof is not None
+        return key_values(change.key) | {
+            "batch": self.key,
+            "state": change.state.value,
+            "job": job,
+            "row_number": change.row_number,
+            "expires_at": change.expires_at,
+            "earned_badge_id": change.earned_badge_id,
+            "proof": proof.value if proven and proof else None,
+        }
+
+
+def odd_rows(connection: sa.Connection, batch: int) -> dict[Key, OddRow]:
+    """The rows of a batch that have a state of their own."""
+    found = connection.execute(QUERIES["odd_rows_of_batch"], {"batch": batch})
+    odd = [OddRow(tuple(row[:4]), RowState(row.state), row.job_id, row.earned_badge_id) for row in found]
+    return {one.key: one for one in odd}
+
+
+def key_values(key: Key) -> dict[str, object]:
+    """A row's identity as parameters of a statement."""
+    return dict(zip(("customer", "badge", "earned", "occurrence"), key, strict=True))
+
+
+def _most_frequent(changes: Sequence[Change]) -> RowState:
+    """What the batch becomes. Where all rows were rejected none is as the batch; then it is planned."""
+    counts = Counter(change.state for change in changes)
+    return max(_SAID_BY_BATCH, key=lambda state: (counts[state], state is RowState.PLANNED))
+
+
+def _rides_with(change: Change, state: RowState | None) -> bool:
+    """Whether a row is told by its batch; a batch keeps the ids of accepted rows only."""
+    return change.state is state and (change.earned_badge_id is None or state is RowState.ACCEPTED)

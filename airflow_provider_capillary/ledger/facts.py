@@ -1,0 +1,249 @@
+"""What goes into the ledger and what comes out of it. Times are epoch seconds by the ledger's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.given_ids import GivenId
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.exceptions import CapillaryError
+
+
+class Proof(StrEnum):
+    """What it rests on that a row was granted, or was not."""
+
+    REPLY = "reply"  #: the API's reply to the import
+    READ = "read"  #: the badge was read back
+    PERSON = "person"  #: a person said so
+    SEED = "seed"  #: noted as granted outside this ledger
+
+
+# -- jobs ------------------------------------------------------------------------------------------------------------
+
+
+class JobScope(msgspec.Struct, frozen=True):
+    """Whose job it is. The same scope resumes the job; a clear in Airflow changes ``max_tries`` and so the scope."""
+
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int = -1
+    max_tries: int = 0
+    dry_run: bool = False
+
+
+class JobPlan(msgspec.Struct, frozen=True):
+    """What the job is about. ``settings`` are those that may not change between two tries of one job."""
+
+    organisation: str
+    host: str
+    dataset_fingerprint: str
+    rows: int
+    settings: Mapping[str, str]
+    sources: tuple[str, ...] = ()
+
+
+class Job(msgspec.Struct, frozen=True):
+    """An open job: this process holds its lease as number ``fence``."""
+
+    key: int  #: the ledger's own number
+    job_id: str
+    organisation_key: int
+    fence: int
+    resumed: bool
+    warnings: tuple[str, ...] = ()
+
+
+class JobRecord(msgspec.Struct, frozen=True):
+    """A job as the ledger knows it afterwards."""
+
+    job_id: str
+    organisation: str
+    dag_id: str
+    task_id: str
+    run_id: str
+    map_index: int
+    state: str  #: open, finished, failed
+    started_at: float
+    finished_at: float | None
+    rows: int
+    sources: tuple[str, ...]
+    summary: Mapping[str, Any] | None  #: the last summary, ``None`` while the first try runs or after it died
+    commits: int  #: how often the ledger committed something of this job; only ever grows
+
+
+# -- what a job records ----------------------------------------------------------------------------------------------
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A batch is about to be sent."""
+
+    badges: Sequence[EarnedBadge]
+    fingerprint: str
+    request_id: str
+    attempt: int
+    once_per_customer: bool = False
+    doubted: frozenset[int] = (
+        frozenset()
+    )  #: numbers of the rows that the job knows to be in doubt; no other such row is claimed
+    unseen: bool = False  #: the rows were not looked up: any that the ledger has in any state is a conflict
+
+
+class RowChange(msgspec.Struct, frozen=True, gc=False):
+    """A row's new state."""
+
+    badge: EarnedBadge
+    state: RowState
+    earned_badge_id: str | None = None
+
+
+class RowIssue(msgspec.Struct, frozen=True):
+    """Why a row was not accepted, with the row as the dataset gave it. One a row; a later one replaces it."""
+
+    row_number: int
+    state: RowState
+    stage: str  #: validate, plan, badge_check, send, verify
+    message: str
+    source: str
+    line: int
+    original: Mapping[str, Any]
+    code: int | None = None
+    request_id: str | None = None
+    attempt: int = 0
+    badge_meta_id: str | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a batch: its verdict, the rows' new states, and issues for those not accepted.
+
+    Every id that the API gave is in ``ids``, in ``rows`` or in ``given``. Without a verdict it is a finding about some
+    rows, such as a read gives: the time of the reply stays as it is.
+    """
+
+    batch: int
+    verdict: str
+    status: int | None
+    rows: Sequence[RowChange] = ()
+    issues: Sequence[RowIssue] = ()
+    accepted: Sequence[EarnedBadge] = ()  #: rows that the reply proves to be accepted
+    ids: Sequence[str] = ()  #: one for each of these
+    given: Sequence[GivenId] = ()  #: ids that the reply gave and that accept no row
+    doubt: str | None = None  #: why its rows, unknown until now, may be granted twice from now on; kept for ever
+
+    @property
+    def proof(self) -> Proof:
+        """What an accepted row rests on."""
+        return Proof.REPLY if self.verdict else Proof.READ
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """Rows that a dead job left unproven; they become this job's unknown rows."""
+
+    rows: Sequence[tuple[EarnedBadge, Held]]
+
+
+class Issues(msgspec.Struct, frozen=True):
+    """Rows that end without being sent."""
+
+    rows: Sequence[RowIssue]
+    only_if_untold: bool = False  #: a row that has an issue already keeps it
+
+
+Note = Intent | Outcome | Adoption | Issues
+
+
+class IntentConflictError(CapillaryError):
+    """Another job took some of the rows in the meantime; nothing of these notes was committed. Plan the rows anew."""
+
+
+class LedgerRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of a job as the ledger holds it."""
+
+    badge: EarnedBadge
+    badge_key: int  #: the ledger's number of the badge
+    batch: int
+    state: RowState
+    request_id: str
+    sent_at: float
+    since: float  #: when its reply was noted, or when it was sent where there was none
+    earned_badge_id: str | None
+    proof: Proof | None  #: of what was accepted
+    is_cut_off: bool  #: no process recorded how its exchange ended: ``since`` is when its intent was noted
+
+
+# -- rows without proof, settled outside an import -------------------------------------------------------------------
+
+
+class UnprovenRow(msgspec.Struct, frozen=True):
+    """A row of a job that was sent, or was about to be, and nothing proves what became of it."""
+
+    badge: EarnedBadge
+    badge_key: int  #: the ledger's number of the badge
+    batch: int
+    state: RowState  #: unknown, or intent: in flight, or left by a process that died
+    sent_at: float
+    since: float  #: when it was given up, or sent where no process lived to give it up
+    request_id: str
+    message: str | None  #: what the job's report says of it, ``None`` where the job died before it could
+    earned_badge_id: str | None  #: what a reply claimed whose other proofs did not hold
+    is_cut_off: bool = False  #: no process recorded how its exchange ended: ``since`` is when its intent was noted
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A row and what it is now: accepted, or planned (free to be sent). ``told``: why, for the job's report.
+
+    ``doubt``: why it may be granted twice from now on, where it is set free without proof.
+    """
+
+    row: UnprovenRow
+    state: RowState
+    told: str
+    earned_badge_id: str | None = None
+    doubt: str | None = None
+
+
+class Hearsay(msgspec.Struct, frozen=True):
+    """A row that the job's report calls unknown, but that the job does not hold itself."""
+
+    row_number: int
+    original: Mapping[str, Any]
+
+
+# -- revoking --------------------------------------------------------------------------------------------------------
+
+
+class Answer(StrEnum):
+    """What the API said of one earned badge that was to be revoked."""
+
+    REVOKED = "revoked"  #: it is not active any more, by our doing
+    NOT_ACTIVE = "not_active"  #: it was not active before we asked: expired, or revoked elsewhere
+    REFUSED = "refused"
+    UNCONFIRMED = "unconfirmed"  #: no refusal, but no word that it is not active either
+
+
+class GrantedRow(msgspec.Struct, frozen=True):
+    """A row of a job whose earned badge has a known id."""
+
+    badge: EarnedBadge
+    badge_key: int  #: the ledger's number of the badge
+    batch: int
+    state: RowState  #: accepted; or unknown, where the id comes from a reply whose other proofs did not hold
+    earned_badge_id: str
+    asked_before: bool  #: an earlier try asked for it and did not live to note the answer
+    is_proven: bool = True  #: the id comes from a reply that held every proof, or from a read
+    is_second: bool = False  #: the API gave another id besides the row's own, so the row stays what it is
+
+
+class Grants(msgspec.Struct, frozen=True):
+    """What a job granted, counted."""
+
+    with_id: Mapping[str, int]  #: rows that can be revoked, by ``badgeMetaId``
+    without_id: int  #: accepted, but the API never gave an id: they cannot be undone by id
+    unknown: int  #: without proof and without id
+    revoked: int  #: by an earlier revocation

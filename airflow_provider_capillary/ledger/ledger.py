@@ -1,0 +1,422 @@
+"""The durable account of what was sent and what became of it, in SQLite on one machine or PostgreSQL for many workers.
+
+A ledger writes ahead: the intent to send a batch is committed before its first byte leaves, the outcome before the
+batch counts as done. Notes that are recorded together are committed together or not at all.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.ledger import given_ids, listing, revoking, settling
+from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
+from airflow_provider_capillary.ledger.facts import (
+    Answer,
+    GrantedRow,
+    Grants,
+    Hearsay,
+    Job,
+    JobPlan,
+    JobRecord,
+    JobScope,
+    LedgerRow,
+    Note,
+    Outcome,
+    Proof,
+    RowIssue,
+    Settled,
+    UnprovenRow,
+)
+from airflow_provider_capillary.ledger.lease import Jobs, lease_lost, lock_resting, this_process
+from airflow_provider_capillary.ledger.migrations.upgrade import upgrade
+from airflow_provider_capillary.ledger.packing import Key, unpack_rows
+from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.recording import Recording
+from airflow_provider_capillary.ledger.rows import rows_for
+
+LEASE_SECONDS = 60.0
+_BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
+_STATES = {state.value: state for state in RowState}
+_NOT_SETTLED = UNPROVEN | {RowState.PLANNED}  # of other rows it does not matter whether their job lives
+_Page = TypeVar("_Page")
+
+
+class Ledger:
+    """Used by one thread at a time. Tables are created or upgraded on first use.
+
+    Any method raises ``LedgerUnavailableError`` where the database cannot be used; then nothing was committed. (One
+    exception: a connection that broke in the very commit leaves open whether all was committed or nothing.)
+
+    :param url: a SQLAlchemy URL of a SQLite file or a PostgreSQL database.
+    :param clock: epoch seconds, ``time.time`` by default. For SQLite only: with PostgreSQL the database's own clock
+        is used, whatever is given here, so that workers whose clocks differ agree on leases.
+    :param owner: the name under which leases are taken; this process by default.
+    :param patience: seconds to wait for what another process has locked.
+    """
+
+    def __init__(
+        self,
+        url: str | URL,
+        *,
+        clock: Callable[[], float] | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        owner: str | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._engine = make_engine(url, patience=patience)
+        self._rows = rows_for(self._engine.dialect.name)
+        self._clock = clock or time.time
+        self._jobs = Jobs(owner or this_process(), lease_seconds)
+        self._badge_keys: dict[int, dict[str, int]] = {}  #: committed ones only, by organisation
+        self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches that were looked up last
+        self.description = shown(self._engine.url)  #: where it is, without credentials
+        try:
+            self.was_upgraded = durably(self._engine, upgrade)  #: whether tables were made or changed just now
+        except BaseException:
+            self._engine.dispose()  # the caller gets no ledger that it could close
+            raise
+
+    @functools.cached_property
+    def ledger_id(self) -> str:
+        """The ledger's own random name, made with it; a copy of it keeps the name."""
+        with reading(self._engine) as connection:
+            return str(connection.execute(QUERIES["identity"]).scalar_one())
+
+    def now(self) -> float:
+        """The ledger's clock, epoch seconds: one clock for all who share the ledger."""
+        with reading(self._engine) as connection:
+            return self._now(connection)
+
+    def close(self) -> None:
+        """Give connections back."""
+        self._engine.dispose()
+
+    # -- an import ---------------------------------------------------------------------------------------------------
+
+    def open_job(self, scope: JobScope, plan: JobPlan) -> Job:
+        """Begin a job, or resume it, and take its lease.
+
+        Intents of a dead try become unknown. Raises ``JobIsRunningError`` (``retry_after`` seconds) while
+        another copy holds the lease, ``JobMismatchError`` where a try differs from the job it resumes.
+        """
+
+        def work(connection: sa.Connection) -> Job:
+            job = self._jobs.open(connection, scope, plan, self._now(connection))
+            if job.resumed:
+                connection.execute(QUERIES["intents_are_unknown"], {"job": job.key})
+                self._forget_issues(connection, job)
+            return job
+
+        return durably(self._engine, work)
+
+    def renew_lease(self, job: Job) -> None:
+        """Say that this process is alive; raise ``LeaseLostError`` where another copy took over."""
+        if not durably(self._engine, lambda connection: self._jobs.renew(connection, job, self._now(connection))):
+            raise lease_lost(job)
+
+    def find(
+        self, job: Job, badges: Sequence[EarnedBadge], *, any_date: bool = False
+    ) -> dict[tuple[int, str], list[Held]]:
+        """What is held of these rows' identities (all occurrences), by ``(customer_id, badge_meta_id)``.
+
+        ``any_date``: of whatever earn instant.
+        """
+        with reading(self._engine) as connection:
+            ids = self._known_badges(connection, job, {badge.badge_meta_id for badge in badges})
+            keys = {
+                (b.customer_id, ids[b.badge_meta_id], 0 if any_date else b.earned_at)
+                for b in badges
+                if b.badge_meta_id in ids
+            }
+            names = {key: name for name, key in ids.items()}
+            held: dict[tuple[int, str], list[Held]] = {}
+            for customer, badge, found in self._held(connection, job, sorted(keys), any_date):
+                held.setdefault((customer, names[badge]), []).append(found)
+        return held
+
+    def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
+        """Commit the notes durably, all or none; give the batch key of each intent, in order.
+
+        Outcomes are stored even if another process now owns the job: what the server replied is a fact. In that case
+        issues are dropped and rejected rows become ``planned``. Intents are written last.
+
+        :raises LeaseLostError: another copy took the job over.
+        :raises IntentConflictError: another job took some of the rows in the meantime.
+        """
+        badge_keys: dict[str, int] = {}
+
+        def work(connection: sa.Connection) -> list[int]:
+            nonlocal badge_keys
+            # what is added counts only once it is committed
+            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
+            now = self._now(connection)
+            keeps_issues = holds_lease = self._jobs.renew(connection, job, now)
+            if not holds_lease:
+                if not all(isinstance(note, Outcome) for note in notes):
+                    raise lease_lost(job)
+                keeps_issues = self._jobs.count_commit(connection, job)
+            return Recording(connection, self._rows, job, badge_keys, now=now, keeps_issues=keeps_issues).write(notes)
+
+        batches = durably(self._engine, work)
+        self._badge_keys[job.organisation_key] = badge_keys
+        return batches
+
+    def reserve_request(self, organisation: str, per_minute: int) -> float:
+        """Take one request out of the organisation's budget; give the seconds until its turn.
+
+        The turns of all who share the ledger are ``60 / per_minute`` seconds apart.
+        """
+
+        def work(connection: sa.Connection) -> float:
+            now = self._now(connection)
+            values = {"organisation": organisation, "now": now, "apart": 60.0 / per_minute}
+            return float(connection.execute(QUERIES["reserve_request"], values).scalar_one()) - now
+
+        return max(0.0, durably(self._engine, work))
+
+    def counts(self, job: Job) -> dict[RowState, int]:
+        """How many sent rows of the job stand in which state."""
+        with reading(self._engine) as connection:
+            counted = connection.execute(QUERIES["count_states"], {"job": job.key}).all()
+        return {RowState(state): int(rows) for state, rows in counted if rows}
+
+    def finish_job(self, job: Job, state: str, summary: Mapping[str, Any] | None) -> None:
+        """Keep the summary and give the lease back; raise ``LeaseLostError`` where another copy took over."""
+        durably(
+            self._engine, lambda connection: self._jobs.finish(connection, job, state, summary, self._now(connection))
+        )
+
+    # -- what is shown of a job --------------------------------------------------------------------------------------
+
+    def job(self, job_id: str) -> JobRecord:
+        """One job; raise ``LookupError`` where there is none."""
+        with reading(self._engine) as connection:
+            row = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one_or_none()
+        if row is None:
+            raise LookupError(f"the ledger {self.description} holds no job {job_id}")
+        return _job_record(row)
+
+    def jobs(self, limit: int = 50, *, dag_id: str | None = None) -> list[JobRecord]:
+        """The latest jobs, latest first; of one DAG or of all."""
+        with reading(self._engine) as connection:
+            found = connection.execute(QUERIES["latest_jobs"], {"limit": limit, "dag_id": dag_id})
+            return [_job_record(row) for row in found]
+
+    def job_settings(self, job_id: str) -> dict[str, str]:
+        """The settings that a job began with."""
+        with reading(self._engine) as connection:
+            settings: dict[str, str] = msgspec.json.decode(
+                connection.execute(QUERIES["job_settings"], {"job_id": job_id}).scalar_one()
+            )
+        return settings
+
+    def issues(self, job_id: str) -> Iterator[RowIssue]:
+        """Stream why rows of a job were not accepted, in dataset order."""
+        with (
+            reading(self._engine) as connection,
+            connection.execution_options(yield_per=1000).execute(QUERIES["issues"], {"job_id": job_id}) as rows,
+        ):
+            for row in rows:
+                values = dict(row._mapping)
+                values["state"] = RowState(values["state"])
+                values["original"] = msgspec.json.decode(values["original"])
+                yield RowIssue(**values)
+
+    def rows(self, job_id: str, states: Sequence[RowState] = tuple(RowState)) -> Iterator[list[LedgerRow]]:
+        """Pages of a job's rows in these states: those that differ from their batch first, then batch after batch."""
+        return self._pages(job_id, states, lambda _connection, _key, rows: list(rows))
+
+    # -- rows without proof, settled outside an import ---------------------------------------------------------------
+
+    def take_stock(self, job_id: str) -> Job:
+        """Close a job whose process is dead, so that its rows without proof can be settled; its intents are unknown.
+
+        :raises LookupError: there is no such job.
+        :raises JobIsRunningError: the job lives, and settles its rows itself.
+        """
+        return durably(self._engine, lambda c: settling.take_stock(c, job_id, self._now(c)))
+
+    def unproven(self, job_id: str) -> Iterator[list[UnprovenRow]]:
+        """Pages of the rows of a job that nothing proves either way. Rows may be settled between two pages."""
+        return self._pages(job_id, tuple(UNPROVEN), settling.unproven)
+
+    def settle(self, job: Job, rows: Sequence[Settled], *, proof: Proof, by: str) -> list[Settled]:
+        """Settle rows, with their issues in the job's report and their place in its summary, all or none.
+
+        Gives those that were still as they were seen; others were taken over or settled in the meantime.
+
+        :raises JobIsRunningError: the import goes on again.
+        """
+
+        def work(connection: sa.Connection) -> list[Settled]:
+            return settling.settle(connection, self._rows, job, rows, proof=proof, by=by, now=self._now(connection))
+
+        return durably(self._engine, work)
+
+    def hearsay(self, job: Job, *, limit: int = 500) -> Iterator[list[Hearsay]]:
+        """Rows that the job's report calls unknown, but that repeat another row, or that another job has taken over."""
+        with snapshot(self._engine) as connection:
+            values = {"job": job.key, "state": RowState.UNKNOWN.value}
+            wanted = set(connection.execute(QUERIES["issues_about_batches"], values).scalars())
+            own = listing.plain_numbers(connection, self._rows, job.key, tuple(UNPROVEN), wanted)
+        strangers = sorted(wanted.difference(*own.values()))
+        for numbers in (strangers[start : start + limit] for start in range(0, len(strangers), limit)):
+            with reading(self._engine) as connection:
+                values = {"job": job.key, "first": numbers[0], "last": numbers[-1]}
+                found = connection.execute(QUERIES["unknown_issues"], values).all()
+            named = set(numbers)
+            rows = [Hearsay(r.row_number, msgspec.json.decode(r.original)) for r in found if r.row_number in named]
+            if rows:
+                yield rows
+
+    def retell(self, job: Job, ends: Sequence[tuple[int, RowState, str]]) -> int:
+        """Report anew how such rows ended: row number, state, why. Gives how many were changed."""
+
+        def work(connection: sa.Connection) -> int:
+            lock_resting(connection, job.job_id, self._now(connection))
+            return settling.tell(connection, job, ends)
+
+        return durably(self._engine, work)
+
+    # -- revoking ----------------------------------------------------------------------------------------------------
+
+    def grants(self, job_id: str) -> Grants:
+        """Count what a job granted."""
+        with snapshot(self._engine) as connection:
+            key = connection.execute(QUERIES["job_key"], {"job_id": job_id}).scalar()
+            return listing.count_granted(connection, self._rows, key or 0)
+
+    def granted(self, job_id: str) -> Iterator[list[GrantedRow]]:
+        """Pages of the rows of a job that can be revoked. Rows may be revoked between two pages."""
+        return self._pages(job_id, (RowState.ACCEPTED, RowState.UNKNOWN), revoking.granted)
+
+    def second_grants(self, job_id: str) -> list[GrantedRow]:
+        """Ids that the API gave for rows of a job besides their own, as far as no revocation has settled them.
+
+        Also ids of its batches that name a customer and a badge, but no row for certain: their row number is 0.
+        """
+        with snapshot(self._engine) as connection:
+            return given_ids.second_grants(connection, job_id)
+
+    def earned_badge_ids(self) -> Iterator[str]:
+        """Every ``earnedBadgeId`` that the API gave, of all jobs: of rows, and of replies that accept no row."""
+        with snapshot(self._engine) as connection:
+            yield from given_ids.all_ids(connection)
+
+    def note_revocation(self, job: Job, row: GrantedRow, *, by: str) -> None:
+        """Note durably that the API is about to be asked; raise ``JobIsRunningError`` where the import goes on."""
+        durably(self._engine, lambda c: revoking.note(c, job, row, by=by, now=self._now(c)))
+
+    def answer_revocation(self, job: Job, row: GrantedRow, answer: Answer) -> bool:
+        """Note the answer; give whether the row was revoked by it (and was not before)."""
+        return durably(self._engine, lambda c: revoking.answer(c, self._rows, job, row, answer, self._now(c)))
+
+    def free_revoked(self, job: Job, *, by: str, limit: int = 500) -> int:
+        """Let revoked rows of the job be imported again, at most ``limit`` at once; give how many were set free.
+
+        They are set aside under an occurrence below 0, so that their identities are free and their history stays.
+        """
+        return durably(self._engine, lambda c: revoking.free(c, job, by=by, limit=limit, now=self._now(c)))
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _pages(
+        self,
+        job_id: str,
+        states: Sequence[RowState],
+        shaped: Callable[[sa.Connection, int, Sequence[LedgerRow]], list[_Page]],
+    ) -> Iterator[list[_Page]]:
+        """Pages of a job's rows, each read at once; no connection is held between two of them."""
+        mark = listing.Mark()
+        while True:
+            with snapshot(self._engine) as connection:
+                key = connection.execute(QUERIES["job_key"], {"job_id": job_id}).scalar()
+                if key is None:
+                    return
+                rows, mark = listing.next_rows(connection, self._rows, key, states, mark)
+                page = shaped(connection, key, rows)
+            if not rows:
+                return
+            if page:
+                yield page
+
+    def _forget_issues(self, connection: sa.Connection, job: Job) -> None:
+        """Each try writes its issues again. Those stay whose row is still in the reported state."""
+        connection.execute(QUERIES["forget_unconfirmed_issues"], {"job": job.key})
+        for state in (RowState.ACCEPTED, RowState.UNKNOWN):
+            values = {"job": job.key, "state": state.value}
+            wanted = set(connection.execute(QUERIES["issues_about_batches"], values).scalars())
+            still = listing.plain_numbers(connection, self._rows, job.key, (state,), wanted)[state]
+            if wanted - still:
+                numbers = [{"job": job.key, "row_number": number} for number in sorted(wanted - still)]
+                connection.execute(QUERIES["forget_issue"], numbers)
+
+    def _now(self, connection: sa.Connection) -> float:
+        if connection.dialect.name == "sqlite":
+            return self._clock()
+        return float(connection.execute(QUERIES["now"]).scalar_one())
+
+    def _known_badges(self, connection: sa.Connection, job: Job, names: set[str]) -> dict[str, int]:
+        """The numbers of those badges that the organisation ever had a row of."""
+        known = self._badge_keys.setdefault(job.organisation_key, {})
+        for name in names - known.keys():
+            values = {"organisation": job.organisation_key, "name": name}
+            key = connection.execute(QUERIES["find_badge"], values).scalar()
+            if key is not None:
+                known[name] = key
+        return {name: known[name] for name in names if name in known}
+
+    def _held(
+        self, connection: sa.Connection, job: Job, keys: Sequence[tuple[int, ...]], any_date: bool
+    ) -> Iterator[tuple[int, int, Held]]:
+        """What is held of the keys, by customer and badge. No names for a row's fields: there are many rows."""
+        living: dict[int, bool] = {job.key: False}
+        rows = self._rows.find(connection, keys, any_date=any_date)
+        for customer, badge, earned, occurrence, batch, said, owner, number, since, doubt, _, attempt, cut_off in rows:
+            state = _STATES[said]
+            alive = False
+            if state in _NOT_SETTLED:
+                if owner not in living:
+                    living[owner] = self._is_living(connection, owner)
+                alive = living[owner]
+            if number is None and owner == job.key:
+                number = self._own_row_numbers(connection, batch)[(customer, badge, earned, occurrence)]
+            if state in UNPROVEN:
+                cut_off = bool(cut_off)
+            else:
+                since, cut_off = None, False
+            held = Held(owner, number, state, earned, occurrence, attempt, batch, alive, since, cut_off, doubt)
+            yield customer, badge, held
+
+    def _is_living(self, connection: sa.Connection, job: int) -> bool:
+        values = {"job": job, "now": self._now(connection)}
+        return connection.execute(QUERIES["living_job"], values).first() is not None
+
+    def _own_row_numbers(self, connection: sa.Connection, batch: int) -> dict[Key, int]:
+        """The row numbers of a batch by key, for a retry that looks its own rows up."""
+        numbers = self._row_numbers.get(batch)
+        if numbers is None:
+            found = connection.execute(QUERIES["batch_rows"], {"batch": batch}).one()
+            columns = unpack_rows(found.rows, found.row_count)
+            numbers = dict(zip(columns.keys(), columns.numbers, strict=True))
+            while len(self._row_numbers) >= _BATCHES_IN_MEMORY:
+                del self._row_numbers[next(iter(self._row_numbers))]
+            self._row_numbers[batch] = numbers
+        return numbers
+
+
+def _job_record(row: sa.Row[Any]) -> JobRecord:
+    values = dict(row._mapping)
+    values["sources"] = tuple(msgspec.json.decode(values["sources"]))
+    values["summary"] = msgspec.json.decode(values["summary"]) if values["summary"] else None
+    return JobRecord(**values)

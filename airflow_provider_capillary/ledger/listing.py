@@ -1,0 +1,135 @@
+"""A job's rows, page by page: first those with a state of their own, by row number, then those of batch after batch.
+
+Each page is read in a snapshot of its own, so rows may be settled or revoked while they are listed. A row that changes
+meanwhile is not listed twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.ledger.changes import odd_rows
+from airflow_provider_capillary.ledger.facts import Grants, LedgerRow, Proof
+from airflow_provider_capillary.ledger.packing import Columns, Key, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.rows import Found, Rows
+
+ODD_ROWS_AT_ONCE = 1_000
+
+
+class Mark(NamedTuple):
+    """How far a list is."""
+
+    odd: tuple[int, ...] | None = (-1, 0, 0, 0, 0)  #: row number and key of the last odd row; none: no more of them
+    batch: int = 0  #: the last batch
+
+
+def next_rows(
+    connection: sa.Connection, rows: Rows, job: int, states: Collection[RowState], mark: Mark
+) -> tuple[list[LedgerRow], Mark]:
+    """The next rows of a job that are in one of these states; no rows where there are no more."""
+    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+    values: dict[str, Any] = {"job": job, "states": [state.value for state in states]}
+    if mark.odd is not None:
+        after = dict(zip(("row_number", "customer", "badge", "earned", "occurrence"), mark.odd, strict=True))
+        found = connection.execute(QUERIES["odd_rows_of_job"], values | after | {"limit": ODD_ROWS_AT_ONCE}).all()
+        if found:
+            last = found[-1]
+            odd = (last.row_number, last.customer_id, last.badge_id, last.earned_at, last.occurrence)
+            return [_odd_row(row, names) for row in found], Mark(odd)
+        mark = Mark(None)
+    while batch := connection.execute(QUERIES["next_batch"], values | {"after": mark.batch}).one_or_none():
+        mark = Mark(None, batch.id)
+        if listed := _rows_of(connection, rows, batch, names):
+            return listed, mark
+    return [], mark
+
+
+def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
+    """Count what a job granted: of rows that are as their batch is, none becomes an object."""
+    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+    with_id: Counter[str] = Counter()
+    others: Counter[str] = Counter()
+    for row in connection.execute(QUERIES["count_odd_rows"], {"job": job}):
+        if row.has_id and row.state in (RowState.ACCEPTED, RowState.UNKNOWN):
+            with_id[names[row.badge_id]] += row.row_count
+        else:
+            others[row.state] += row.row_count
+    values: dict[str, Any] = {"job": job, "states": [*UNPROVEN, RowState.ACCEPTED], "after": 0}
+    while batch := connection.execute(QUERIES["next_batch"], values).one_or_none():
+        values["after"] = batch.id
+        columns, ids = unpack_rows(batch.rows, batch.row_count), unpack_ids(batch.ids, batch.row_count)
+        plain = _plain(connection, rows, batch, columns)
+        known = Counter(columns.badges[at] for at in plain if ids[at] is not None)
+        with_id.update({names[badge]: count for badge, count in known.items()})
+        others[batch.state] += len(plain) - known.total()
+    unknown = sum(others[state] for state in UNPROVEN)
+    return Grants(dict(sorted(with_id.items())), others[RowState.ACCEPTED], unknown, others[RowState.REVOKED])
+
+
+def plain_numbers(
+    connection: sa.Connection, rows: Rows, job: int, states: Collection[RowState], wanted: set[int]
+) -> dict[RowState, set[int]]:
+    """Which of the row numbers are rows of the job that are as their batch is, by state."""
+    numbers: dict[RowState, set[int]] = {state: set() for state in states}
+    values: dict[str, Any] = {"job": job, "states": [state.value for state in states], "after": 0}
+    while wanted and (batch := connection.execute(QUERIES["next_batch"], values).one_or_none()):
+        values["after"] = batch.id
+        columns = unpack_rows(batch.rows, batch.row_count)
+        if not wanted.isdisjoint(columns.numbers):
+            here = {columns.numbers[at] for at in _plain(connection, rows, batch, columns)}
+            numbers[RowState(batch.state)] |= wanted & here
+    return numbers
+
+
+def _odd_row(row: Any, names: dict[int, str]) -> LedgerRow:
+    badge = EarnedBadge(
+        row.row_number, names[row.badge_id], row.customer_id, row.earned_at, row.expires_at, row.occurrence
+    )
+    proof = Proof(row.proof) if row.proof else None
+    return LedgerRow(
+        badge,
+        row.badge_id,
+        row.batch_id,
+        RowState(row.state),
+        row.request_id,
+        row.sent_at,
+        row.since,
+        row.earned_badge_id,
+        proof,
+        bool(row.is_cut_off),
+    )
+
+
+def _rows_of(connection: sa.Connection, rows: Rows, batch: Any, names: dict[int, str]) -> list[LedgerRow]:
+    numbers, customers, badges, earned, expires, occurrences = columns = unpack_rows(batch.rows, batch.row_count)
+    ids = unpack_ids(batch.ids, batch.row_count)
+    state, proof = RowState(batch.state), Proof(batch.proof) if batch.proof else None
+    sending = (state, batch.request_id, batch.sent_at, batch.since)
+    cut_off = bool(batch.is_cut_off)
+    found = []
+    for at in _plain(connection, rows, batch, columns):
+        badge = EarnedBadge(numbers[at], names[badges[at]], customers[at], earned[at], expires[at], occurrences[at])
+        found.append(LedgerRow(badge, badges[at], batch.id, *sending, ids[at], proof, cut_off))
+    return found
+
+
+def _plain(connection: sa.Connection, rows: Rows, batch: Any, columns: Columns) -> Sequence[int]:
+    """The positions of the rows that are as the batch is."""
+    every = range(batch.row_count)
+    if batch.gone == batch.row_count:
+        return ()
+    if not batch.gone and not batch.odd:
+        return every
+    keys = columns.keys()
+    away: set[Key] = set(odd_rows(connection, batch.id)) if batch.odd else set()
+    if batch.gone:
+        found = map(Found._make, rows.find(connection, sorted(keys), any_date=False))
+        away |= set(keys) - {row.key for row in found if row.batch == batch.id}
+    return [at for at in every if keys[at] not in away]

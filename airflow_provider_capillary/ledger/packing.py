@@ -1,0 +1,123 @@
+"""A batch's rows and their ids as bytes: columns of numbers, one after the other.
+
+``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, by row number. A
+column begins with its kind: ``=`` one number of 8 bytes for all rows, ``I`` 4 bytes a row, ``q`` 8 bytes a row; all
+little-endian. ``ids`` begins with ``h``, then 12 bytes a row (24 hexadecimal digits, zeros where there is none), or
+with ``j``, then a JSON list of texts and nulls.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple, cast
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+
+_ID_BYTES = 12
+_NO_ID = "0" * 2 * _ID_BYTES
+
+#: (customer_id, badge_id, earned_at, occurrence)
+Key = tuple[int, int, int, int]
+
+
+class Columns(NamedTuple):
+    """The rows of a batch by row number; ``badges`` are the ledger's own numbers."""
+
+    numbers: Sequence[int]
+    customers: Sequence[int]
+    badges: Sequence[int]
+    earned: Sequence[int]
+    expires: Sequence[int]
+    occurrences: Sequence[int]
+
+    def keys(self) -> list[Key]:
+        """The rows' identities, in order."""
+        return list(zip(self.customers, self.badges, self.earned, self.occurrences, strict=True))
+
+
+def columns_of(badges: Sequence[EarnedBadge], badge_keys: dict[str, int]) -> Columns:
+    """The rows as columns.
+
+    :param badge_keys: ``badge_meta_id`` -> the ledger's number.
+    """
+    numbers = [badge.row_number for badge in badges]
+    if numbers != sorted(numbers):
+        badges = sorted(badges, key=lambda badge: badge.row_number)
+        numbers = [badge.row_number for badge in badges]
+    return Columns(
+        numbers,
+        [badge.customer_id for badge in badges],
+        [badge_keys[badge.badge_meta_id] for badge in badges],
+        [badge.earned_at for badge in badges],
+        [badge.expires_at for badge in badges],
+        [badge.occurrence for badge in badges],
+    )
+
+
+def pack_rows(columns: Columns) -> bytes:
+    """The columns as bytes."""
+    return b"".join(map(_packed, columns))
+
+
+def unpack_rows(packed: bytes, rows: int) -> Columns:
+    """The columns of so many rows."""
+    found: list[Sequence[int]] = []
+    at = 0
+    for _ in Columns._fields:
+        kind, at = packed[at : at + 1], at + 1
+        if kind == b"=":
+            number = int.from_bytes(packed[at : at + 8], "little", signed=True)
+            found.append([number] * rows)
+            at += 8
+            continue
+        numbers = array(kind.decode())
+        end = at + rows * numbers.itemsize
+        numbers.frombytes(packed[at:end])
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        found.append(numbers.tolist())
+        at = end
+    return Columns(*found)
+
+
+def pack_ids(ids: Sequence[str | None]) -> bytes:
+    """The ids as bytes, exactly: what is not 24 lower-case hexadecimal digits stays text."""
+    texts = [_NO_ID if text is None else text for text in ids] if None in ids else cast("Sequence[str]", ids)
+    # each length by itself: one that is too short must not make up for one that is too long
+    if set(map(len, texts)) == {len(_NO_ID)} and texts.count(_NO_ID) == ids.count(None):
+        joined = "".join(texts)
+        with suppress(ValueError):
+            packed = bytes.fromhex(joined)
+            if packed.hex() == joined:
+                return b"h" + packed
+    return b"j" + msgspec.json.encode(ids)
+
+
+def unpack_ids(packed: bytes | None, rows: int) -> list[str | None]:
+    """The id of each row, ``None`` where there is none."""
+    if packed is None:
+        return [None] * rows
+    if packed[:1] == b"j":
+        return msgspec.json.decode(packed[1:], type=list[str | None])
+    text = packed[1:].hex()
+    ids = [text[at : at + 24] for at in range(0, len(text), 24)]
+    return [None if one == _NO_ID else one for one in ids]
+
+
+def _packed(numbers: Sequence[int]) -> bytes:
+    if not numbers:
+        return b"=" + bytes(8)
+    if numbers[0] == numbers[-1] and numbers.count(numbers[0]) == len(numbers):
+        return b"=" + numbers[0].to_bytes(8, "little", signed=True)
+    try:
+        column = array("I", numbers)
+    except OverflowError:  # below 0, or beyond 4 bytes
+        column = array("q", numbers)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.typecode.encode() + column.tobytes()

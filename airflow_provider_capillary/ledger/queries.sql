@@ -1,0 +1,465 @@
+-- Every statement of the ledger but those over many rows at once (rows.py): a name, one sentence, the statement.
+-- Each is for SQLite and PostgreSQL alike, unless its sentence says otherwise.
+
+-- now --
+-- PostgreSQL's clock.
+SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
+
+-- identity --
+-- The ledger's own name, made with it.
+SELECT ledger_id FROM capillary_ledger
+
+-- ------------------------------------------------------------------------------------------ organisations and badges
+
+-- add_organisation --
+-- Note an organisation's name; of two that do it at once, both find one.
+INSERT INTO capillary_organisation (name, host) VALUES (:name, :host) ON CONFLICT (name) DO NOTHING
+
+-- find_organisation --
+-- The number of an organisation.
+SELECT id FROM capillary_organisation WHERE name = :name
+
+-- has_batches --
+-- Whether anything was ever to be sent for an organisation.
+SELECT 1 FROM capillary_job j JOIN capillary_batch b ON b.job_id = j.id WHERE j.organisation_id = :organisation LIMIT 1
+
+-- other_organisations --
+-- Other names under which badges were sent to this host.
+SELECT o.name FROM capillary_organisation o WHERE o.host = :host AND o.name <> :name AND EXISTS (
+    SELECT 1 FROM capillary_job j JOIN capillary_batch b ON b.job_id = j.id WHERE j.organisation_id = o.id)
+ORDER BY o.name
+
+-- lock_organisation --
+-- Make the writers of one organisation wait for each other (PostgreSQL; SQLite has one writer anyway).
+UPDATE capillary_organisation SET host = host WHERE id = :organisation
+
+-- add_badge --
+-- Number a badge of an organisation.
+INSERT INTO capillary_badge (organisation_id, badge_meta_id) VALUES (:organisation, :name)
+ON CONFLICT (organisation_id, badge_meta_id) DO NOTHING
+
+-- find_badge --
+-- The number of a badge of an organisation.
+SELECT id FROM capillary_badge WHERE organisation_id = :organisation AND badge_meta_id = :name
+
+-- badge_names --
+-- The badges of a job's organisation by their numbers.
+SELECT g.id, g.badge_meta_id FROM capillary_badge g JOIN capillary_job j ON j.organisation_id = g.organisation_id
+WHERE j.id = :job
+
+-- reserve_request --
+-- Take the turn of one more request: apart seconds after the last one, or now; one row, so all who ask wait in line.
+INSERT INTO capillary_request_budget (organisation, turn) VALUES (:organisation, :now)
+ON CONFLICT (organisation) DO UPDATE SET turn = CASE
+    WHEN capillary_request_budget.turn + :apart > :now THEN capillary_request_budget.turn + :apart ELSE :now END
+RETURNING turn
+
+-- --------------------------------------------------------------------------------------------------- jobs and leases
+
+-- add_job --
+-- Begin a job and take its lease; no row comes back where the job is there already.
+INSERT INTO capillary_job (job_id, organisation_id, dag_id, task_id, run_id, map_index, max_tries, dry_run,
+    dataset_fingerprint, settings, sources, row_count, state, started_at, fence, lease_owner, lease_until, commits)
+VALUES (:job_id, :organisation, :dag_id, :task_id, :run_id, :map_index, :max_tries, :dry_run,
+    :dataset_fingerprint, :settings, :sources, :row_count, 'open', :now, 1, :owner, :until, 1)
+ON CONFLICT (job_id) DO NOTHING RETURNING id
+
+-- find_job --
+-- A job as one that wants to resume it must know it.
+SELECT id, fence, lease_owner, lease_until, state, dataset_fingerprint, settings FROM capillary_job
+WHERE job_id = :job_id
+
+-- take_lease --
+-- Take the lease where it is still as it was read: of two that steal at once, one gets it.
+UPDATE capillary_job SET fence = fence + 1, lease_owner = :owner, lease_until = :until, state = 'open',
+    finished_at = NULL, commits = commits + 1
+WHERE id = :job AND fence = :fence AND lease_until = :seen
+
+-- renew_lease --
+-- Say that this copy lives; no row changes where another copy took over, or the job is closed.
+UPDATE capillary_job SET lease_until = :until, commits = commits + 1
+WHERE id = :job AND fence = :fence AND state = 'open'
+
+-- count_commit --
+-- Count a commit of a copy that holds no lease; a row comes back where no other copy took the job over.
+UPDATE capillary_job SET commits = commits + 1 WHERE id = :job RETURNING fence
+
+-- finish_job --
+-- Keep the summary and give the lease back.
+UPDATE capillary_job SET state = :state, finished_at = :now, summary = :summary, lease_until = :now,
+    commits = commits + 1
+WHERE id = :job AND fence = :fence
+
+-- lock_job --
+-- Lock a job for work outside an import; an import must change the same row to take the job up.
+UPDATE capillary_job SET commits = commits + 1 WHERE job_id = :job_id
+RETURNING id, organisation_id, state, fence, lease_owner, lease_until
+
+-- close_dead_job --
+-- Shut out a process that was taken for dead and wakes up: by its fence it can note no intent any more.
+UPDATE capillary_job SET state = 'failed', fence = fence + 1, lease_until = :now, finished_at = :now
+WHERE id = :job AND state = 'open'
+
+-- job_settings --
+-- The settings that a job began with.
+SELECT settings FROM capillary_job WHERE job_id = :job_id
+
+-- job_key --
+-- The ledger's number of a job.
+SELECT id FROM capillary_job WHERE job_id = :job_id
+
+-- job_summary --
+-- The last summary of a job.
+SELECT summary FROM capillary_job WHERE id = :job
+
+-- save_summary --
+-- Change a job's summary, in which a row's state changed since.
+UPDATE capillary_job SET summary = :summary WHERE id = :job
+
+-- one_job --
+-- A job as it is shown.
+SELECT j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at,
+    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits
+FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id WHERE j.job_id = :job_id
+
+-- latest_jobs --
+-- The latest jobs, latest first; of one DAG where it is given.
+SELECT j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at,
+    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits
+FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+WHERE CAST(:dag_id AS text) IS NULL OR j.dag_id = :dag_id ORDER BY j.id DESC LIMIT :limit
+
+-- living_job --
+-- Whether the lease of a job is held.
+SELECT 1 FROM capillary_job WHERE id = :job AND state = 'open' AND lease_until > :now
+
+-- ----------------------------------------------------------------------------------------------------------- batches
+
+-- add_batch --
+-- Note the intent to send a batch, with its rows.
+INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint, request_id,
+    sent_at, boot_id, sent_boot_time, rows)
+VALUES (:job, :fence, :attempt, 'intent', :row_count, 0, false, :fingerprint, :request_id, :now, :boot_id, :boot_time,
+    :rows)
+RETURNING id
+
+-- settle_untouched_batch --
+-- Give all rows of a batch one state at once, where none has left it or has a state of its own since the intent.
+UPDATE capillary_batch SET state = :state, proof = :proof, ids = :ids, settled_at = :now, status = :status,
+    verdict = :verdict, settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
+WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0 AND NOT has_late_id
+    AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = capillary_batch.id)
+
+-- lock_batch --
+-- Lock a batch: whoever gives a row of it a state of its own does this first, so that all of them take turns.
+UPDATE capillary_batch SET gone = gone WHERE id = :batch
+RETURNING id, job_id, state, row_count, gone, rows, ids
+
+-- batch_settled --
+-- Note the reply to a batch.
+UPDATE capillary_batch SET settled_at = :now, status = :status, verdict = :verdict,
+    settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
+WHERE id = :batch
+
+-- change_batch --
+-- Change the state of all rows of a batch that have none of their own.
+UPDATE capillary_batch SET state = :state, proof = :proof, ids = :ids WHERE id = :batch
+
+-- change_ids --
+-- Change the ids of a batch: one of them was not known when it was accepted.
+UPDATE capillary_batch SET ids = :ids WHERE id = :batch
+
+-- late_id_is_known --
+-- A late id is known of a row of a batch in flight: its outcome then changes row by row, and looks at each.
+UPDATE capillary_batch SET has_late_id = true WHERE id = :batch AND state = 'intent'
+
+-- add_batch_of_late_row --
+-- A batch of its own for a row that an earlier request is proven to have granted, with that request's data.
+INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, sent_with, fingerprint,
+    request_id, sent_at, boot_id, sent_boot_time, rows)
+SELECT :job, fence, attempt, 'intent', 1, 0, false, id, fingerprint, request_id, sent_at, boot_id, sent_boot_time,
+    :rows
+FROM capillary_batch WHERE id = :batch RETURNING id
+
+-- intents_are_unknown --
+-- An intent that a dead try left is unknown: one change for each batch.
+UPDATE capillary_batch SET state = 'unknown' WHERE job_id = :job AND state = 'intent'
+
+-- batch_is_cut_off --
+-- An intent of which another job takes rows over is unknown, and not only for these rows.
+UPDATE capillary_batch SET state = 'unknown' WHERE id = :batch AND state = 'intent'
+
+-- rows_left --
+-- Rows of a batch that belong to another one from now on.
+UPDATE capillary_batch SET gone = gone + :rows WHERE id = :batch
+
+-- batch_rows --
+-- The packed rows of a batch, which never change.
+SELECT rows, row_count FROM capillary_batch WHERE id = :batch
+
+-- next_batch --
+-- The first batch of a job after another one that is in one of some states.
+SELECT b.id, b.state, b.row_count, b.gone, b.rows, b.ids, b.proof, b.request_id, b.sent_at,
+    coalesce(b.settled_at, b.sent_at) AS since, b.settled_at IS NULL AS is_cut_off,
+    (SELECT count(*) FROM capillary_odd_row x WHERE x.batch_id = b.id) AS odd
+FROM capillary_batch b WHERE b.job_id = :job AND b.state IN :states AND b.id > :after ORDER BY b.id LIMIT 1
+
+-- count_states --
+-- The rows of a job by state: those of its batches without the odd ones, and the odd ones of the job.
+SELECT state, CAST(sum(rows) AS bigint) FROM (
+    SELECT b.state, sum(b.row_count - b.gone) AS rows FROM capillary_batch b WHERE b.job_id = :job GROUP BY b.state
+    UNION ALL
+    SELECT b.state, -count(*) FROM capillary_batch b JOIN capillary_odd_row x ON x.batch_id = b.id
+    WHERE b.job_id = :job AND x.occurrence > 0 GROUP BY b.state
+    UNION ALL
+    SELECT x.state, count(*) FROM capillary_odd_row x WHERE x.job_id = :job GROUP BY x.state
+) counted GROUP BY state
+
+-- ------------------------------------------------------------------------------------- rows with a state of their own
+
+-- odd_rows_of_batch --
+-- All rows of a batch that have a state of their own, of whatever job they are by now.
+SELECT customer_id, badge_id, earned_at, occurrence, state, job_id, earned_badge_id FROM capillary_odd_row
+WHERE batch_id = :batch
+
+-- odd_rows_of_job --
+-- Rows of a job that have a state of their own, by row number.
+SELECT x.customer_id, x.badge_id, x.earned_at, x.occurrence, x.state, x.batch_id, x.row_number, x.expires_at,
+    x.earned_badge_id, x.proof, b.request_id, b.sent_at, coalesce(b.settled_at, b.sent_at) AS since,
+    b.settled_at IS NULL AS is_cut_off
+FROM capillary_odd_row x JOIN capillary_batch b ON b.id = x.batch_id
+WHERE x.job_id = :job AND x.state IN :states AND (x.row_number, x.customer_id, x.badge_id, x.earned_at, x.occurrence)
+    > (:row_number, :customer, :badge, :earned, :occurrence)
+ORDER BY x.row_number, x.customer_id, x.badge_id, x.earned_at, x.occurrence LIMIT :limit
+
+-- count_odd_rows --
+-- Rows of a job that have a state of their own, by badge and state, and whether their id is known.
+SELECT badge_id, state, earned_badge_id IS NOT NULL AS has_id, count(*) AS row_count FROM capillary_odd_row
+WHERE job_id = :job GROUP BY badge_id, state, earned_badge_id IS NOT NULL
+
+-- add_odd_row --
+-- Give a row a state of its own.
+INSERT INTO capillary_odd_row (customer_id, badge_id, earned_at, occurrence, batch_id, state, job_id, row_number,
+    expires_at, earned_badge_id, proof)
+VALUES (:customer, :badge, :earned, :occurrence, :batch, :state, :job, :row_number, :expires_at, :earned_badge_id,
+    :proof)
+
+-- change_odd_row --
+-- Change the state of a row that has one of its own; an id once seen stays.
+UPDATE capillary_odd_row SET state = :state, earned_badge_id = coalesce(:earned_badge_id, earned_badge_id),
+    proof = coalesce(:proof, proof)
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- adopt_odd_row --
+-- An unknown row belongs to another job from now on.
+UPDATE capillary_odd_row SET job_id = :job, row_number = :row_number
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- drop_odd_row --
+-- A row that is sent again is as its new batch.
+DELETE FROM capillary_odd_row
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- add_doubt --
+-- Keep for ever why a row may be granted twice; the first reason stays.
+INSERT INTO capillary_doubt (customer_id, badge_id, earned_at, occurrence, doubt)
+VALUES (:customer, :badge, :earned, :occurrence, :doubt)
+ON CONFLICT (customer_id, badge_id, earned_at, occurrence) DO NOTHING
+
+-- find_doubt --
+-- Why a row may be granted twice.
+SELECT doubt FROM capillary_doubt
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- ------------------------------------------------------------------------------------------------------------ issues
+
+-- add_issue --
+-- Keep why a row was not accepted; a later issue replaces an earlier one.
+INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt, badge_meta_id,
+    source, line, original)
+VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt, :badge_meta_id, :source, :line,
+    :original)
+ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
+    code = excluded.code, message = excluded.message, request_id = excluded.request_id,
+    attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
+    line = excluded.line, original = excluded.original
+
+-- add_first_issue --
+-- The same, but a row that has an issue already keeps it.
+INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt, badge_meta_id,
+    source, line, original)
+VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt, :badge_meta_id, :source, :line,
+    :original)
+ON CONFLICT (job_id, row_number) DO NOTHING
+
+-- issues --
+-- Why rows of a job were not accepted, in the dataset's order.
+SELECT i.row_number, i.state, i.stage, i.code, i.message, i.request_id, i.attempt, i.badge_meta_id, i.source, i.line,
+    i.original
+FROM capillary_row_issue i JOIN capillary_job j ON j.id = i.job_id WHERE j.job_id = :job_id ORDER BY i.row_number
+
+-- issues_about_batches --
+-- Issues of a job in one state that no row with a state of its own confirms.
+SELECT i.row_number FROM capillary_row_issue i WHERE i.job_id = :job AND i.state = :state AND NOT EXISTS (
+    SELECT 1 FROM capillary_odd_row x
+    WHERE x.job_id = i.job_id AND x.row_number = i.row_number AND x.state = i.state)
+
+-- forget_unconfirmed_issues --
+-- A new try writes its issues again: forget those that no row with a state of its own confirms, but not these states.
+DELETE FROM capillary_row_issue WHERE job_id = :job AND state NOT IN ('accepted', 'unknown') AND NOT EXISTS (
+    SELECT 1 FROM capillary_odd_row x WHERE x.job_id = capillary_row_issue.job_id
+    AND x.row_number = capillary_row_issue.row_number AND x.state = capillary_row_issue.state)
+
+-- forget_issue --
+-- A row that is sent again is no longer unknown.
+DELETE FROM capillary_row_issue WHERE job_id = :job AND row_number = :row_number
+
+-- unknown_issues --
+-- What a job's report says of the rows that it calls unknown, by row number.
+SELECT row_number, message, original FROM capillary_row_issue
+WHERE job_id = :job AND state = 'unknown' AND row_number BETWEEN :first AND :last ORDER BY row_number
+
+-- retell --
+-- Change the issue of a row that was unknown; of stage verify is only what is proven to be granted once.
+UPDATE capillary_row_issue SET state = :state, stage = CASE WHEN CAST(:doubt AS text) IS NULL THEN 'verify' ELSE 'send' END,
+    message = message || '; ' || :told || coalesce('; ' || :doubt, '')
+WHERE job_id = :job AND row_number = :row_number AND state = 'unknown'
+
+-- ------------------------------------------------------------------------------------------- ids that accept no row
+
+-- keep_id --
+-- Keep an id with the batch in whose reply it came.
+INSERT INTO capillary_given_id (batch_id, organisation_id, earned_badge_id, customer_id, badge_meta_id, earned_at,
+    occurrence, is_proven)
+VALUES (:batch, :organisation, :earned_badge_id, :customer, :name, :earned, :occurrence, :is_proven)
+
+-- customers_of_late_ids --
+-- Customers of an organisation of whom a proven id came late.
+SELECT DISTINCT customer_id FROM capillary_given_id WHERE organisation_id = :organisation AND is_proven
+
+-- late_ids --
+-- The proven ids that came late for a row, with the batch of each.
+SELECT DISTINCT k.earned_badge_id, k.batch_id FROM capillary_given_id k
+WHERE k.organisation_id = :organisation AND k.customer_id = :customer AND k.badge_meta_id = :name
+    AND k.earned_at = :earned AND k.occurrence = :occurrence AND k.is_proven
+ORDER BY k.batch_id, k.earned_badge_id
+
+-- report_second_grant --
+-- Report with the job that owns a row that it was granted twice; an issue that stands is added to.
+INSERT INTO capillary_row_issue (job_id, row_number, state, stage, message, request_id, attempt, badge_meta_id,
+    source, line, original)
+VALUES (:job, :row_number, :state, 'send', :doubt, NULL, :attempt, :name, '', 0, :original)
+ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
+    message = capillary_row_issue.message || '; ' || excluded.message
+
+-- one_row --
+-- A row with its batch, as far as it does not stand in the batch's packed rows.
+SELECT coalesce(x.state, b.state) AS state, e.batch_id, coalesce(x.job_id, b.job_id) AS job_id, x.row_number,
+    x.expires_at, x.earned_badge_id, x.state IS NOT NULL AS is_odd, b.attempt, b.row_count, b.rows, b.ids,
+    coalesce(b.sent_with, b.id) AS sent_with, d.doubt
+FROM capillary_earned_badge e JOIN capillary_batch b ON b.id = e.batch_id
+LEFT JOIN capillary_odd_row x ON x.customer_id = e.customer_id AND x.badge_id = e.badge_id
+    AND x.earned_at = e.earned_at AND x.occurrence = e.occurrence AND x.batch_id = e.batch_id
+LEFT JOIN capillary_doubt d ON d.customer_id = e.customer_id AND d.badge_id = e.badge_id
+    AND d.earned_at = e.earned_at AND d.occurrence = e.occurrence
+WHERE e.customer_id = :customer AND e.badge_id = :badge AND e.earned_at = :earned AND e.occurrence = :occurrence
+
+-- unproven_ids --
+-- Ids that replies without proof gave, of some batches.
+SELECT batch_id, earned_badge_id FROM capillary_given_id WHERE batch_id IN :batches AND NOT is_proven
+
+-- second_ids --
+-- Ids that were kept for rows of a job's organisation, and that no revocation has settled.
+SELECT DISTINCT k.earned_badge_id, k.customer_id, g.id AS badge_id, g.badge_meta_id, k.earned_at, k.occurrence,
+    r.earned_badge_id IS NOT NULL AS asked_before
+FROM capillary_given_id k
+JOIN capillary_job j ON j.organisation_id = k.organisation_id
+JOIN capillary_badge g ON g.organisation_id = k.organisation_id AND g.badge_meta_id = k.badge_meta_id
+LEFT JOIN capillary_revocation r ON r.organisation_id = k.organisation_id AND r.earned_badge_id = k.earned_badge_id
+WHERE j.job_id = :job_id AND k.earned_at IS NOT NULL
+    AND (r.earned_badge_id IS NULL OR r.answer IS NULL OR r.answer IN ('refused', 'unconfirmed'))
+
+-- nameless_ids --
+-- Ids of a job's batches that name a customer and a badge, but no row for certain, and that no revocation has settled.
+SELECT DISTINCT k.earned_badge_id, k.customer_id, g.id AS badge_id, g.badge_meta_id,
+    r.earned_badge_id IS NOT NULL AS asked_before
+FROM capillary_given_id k
+JOIN capillary_batch b ON b.id = k.batch_id
+JOIN capillary_job j ON j.id = b.job_id
+JOIN capillary_badge g ON g.organisation_id = j.organisation_id AND g.badge_meta_id = k.badge_meta_id
+LEFT JOIN capillary_revocation r ON r.organisation_id = k.organisation_id AND r.earned_badge_id = k.earned_badge_id
+WHERE j.job_id = :job_id AND k.earned_at IS NULL AND k.customer_id IS NOT NULL
+    AND (r.earned_badge_id IS NULL OR r.answer IS NULL OR r.answer IN ('refused', 'unconfirmed'))
+ORDER BY k.earned_badge_id
+
+-- rows_of_customer --
+-- The rows of one badge of one customer.
+SELECT earned_at, occurrence FROM capillary_earned_badge WHERE customer_id = :customer AND badge_id = :badge
+
+-- ids_of_batches --
+-- The packed ids of all batches.
+SELECT row_count, ids FROM capillary_batch WHERE ids IS NOT NULL
+
+-- other_ids --
+-- All ids that stand elsewhere.
+SELECT earned_badge_id FROM capillary_odd_row WHERE earned_badge_id IS NOT NULL
+UNION SELECT earned_badge_id FROM capillary_given_id
+
+-- -------------------------------------------------------------------------------------------- settling and revoking
+
+-- note_settlement --
+-- Keep by what proof, or by whose word, a row was settled.
+INSERT INTO capillary_settlement (job_id, row_number, customer_id, badge_id, earned_at, occurrence, state, proof,
+    settled_by, settled_at)
+VALUES (:job, :row_number, :customer, :badge, :earned, :occurrence, :state, :proof, :by, :now)
+
+-- open_revocations --
+-- Those of some earned badges that were asked to be revoked, and no answer is noted.
+SELECT earned_badge_id FROM capillary_revocation
+WHERE organisation_id = (SELECT organisation_id FROM capillary_job WHERE id = :job) AND earned_badge_id IN :ids
+    AND answer IS NULL
+
+-- note_revocation --
+-- Note that the API is about to be asked; a note without an answer stays as it is.
+INSERT INTO capillary_revocation (organisation_id, earned_badge_id, job_id, customer_id, badge_id, earned_at,
+    occurrence, asked_by, asked_at)
+VALUES (:organisation, :earned_badge_id, :job, :customer, :badge, :earned, :occurrence, :by, :now)
+ON CONFLICT (organisation_id, earned_badge_id) DO UPDATE SET asked_by = excluded.asked_by,
+    asked_at = excluded.asked_at, answered_at = NULL, answer = NULL
+WHERE capillary_revocation.answer IN ('refused', 'unconfirmed')
+
+-- answer_revocation --
+-- Note the API's answer.
+UPDATE capillary_revocation SET answered_at = :now, answer = :answer
+WHERE organisation_id = :organisation AND earned_badge_id = :earned_badge_id
+    AND (answer IS NULL OR answer IN ('refused', 'unconfirmed'))
+
+-- revoked_rows --
+-- Revoked rows of a job that were not set aside yet.
+SELECT customer_id, badge_id, earned_at, occurrence, batch_id, earned_badge_id FROM capillary_odd_row
+WHERE job_id = :job AND state = 'revoked' AND occurrence > 0 ORDER BY row_number LIMIT :limit
+
+-- lowest_occurrence --
+-- The occurrence below 0 that was given last to a row of this identity that was set aside.
+SELECT min(occurrence) FROM capillary_earned_badge
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned
+
+-- set_row_aside --
+-- Set a row's identity free: the row goes on under another occurrence.
+UPDATE capillary_earned_badge SET occurrence = :aside
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- set_odd_row_aside --
+-- The same for its state.
+UPDATE capillary_odd_row SET occurrence = :aside
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- set_doubt_aside --
+-- The same for its doubt.
+UPDATE capillary_doubt SET occurrence = :aside
+WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
+
+-- note_freed --
+-- Keep by whose word a revoked row may be imported again.
+UPDATE capillary_revocation SET freed_by = :by, freed_at = :now
+WHERE organisation_id = :organisation AND earned_badge_id = :earned_badge_id

@@ -1,0 +1,269 @@
+"""The statements over many good rows at once, per database: note them, look them up, move them to another batch.
+
+Rows are sorted by their key before they are written: neighbours are written together, and two jobs that write the same
+rows do not wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from airflow_provider_capillary.ledger.facts import IntentConflictError
+from airflow_provider_capillary.ledger.packing import Key
+
+_TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
+
+_KEY = "{a}.customer_id = {b}.customer_id AND {a}.badge_id = {b}.badge_id AND {a}.earned_at = {b}.earned_at"
+_SAME = _KEY + " AND {a}.occurrence = {b}.occurrence"
+_FOUND = """
+    t.customer_id, t.badge_id, t.earned_at, t.occurrence, t.batch_id, coalesce(x.state, b.state),
+    coalesce(x.job_id, b.job_id), x.row_number, coalesce(b.settled_at, b.sent_at), d.doubt, x.state IS NOT NULL,
+    b.attempt, b.settled_at IS NULL
+"""
+
+
+class NewRows(NamedTuple):
+    """The rows of one batch, which the ledger does not hold yet."""
+
+    batch: int
+    keys: Sequence[Key]
+
+
+class Found(NamedTuple):
+    """A row, the state that it has in itself or with its batch, and whose it is."""
+
+    customer: int
+    badge: int
+    earned: int
+    occurrence: int
+    batch: int
+    state: str
+    job: int
+    row_number: int | None  #: where it has a state of its own
+    since: float  #: when its batch was sent, or its reply noted
+    doubt: str | None
+    is_odd: bool
+    attempt: int
+    is_cut_off: bool  #: no process recorded how its exchange ended
+
+    @property
+    def key(self) -> Key:
+        """The row's identity."""
+        return self[:4]
+
+
+class Rows(Protocol):
+    """The statements of one database."""
+
+    def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
+        """Note rows that the ledger does not hold; raise ``IntentConflictError`` where it holds one of them."""
+        ...
+
+    def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
+        """Keep others from moving those of the rows that are there."""
+        ...
+
+    def find(
+        self, connection: sa.Connection, keys: Sequence[tuple[int, ...]], *, any_date: bool
+    ) -> Iterator[tuple[Any, ...]]:
+        """Find all occurrences of (customer, badge, earn instant); ``any_date``: whatever the earn instant.
+
+        Gives the fields of ``Found``, and no more rows at a time than need be: what lives shortly costs little.
+        """
+        ...
+
+    def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
+        """Let rows belong to another batch. The schema refuses it where one is not free to be sent."""
+        ...
+
+
+class SqliteRows:
+    """Statements over many rows of values, some hundred at a time.
+
+    ``executemany`` would let go of Python's lock, and wait for it, once for every row. CROSS JOIN fixes SQLite's order
+    of the join: values first, then one look-up by key for each.
+    """
+
+    _INSERT = """
+        INSERT INTO capillary_earned_badge (batch_id, customer_id, badge_id, earned_at, occurrence) VALUES {rows}
+    """
+    _MOVE = """
+        UPDATE capillary_earned_badge AS t SET batch_id = ?1 FROM (VALUES {rows}) AS v
+        WHERE t.customer_id = v.column1 AND t.badge_id = v.column2 AND t.earned_at = v.column3
+            AND t.occurrence = v.column4
+    """
+    _FIND = f"""
+        SELECT {_FOUND} FROM (VALUES {{rows}}) k CROSS JOIN capillary_earned_badge t
+        CROSS JOIN capillary_batch b ON b.id = t.batch_id
+        LEFT JOIN capillary_odd_row x ON {_SAME.format(a="x", b="t")} AND x.batch_id = t.batch_id
+        LEFT JOIN capillary_doubt d ON {_SAME.format(a="d", b="t")}
+        WHERE t.customer_id = k.column1 AND t.badge_id = k.column2
+    """
+
+    def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
+        """Note rows."""
+        for batch, keys in new:
+            try:
+                for _ in _executed(connection, self._INSERT, (batch,), sorted(keys), "?1, "):
+                    pass
+            except IntegrityError as error:
+                raise _conflict(
+                    error, "UNIQUE constraint failed: capillary_earned_badge." in str(error.orig)
+                ) from error
+
+    def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
+        """Nothing: SQLite has one writer at a time."""
+
+    def find(
+        self, connection: sa.Connection, keys: Sequence[tuple[int, ...]], *, any_date: bool
+    ) -> Iterator[tuple[Any, ...]]:
+        """Find rows."""
+        statement = self._FIND + ("" if any_date else " AND t.earned_at = k.column3")
+        for result in _executed(connection, statement, (), keys):
+            yield from result.cursor.fetchall()
+
+    def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
+        """Move rows."""
+        for _ in _executed(connection, self._MOVE, (batch,), keys):
+            pass
+
+
+def _executed(
+    connection: sa.Connection,
+    statement: str,
+    first: tuple[Any, ...],
+    rows: Sequence[tuple[Any, ...]],
+    of_each: str = "",
+) -> Iterator[sa.CursorResult[Any]]:
+    """Execute the statement for some rows after the other.
+
+    :param first: the parameters before those of the rows.
+    :param of_each: what each row begins with.
+    """
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        text = _with_rows(statement, len(some), len(some[0]), len(first) + 1, of_each)
+        yield connection.exec_driver_sql(text, (*first, *chain.from_iterable(some)))
+
+
+@functools.lru_cache(maxsize=64)
+def _with_rows(statement: str, rows: int, width: int, first: int, of_each: str) -> str:
+    """The statement with the parameters of some rows, as in ``(?4, ?5), (?6, ?7)``."""
+    starts = range(first, first + rows * width, width)
+    numbered = (f"({of_each}{', '.join(f'?{number}' for number in range(start, start + width))})" for start in starts)
+    return statement.format(rows=", ".join(numbered))
+
+
+class PostgresRows:
+    """COPY for new rows; else one statement for all rows, whose columns travel as arrays.
+
+    OFFSET 0 and LATERAL: each key is looked up by itself. The planner, whose statistics lag behind a night's growth,
+    would else read a whole table for every batch.
+    """
+
+    _COPY = """
+        COPY capillary_earned_badge (customer_id, earned_at, batch_id, badge_id, occurrence) FROM STDIN (FORMAT binary)
+    """
+    _KEYS = """
+        unnest(%(customers)s::bigint[], %(badges)s::int[], %(dates)s::bigint[], %(occurrences)s::int[])
+            AS k(customer_id, badge_id, earned_at, occurrence)
+    """
+    _LOCK = f"""
+        SELECT 1 FROM {_KEYS} CROSS JOIN LATERAL (
+            SELECT 1 FROM capillary_earned_badge e WHERE {_SAME.format(a="e", b="k")} OFFSET 0 FOR UPDATE) t
+    """
+    _MOVE = f"""
+        UPDATE capillary_earned_badge AS t SET batch_id = %(batch)s FROM (SELECT * FROM {_KEYS} OFFSET 0) v
+        WHERE {_SAME.format(a="t", b="v")}
+    """
+    _FIND = f"""
+        SELECT {_FOUND} FROM {_KEYS}
+        CROSS JOIN LATERAL (SELECT * FROM capillary_earned_badge e WHERE {{same}} OFFSET 0) t
+        CROSS JOIN LATERAL (SELECT * FROM capillary_batch b WHERE b.id = t.batch_id OFFSET 0) b
+        LEFT JOIN LATERAL (SELECT * FROM capillary_odd_row x
+            WHERE {_SAME.format(a="x", b="t")} AND x.batch_id = t.batch_id OFFSET 0) x ON true
+        LEFT JOIN LATERAL (SELECT * FROM capillary_doubt d WHERE {_SAME.format(a="d", b="t")} OFFSET 0) d ON true
+    """
+    _FIND_AT_DATE = _FIND.format(same=_KEY.format(a="e", b="k"))
+    _FIND_ANY_DATE = _FIND.format(same="e.customer_id = k.customer_id AND e.badge_id = k.badge_id")
+
+    def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
+        """Note rows, those of all batches in one order."""
+        rows = sorted(chain.from_iterable(zip(keys, repeat(batch)) for batch, keys in new))
+        if not rows:
+            return
+        driver: Any = connection.connection.driver_connection
+        errors = connection.dialect.loaded_dbapi
+        try:
+            with driver.cursor().copy(self._COPY) as copy:
+                copy.write(copied(rows))
+        except errors.Error as error:
+            found = DBAPIError.instance(
+                "COPY capillary_earned_badge", None, error, errors.Error, dialect=connection.dialect
+            )
+            raise _conflict(found, getattr(error, "sqlstate", None) == "23505") from error
+
+    def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
+        """Lock rows."""
+        if keys:
+            connection.exec_driver_sql(self._LOCK, _arrays(keys))
+
+    def find(
+        self, connection: sa.Connection, keys: Sequence[tuple[int, ...]], *, any_date: bool
+    ) -> Iterator[tuple[Any, ...]]:
+        """Find rows."""
+        if not keys:
+            return
+        found = connection.exec_driver_sql(self._FIND_ANY_DATE if any_date else self._FIND_AT_DATE, _arrays(keys))
+        yield from found.cursor.fetchall()
+
+    def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
+        """Move rows."""
+        if keys:
+            connection.exec_driver_sql(self._MOVE, {"batch": batch, **_arrays(keys)})
+
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_END = b"\xff\xff"
+#: The number of fields, then each field's length and value, in the order of the columns in ``_COPY``.
+_copied_row = struct.Struct("!hiqiqiqiiii").pack
+
+
+def copied(rows: Sequence[tuple[Key, int]]) -> bytes:
+    """Rows, each with its batch, as PostgreSQL's binary COPY reads them."""
+    packed = [
+        _copied_row(5, 8, customer, 8, earned, 8, batch, 4, badge, 4, occurrence)
+        for (customer, badge, earned, occurrence), batch in rows
+    ]
+    return b"".join([_HEADER, *packed, _END])
+
+
+def _arrays(keys: Sequence[tuple[int, ...]]) -> dict[str, str]:
+    customers, badges, dates, *occurrences = zip(*keys, strict=True)
+    columns = {"customers": customers, "badges": badges, "dates": dates}
+    columns["occurrences"] = occurrences[0] if occurrences else (1,) * len(keys)
+    return {name: _array(numbers) for name, numbers in columns.items()}
+
+
+def _array(numbers: Sequence[int]) -> str:
+    """PostgreSQL's own text of an array, which is JSON's but for the brackets; the driver would take its time."""
+    return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
+
+
+def _conflict(error: Exception, is_conflict: bool) -> Exception:
+    if is_conflict:
+        return IntentConflictError("a row of the batch is held by another batch or another job")
+    return error
+
+
+def rows_for(dialect: str) -> Rows:
+    """The statements for a database."""
+    return SqliteRows() if dialect == "sqlite" else PostgresRows()

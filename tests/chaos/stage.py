@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_capillary.ledger.base import JobScope
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.simulator.fault_plan import FaultPlan
 from airflow_provider_capillary.simulator.server import RunningSimulator
 

@@ -124,7 +124,7 @@ GUARDS = (
         (
             (
                 f"{_PACKAGE}/ledger/queries.sql",
-                "WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0\n"
+                "WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0 AND NOT has_late_id\n"
                 "    AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = capillary_batch.id)",
                 "WHERE id = :batch AND state IN ('intent', 'unknown') AND row_count = :row_count",
             ),
@@ -201,8 +201,8 @@ GUARDS = (
         (
             (
                 f"{_PACKAGE}/ledger/recording.py",
-                "            ids.keep_late(outcome.batch, accepted)\n",
-                "",
+                "ids.keep_late(outcome.batch, [change for change in changes if change.state is RowState.ACCEPTED])",
+                "pass",
             ),
         ),
         ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),

@@ -5,6 +5,7 @@
     CapillaryError
     ├── FixableError                 a person must change something; trying again is useless
     │   ├── ConfigurationError       connection, arguments or settings are wrong
+    │   │   └── UnknownJobError      the ledger holds no such job
     │   ├── DatasetError             the dataset cannot be read as it is
     │   ├── AuthenticationError      the API does not accept the credentials (401)
     │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
@@ -69,6 +70,10 @@ class RetryableError(CapillaryError):
 
 class ConfigurationError(FixableError):
     """The connection, an argument or a setting is wrong. Nothing was sent."""
+
+
+class UnknownJobError(ConfigurationError, LookupError):
+    """The ledger holds no job of that id: the id or ``ledger_conn_id`` is wrong. Nothing was sent."""
 
 
 class DatasetError(FixableError):

@@ -23,7 +23,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 
 if TYPE_CHECKING:
-    from airflow_provider_capillary.ledger.facts import JobRecord, UnprovenRow
+    from airflow_provider_capillary.ledger.facts import UnprovenRow
     from airflow_provider_capillary.ledger.ledger import Ledger
 
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
@@ -58,7 +58,7 @@ def jobs(args: Namespace) -> None:
 def job(args: Namespace) -> None:
     """Tell of one import."""
     with _ledger(args) as ledger:
-        record = _job(ledger, args.job_id)
+        record = ledger.job(args.job_id)
         grants = ledger.grants(args.job_id)
     display.print_details(display.job_details(record, grants), args.output)
 
@@ -68,7 +68,7 @@ def unknown(args: Namespace) -> None:
     """List rows of which nothing proves whether they were granted."""
     rows: list[UnprovenRow] = []
     with _ledger(args) as ledger:
-        _job(ledger, args.job_id)
+        ledger.job(args.job_id)
         for page in ledger.unproven(args.job_id):
             rows += page
     rows.sort(key=lambda row: row.badge.row_number)
@@ -78,7 +78,7 @@ def unknown(args: Namespace) -> None:
 @_command
 def resolve(args: Namespace) -> None:
     """Settle unknown rows by the word of the person who calls."""
-    from airflow_provider_capillary.reconcile_job import Action, ReconcileJob, ReconcileSettings
+    from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
 
     settings = ReconcileSettings(
         action=Action.ACCEPT if args.resolution == "accepted" else Action.RESEND,
@@ -98,7 +98,7 @@ def errors(args: Namespace) -> None:
     from airflow_provider_capillary.reports.error_report import ERRORS_CSV, write_error_report
 
     with _ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-errors-") as folder:
-        _job(ledger, args.job_id)
+        ledger.job(args.job_id)
         report = write_error_report(ledger, [args.job_id], Path(folder))
         _move(Path(folder) / ERRORS_CSV, args.output.expanduser())
     sys.stdout.write(f"{report.facts.total.problems.rows:,} rows that were not accepted: {args.output}\n")
@@ -143,15 +143,6 @@ def _ledger(args: Namespace) -> Iterator[Ledger]:
             os.environ[_CONTEXT] = before
     with closing(ledger):
         yield ledger
-
-
-def _job(ledger: Ledger, job_id: str) -> JobRecord:
-    try:
-        return ledger.job(job_id)
-    except LookupError:
-        raise ConfigurationError(
-            f"The ledger {ledger.description} holds no job {job_id!r}; `airflow capillary jobs` lists those it holds"
-        ) from None
 
 
 def _move(file: Path, target: Path) -> None:

@@ -16,7 +16,7 @@ from airflow_provider_capillary.client.facts import AccessToken, Badge, Customer
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.client.transport import Exchange, KeepBack, Transport
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply, listed
+from airflow_provider_capillary.core.reply import ApiProblem, Reply, Transmission, listed
 from airflow_provider_capillary.exceptions import (
     ApiError,
     ApiUnavailableError,
@@ -91,7 +91,7 @@ class BadgeClient:
             when it comes twice is not documented, so it does not make the call safe to repeat.
         :param keep_back: asked when there is a connection and the body is about to leave; a reason keeps it here.
         :return: facts to be judged by :func:`~airflow_provider_capillary.core.outcome.judge`. With
-            ``Delivery.LOST`` the server may have granted the badges.
+            ``Transmission.LOST`` the server may have granted the badges.
         """
         try:
             exchange = self._exchange(
@@ -99,17 +99,17 @@ class BadgeClient:
             )
         except ApiUnavailableError as error:
             # Only the token can be missing here: the batch itself was not sent, or was answered with 401.
-            return Reply(Delivery.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
+            return Reply(Transmission.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
         except ApiError as error:
             # No token: 401, or 404 where the token's address is not there (a redirect of it proves the same).
             status = 401 if isinstance(error, AuthenticationError) else 404
             told = str(error) if status == 401 else f"no token: {error}"
-            return Reply(Delivery.REPLIED, status, envelope=[ApiProblem(error.code, told)], problem=told)
-        if exchange.delivery is not Delivery.REPLIED:
-            return Reply(exchange.delivery, exchange.status, problem=exchange.problem)
+            return Reply(Transmission.REPLIED, status, envelope=[ApiProblem(error.code, told)], problem=told)
+        if exchange.transmission is not Transmission.REPLIED:
+            return Reply(exchange.transmission, exchange.status, problem=exchange.problem)
         if wire.has_too_many_values(exchange.body, len(body)):
             too_many = f"{len(exchange.body):,} bytes of JSON with more values than an answer to this request has"
-            return Reply(Delivery.LOST, exchange.status, problem=too_many)
+            return Reply(Transmission.LOST, exchange.status, problem=too_many)
         reply = wire.decode_reply(exchange.status or 0, exchange.headers, exchange.body, now=self._now())
         return self._without_secrets(reply, exchange.problem)
 
@@ -212,7 +212,7 @@ class BadgeClient:
     def _decoded(
         self, exchange: Exchange, decode: Callable[[Any], _Decoded], absent: frozenset[int] = frozenset()
     ) -> _Decoded | None:
-        envelope = wire.decode_envelope(exchange.body) if exchange.delivery is Delivery.REPLIED else None
+        envelope = wire.decode_envelope(exchange.body) if exchange.transmission is Transmission.REPLIED else None
         codes = {problem.code for problem in envelope.errors} if envelope is not None else set()
         if codes & absent and exchange.status in (200, 400, 404):
             return None
@@ -227,7 +227,7 @@ class BadgeClient:
     def _raise_for(self, exchange: Exchange, envelope: wire.Envelope | None) -> None:
         """Raise what an exchange means. HTTP 200 can hold an error, so the status alone never decides."""
         status = exchange.status
-        if exchange.delivery is not Delivery.REPLIED or status is None:
+        if exchange.transmission is not Transmission.REPLIED or status is None:
             raise self._unavailable(exchange, exchange.problem)
         first = envelope.problems[0] if envelope is not None and envelope.problems else None
         told = wire.described(first) if first else exchange.problem
@@ -265,7 +265,11 @@ class BadgeClient:
     ) -> Exchange:
         identity = self._auth.headers()
         exchange = self._send(method, target, identity, body, request_id, keep_back)
-        if exchange.status != 401 or exchange.delivery is not Delivery.REPLIED or not self._auth.renew(identity):
+        if (
+            exchange.status != 401
+            or exchange.transmission is not Transmission.REPLIED
+            or not self._auth.renew(identity)
+        ):
             return exchange
         return self._send(method, target, self._auth.headers(), body, request_id, keep_back)
 

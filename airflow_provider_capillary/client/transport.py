@@ -31,7 +31,7 @@ from urllib3.response import BaseHTTPResponse
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
 from airflow_provider_capillary.core import send_limits
-from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import Trouble
 
 LARGEST_REPLY = 4 * 2**20  #: bytes, decompressed, of a reply to a read: a page of badges is a tenth of it
@@ -49,7 +49,7 @@ NETWORK_ERRORS = (
 class Exchange(msgspec.Struct, frozen=True):
     """What became of one request. ``status`` is known without a complete body where the body broke off."""
 
-    delivery: Delivery
+    transmission: Transmission
     status: int | None = None
     headers: Mapping[str, str] = {}
     body: bytes = b""
@@ -264,10 +264,10 @@ class Transport:
             status = response.status
             return _read(response, LARGEST_REPLY if body is None else most_reply_bytes(len(body)))
         except _KeptBackError as error:
-            return Exchange(Delivery.NOT_WRITTEN, problem=str(error))
+            return Exchange(Transmission.NOT_WRITTEN, problem=str(error))
         except NETWORK_ERRORS as error:
-            delivery, trouble, problem = classify(error, body_has_left=single is None or single.has_left)
-            return Exchange(delivery, status, problem=problem, trouble=trouble)
+            transmission, trouble, problem = classify(error, body_has_left=single is None or single.has_left)
+            return Exchange(transmission, status, problem=problem, trouble=trouble)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -299,16 +299,16 @@ def _read(response: BaseHTTPResponse, largest: int) -> Exchange:
     except urllib3.exceptions.DecodeError:
         response.close()
         # All bytes are there, but they are not what Content-Encoding says.
-        return Exchange(Delivery.REPLIED, status, headers, problem="the body cannot be decompressed")
+        return Exchange(Transmission.REPLIED, status, headers, problem="the body cannot be decompressed")
     except BaseException:
         response.close()
         raise
     if len(body) > largest:
         response.close()
         problem = f"the reply is larger than {largest:,} bytes, which no answer to this request is"
-        return Exchange(Delivery.LOST, status, headers, problem=problem)
+        return Exchange(Transmission.LOST, status, headers, problem=problem)
     response.release_conn()
-    return Exchange(Delivery.REPLIED, status, headers, body)
+    return Exchange(Transmission.REPLIED, status, headers, body)
 
 
 def is_loopback(host: str) -> bool:

@@ -11,7 +11,7 @@ import requests
 import urllib3.exceptions as lower
 
 from airflow_provider_capillary.client.redaction import redacted
-from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import Trouble
 
 #: The first line that fits any error of the chain decides, so the specific stand before the general.
@@ -40,7 +40,7 @@ _TROUBLES: tuple[tuple[type[BaseException], Trouble], ...] = (
 _TELLING = (ssl.SSLError, socket.gaierror, OSError)
 
 
-def classify(error: BaseException, *, body_has_left: bool) -> tuple[Delivery, Trouble, str]:
+def classify(error: BaseException, *, body_has_left: bool) -> tuple[Transmission, Trouble, str]:
     """Say whether the server can have seen the request, why there is no reply, and that in words for people.
 
     ``NOT_WRITTEN`` only where the body was never asked for; everything after that is ``LOST``, whatever
@@ -50,7 +50,7 @@ def classify(error: BaseException, *, body_has_left: bool) -> tuple[Delivery, Tr
     trouble = next((found for kind, found in _TROUBLES for each in chain if isinstance(each, kind)), Trouble.NETWORK)
     detail = next((_detail(each) for each in chain if isinstance(each, _TELLING) and _detail(each)), "")
     problem = redacted(f"{trouble.value} ({detail})" if detail else trouble.value)
-    return (Delivery.LOST if body_has_left else Delivery.NOT_WRITTEN), trouble, problem
+    return (Transmission.LOST if body_has_left else Transmission.NOT_WRITTEN), trouble, problem
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -21,7 +21,7 @@ import msgspec
 from airflow_provider_capillary.client.settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission
 
 LONGEST_RETRY_AFTER = 86_400.0  #: seconds; whatever asks for more is held to this
 _SMALL_REPLY = 2**20  #: bytes that take 50 MiB of memory at most, whatever they are
@@ -139,7 +139,7 @@ def decode_reply(status: int, headers: Mapping[str, str], body: bytes, *, now: f
     if entries is None and envelope is None:
         problem = undecodable(headers, body)
     return Reply(
-        delivery=Delivery.REPLIED,
+        transmission=Transmission.REPLIED,
         status=status,
         entries=entries,
         envelope=envelope,

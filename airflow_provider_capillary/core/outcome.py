@@ -42,7 +42,7 @@ import msgspec
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.given_ids import GivenId, given_ids
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply, listed
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed
 from airflow_provider_capillary.core.row_state import RowState
 
 BATCH_TOO_LARGE = 1060
@@ -106,9 +106,9 @@ def judge(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
 
 
 def _judged(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:
-    if reply.delivery is Delivery.NOT_WRITTEN:
+    if reply.transmission is Transmission.NOT_WRITTEN:
         return Judgement(Verdict.RETRY_LATER, reply.problem or "no connection", retry_after=reply.retry_after)
-    if reply.delivery is Delivery.LOST or reply.status is None:
+    if reply.transmission is Transmission.LOST or reply.status is None:
         return _unknown(badges, reply.problem or "no complete reply")
     if 200 <= reply.status < 300:
         return _judge_success(badges, reply)

@@ -7,7 +7,7 @@ from enum import Enum
 import msgspec
 
 
-class Delivery(Enum):
+class Transmission(Enum):
     """How far a request got."""
 
     NOT_WRITTEN = "not written"  #: no connection: DNS, connect or TLS failed, the server saw nothing
@@ -49,7 +49,7 @@ class Reply(msgspec.Struct, frozen=True):
     ``None`` where the body could not be decoded as either.
     """
 
-    delivery: Delivery
+    transmission: Transmission
     status: int | None = None
     entries: list[Entry] | None = None
     envelope: list[ApiProblem] | None = None

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.exceptions import UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, revoking, settling
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
 from airflow_provider_capillary.ledger.facts import (
@@ -199,11 +200,14 @@ class Ledger:
     # -- what is shown of a job --------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> JobRecord:
-        """One job; raise ``LookupError`` where there is none."""
+        """One job; raise ``UnknownJobError`` where there is none."""
         with reading(self._engine) as connection:
             row = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one_or_none()
         if row is None:
-            raise LookupError(f"the ledger {self.description} holds no job {job_id}")
+            raise UnknownJobError(
+                f"the ledger {self.description} holds no job {job_id!r}. Give the job that the import returned, and "
+                "the same ledger_conn_id as to the import; `airflow capillary jobs` lists the jobs of a ledger"
+            )
         return _job_record(row)
 
     def jobs(self, limit: int = 50, *, dag_id: str | None = None) -> list[JobRecord]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
@@ -26,10 +25,10 @@ from airflow_provider_capillary.exceptions import (
 )
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.import_job import ImportJob, ImportResult
-from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.settings import ImportSettings, import_settings
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.settings import ImportSettings, import_settings
 from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
@@ -212,19 +211,18 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         columns = column_choices(settings.field_mapping)
         options = read_options(self.dataset_format, self.csv_delimiter, allow_cut_end=self.allow_cut_end)
         self._stop = StopSignal()
-        begun = time.monotonic()
         with closing(open_dataset(self.dataset, required_columns=columns, options=options)) as dataset:
             hook = connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
-                api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
+                organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
                 scope = _scope(context)
-                self.work_done = remember_begin(named(self.dataset), api.host, dry_run=settings.dry_run)
+                self.work_done = remember_begin(named(self.dataset), client.settings.base_url, dry_run=settings.dry_run)
                 self._look_at(dataset, columns)
-                job = ImportJob(dataset, api, ledger, scope, settings, stop=self._stop, on_progress=progress.show)
-                result = job.run()
+                result = ImportJob(
+                    dataset, organisation, ledger, scope, settings, stop=self._stop, on_progress=progress.show
+                ).run()
             sources = dataset.inspect().sources
-        seconds = time.monotonic() - begun
-        self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources, seconds)
+        self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources)
         return result
 
     def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
-from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.reading_back import Readings
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.reconcile import Action, Reconciled, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
-from airflow_provider_capillary.reconcile_job import Action, Reconciled, ReconcileJob, ReconcileSettings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -85,9 +84,8 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
                 return ReconcileJob(ledger, job_ids, settings, stop=stop).run()
         hook = connected(self.capillary_conn_id)
         with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
-            api = CapillaryApi(client, hook.organisation, hook.requests_per_minute)
-            readings = Readings(api, hook.organisation, hook.requests_per_minute)
-            return ReconcileJob(ledger, job_ids, settings, readings, stop=stop).run()
+            organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
+            return ReconcileJob(ledger, job_ids, settings, organisation, stop=stop).run()
 
     def _settings(self, by: str) -> ReconcileSettings:
         try:

@@ -10,12 +10,13 @@ import msgspec
 
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.revoke import Revoked, RevokeJob
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
-from airflow_provider_capillary.revoke_job import Revocations, Revoked, RevokeJob
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -79,8 +80,8 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
                 return RevokeJob(ledger, job_ids, None, by=by, stop=stop).run()
         hook = connected(self.capillary_conn_id)
         with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
-            revocations = Revocations(client, hook.organisation, hook.requests_per_minute)
-            return RevokeJob(ledger, job_ids, revocations, by=by, import_again=again, stop=stop).run()
+            organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
+            return RevokeJob(ledger, job_ids, organisation, by=by, import_again=again, stop=stop).run()
 
     def _tell(self, result: Revoked) -> None:
         for badge, rows in result.badges.items():

@@ -11,8 +11,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipExceptio
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.importing.patience import STOPPED
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal
 from airflow_provider_capillary.operators.badge_error_report import job_ids_of
 
 if TYPE_CHECKING:

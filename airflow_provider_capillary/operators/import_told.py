@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.hooks.lineage import collect_lineage, uris_of
 from airflow_provider_capillary.hooks.outside import only_telling
-from airflow_provider_capillary.import_job import ImportResult
+from airflow_provider_capillary.jobs.import_job import ImportResult
 from airflow_provider_capillary.operators.asset_event import import_facts, tell_outlets
 from airflow_provider_capillary.operators.badge_asset import badge_asset_uri
 from airflow_provider_capillary.operators.lineage import WorkDone
@@ -31,18 +31,16 @@ def tell_end(
     result: ImportResult,
     begun: WorkDone | None,
     sources: Iterable[str],
-    seconds: float,
 ) -> WorkDone:
     """Tell how the import ended, and give what is to be remembered for OpenLineage.
 
     :param begun: what was remembered when it began.
     :param sources: the files that were read.
-    :param seconds: how long this try took.
     """
     summary, ti = result.summary, context["ti"]
     outputs = begun.outputs if begun else ()
     done = WorkDone(tuple(sources), outputs, summary.accepted if outputs else None, summary)
-    count_import(ti, summary, result.error, seconds)
+    count_import(ti, summary, result.error, result.seconds)
     collect_lineage(hook, inputs=done.inputs, outputs=done.outputs)
     tell_outlets(context, outlets, import_facts(summary, done.inputs, getattr(ti, "map_index", -1)))
     return done

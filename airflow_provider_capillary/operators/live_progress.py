@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
-from airflow_provider_capillary.importing.progress import ProgressFacts, harmless
+from airflow_provider_capillary.jobs.account import ProgressFacts, harmless
 from airflow_provider_capillary.operators.airflow_versions import task_state_store
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_capillary.importing.earlier_jobs import held_job
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
@@ -75,7 +74,7 @@ def survey(ledger: Ledger, job_ids: Sequence[str]) -> Survey:
     jobs: list[JobFacts] = []
     most_badges = MOST_KEPT_APART if len(job_ids) == 1 else MOST_KEPT_APART_OF_MANY
     for job_id in job_ids:
-        record = held_job(ledger, job_id)
+        record = ledger.job(job_id)
         own = IssueTally(most_badges)
         for issue in ledger.issues(job_id):
             own.add(issue)

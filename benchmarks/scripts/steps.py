@@ -15,7 +15,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.field_mapping import column_choices, resolve_columns
 from airflow_provider_capillary.core.outcome import judge
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.importing.reading import RowCheck
+from airflow_provider_capillary.jobs.row_check import RowChecker
 from airflow_provider_capillary.ledger.facts import Intent, Job, JobPlan, JobScope, Outcome
 from airflow_provider_capillary.ledger.ledger import Ledger
 from benchmarks.sink import answer_to
@@ -43,7 +43,7 @@ def main(dataset: str, batch_size: int, state: str) -> None:
     clock, ledger = Clock(), Ledger(f"sqlite:///{state}/ledger.db")
     rows = open_dataset(dataset)
     columns = resolve_columns(column_choices(None), rows.inspect().columns)
-    check, facts = RowCheck(columns, None, frozenset()), rows.inspect()
+    check, facts = RowChecker(columns, None, frozenset()), rows.inspect()
     plan = JobPlan("bench", "http://localhost", facts.fingerprint, facts.rows, {})
     job = ledger.open_job(JobScope("bench", "import_badges", "1"), plan)
     windows = rows.windows(batch_size)

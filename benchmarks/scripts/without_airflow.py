@@ -7,9 +7,9 @@ import sys
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.import_job import ImportJob
-from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.settings import import_settings
+from airflow_provider_capillary.jobs.import_job import ImportJob
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
 from measuring import measured
@@ -23,7 +23,7 @@ def main(dataset: str, api: str, batch_size: int, state: str) -> None:
         ledger = Ledger(f"sqlite:///{state}/ledger.db")
         settings = import_settings(batch_size=batch_size, verify_after=0)
         scope = JobScope("bench", "import_badges", "1")
-        job = ImportJob(open_dataset(dataset), CapillaryApi(client, "bench"), ledger, scope, settings)
+        job = ImportJob(open_dataset(dataset), Organisation(client, "bench"), ledger, scope, settings)
         return job.run().summary.accepted
 
     measured(work)

@@ -80,18 +80,18 @@ class CrashingLedger:
         return self._points.around("issues", commit)
 
 
-class CrashingApi:
-    """The API; what is not named here goes through as it is."""
+class CrashingClient:
+    """A client; what is not named here goes through as it is."""
 
-    def __init__(self, api: Any, points: CrashPoints) -> None:
-        self._api = api
+    def __init__(self, client: Any, points: CrashPoints) -> None:
+        self._client = client
         self._points = points
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._api, name)
+        return getattr(self._client, name)
 
     def import_badges(self, *args: Any, **kwargs: Any) -> Any:
-        return self._points.around("send", lambda: self._api.import_badges(*args, **kwargs))
+        return self._points.around("send", lambda: self._client.import_badges(*args, **kwargs))
 
-    def view_customer_badge(self, *args: Any, **kwargs: Any) -> Any:
-        return self._points.around("view", lambda: self._api.view_customer_badge(*args, **kwargs))
+    def get_customer_badge(self, *args: Any, **kwargs: Any) -> Any:
+        return self._points.around("view", lambda: self._client.get_customer_badge(*args, **kwargs))

@@ -12,20 +12,20 @@ from typing import Any, cast
 
 import msgspec
 
-from airflow_provider_capillary import import_job
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
-from airflow_provider_capillary.import_job import ImportJob, ImportResult
-from airflow_provider_capillary.importing.api import Api, CapillaryApi
-from airflow_provider_capillary.importing.settings import import_settings
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs import import_job
+from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-from .crash_points import CrashingApi, CrashingLedger, CrashPoints
+from .crash_points import CrashingClient, CrashingLedger, CrashPoints
 from .plans import End
 from .surroundings import surround
 
@@ -89,7 +89,7 @@ def _import(life: Life, stop: StopSignal) -> ImportResult:
     ledger = Ledger(life.ledger, lease_seconds=life.lease_seconds, owner=owner)
     job = ImportJob(
         open_dataset(life.dataset),
-        cast(Api, CrashingApi(CapillaryApi(client, ORGANISATION), points)),
+        Organisation(cast(BadgeClient, CrashingClient(client, points)), ORGANISATION),
         cast(Ledger, CrashingLedger(ledger, points)),
         life.scope,
         import_settings(**life.settings),

@@ -31,28 +31,28 @@ GUARDS = (
         "the intent is committed before the first byte leaves",
         (
             (
-                f"{_PACKAGE}/importing/delivery.py",
+                f"{_PACKAGE}/jobs/lane.py",
                 "        try:\n            (key,) = self._ledger.record(intent)\n",
-                "        reply = self._sender.import_badges(body, request_id, lambda: None)\n"
+                "        reply = self._client.import_badges(body, request_id, lambda: None)\n"
                 "        try:\n            (key,) = self._ledger.record(intent)\n",
             ),
             (
-                f"{_PACKAGE}/importing/delivery.py",
-                "            reply = None if too_late else self._sender.import_badges(body, request_id, keep_back)\n",
+                f"{_PACKAGE}/jobs/lane.py",
+                "            reply = None if too_late else self._client.import_badges(body, request_id, keep_back)\n",
                 "            reply = None if too_late else reply\n",
             ),
         ),
-        ("tests/integration/importing",),
+        ("tests/integration/jobs",),
     ),
     Guard(
         "an intent that waited too long is taken back",
         ((f"{_PACKAGE}/core/send_limits.py", "return age <= STALE_INTENT_SECONDS", "return age <= 1e9"),),
-        ("tests/integration/importing",),
+        ("tests/integration/jobs",),
     ),
     Guard(
         "the age of an intent is checked again where its body leaves",
         ((f"{_PACKAGE}/client/transport.py", "if self._keep_back is not None and", "if False and"),),
-        ("tests/integration/importing/test_slow_connections.py", "tests/integration/client/test_transport.py"),
+        ("tests/integration/jobs/test_slow_connections.py", "tests/integration/client/test_transport.py"),
     ),
     Guard(
         "reading back counts from the latest moment at which a body can have left",
@@ -63,12 +63,12 @@ GUARDS = (
                 "return since",
             ),
         ),
-        ("tests/integration/importing/test_slow_connections.py",),
+        ("tests/integration/jobs/test_slow_connections.py",),
     ),
     Guard(
         "a living copy keeps its lease",
         ((f"{_PACKAGE}/ledger/lease.py", "if found.lease_until > now and", "if found.lease_until > now + 1e12 and"),),
-        ("tests/integration/importing", "tests/integration/ledger"),
+        ("tests/integration/jobs", "tests/integration/ledger"),
     ),
     Guard(
         "an old owner can note no intent",
@@ -79,7 +79,7 @@ GUARDS = (
                 "WHERE id = :job AND :fence = :fence AND state = 'open'",
             ),
         ),
-        ("tests/integration/importing", "tests/integration/ledger"),
+        ("tests/integration/jobs", "tests/integration/ledger"),
     ),
     Guard(
         "of two jobs one claims a row",
@@ -95,7 +95,7 @@ GUARDS = (
                 '"1 = 0",',
             ),
         ),
-        ("tests/integration/importing", "tests/integration/ledger"),
+        ("tests/integration/jobs", "tests/integration/ledger"),
     ),
     Guard(
         "the schema itself lets no row leave its batch but a free one",
@@ -145,12 +145,12 @@ GUARDS = (
     Guard(
         "a reply must prove each row, at its own position",
         ((f"{_PACKAGE}/core/outcome.py", "if data is not None and not _is_about(", "if False and not _is_about("),),
-        ("tests/unit/core", "tests/integration/importing"),
+        ("tests/unit/core", "tests/integration/jobs"),
     ),
     Guard(
         "no read is trusted before verify_after",
-        ((f"{_PACKAGE}/importing/verifier.py", "        self._wait_until(due)\n", ""),),
-        ("tests/integration/importing",),
+        ((f"{_PACKAGE}/jobs/read_back.py", "        self._wait_until(left + self._verify_after)\n", ""),),
+        ("tests/integration/jobs",),
     ),
     Guard(
         "the transport does not send again by itself",
@@ -160,7 +160,7 @@ GUARDS = (
     Guard(
         "an interim reply is not taken for the final one",
         ((f"{_PACKAGE}/client/transport.py", "if status >= http.HTTPStatus.OK:", "if status != 100:"),),
-        ("tests/integration/importing/test_interim_replies.py",),
+        ("tests/integration/jobs/test_interim_replies.py",),
     ),
     Guard(
         "a read is about the badge and the customer that were asked for",
@@ -205,26 +205,26 @@ GUARDS = (
                 "pass",
             ),
         ),
-        ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
+        ("tests/integration/jobs/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
     ),
     Guard(
         "ids of a reply without proof are kept",
         ((f"{_PACKAGE}/ledger/recording.py", "        ids.keep(outcome.batch, outcome.given)\n", ""),),
-        ("tests/integration/importing/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
+        ("tests/integration/jobs/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
     ),
     Guard(
         "a status that denies what its body grants is not believed",
         ((f"{_PACKAGE}/core/outcome.py", "    if judgement.verdict is not Verdict.UNKNOWN:\n", "    if False:\n"),),
-        ("tests/unit/core", "tests/integration/importing/test_given_ids.py"),
+        ("tests/unit/core", "tests/integration/jobs/test_given_ids.py"),
     ),
     Guard(
         "the doubt of a row sent again without proof outlives the process",
         ((f"{_PACKAGE}/ledger/recording.py", "        if outcome.doubt:\n", "        if False:\n"),),
-        ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
+        ("tests/integration/jobs/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
     ),
     Guard(
         "a row in doubt is claimed only by a job that knows of it",
         ((f"{_PACKAGE}/ledger/recording.py", "or (row.doubt and", "or (False and"),),
-        ("tests/integration/importing/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
+        ("tests/integration/jobs/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
     ),
 )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from airflow_provider_capillary.core.outcome import Verdict, judge
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.verification import CustomerBadgeView, Sighting
 
@@ -83,10 +83,10 @@ def proven_by(kind: str, row: int) -> RowState:
     badge = ROWS[row]
     echo = EntryData(badge.badge_meta_id, badge.customer_id, "id", badge.expires_at, None, "x_1")
     replies = {
-        "grant": Reply(Delivery.REPLIED, 200, [Entry(echo)]),
-        "no": Reply(Delivery.REPLIED, 200, [Entry(None, [ApiProblem(1, "refused")])]),
-        "lost": Reply(Delivery.LOST),
-        "no connection": Reply(Delivery.NOT_WRITTEN),
+        "grant": Reply(Transmission.REPLIED, 200, [Entry(echo)]),
+        "no": Reply(Transmission.REPLIED, 200, [Entry(None, [ApiProblem(1, "refused")])]),
+        "lost": Reply(Transmission.LOST),
+        "no connection": Reply(Transmission.NOT_WRITTEN),
     }
     judgement = judge([badge], replies[kind])
     return RowState.PLANNED if judgement.verdict is Verdict.RETRY_LATER else judgement.rows[0].state

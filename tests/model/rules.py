@@ -24,11 +24,11 @@ ALL_RULES = Rules()
 
 #: Rules that the code does not have yet, and what it does instead. Take one out here once the code has it.
 MISSING_IN_THE_CODE = {
-    "age_counts_sleep": "importing/delivery.py measures the age by time.monotonic, which stops while Linux sleeps",
+    "age_counts_sleep": "jobs/lane.py measures the age by time.monotonic, which stops while Linux sleeps",
     "steady_clock": "ledger/ledger.py stamps intents on SQLite with the wall clock only",
-    "count": "importing/verifier.py does not compare earnCount with the ledger",
-    "count_first": "importing/verifier.py asks the ledger after the read",
-    "control": "importing/verifier.py believes a read before any control",
+    "count": "jobs/read_back.py does not compare earnCount with the ledger",
+    "count_first": "jobs/read_back.py asks the ledger after the read",
+    "control": "jobs/read_back.py believes a read before any control",
 }
 
 

@@ -27,7 +27,7 @@ def main() -> None:
         asked = json.loads(line)
         out, err = io.StringIO(), io.StringIO()
         # Nobody waits here for a lease to run out.
-        patience = mock.patch(f"{PACKAGE}.importing.stop.StopSignal.pause", return_value=None)
+        patience = mock.patch(f"{PACKAGE}.jobs.pacing.StopSignal.pause", return_value=None)
         with environment(asked["env"]), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patience:
             code = called(parser, asked["words"])
         answer(answers, {"code": code, "out": out.getvalue(), "err": err.getvalue()})

@@ -14,7 +14,7 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.facts import Badge
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.core.outcome import Verdict, judge
-from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import ApiUnavailableError, AuthenticationError, RequestRefusedError
 
 Answer = Callable[[socket.socket], None]
@@ -91,7 +91,7 @@ def test_a_second_401_is_the_reply(serve: Serve) -> None:
     server = serve(token("token-1"), refusal(401, status=401), token("token-2"), refusal(401, status=401))
     with oauth(server.url) as client:
         found = client.import_badges(b"[1]", "r1")
-    assert (found.delivery, found.status, len(server.requests)) == (Delivery.REPLIED, 401, 4)
+    assert (found.transmission, found.status, len(server.requests)) == (Transmission.REPLIED, 401, 4)
 
 
 def test_a_401_with_basic_is_the_reply(serve: Serve) -> None:
@@ -108,7 +108,7 @@ def test_a_401_that_breaks_off_is_not_repeated(serve: Serve) -> None:
 
     server = serve(token("token-1"), broken)
     with oauth(server.url) as client:
-        assert client.import_badges(b"[1]", "r1").delivery is Delivery.LOST
+        assert client.import_badges(b"[1]", "r1").transmission is Transmission.LOST
     assert len(server.requests) == 2
 
 
@@ -166,7 +166,7 @@ def test_a_batch_that_finds_no_token_was_not_applied(serve: Serve, answer: Answe
 def test_a_token_that_cannot_be_renewed_after_a_401_leaves_the_batch_not_applied(serve: Serve) -> None:
     server = serve(token("token-1"), refusal(401, status=401), says(b"", 503))
     with oauth(server.url) as client:
-        assert client.import_badges(b"[1]", "r1").delivery is Delivery.NOT_WRITTEN
+        assert client.import_badges(b"[1]", "r1").transmission is Transmission.NOT_WRITTEN
 
 
 def test_derived_secrets_are_announced_and_never_shown(serve: Serve) -> None:

@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings, ImportMethod
-from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.core.reply import Transmission
 
 from .loopback_server import LoopbackServer, read_request
 
@@ -125,7 +125,7 @@ Serve = Callable[..., ApplyingServer]
 @pytest.mark.parametrize("misbehave", MISBEHAVIOURS)
 def test_one_call_is_applied_once_on_a_new_connection(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
     server = serve(misbehave)
-    assert client_of(server).import_badges(BODY, "one").delivery is Delivery.LOST
+    assert client_of(server).import_badges(BODY, "one").transmission is Transmission.LOST
     assert server.applied == [BODY]
 
 
@@ -133,8 +133,8 @@ def test_one_call_is_applied_once_on_a_new_connection(serve: Serve, client_of: C
 def test_one_call_is_applied_once_on_a_kept_connection(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
     server = serve(misbehave, good=1)
     client = client_of(server)
-    assert client.import_badges(b"[1]", "one").delivery is Delivery.REPLIED
-    assert client.import_badges(BODY, "two").delivery is Delivery.LOST
+    assert client.import_badges(b"[1]", "one").transmission is Transmission.REPLIED
+    assert client.import_badges(BODY, "two").transmission is Transmission.LOST
     assert server.connections == 1
     assert server.applied == [b"[1]", BODY]
 
@@ -144,21 +144,21 @@ def test_a_kept_connection_that_the_server_closed_meanwhile_is_replaced_and_the_
 ) -> None:
     server = serve(drop, good=9, hang_up_after=1)
     client = client_of(server)
-    assert client.import_badges(b"[1]", "one").delivery is Delivery.REPLIED
+    assert client.import_badges(b"[1]", "one").transmission is Transmission.REPLIED
     assert server.hung_up.wait(5)
     # The closing may reach the client before or after it looks: either a new connection, or no proof; never twice.
-    delivery = client.import_badges(BODY, "two").delivery
-    assert server.applied == [b"[1]", BODY][: 1 + (delivery is Delivery.REPLIED)]
-    assert delivery in (Delivery.REPLIED, Delivery.LOST)
+    transmission = client.import_badges(BODY, "two").transmission
+    assert server.applied == [b"[1]", BODY][: 1 + (transmission is Transmission.REPLIED)]
+    assert transmission in (Transmission.REPLIED, Transmission.LOST)
 
 
 def test_many_calls_on_connections_that_break_are_applied_at_most_once_each(serve: Serve, client_of: ClientOf) -> None:
     server = serve(drop, good=2)
     client = client_of(server)
     bodies = [b"[%d]" % number for number in range(12)]
-    deliveries = [client.import_badges(body, str(place)).delivery for place, body in enumerate(bodies)]
+    transmissions = [client.import_badges(body, str(place)).transmission for place, body in enumerate(bodies)]
     assert server.applied == bodies
-    assert deliveries == [Delivery.REPLIED, Delivery.REPLIED, Delivery.LOST] * 4
+    assert transmissions == [Transmission.REPLIED, Transmission.REPLIED, Transmission.LOST] * 4
 
 
 def test_the_server_counts_a_client_that_does_resend(serve: Serve) -> None:

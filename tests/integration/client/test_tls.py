@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.core import send_limits
-from airflow_provider_capillary.core.reply import Delivery, Reply
+from airflow_provider_capillary.core.reply import Reply, Transmission
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 
@@ -100,7 +100,7 @@ def test_a_ca_bundle_makes_its_servers_trusted(certificate: Path) -> None:
 def test_a_certificate_that_is_not_trusted_means_not_written(certificate: Path) -> None:
     with tls_server(certificate, garbled=False) as (url, received):
         found = sent(url, True)
-    assert found.delivery is Delivery.NOT_WRITTEN
+    assert found.transmission is Transmission.NOT_WRITTEN
     assert "not trusted" in found.problem
     assert received == []
 
@@ -109,7 +109,7 @@ def test_tls_that_fails_after_the_request_was_written_is_lost(certificate: Path)
     with tls_server(certificate, garbled=True) as (url, received):
         found = sent(url, str(certificate))
     assert len(received) == 1
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert "TLS failed" in found.problem
 
 
@@ -119,7 +119,7 @@ def test_a_body_is_kept_back_after_a_slow_handshake(certificate: Path) -> None:
         client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", verify_ssl=str(certificate)))
         found = client.import_badges(b"[1]", "r1", lambda: "not sent: the connection took 9.0 s")
         client.close()
-    assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "not sent: the connection took 9.0 s")
+    assert (found.transmission, found.problem) == (Transmission.NOT_WRITTEN, "not sent: the connection took 9.0 s")
     assert received == []
 
 
@@ -150,5 +150,5 @@ def test_the_time_to_write_is_for_the_whole_body(certificate: Path, monkeypatch:
     client.close()
     thread.join(timeout=10)
     listener.close()
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert took < 10  # all of it at that pace would take more than twenty seconds

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
-from airflow_provider_capillary.core.reply import Delivery, Reply
+from airflow_provider_capillary.core.reply import Reply, Transmission
 
 BODY = (
     b'[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":1,"earnEventDate":1674292011,"earnExpiresOn":1705828011}]'
@@ -74,8 +74,8 @@ def test_a_body_that_is_kept_back_never_leaves(serve: Serve, connected_before: b
         if connected_before:
             made.import_badges(BODY, "before")
         found = made.import_badges(BODY, "kept back", lambda: "not sent: the connection took 9.0 s")
-        assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "not sent: the connection took 9.0 s")
-        assert made.import_badges(BODY, "after", lambda: None).delivery is Delivery.REPLIED
+        assert (found.transmission, found.problem) == (Transmission.NOT_WRITTEN, "not sent: the connection took 9.0 s")
+        assert made.import_badges(BODY, "after", lambda: None).transmission is Transmission.REPLIED
     assert [b"kept back" in request for request in server.requests] == [False] * (1 + connected_before)
     assert server.connections == 2  # half a request is on the first one: it is of no more use
 
@@ -91,25 +91,28 @@ def test_keeping_back_is_asked_only_when_there_is_a_connection(serve: Serve) -> 
         made.import_badges(BODY, "one", note)
     assert asked == ["asked"]
     with client(f"http://127.0.0.1:{closed_port()}") as made:
-        assert made.import_badges(BODY, "one", note).delivery is Delivery.NOT_WRITTEN
+        assert made.import_badges(BODY, "one", note).transmission is Transmission.NOT_WRITTEN
     assert asked == ["asked"]
 
 
 def test_a_refused_port_means_not_written() -> None:
     found = sent(f"http://127.0.0.1:{closed_port()}")
-    assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "the connection was refused (Connection refused)")
+    assert (found.transmission, found.problem) == (
+        Transmission.NOT_WRITTEN,
+        "the connection was refused (Connection refused)",
+    )
 
 
 def test_a_name_that_does_not_resolve_means_not_written() -> None:
     found = sent("https://no-such-cluster.invalid")
-    assert found.delivery is Delivery.NOT_WRITTEN
+    assert found.transmission is Transmission.NOT_WRITTEN
     assert "cannot be resolved" in found.problem
 
 
 def test_tls_to_a_plain_port_means_not_written(serve: Serve) -> None:
     server = serve(written(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     found = sent(f"https://127.0.0.1:{server.port}", timeout=0.3, connect_timeout=0.3)
-    assert found.delivery is Delivery.NOT_WRITTEN
+    assert found.transmission is Transmission.NOT_WRITTEN
     assert not any(BODY in request for request in server.requests)
 
 
@@ -129,12 +132,12 @@ def test_a_connection_that_is_never_accepted_means_not_written() -> None:
         finally:
             for filler in fillers:
                 filler.close()
-    assert (found.delivery, found.problem) == (Delivery.NOT_WRITTEN, "no connection within the connect timeout")
+    assert (found.transmission, found.problem) == (Transmission.NOT_WRITTEN, "no connection within the connect timeout")
 
 
 def test_a_missing_ca_bundle_means_not_written() -> None:
     found = sent("https://127.0.0.1:1", verify_ssl="/no/such/bundle.pem")
-    assert found.delivery is Delivery.NOT_WRITTEN
+    assert found.transmission is Transmission.NOT_WRITTEN
     assert "CA certificate bundle" in found.problem
 
 
@@ -157,7 +160,7 @@ def test_a_missing_ca_bundle_means_not_written() -> None:
 def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve, answer: Any, story: str) -> None:
     server = serve(answer)
     found = sent(server.url)
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert story in found.problem
     assert found.problem
     assert found.entries is None
@@ -167,8 +170,8 @@ def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve,
 def test_a_connection_dropped_between_two_batches_costs_no_second_send_of_either(serve: Serve) -> None:
     server = serve(written(reply(ARRAY)), reset, written(reply(ARRAY)))
     with client(server.url) as made:
-        deliveries = [made.import_badges(BODY, f"request-{number}").delivery for number in range(3)]
-    assert deliveries == [Delivery.REPLIED, Delivery.LOST, Delivery.REPLIED]
+        transmissions = [made.import_badges(BODY, f"request-{number}").transmission for number in range(3)]
+    assert transmissions == [Transmission.REPLIED, Transmission.LOST, Transmission.REPLIED]
     assert len(server.requests) == 3
 
 
@@ -179,7 +182,7 @@ def test_a_server_that_never_answers_is_lost_after_the_timeout(serve: Serve) -> 
     found = sent(server.url, timeout=0.2)
     elapsed = time.monotonic() - started
     hold.set()
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert found.problem == "no complete reply within the timeout"
     assert elapsed < 3
 
@@ -200,7 +203,7 @@ def test_a_server_that_drips_bytes_cannot_hold_a_request_beyond_its_timeout(serv
     found = sent(server.url, timeout=0.3)
     elapsed = time.monotonic() - started
     done.set()
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert 0.25 < elapsed < 3
 
 
@@ -217,7 +220,7 @@ def test_a_late_sign_of_life_does_not_start_the_timeout_anew(serve: Serve) -> No
     found = sent(server.url, timeout=0.6)
     elapsed = time.monotonic() - started
     hold.set()
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert elapsed < 1.0
 
 
@@ -225,8 +228,8 @@ def test_a_server_that_switches_protocols_gave_no_reply(serve: Serve) -> None:
     server = serve(written(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + reply(ARRAY)))
     with client(server.url) as made:
         found = made.import_badges(BODY, "request-1")
-        assert made.import_badges(BODY, "request-2").delivery is Delivery.LOST
-    assert (found.delivery, found.entries) == (Delivery.LOST, None)
+        assert made.import_badges(BODY, "request-2").transmission is Transmission.LOST
+    assert (found.transmission, found.entries) == (Transmission.LOST, None)
     assert server.connections == 2
 
 
@@ -243,7 +246,7 @@ def test_interim_replies_without_end_cannot_hold_a_request_beyond_its_timeout(se
     found = sent(server.url, timeout=0.3)
     elapsed = time.monotonic() - started
     done.set()
-    assert found.delivery is Delivery.LOST
+    assert found.transmission is Transmission.LOST
     assert 0.25 < elapsed < 3
 
 
@@ -252,7 +255,7 @@ def test_interim_replies_without_end_cannot_hold_a_request_beyond_its_timeout(se
 )
 def test_an_interim_reply_without_a_final_one_is_lost(serve: Serve, broken: bytes) -> None:
     found = sent(serve(then_closed(broken)).url)
-    assert (found.delivery, found.entries) == (Delivery.LOST, None)
+    assert (found.transmission, found.entries) == (Transmission.LOST, None)
 
 
 # -- complete replies
@@ -266,8 +269,8 @@ def test_interim_replies_are_skipped_and_their_connection_is_used_once(serve: Se
     server = serve(written(before + reply(ARRAY)), written(before + chunked), written(reply(ARRAY)))
     with client(server.url) as made:
         found = [made.import_badges(BODY, f"request-{number}") for number in range(4)]
-    assert [(each.delivery, each.status, each.entries is not None) for each in found] == [
-        (Delivery.REPLIED, 200, True)
+    assert [(each.transmission, each.status, each.entries is not None) for each in found] == [
+        (Transmission.REPLIED, 200, True)
     ] * 4
     assert len(server.requests) == 4
     assert server.connections == 3  # the last two share one
@@ -276,7 +279,7 @@ def test_interim_replies_are_skipped_and_their_connection_is_used_once(serve: Se
 def test_a_complete_reply_is_decoded_and_the_request_is_as_documented(serve: Serve) -> None:
     server = serve(written(reply(ARRAY, "200 OK", "X-Cap-RequestID: srv-9")))
     found = sent(f"{server.url}/prefix")
-    assert (found.delivery, found.status, found.server_request_id) == (Delivery.REPLIED, 200, "srv-9")
+    assert (found.transmission, found.status, found.server_request_id) == (Transmission.REPLIED, 200, "srv-9")
     assert found.entries is not None
     [request] = server.requests
     head = request.split(b"\r\n\r\n")[0].decode().lower().split("\r\n")
@@ -339,7 +342,7 @@ def test_a_redirect_is_not_followed(serve: Serve) -> None:
 def test_an_early_refusal_is_read_though_the_server_stops_reading(serve: Serve) -> None:
     server = serve(then_closed(reply(b'{"errors":[{"code":1060,"message":"too many"}]}', "413 Too Large")))
     found = sent(server.url)
-    assert (found.delivery, found.status) == (Delivery.REPLIED, 413)
+    assert (found.transmission, found.status) == (Transmission.REPLIED, 413)
 
 
 def test_neither_netrc_nor_a_proxy_comes_between_us_and_loopback(
@@ -352,7 +355,7 @@ def test_neither_netrc_nor_a_proxy_comes_between_us_and_loopback(
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
     server = serve(written(reply(ARRAY)))
-    assert sent(server.url).delivery is Delivery.REPLIED
+    assert sent(server.url).transmission is Transmission.REPLIED
     assert b"Authorization: Basic dGlsbC4xO" in server.requests[0]
 
 
@@ -362,7 +365,7 @@ def test_a_dead_proxy_means_not_written(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, f"http://user:hidden@127.0.0.1:{closed_port()}")
     found = sent("https://cluster.invalid")
-    assert found.delivery is Delivery.NOT_WRITTEN
+    assert found.transmission is Transmission.NOT_WRITTEN
     assert "proxy" in found.problem
     assert "hidden" not in found.problem
 
@@ -373,7 +376,7 @@ def test_closing_the_client_closes_its_connections_at_once(serve: Serve) -> None
         made.import_badges(BODY, "x")
         made.close()
         server.wait_for_hang_up()
-        assert made.import_badges(BODY, "y").delivery is Delivery.REPLIED
+        assert made.import_badges(BODY, "y").transmission is Transmission.REPLIED
 
 
 def test_sixteen_threads_share_a_client(serve: Serve) -> None:
@@ -388,5 +391,5 @@ def test_sixteen_threads_share_a_client(serve: Serve) -> None:
             thread.start()
         for thread in threads:
             thread.join(timeout=30)
-    assert [each.delivery for each in found] == [Delivery.REPLIED] * 80
+    assert [each.transmission for each in found] == [Transmission.REPLIED] * 80
     assert len(server.requests) == 80

@@ -14,13 +14,12 @@ from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import JobIsRunningError
-from airflow_provider_capillary.import_job import ImportJob, ImportResult
-from airflow_provider_capillary.importing.api import CapillaryApi
-from airflow_provider_capillary.importing.reading_back import Readings
-from airflow_provider_capillary.importing.settings import import_settings
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.reconcile import Reconciled, ReconcileJob, ReconcileSettings
+from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import JobScope
-from airflow_provider_capillary.reconcile_job import Reconciled, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .backends import Backend
@@ -56,7 +55,7 @@ class Office:
         ):
             scope = JobScope("nightly", "import_badges", run_id)
             job = ImportJob(
-                dataset, CapillaryApi(client, "shop"), ledger, scope, import_settings(**{**chosen, **settings})
+                dataset, Organisation(client, "shop"), ledger, scope, import_settings(**{**chosen, **settings})
             )
             if together:
                 self.line.wait(60)
@@ -68,8 +67,7 @@ class Office:
         stop = StopSignal(wait=lambda seconds: None)
         with closing(self.client()) as client, closing(self.backend.open()) as ledger:
             settings = ReconcileSettings(by="a person", verify_after=0)
-            readings = Readings(CapillaryApi(client, "shop"), "shop")
-            job = ReconcileJob(ledger, [job_id], settings, readings, stop=stop)
+            job = ReconcileJob(ledger, [job_id], settings, Organisation(client, "shop"), stop=stop)
             self.line.wait(60)
             try:
                 return job.run()

@@ -353,7 +353,7 @@ def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: Ledger) -> None:
 
 
 def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: Ledger) -> None:
-    with pytest.raises(LookupError, match="holds no job no-such-job"):
+    with pytest.raises(LookupError, match="holds no job 'no-such-job'"):
         ledger.job("no-such-job")
     assert ledger.jobs() == []
 

@@ -116,7 +116,7 @@ def test_rows_that_stay_unknown_fail_the_task_with_the_counts_in_xcom(
 def test_an_api_that_cannot_be_used_is_tried_again_by_airflow(
     simulator: RunningSimulator, unknown: dict[str, Any], task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_capillary.importing.earlier_jobs.Backoff", lambda jitter: NoPatience())
+    monkeypatch.setattr("airflow_provider_capillary.jobs.organisation.Backoff", lambda jitter: NoPatience())
     simulator.use_faults([StatusFault(status=503, operation="customer_badge")])
     with pytest.raises(BadgeTaskInterrupted):
         reconcile(task, unknown)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_capillary.importing import progress
+from airflow_provider_capillary.jobs import account as job_account
+from airflow_provider_capillary.jobs import lanes
 from airflow_provider_capillary.simulator.fault_plan import HangFault, RowErrorFault, SlowFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
 from tests.integration.operators.given_rows import BADGE, ENDS, ends, granted_twice, rows
@@ -90,8 +91,8 @@ def test_the_store_shows_the_job_from_before_it_began_to_its_end(simulator: Runn
 def test_while_batches_are_slow_the_store_is_kept_up_to_date_by_the_tasks_own_thread(
     simulator: RunningSimulator, stored: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "CALM_SECONDS", 0.05)
-    monkeypatch.setattr(progress, "_LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(job_account, "CALM_SECONDS", 0.05)
+    monkeypatch.setattr(lanes, "_LOOK_AGAIN_SECONDS", 0.02)
     simulator.use_faults([SlowFault(seconds=0.2)])
     store = Store()
     stored(store).run(rows(60), **SMALL)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_capillary import import_job
-from airflow_provider_capillary.core.backoff import Backoff
 from airflow_provider_capillary.hooks.errors import BadgeTaskInterrupted
+from airflow_provider_capillary.jobs import organisation
+from airflow_provider_capillary.jobs.pacing import Backoff
 from airflow_provider_capillary.simulator.fault_plan import StatusFault
 from airflow_provider_capillary.simulator.routing import IMPORT
 from airflow_provider_capillary.simulator.server import RunningSimulator
@@ -34,7 +34,7 @@ def decided(task: Any, error: BaseException) -> Any:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits within a job that the API does not ask for take no time."""
-    monkeypatch.setattr(import_job, "Backoff", lambda _: Backoff(lambda: 0.0))
+    monkeypatch.setattr(organisation, "Backoff", lambda _: Backoff(lambda: 0.0))
 
 
 @pytest.mark.usefixtures("at_once")

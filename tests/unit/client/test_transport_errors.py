@@ -9,7 +9,7 @@ import requests
 import urllib3.exceptions as lower
 
 from airflow_provider_capillary.client.transport_errors import classify
-from airflow_provider_capillary.core.reply import Delivery
+from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import Trouble
 
 ERRORS = [
@@ -27,8 +27,8 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_only_the_fact_that_the_body_has_left_decides_never_the_exception_s_name(error: Exception) -> None:
-    assert classify(error, body_has_left=True)[0] is Delivery.LOST
-    assert classify(error, body_has_left=False)[0] is Delivery.NOT_WRITTEN
+    assert classify(error, body_has_left=True)[0] is Transmission.LOST
+    assert classify(error, body_has_left=False)[0] is Transmission.NOT_WRITTEN
 
 
 @pytest.mark.parametrize(
@@ -56,4 +56,4 @@ def test_the_story_is_for_people_and_repeats_no_request(error: Exception, story:
 def test_an_error_that_wraps_itself_is_read_once() -> None:
     error = OSError("x")
     error.__cause__ = error
-    assert classify(error, body_has_left=False) == (Delivery.NOT_WRITTEN, Trouble.NETWORK, "network error (x)")
+    assert classify(error, body_has_left=False) == (Transmission.NOT_WRITTEN, Trouble.NETWORK, "network error (x)")

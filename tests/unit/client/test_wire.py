@@ -19,7 +19,7 @@ from airflow_provider_capillary.client.wire import (
 )
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LARGEST, LATEST_INSTANT, EarnedBadge
 from airflow_provider_capillary.core.outcome import Verdict, judge
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Reply, Transmission
 
 NOW = datetime(2026, 1, 29, 13, 0, tzinfo=UTC).timestamp()
 DOCUMENTED_ROW = EarnedBadge(1, "654e08f2041fd452b3ef5b2e", 382442802, 1674292011, 1705828011)
@@ -124,7 +124,7 @@ def test_no_row_is_larger_than_the_largest(badge: EarnedBadge, timestamp_format:
 )
 def test_both_documented_replies_decode(body: bytes, earned_id: str, iso: str | None) -> None:
     reply = decoded(body, x_cap_requestid="f93f710f")
-    assert reply.delivery is Delivery.REPLIED
+    assert reply.transmission is Transmission.REPLIED
     assert reply.server_request_id == "f93f710f"
     assert reply.entries is not None
     data = reply.entries[0].data

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import Judgement, Verdict, judge
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission
 from airflow_provider_capillary.core.row_state import RowState
 
 BADGE_ID = "654e08f2041fd452b3ef5b2e"
@@ -62,7 +62,7 @@ def refusal(*problems: ApiProblem, data: EntryData | None = None) -> Entry:
 
 def judged(entries: Sequence[Entry], rows: int | None = None) -> Judgement:
     badges = batch_of(len(entries) if rows is None else rows)
-    return judge(badges, Reply(Delivery.REPLIED, 200, list(entries)))
+    return judge(badges, Reply(Transmission.REPLIED, 200, list(entries)))
 
 
 def states(judgement: Judgement) -> list[RowState]:

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import Judgement, Verdict, judge
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, Reply, Transmission
 
 from .row_replies import (
     BADGE_ID,
@@ -75,7 +75,7 @@ def test_the_same_id_twice_is_one_id() -> None:
 
 def test_two_rows_of_one_customer_and_badge_get_no_id_from_an_unproven_reply() -> None:
     rows = [EarnedBadge(number, BADGE_ID, 1001, number, EXPIRES) for number in (1, 2)]
-    found = judge(rows, Reply(Delivery.REPLIED, 200, [grant(1)]))
+    found = judge(rows, Reply(Transmission.REPLIED, 200, [grant(1)]))
     assert (ids(found), row_ids(found)) == (own(1), [None, None])
 
 
@@ -100,7 +100,7 @@ def test_a_customer_that_is_no_number_of_ours_is_left_out(customer: int | str) -
 )
 def test_a_status_that_denies_what_its_body_grants_proves_nothing(status: int) -> None:
     """Taken at its word, the rows would be sent again."""
-    found = judge(batch_of(2), Reply(Delivery.REPLIED, status, [grant(1), grant(2)]))
+    found = judge(batch_of(2), Reply(Transmission.REPLIED, status, [grant(1), grant(2)]))
     assert (found.verdict, states(found)) == (Verdict.UNKNOWN, [UNKNOWN] * 2)
     assert (ids(found), row_ids(found)) == (own(1, 2), own(1, 2))
     assert str(status) in found.reason
@@ -108,7 +108,7 @@ def test_a_status_that_denies_what_its_body_grants_proves_nothing(status: int) -
 
 @pytest.mark.parametrize("entries", [[], [Entry()], [refusal(ApiProblem(1054, "no"))]])
 def test_a_refusal_whose_array_gives_no_id_is_judged_as_before(entries: list[Entry]) -> None:
-    assert judge(batch_of(1), Reply(Delivery.REPLIED, 429, entries)).verdict is Verdict.RETRY_LATER
+    assert judge(batch_of(1), Reply(Transmission.REPLIED, 429, entries)).verdict is Verdict.RETRY_LATER
 
 
 def test_an_entry_that_contradicts_itself_means_no_row() -> None:

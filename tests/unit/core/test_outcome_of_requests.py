@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import Verdict, judge
-from airflow_provider_capillary.core.reply import ApiProblem, Delivery, Entry, EntryData, Reply
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission
 from airflow_provider_capillary.core.row_state import RowState
 
 BADGE_ID = "654e08f2041fd452b3ef5b2e"
@@ -20,11 +20,13 @@ GRANTS = [
 def replied(status: int, *codes: int, entries: list[Entry] | None = None, retry_after: float | None = None) -> Reply:
     """A complete reply with an envelope of these codes; without codes the body was of neither shape."""
     envelope = [ApiProblem(code, f"told {code}") for code in codes] or None
-    return Reply(Delivery.REPLIED, status, entries, envelope, retry_after)
+    return Reply(Transmission.REPLIED, status, entries, envelope, retry_after)
 
 
 NOT_WRITTEN = [
-    pytest.param(Reply(Delivery.NOT_WRITTEN, problem=text), Verdict.RETRY_LATER, id=f"{text} failed: nothing written")
+    pytest.param(
+        Reply(Transmission.NOT_WRITTEN, problem=text), Verdict.RETRY_LATER, id=f"{text} failed: nothing written"
+    )
     for text in ("DNS", "connect", "TLS")
 ]
 REFUSED = [
@@ -50,10 +52,10 @@ REFUSED = [
     pytest.param(replied(461, 461), Verdict.STOP, id="461 with an error envelope"),
 ]
 NO_PROOF = [
-    pytest.param(Reply(Delivery.LOST, problem="read timeout"), id="read timeout"),
-    pytest.param(Reply(Delivery.LOST, problem="reset"), id="reset after write"),
-    pytest.param(Reply(Delivery.LOST, 200, GRANTS), id="a good reply of which the end was lost"),
-    pytest.param(Reply(Delivery.REPLIED), id="a reply without a status"),
+    pytest.param(Reply(Transmission.LOST, problem="read timeout"), id="read timeout"),
+    pytest.param(Reply(Transmission.LOST, problem="reset"), id="reset after write"),
+    pytest.param(Reply(Transmission.LOST, 200, GRANTS), id="a good reply of which the end was lost"),
+    pytest.param(Reply(Transmission.REPLIED), id="a reply without a status"),
     *(pytest.param(replied(status), id=f"{status} with HTML") for status in (500, 502, 503, 504, *range(520, 525))),
     *(pytest.param(replied(status, status), id=f"{status} with an envelope") for status in (500, 503, 521)),
     pytest.param(replied(500, 400), id="500 that speaks of a parse error"),
@@ -66,10 +68,10 @@ NO_PROOF = [
     pytest.param(replied(201, 1054), id="201 with an error envelope"),
     pytest.param(replied(200, 1054), id="200 with an error envelope"),
     pytest.param(replied(200, 521), id="200 with an error envelope of a passing reason"),
-    pytest.param(Reply(Delivery.REPLIED, 200, envelope=[]), id="200 with an object that holds no error"),
+    pytest.param(Reply(Transmission.REPLIED, 200, envelope=[]), id="200 with an object that holds no error"),
     pytest.param(replied(400), id="400 with HTML"),
-    pytest.param(Reply(Delivery.REPLIED, 400, envelope=[]), id="400 with an empty object"),
-    pytest.param(Reply(Delivery.REPLIED, 409, envelope=[]), id="409 with an object that holds no error"),
+    pytest.param(Reply(Transmission.REPLIED, 400, envelope=[]), id="400 with an empty object"),
+    pytest.param(Reply(Transmission.REPLIED, 409, envelope=[]), id="409 with an object that holds no error"),
     pytest.param(replied(400, entries=GRANTS), id="400 with an array"),
     *(pytest.param(replied(status), id=f"{status} with HTML") for status in (408, 409, 499)),
     *(pytest.param(replied(status, status), id=f"{status} with an envelope") for status in (408, 409, 499)),
@@ -142,11 +144,11 @@ def test_the_reason_names_the_status_the_code_and_what_the_api_said(status: int,
 
 
 def test_without_an_envelope_the_reason_is_what_the_transport_said() -> None:
-    reply = Reply(Delivery.REPLIED, 502, problem="512 bytes of text/html")
+    reply = Reply(Transmission.REPLIED, 502, problem="512 bytes of text/html")
     assert judge(BATCH, reply).reason == "HTTP 502, 512 bytes of text/html"
-    assert judge(BATCH, Reply(Delivery.LOST, problem="read timeout")).reason == "read timeout"
-    assert judge(BATCH, Reply(Delivery.NOT_WRITTEN, problem="no such host")).reason == "no such host"
-    assert judge(BATCH, Reply(Delivery.NOT_WRITTEN, problem="no token", retry_after=7)).retry_after == 7
+    assert judge(BATCH, Reply(Transmission.LOST, problem="read timeout")).reason == "read timeout"
+    assert judge(BATCH, Reply(Transmission.NOT_WRITTEN, problem="no such host")).reason == "no such host"
+    assert judge(BATCH, Reply(Transmission.NOT_WRITTEN, problem="no token", retry_after=7)).retry_after == 7
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 207])

@@ -17,9 +17,10 @@ from airflow.sdk import Context
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
-from airflow_provider_capillary.importing import progress as progress_module
-from airflow_provider_capillary.importing.progress import LiveAccount, LiveLanes, Progress, ProgressFacts, harmless
-from airflow_provider_capillary.importing.stop import StopSignal
+from airflow_provider_capillary.jobs import lanes as lanes_module
+from airflow_provider_capillary.jobs.account import Account, Progress, ProgressFacts, harmless
+from airflow_provider_capillary.jobs.lanes import LaneThreads
+from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.operators.live_progress import LiveProgress, progress_value
 
@@ -195,8 +196,8 @@ class Clock:
         return self.now
 
 
-def begun(clock: Callable[[], float], show: Any) -> tuple[Progress, LiveAccount]:
-    account = LiveAccount()
+def begun(clock: Callable[[], float], show: Any) -> tuple[Progress, Account]:
+    account = Account()
     progress = Progress(account, clock, show)
     progress.begin("j", 100)
     return progress, account
@@ -209,7 +210,7 @@ def test_it_is_told_at_the_beginning_every_ten_seconds_and_at_the_end(caplog: py
     for _ in range(60):  # half a minute
         clock.now += 0.5
         account.count(RowState.ACCEPTED)
-        progress.tell()
+        progress.report()
     progress.end(well=True)
     assert [(one.state, one.seconds, one.done) for one in shown] == [
         ("running", 0.0, 0),
@@ -233,7 +234,7 @@ def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pyte
 
     progress, _ = begun(clock, show)
     clock.now += 10
-    progress.tell()
+    progress.report()
     progress.end(well=False)
     assert len(calls) == 1
     assert sum("rows/s" in record.getMessage() for record in caplog.records) == 1
@@ -241,13 +242,13 @@ def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pyte
 
 
 def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress_module, "_LOOK_AGAIN_SECONDS", 0.005)
+    monkeypatch.setattr(lanes_module, "_LOOK_AGAIN_SECONDS", 0.005)
     tellers: list[threading.Thread] = []
     more = threading.Semaphore(0)
     done: list[int] = []
 
     class Watched(Progress):
-        def tell(self) -> None:
+        def report(self) -> None:
             tellers.append(threading.current_thread())
             more.release()
 
@@ -255,7 +256,7 @@ def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest
         assert more.acquire(timeout=30)  # a batch takes until progress was told
         done.append(work)
 
-    lanes = LiveLanes[int](2, deliver, StopSignal(), Watched(LiveAccount(), Clock(), None))
+    lanes = LaneThreads[int](2, deliver, StopSignal(), Watched(Account(), Clock(), None))
     lanes.put(0, list(range(5)))  # two may wait while one is in flight
     lanes.put(1, [5])
     told_while_full = len(tellers)
@@ -268,7 +269,7 @@ def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest
 
 
 def test_facts_are_of_one_moment_while_lanes_count() -> None:
-    account, stop = LiveAccount(), threading.Event()
+    account, stop = Account(), threading.Event()
     given: dict[str, Any] = {
         "source": "s",
         "line": 1,

@@ -35,6 +35,7 @@ TABLE = {
     "CapillaryError": FAIL,
     "FixableError": FAIL,
     "ConfigurationError": FAIL,
+    "UnknownJobError": FAIL,
     "DatasetError": FAIL,
     "AuthenticationError": FAIL,
     "RequestRefusedError": FAIL,

@@ -1,1 +1,0 @@
-"""The parts of one import, put together by ``import_job.py``."""

@@ -1,0 +1,347 @@
+"""Counts what became of each row of a job, says why, and decides at the end whether the job is a success.
+
+Nothing is called a success without proof: the counts must add up, and agree with the dataset and the ledger.
+"""
+
+from __future__ import annotations
+
+import bisect
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import FINAL_STATES, Reason, Summary, Tally, UnaccountedRowsError
+from airflow_provider_capillary.datasets.base import Window
+from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, JobIsRunningError
+from airflow_provider_capillary.jobs.settings import ImportSettings
+from airflow_provider_capillary.ledger.facts import RowIssue
+
+log = logging.getLogger(__name__)
+
+CALM_SECONDS = 10.0
+
+
+class Account:
+    """Thread-safe counts of rows, by the state in which they ended, and of requests."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tally = Tally()
+        self.requests = 0
+        self.batches = 0
+
+    def count(self, state: RowState, rows: int = 1) -> None:
+        """Count rows that reached their end."""
+        with self._lock:
+            self._tally.add(state, rows)
+
+    def explain(self, stage: str, code: int | None, message: str, rows: int = 1) -> None:
+        """Count a reason apart from the rows' ends."""
+        with self._lock:
+            self._tally.explain(stage, code, message, rows)
+
+    def close_rows(self, issues: Sequence[RowIssue]) -> None:
+        """Count rows that end with an issue, with their reasons."""
+        with self._lock:
+            for issue in issues:
+                self._tally.add(issue.state)
+                self._tally.explain(issue.stage, issue.code, issue.message)
+
+    def request_sent(self) -> None:
+        """Count one import request."""
+        with self._lock:
+            self.requests += 1
+
+    def batch_begun(self) -> None:
+        """Count one batch. On the reading thread only."""
+        self.batches += 1
+
+    @property
+    def tally(self) -> Tally:
+        """The counts; read them when all threads are done."""
+        return self._tally
+
+    def so_far(self) -> tuple[dict[RowState, int], tuple[Reason, ...]]:
+        """Rows by the state in which they ended, and why they ended so, of one moment while lanes still count."""
+        with self._lock:
+            return {state: self._tally.rows[state] for state in FINAL_STATES}, self._tally.reasons()
+
+
+# -- the issue of a row ----------------------------------------------------------------------------------------------
+
+
+def issue_of(
+    badge: EarnedBadge | InvalidRow,
+    origins: Sequence[Window],
+    state: RowState,
+    stage: str,
+    message: str,
+    *,
+    code: int | None = None,
+    request_id: str | None = None,
+    attempt: int = 0,
+) -> RowIssue:
+    """Describe a row, with its place in the dataset and its original columns.
+
+    Never raises for what the dataset holds: the outcome of a whole batch is recorded together with its issues, and is
+    not lost for a value that cannot be shown.
+    """
+    place = _place(badge, origins)
+    return RowIssue(
+        row_number=badge.row_number,
+        state=state,
+        stage=stage,
+        message=message,
+        source=place.source,
+        line=place.line,
+        original=place.original,
+        code=code,
+        request_id=request_id,
+        attempt=attempt,
+        badge_meta_id=badge.badge_meta_id if isinstance(badge, EarnedBadge) else None,
+    )
+
+
+class _Place(NamedTuple):
+    source: str
+    line: int
+    original: Mapping[str, Any]
+
+
+def _place(badge: EarnedBadge | InvalidRow, origins: Sequence[Window]) -> _Place:
+    try:
+        window = origins[bisect.bisect_right(origins, badge.row_number, key=lambda window: window.first_row_number) - 1]
+        index = badge.row_number - window.first_row_number
+        return _Place(window.source, window.line(index), _storable(window.original(index)))
+    except Exception as error:  # noqa: BLE001 - whatever a dataset's value does, the row's outcome is more important
+        log.warning("Row %d is reported without its own columns: %s", badge.row_number, type(error).__name__)
+        return _Place("", 0, _as_sent(badge))
+
+
+def _storable(original: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The columns as they are where JSON can hold them; a value that it cannot hold becomes text."""
+    if _fits_json(original):
+        return original
+    return {_text(name): value if _fits_json(value) else _text(value) for name, value in original.items()}
+
+
+def _fits_json(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except Exception:  # noqa: BLE001 - an odd value may raise anything
+        return False
+    return True
+
+
+def _text(value: Any) -> str:
+    try:
+        return str(value).encode("utf-8", "replace").decode()
+    except Exception:  # noqa: BLE001 - an odd value may raise anything
+        return f"<{type(value).__name__}>"
+
+
+def _as_sent(badge: EarnedBadge | InvalidRow) -> dict[str, Any]:
+    if not isinstance(badge, EarnedBadge):
+        return {}
+    return {
+        "badgeMetaId": badge.badge_meta_id,
+        "customerId": badge.customer_id,
+        "earnEventDate": badge.earned_at,
+        "earnExpiresOn": badge.expires_at,
+    }
+
+
+# -- while the job runs ----------------------------------------------------------------------------------------------
+
+
+class ProgressLine:
+    """Logs how far a job is, at most every ten seconds; of an import, a reconciliation or a revocation alike.
+
+    :param monotonic: the clock for durations, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._rows = 0
+        self._begun = self._logged = monotonic()
+
+    def begin(self, rows: int) -> None:
+        """Count the time from now on, for so many rows."""
+        self._rows = rows
+        self._begun = self._logged = self._monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The time since the beginning."""
+        return self._monotonic() - self._begun
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last line is old enough for another one."""
+        return self._monotonic() - self._logged >= CALM_SECONDS
+
+    def write(self, done: int) -> None:
+        """Log the line, if it is due."""
+        if self.is_due:
+            self._logged = self._monotonic()
+            log.info("%s", line(done, self._rows, self.seconds))
+
+
+class ProgressFacts(msgspec.Struct, frozen=True):
+    """Where an import stands. ``seconds`` since this try began to read; ``counts`` has every state, rows so far."""
+
+    state: Literal["running", "finished", "failed"]
+    job_id: str
+    rows: int  #: of the dataset
+    seconds: float
+    counts: Mapping[RowState, int]
+    reasons: tuple[Reason, ...]  #: the most frequent first, without the values of rows
+
+    @property
+    def done(self) -> int:
+        """Rows that reached their end."""
+        return sum(self.counts.values())
+
+    @property
+    def rate(self) -> float:
+        """Rows per second; those that an earlier try had settled count as fast ones."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+
+Show = Callable[[ProgressFacts], object]
+
+
+class Progress:
+    """Logs and shows how far an import is. Call ``report`` as often as you like. On the reading thread only.
+
+    :param show: gets the facts at the beginning, every ten seconds, and once at the end. If it fails, a warning is
+        logged and it is not called again: what is shown of a job must not stop it.
+    """
+
+    def __init__(self, account: Account, monotonic: Callable[[], float], show: Show | None) -> None:
+        self._account = account
+        self._line = ProgressLine(monotonic)
+        self._show = harmless(show) if show else None
+        self._job_id, self._rows = "", 0
+
+    def begin(self, job_id: str, rows: int) -> None:
+        """Show that the job is open and its rows are about to be read."""
+        self._job_id, self._rows = job_id, rows
+        self._line.begin(rows)
+        self._show_facts("running")
+
+    def report(self) -> None:
+        """Log and show how far the job is, if the last report is old enough."""
+        if self._line.is_due:
+            self._line.write(self._show_facts("running").done)
+
+    def end(self, *, well: bool) -> None:
+        """Show how the job ended."""
+        self._show_facts("finished" if well else "failed")
+
+    def _show_facts(self, state: Literal["running", "finished", "failed"]) -> ProgressFacts:
+        counts, reasons = self._account.so_far()
+        facts = ProgressFacts(state, self._job_id, self._rows, self._line.seconds, counts, reasons)
+        if self._show is not None:
+            self._show(facts)
+        return facts
+
+
+def harmless(show: Callable[..., object]) -> Callable[..., None]:
+    """Call ``show`` until it fails for the first time; then log a warning and call it no more."""
+    working = True
+
+    def attempt(*arguments: object) -> None:
+        nonlocal working
+        if not working:
+            return
+        try:
+            show(*arguments)
+        except Exception as error:  # noqa: BLE001 - whatever it is, rows are more important than what is shown of them
+            working = False
+            log.warning("Progress is shown no more, the import goes on: %s", type(error).__name__)
+
+    return attempt
+
+
+def line(done: int, rows: int, seconds: float) -> str:
+    """One line of progress."""
+    share = f" ({done / rows:.0%})" if rows else ""
+    rate = done / seconds if seconds > 0 else 0.0
+    rest = f", about {_duration((rows - done) / rate)} left" if rate and rows > done else ""
+    return f"{done:,} of {rows:,} rows{share}, {rate:,.0f} rows/s{rest}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+# -- at its end ------------------------------------------------------------------------------------------------------
+
+
+def summarised(
+    account: Account, *, job_id: str, ledger: str, started: float, finished: float, dry_run: bool
+) -> Summary:
+    """The summary of all rows counted; refuses an account that does not add up. Times in epoch seconds."""
+    tally = account.tally
+    return Summary(
+        job_id=job_id,
+        rows_read=tally.total(),
+        **{state.value: tally.rows[state] for state in FINAL_STATES},
+        requests=account.requests,
+        batches=account.batches,
+        started_at=_iso(started),
+        finished_at=_iso(finished),
+        reasons=tally.reasons(),
+        ledger=ledger,
+        dry_run=dry_run,
+    )
+
+
+def count_unread(account: Account, left: int, in_ledger: Mapping[RowState, int]) -> None:
+    """Count the rows that were not read because the job had to leave: as the ledger knows them, else as not sent."""
+    for state in (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN):
+        known = min(left, max(0, in_ledger.get(state, 0) - account.tally.rows[state]))
+        account.count(state, known)
+        left -= known
+    account.count(RowState.NOT_SENT, left)
+
+
+def compare(summary: Summary, dataset_rows: int, in_ledger: Mapping[RowState, int]) -> None:
+    """Refuse a summary that the dataset or the ledger contradicts."""
+    if summary.rows_read != dataset_rows:
+        raise UnaccountedRowsError(f"the dataset has {dataset_rows} rows, {summary.rows_read} are accounted for")
+    for state in (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN, RowState.INTENT):
+        held, counted = in_ledger.get(state, 0), getattr(summary, state.value, 0)
+        # rows of a badge that the organisation lacks are rejected without an identity in the ledger
+        if held > counted or (held < counted and state is RowState.ACCEPTED):
+            raise UnaccountedRowsError(f"the ledger holds {held} rows as {state.value}, {counted} were counted")
+
+
+def shortfall(summary: Summary, settings: ImportSettings) -> CapillaryError | None:
+    """Why the job is no success, or ``None``."""
+    refused = summary.rejected + summary.invalid
+    for name, rows, budget in (
+        ("refused (rejected or invalid)", refused, settings.max_rejected),
+        ("unknown", summary.unknown, settings.max_unknown),
+    ):
+        if budget.exceeded(rows, summary.rows_read):
+            return BudgetExceededError(f"{rows} of {summary.rows_read} rows are {name}; allowed: {budget.text}")
+    if summary.not_sent and not settings.dry_run:
+        return JobIsRunningError(
+            f"{summary.not_sent} rows were not sent: another job has them, or has left them unknown; "
+            "a retry sends them once that job has ended and its unknown rows are settled"
+        )
+    return None
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

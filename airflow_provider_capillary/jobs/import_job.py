@@ -1,0 +1,276 @@
+"""The main path: rows -> earned badges -> batches -> intent -> send -> outcome -> summary.
+
+Read ``ImportJob.run`` from top to bottom. ``lane.py`` is what happens to one batch, ``planner.py`` what is done with a
+row that the ledger knows already.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from functools import partial
+
+import msgspec
+
+from airflow_provider_capillary.client import wire
+from airflow_provider_capillary.core.batching import RAMP, Batcher, BatchLimits
+from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
+from airflow_provider_capillary.core.field_mapping import Columns, column_choices, resolve_columns
+from airflow_provider_capillary.core.planning import Plan
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import Summary
+from airflow_provider_capillary.core.timestamps import named_zone
+from airflow_provider_capillary.datasets.base import Dataset, DatasetFacts, Window
+from airflow_provider_capillary.exceptions import (
+    CapillaryError,
+    DatasetError,
+    ImportInterruptedError,
+    LeaseLostError,
+    LedgerUnavailableError,
+    LedgerUnusableError,
+)
+from airflow_provider_capillary.jobs.account import (
+    Account,
+    Progress,
+    Show,
+    compare,
+    count_unread,
+    shortfall,
+    summarised,
+)
+from airflow_provider_capillary.jobs.lane import Lane, Work
+from airflow_provider_capillary.jobs.lanes import Dealer, LaneThreads
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import Pace, StopSignal, lanes_for, once_the_lease_ran_out
+from airflow_provider_capillary.jobs.planner import Planner
+from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
+from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, missing_badges
+from airflow_provider_capillary.jobs.settings import ImportSettings, OnDuplicate
+from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.writer import LedgerWriter
+
+log = logging.getLogger(__name__)
+
+WINDOW_ROWS = 4_000
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """The account of the job, why it is no success (``None``: it is one), and how long this try took."""
+
+    summary: Summary
+    error: CapillaryError | None = None
+    seconds: float = 0.0  #: from the first look at the dataset to the last outcome
+
+
+class ImportJob:
+    """One import of one dataset. ``run`` it once.
+
+    :param scope: whose job it is; the same scope goes on with the same job.
+    :param stop: lets another thread or a signal handler stop the job.
+    :param clock: epoch seconds, for the times in the summary.
+    :param monotonic: the clock for durations, in seconds.
+    :param heartbeat_seconds: how often the lease is renewed; well below the ledger's ``lease_seconds``.
+    :param jitter: the randomness of waits, 0 <= value < 1.
+    :param on_progress: shown how far the job is, now and then, on the thread that called ``run``; it may fail.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        organisation: Organisation,
+        ledger: Ledger,
+        scope: JobScope,
+        settings: ImportSettings,
+        *,
+        stop: StopSignal | None = None,
+        heartbeat_seconds: float = 15.0,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+        on_progress: Show | None = None,
+    ) -> None:
+        self._dataset = dataset
+        self._organisation = organisation
+        self._ledger = ledger
+        self._scope = msgspec.structs.replace(scope, dry_run=settings.dry_run)
+        self._settings = settings
+        self._stop = stop or StopSignal()
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._account = Account()
+        self._progress = Progress(self._account, monotonic, on_progress)
+        self._rows_read = 0
+
+    def run(self) -> ImportResult:
+        """Import the dataset.
+
+        Raises a ``CapillaryError`` where nothing could be begun or the ledger failed; what went wrong after
+        that comes back as the result's ``error``, beside the account of every row.
+        """
+        started, begun = self._clock(), self._monotonic()
+        choices = column_choices(self._settings.field_mapping)
+        zone = named_zone(self._settings.timezone)
+        facts = self._dataset.inspect()
+        columns = resolve_columns(choices, facts.columns)
+        checker = RowChecker(columns, zone, self._missing_badges(columns), self._settings.timestamp_unit)
+        job = self._open_job(facts)
+        try:
+            with closing(LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as ledger:
+                self._progress.begin(job.job_id, facts.rows)
+                if self._settings.on_duplicate is OnDuplicate.FAIL:
+                    self._refuse_duplicates(checker, ledger, job)
+                self._read_and_send(checker, ledger, job)
+            summary, error = self._end(job, facts, started)
+            return ImportResult(summary, error, self._monotonic() - begun)
+        except BaseException:
+            with suppress(CapillaryError):
+                self._ledger.finish_job(job, "failed", None)
+            self._progress.end(well=False)
+            raise
+
+    # -- before anything is sent -------------------------------------------------------------------------------------
+
+    def _missing_badges(self, columns: Columns) -> frozenset[str]:
+        if not self._settings.check_badges:
+            return frozenset()
+        badge_ids = badge_ids_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS)
+        return missing_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
+
+    def _open_job(self, facts: DatasetFacts) -> Job:
+        client = self._organisation.client.settings
+        sent_as = {"timestamp_format": client.timestamp_format.value, "import_method": client.import_method.value}
+        plan = JobPlan(
+            organisation=self._organisation.name,
+            host=client.base_url,
+            dataset_fingerprint=facts.fingerprint,
+            rows=facts.rows,
+            settings=self._settings.fixed_for_a_job() | sent_as,
+            sources=facts.sources,
+        )
+        job = once_the_lease_ran_out(lambda: self._ledger.open_job(self._scope, plan), self._stop)
+        for warning in job.warnings:
+            log.warning("%s", warning)
+        begun = "Going on with" if job.resumed else "Beginning"
+        log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
+        return job
+
+    def _refuse_duplicates(self, checker: RowChecker, ledger: LedgerWriter, job: Job) -> None:
+        found: list[tuple[EarnedBadge, Plan]] = []
+        with closing(Planner(ledger, job.key, self._settings, self._account)) as planner:
+            for window in self._dataset.windows(WINDOW_ROWS):
+                done = planner.preview(checker.check(window)[0]).done
+                planner.forget_doubts(badge.row_number for badge, _ in done)
+                found += [pair for pair in done if pair[1] in (Plan.DUPLICATE, Plan.ALREADY_ACCEPTED)]
+                if len(found) > WINDOW_ROWS:
+                    break
+        if found:
+            badge, plan = found[0]
+            raise DatasetError(
+                f"on_duplicate='fail': {len(found):,} or more rows are duplicates, the first is row "
+                f"{badge.row_number} ({plan.value}). Nothing was sent; take them out, or set on_duplicate='skip'"
+            )
+
+    # -- rows to batches to lanes ------------------------------------------------------------------------------------
+
+    def _read_and_send(self, checker: RowChecker, ledger: LedgerWriter, job: Job) -> None:
+        settings, account = self._settings, self._account
+        with closing(Planner(ledger, job.key, settings, account)) as planner:
+            lane = self._lane(planner, ledger, job)
+            with closing(
+                LaneThreads[Work](lanes_for(settings.concurrency), lane.work_off, self._stop, self._progress)
+            ) as threads:
+                dealer = Dealer(lane, threads, self._batcher(), account)
+                try:
+                    for window in self._windows():
+                        badges, issues = checker.check(window)
+                        planner.record(issues)
+                        rows = planner.preview(badges) if settings.dry_run else planner.sort_new(badges)
+                        planner.end(rows.done, [window])
+                        if settings.dry_run:
+                            account.count(RowState.NOT_SENT, len(rows.send) + len(rows.settle))
+                        else:
+                            dealer.deal(rows, window)
+                        self._progress.report()
+                    dealer.deal_rest()
+                except BaseException as error:
+                    self._stop.request(error)  # or the lanes would first send all that waits
+                    raise
+            self._end_repeats(checker, planner)
+
+    def _windows(self) -> Iterator[Window]:
+        """The dataset's windows, up to where the job must leave at once."""
+        for window in self._dataset.windows(WINDOW_ROWS):
+            if self._must_leave():
+                return
+            self._rows_read += len(window)
+            yield window
+
+    def _lane(self, planner: Planner, ledger: LedgerWriter, job: Job) -> Lane:
+        settings, client, stop = self._settings, self._organisation.client, self._stop
+        pace = self._pace(ledger.reserve_request)
+        read_back = ReadBack(client, ledger.find, ledger.now, pace, stop, verify_after=settings.verify_after)
+        unknown_rows = UnknownRows(read_back, ledger, job, planner, self._account, settings, stop, pace)
+        return Lane(client, ledger, job, planner, unknown_rows, self._account, settings, stop, pace, self._monotonic)
+
+    def _pace(self, reserve: Callable[[str, int], float]) -> Pace:
+        concurrency = self._settings.concurrency
+        return self._organisation.pace(reserve, self._stop, self._jitter, self._monotonic, most_in_flight=concurrency)
+
+    def _batcher(self) -> Batcher:
+        settings, form = self._settings, self._organisation.client.settings.timestamp_format
+        limits = BatchLimits(
+            settings.batch_size,
+            settings.max_batch_bytes,
+            lanes_for(settings.concurrency),
+            partial(wire.row_size, timestamp_format=form),
+            wire.row_size(LARGEST, form),
+        )
+        return Batcher(limits, RAMP if settings.canary else ())
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _end_repeats(self, checker: RowChecker, planner: Planner) -> None:
+        """Rows that repeat an earlier one end as that one did, which need not be well."""
+        if planner.repeats.end_well(self._account, hope=self._settings.dry_run):
+            return
+        if self._must_leave():
+            return planner.repeats.end_unsent(self._account)
+        for window in self._dataset.windows(WINDOW_ROWS):
+            badges = checker.check(window)[0]
+            planner.record(planner.repeats.end_as_equals(window, badges, planner.states_of_equals, self._account))
+
+    def _must_leave(self) -> bool:
+        error = self._stop.error
+        return isinstance(error, ImportInterruptedError) or (error is not None and _cannot_be_recorded(error))
+
+    def _end(self, job: Job, facts: DatasetFacts, started: float) -> tuple[Summary, CapillaryError | None]:
+        """Make the summary, compare it with the dataset and the ledger, and close the job."""
+        stopped = self._stop.error
+        if stopped is not None and _cannot_be_recorded(stopped):
+            raise stopped
+        in_ledger = self._ledger.counts(job)
+        count_unread(self._account, facts.rows - self._rows_read, in_ledger)
+        summary = summarised(
+            self._account,
+            job_id=job.job_id,
+            ledger=self._ledger.description,
+            started=started,
+            finished=self._clock(),
+            dry_run=self._settings.dry_run,
+        )
+        compare(summary, facts.rows, in_ledger)
+        error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
+        self._ledger.finish_job(job, "failed" if error else "finished", summary.as_dict())
+        self._progress.end(well=error is None)
+        return summary, error
+
+
+def _cannot_be_recorded(error: BaseException) -> bool:
+    no_ledger = (LeaseLostError, LedgerUnavailableError, LedgerUnusableError)
+    return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)

@@ -1,0 +1,102 @@
+"""Checks rows before anything is sent: their columns, and whether the organisation has their badge."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Sequence
+from datetime import tzinfo
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
+from airflow_provider_capillary.core.field_mapping import Columns, RowReader
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.timestamps import UNITS
+from airflow_provider_capillary.datasets.base import Dataset, Window
+from airflow_provider_capillary.exceptions import DatasetError, ImportStoppedError
+from airflow_provider_capillary.jobs.account import issue_of
+from airflow_provider_capillary.jobs.pacing import Pace
+from airflow_provider_capillary.jobs.settings import TimestampUnit
+from airflow_provider_capillary.ledger.facts import RowIssue
+
+log = logging.getLogger(__name__)
+
+NOT_FOUND_CODE = 1054  #: what the API itself answers for a badge that the organisation does not have
+NOT_FOUND = "the organisation has no badge of this badgeMetaId (looked up before sending)"
+MOST_BADGES = 10_000
+_BADGE_ID = re.compile(r"[0-9a-f]{24}")
+
+
+class RowChecker:
+    """Checks the rows of one window after the other.
+
+    :param missing: ids of badges that the organisation does not have.
+    :param unit: of instants that are numbers in the dataset.
+    """
+
+    def __init__(
+        self, columns: Columns, zone: tzinfo | None, missing: Collection[str], unit: str = TimestampUnit.SECONDS
+    ) -> None:
+        self._names: tuple[str | None, ...] = msgspec.structs.astuple(columns)
+        self._reader = RowReader(columns, zone, unit)
+        self._scale = UNITS[unit]
+        self._missing = missing
+
+    def check(self, window: Window) -> tuple[list[EarnedBadge], list[RowIssue]]:
+        """Give the rows that may be sent, and an issue for each of the others."""
+        columns = [self._values(window, name) if name else () for name in self._names]
+        rows = list(self._reader.read(window.first_row_number, *columns))
+        missing = self._missing
+        badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
+        if len(badges) == len(rows):
+            return badges, []
+        return badges, [issue for row in rows if (issue := self._issue(row, window)) is not None]
+
+    def _values(self, window: Window, name: str) -> Sequence[Any]:
+        values = window.column(name)
+        if self._scale == 1 or not window.is_in_seconds(name):
+            return values
+        return [value * self._scale if isinstance(value, int) else value for value in values]
+
+    def _issue(self, row: EarnedBadge | InvalidRow, window: Window) -> RowIssue | None:
+        if isinstance(row, InvalidRow):
+            return issue_of(row, [window], RowState.INVALID, "validate", row.message)
+        if row.badge_meta_id in self._missing:
+            return issue_of(row, [window], RowState.REJECTED, "badge_check", NOT_FOUND, code=NOT_FOUND_CODE)
+        return None
+
+
+def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
+    """The distinct well-formed badge ids of the dataset."""
+    found: set[str] = set()
+    for window in dataset.windows(window_rows):
+        found.update(value for value in window.column(column) if isinstance(value, str))
+        if len(found) > MOST_BADGES:
+            raise DatasetError(
+                f"column {column} holds more than {MOST_BADGES} different values; is it really the badgeMetaId? "
+                "If so, set check_badges=False"
+            )
+    lowered = {value.strip(" ").lower() for value in found}
+    return {value for value in lowered if _BADGE_ID.fullmatch(value)}
+
+
+def missing_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> frozenset[str]:
+    """The ids of badges that the organisation does not have.
+
+    :raises ImportStoppedError: it has none of them, so that nothing may be sent at all.
+    """
+    missing = frozenset(badge for badge in sorted(badge_ids) if pace.call(partial(client.get_badge, badge)) is None)
+    if badge_ids and len(missing) == len(badge_ids):
+        raise ImportStoppedError(
+            f"the organisation has none of the {len(missing)} badges of this dataset (first: {min(missing)}). "
+            "See that the connection and the badgeMetaIds belong to the same organisation. Nothing was sent"
+        )
+    if missing:
+        log.warning(
+            "The organisation does not have %d of %d badges: %s", len(missing), len(badge_ids), sorted(missing)[:10]
+        )
+    return missing

@@ -1,0 +1,116 @@
+"""How many files of the package one accepted row crosses: ``python -m benchmarks.row_path``.
+
+The number is what a reader must open to follow a row from the dataset to its outcome. One Parquet file of one row, a
+SQLite ledger and the simulator; counted from the first window of the import to the commit of the outcome, on every
+thread.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import airflow_provider_capillary
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.jobs.import_job import ImportJob
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.settings import import_settings
+from airflow_provider_capillary.ledger.facts import JobScope, Outcome
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.simulator.server import running_simulator
+
+_PACKAGE = Path(airflow_provider_capillary.__file__).parent
+
+
+class Crossing:
+    """Notes, while it is open, each file of the package in which a function is called."""
+
+    def __init__(self) -> None:
+        self.calls: dict[str, int] = {}
+        self._open = False
+
+    def note(self, frame: FrameType, event: str, _: Any) -> None:
+        """A profile function: see ``sys.setprofile``."""
+        if self._open and event == "call":
+            name = frame.f_code.co_filename
+            if name.startswith(str(_PACKAGE)) and not name.startswith(str(_PACKAGE / "simulator")):
+                short = str(Path(name).relative_to(_PACKAGE))
+                self.calls[short] = self.calls.get(short, 0) + 1
+
+    def begin(self) -> None:
+        """Forget what was noted, and note from now on: windows are read before the import too."""
+        self.calls.clear()
+        self._open = True
+
+    def end(self) -> None:
+        """Note nothing more."""
+        self._open = False
+
+
+def crossed_files() -> dict[str, int]:
+    """Calls into each file that one accepted row crosses."""
+    crossing = Crossing()
+
+    class WatchedLedger(Ledger):
+        def record(self, job: Any, notes: Sequence[Any]) -> list[int]:
+            keys = super().record(job, notes)
+            if any(isinstance(note, Outcome) for note in notes):
+                crossing.end()
+            return keys
+
+    with tempfile.TemporaryDirectory() as folder, running_simulator() as simulator:
+        rows = Path(folder) / "rows.parquet"
+        pq.write_table(pa.Table.from_pylist([_row()]), rows)
+        known = {"login": simulator.settings.username, "password": simulator.settings.password}
+        with (
+            closing(open_dataset(str(rows))) as dataset,
+            closing(WatchedLedger(f"sqlite:///{folder}/ledger.db")) as ledger,
+            closing(BadgeClient(msgspec.convert({"base_url": simulator.url, **known}, ClientSettings))) as client,
+        ):
+            read = dataset.windows
+
+            def windows(rows: int) -> Iterator[Any]:
+                crossing.begin()
+                return read(rows)
+
+            dataset.windows = windows  # type: ignore[method-assign]
+            job = ImportJob(
+                dataset, Organisation(client, "org"), ledger, JobScope("dag", "import", "run"), import_settings()
+            )
+            threading.setprofile(crossing.note)
+            sys.setprofile(crossing.note)
+            try:
+                result = job.run()
+            finally:
+                sys.setprofile(None)
+                threading.setprofile(None)
+    assert result.summary.accepted == 1
+    return crossing.calls
+
+
+def _row() -> dict[str, Any]:
+    return {
+        "badgeMetaId": "5eed0000bad9e00000000001",
+        "customerId": 880_000_001,
+        "earnEventDate": 1_740_000_000,
+        "earnExpiresOn": 1_900_000_000,
+    }
+
+
+if __name__ == "__main__":
+    crossed = crossed_files()
+    for name, calls in sorted(crossed.items()):
+        sys.stdout.write(f"{calls:5}  {name}\n")
+    sys.stdout.write(f"{len(crossed)} files\n")

@@ -1,0 +1,158 @@
+"""The process dies at an instruction: what the next try, or another job, makes of what is in the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+#: The moment of death -> whether the ledger was left with an intent, and whether the batch was applied.
+MOMENTS = {
+    "intent": (False, False),
+    "intent-done": (True, False),
+    "send": (True, False),
+    "sent": (True, True),
+    "outcome": (True, True),
+    "outcome-done": (False, True),
+}
+
+
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_job_that_died_is_finished_by_the_next_try(trial: Trial, moment: str, number: int, policy: str) -> None:
+    in_doubt, applied = MOMENTS[moment]
+    trial.moments.die(moment, number=number)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12), on_unknown=policy)
+    assert trial.states().get("intent", 0) == (4 if in_doubt else 0)
+    assert trial.times_granted() in ([], [1])
+    result = trial.run(trial.rows(12), on_unknown=policy, max_unknown=4)
+    assert result.error is None
+    held = 4 if in_doubt and policy == "hold" else 0
+    assert trial.ends(result) == ({"accepted": 12 - held, "unknown": held} if held else {"accepted": 12})
+    granted = Counter(trial.granted().values())
+    if policy == "resend" and in_doubt and applied:
+        assert granted == {1: 8, 2: 4}
+    else:
+        assert granted == {1: 12 - (held if not applied else 0)}
+    twice = [row for row, *_, message in trial.stories(result) if "may be granted twice" in message]
+    first = 4 * (number - 1) + 1
+    assert twice == (list(range(first, first + 4)) if policy == "resend" and in_doubt else [])
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("canary", [True, False])
+@pytest.mark.parametrize("number", [2, 5])
+def test_a_job_of_four_lanes_that_died_is_finished_with_every_row_granted_once(
+    trial: Trial, moment: str, canary: bool, number: int
+) -> None:
+    trial.moments.die(moment, number=number)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(60), concurrency=4, canary=canary)
+    result = trial.run(trial.rows(60), concurrency=4, canary=canary)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 60})
+    assert len(trial.simulator.store) == 60
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("moment", ["read", "seen", "finding", "finding-done"])
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_job_that_died_while_it_verified_is_finished_by_the_next_try(
+    trial: Trial, moment: str, number: int, applied: bool
+) -> None:
+    at = "after_applying" if applied else "after_reading"
+    trial.faults(
+        {"kind": "drop", "at": at, "numbers": [1]}, {"kind": "drop", "at": at, "numbers": [2 if applied else 3]}
+    )
+    trial.moments.die(moment, number=number)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12))
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert len(trial.simulator.store) == 12
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_rows_of_a_dead_job_are_settled_by_another_job(trial: Trial, moment: str) -> None:
+    trial.moments.die(moment, number=2)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12))
+    trial.clock.advance(61)
+    later = trial.run(trial.rows(16), run_id="night-2", concurrency=2)
+    assert (later.error, later.summary.accepted + later.summary.already_accepted) == (None, 16)
+    first = trial.run(trial.rows(12))
+    assert (first.error, first.summary.accepted + first.summary.already_accepted) == (None, 12)
+    assert len(trial.simulator.store) == 16
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("moment", ["adoption", "adoption-done", "read", "finding-done"])
+def test_a_job_that_died_while_it_took_over_the_rows_of_another_is_finished(trial: Trial, moment: str) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    trial.run(trial.rows(12), on_unknown="hold")
+    trial.moments.die(moment)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12), run_id="night-2")
+    result = trial.run(trial.rows(12), run_id="night-2")
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 8, "accepted": 4})
+    assert trial.times_granted() == [1]
+
+
+def test_a_job_that_dies_in_every_try_is_finished_in_the_end(trial: Trial) -> None:
+    for number, moment in enumerate(["sent", "intent-done", "read", "outcome-done", "outcome", "issues", "send"] * 2):
+        trial.moments.die(moment, number=1 + number % 2)
+        with suppress(trial.killed):
+            trial.run(trial.rows(40), concurrency=2)
+    result = trial.run(trial.rows(40), concurrency=2)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 40})
+    assert len(trial.simulator.store) == 40
+    assert trial.times_granted() == [1]
+
+
+def test_the_next_try_waits_until_the_lease_of_the_dead_one_has_run_out(trial: Trial) -> None:
+    trial.moments.die("sent")
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(4), ledger={"lease_seconds": 30.0})
+    trial.run(trial.rows(4), verify_after=0)
+    assert trial.clock.waits[0] == 31.0
+
+
+def test_what_a_dead_try_sent_is_not_read_back_before_verify_after(trial: Trial) -> None:
+    told: dict[str, float] = {}
+    trial.moments.at("send", lambda: told.update(send=trial.clock.now()))
+    trial.moments.die("sent")
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(4))
+    trial.moments.at("read", lambda: told.update(read=trial.clock.now()))
+    result = trial.run(trial.rows(4), verify_after=300)
+    assert result.error is None
+    assert told["read"] - told["send"] >= 300
+
+
+def test_a_batch_that_arrives_after_its_sender_died_is_found_and_not_sent_again(trial: Trial) -> None:
+    trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
+    trial.moments.die("sent", number=2)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12))
+    assert trial.simulator.release_late() == 1
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.times_granted() == [1]
+
+
+def test_an_intent_that_waited_too_long_is_taken_back_and_noted_anew_before_anything_is_sent(trial: Trial) -> None:
+    trial.moments.at("intent-done", lambda: trial.clock.advance(30))
+    result = trial.run(trial.rows(4))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+    batches = trial.ask_ledger("SELECT verdict, sent_at FROM capillary_batch ORDER BY id")
+    assert [verdict for verdict, _ in batches] == ["TAKEN_BACK", "PER_ROW"]
+    assert batches[1][1] - batches[0][1] >= 30
+    assert trial.calls() == 1

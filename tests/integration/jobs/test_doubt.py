@@ -1,0 +1,175 @@
+"""Rows that were sent again without proof: whoever brings them home, however late, tells that they may be twice."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_capillary.jobs.import_job import ImportResult
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
+from airflow_provider_capillary.jobs.revoke import RevokeJob
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.reports.facts import may_be_twice
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+#: Of three batches the second is applied, and its reply is lost.
+LOST = {"kind": "drop", "at": "after_applying", "numbers": [2]}
+RESENT = [5, 6, 7, 8]
+AGAIN: dict[str, dict[str, Any]] = {"retry": {}, "clear": {"max_tries": 2}, "later run": {"run_id": "night-2"}}
+#: Between the decision to send again and the outcome of that.
+MOMENTS = {"finding-done": 1, "intent": 3, "intent-done": 3, "send": 3, "sent": 3, "outcome": 3, "outcome-done": 3}
+
+
+def told_as_twice(trial: Trial) -> list[int]:
+    """Row numbers that the report of any job lists as accepted and perhaps granted twice."""
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+        issues = [issue for job in ledger.jobs() for issue in ledger.issues(job.job_id)]
+    assert all("may be granted twice" in issue.message for issue in issues if may_be_twice(issue))
+    return sorted(issue.row_number for issue in issues if may_be_twice(issue))
+
+
+def granted_twice(trial: Trial) -> list[int]:
+    return sorted(c - trial.first_customer + 1 for (c, *_), times in trial.granted().items() if times > 1)
+
+
+def reasons_of_doubt(result: ImportResult) -> list[int]:
+    return [reason.rows for reason in result.summary.reasons if "may be granted twice" in reason.message]
+
+
+@pytest.mark.parametrize("policy", ["resend", "verify"])
+@pytest.mark.parametrize("again", AGAIN)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_death_between_the_decision_to_resend_and_its_reply_does_not_end_the_doubt(
+    trial: Trial, moment: str, again: str, policy: str
+) -> None:
+    trial.faults(LOST)
+    trial.moments.die(moment, number=MOMENTS[moment])
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12), on_unknown="resend")
+    trial.faults()
+    trial.clock.advance(61)
+    result = trial.run(trial.rows(12), on_unknown=policy, **AGAIN[again])
+    assert (result.error, result.summary.accepted + result.summary.already_accepted) == (None, 12)
+    assert set(granted_twice(trial)) <= set(RESENT)
+    assert told_as_twice(trial) == RESENT
+    told_before = moment == "outcome-done" and again != "retry"  # accepted, and told so, by the job that died
+    assert reasons_of_doubt(result) == ([] if told_before else [4])
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_stop_between_the_decision_to_resend_and_its_reply_does_not_end_the_doubt(trial: Trial, again: str) -> None:
+    trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [3]})
+    stopped = trial.run(trial.rows(12), on_unknown="resend")
+    assert stopped.error is not None
+    assert told_as_twice(trial) == []
+    trial.faults()
+    result = trial.run(trial.rows(12), **AGAIN[again])
+    assert (result.error, reasons_of_doubt(result)) == (None, [4])
+    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+
+
+@pytest.mark.parametrize("again", AGAIN)
+def test_rows_sent_again_and_then_found_by_reading_back_stay_in_doubt(trial: Trial, again: str) -> None:
+    trial.faults({**LOST, "numbers": [2, 3]})
+    trial.moments.die("outcome", number=3)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12), on_unknown="resend")
+    trial.faults()
+    trial.clock.advance(61)
+    result = trial.run(trial.rows(12), on_unknown="verify", **AGAIN[again])
+    assert (result.error, result.summary.requests, reasons_of_doubt(result)) == (None, 1, [4])
+    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+    assert all("found by reading back" in message for row, *_, message in trial.stories(result) if row in RESENT)
+
+
+def test_the_summary_of_every_later_try_tells_the_doubt_again(trial: Trial) -> None:
+    trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [4]})
+    first = trial.run(trial.rows(12), on_unknown="resend")
+    assert (trial.ends(first), reasons_of_doubt(first)) == ({"accepted": 8, "not_sent": 4}, [4])
+    stories = [story for story in trial.stories(first) if story[0] in RESENT]
+    trial.faults()
+    again = trial.run(trial.rows(12))
+    assert (trial.ends(again), reasons_of_doubt(again)) == ({"accepted": 12}, [4])
+    assert trial.stories(again) == stories
+
+
+def test_rows_that_were_refused_when_sent_again_are_in_doubt_once_a_later_job_brings_them_home(trial: Trial) -> None:
+    trial.faults(LOST, {"kind": "row_error", "code": 1026, "positions": [2], "numbers": [3]})
+    first = trial.run(trial.rows(12), on_unknown="resend", max_rejected="100%")
+    assert trial.ends(first) == {"accepted": 11, "rejected": 1}
+    trial.faults()
+    trial.run(trial.rows(12), run_id="night-2")
+    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+
+
+def test_a_job_that_planned_the_rows_before_they_came_into_doubt_learns_of_it(trial: Trial) -> None:
+    """The second job has read its rows, and waits; the first one sends, loses the reply, frees the rows, and dies."""
+
+    def first_job() -> None:
+        trial.faults({**LOST, "numbers": [1]})
+        trial.moments.die("intent", number=2)
+        with pytest.raises(trial.killed):
+            trial.run(trial.rows(4), on_unknown="resend")
+        trial.faults()
+        trial.clock.advance(61)
+
+    trial.moments.at("intent", first_job)
+    result = trial.run(trial.rows(4), run_id="night-2", ledger={"lease_seconds": 600.0})
+    assert (result.error, trial.ends(result), reasons_of_doubt(result)) == (None, {"accepted": 4}, [4])
+    assert told_as_twice(trial) == granted_twice(trial) == [1, 2, 3, 4]
+
+
+def test_where_a_badge_is_held_once_the_doubt_of_an_earlier_date_counts_for_a_later_one(trial: Trial) -> None:
+    trial.faults({**LOST, "numbers": [1]}, {"kind": "status", "status": 403, "numbers": [2]})
+    trial.run(trial.rows(1), on_unknown="resend", once_per_customer=True)
+    trial.faults()
+    later = trial.rows(1, earnEventDate=trial.first_earned + 86_400)
+    result = trial.run(later, run_id="night-2", once_per_customer=True)
+    assert (result.error, reasons_of_doubt(result)) == (None, [1])
+    assert len(trial.simulator.store) == 2
+
+
+@pytest.mark.parametrize("action", [Action.ACCEPT, Action.RESEND])
+def test_the_word_of_a_person_neither_ends_a_doubt_nor_is_a_proof(trial: Trial, action: Action) -> None:
+    trial.faults({**LOST, "numbers": [2, 3]})
+    if action is Action.ACCEPT:
+        trial.moments.die("outcome", number=3)
+        with pytest.raises(trial.killed):
+            trial.run(trial.rows(12), on_unknown="resend")
+        trial.clock.advance(61)
+    else:
+        trial.faults(LOST)
+        trial.run(trial.rows(12), on_unknown="hold")
+    trial.faults()
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+        jobs = [job.job_id for job in ledger.jobs()]
+        assert ReconcileJob(ledger, jobs, ReconcileSettings(action=action, by="Ada")).run().unknown_before == 4
+    assert told_as_twice(trial) == (RESENT if action is Action.ACCEPT else [])
+    result = trial.run(trial.rows(12), run_id="night-2")
+    assert result.error is None
+    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+
+
+def test_what_a_read_proved_to_be_there_or_not_is_in_no_doubt(trial: Trial) -> None:
+    trial.faults({**LOST, "numbers": [1]})
+    result = trial.run(trial.rows(12))
+    assert (result.error, told_as_twice(trial)) == (None, [])
+    assert trial.ask_ledger("SELECT count(*) FROM capillary_doubt") == [(0,)]
+
+
+def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Trial) -> None:
+    """Of two grants the ledger knows one id, and only that one is revoked."""
+    trial.faults({**LOST, "numbers": [1]})
+    first = trial.run(trial.rows(4), on_unknown="resend")
+    assert granted_twice(trial) == told_as_twice(trial) == [1, 2, 3, 4]
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger, closing(trial.client()) as client:
+        organisation = Organisation(client, "org")
+        undo = RevokeJob(ledger, [first.summary.job_id], organisation, by="Ada", import_again=True)
+        assert undo.run().revoked == 4
+    result = trial.run(trial.rows(4), run_id="night-2")
+    assert (result.error, trial.ends(result), reasons_of_doubt(result)) == (None, {"accepted": 4}, [4])

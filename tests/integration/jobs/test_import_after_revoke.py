@@ -1,0 +1,148 @@
+"""What later imports make of revoked rows: they grant none again, unless the rows were set free for that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .reconciling import reconcile
+from .revoking import BY, active, asked, revoke
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+EXPIRES_LATER = 1_950_000_000
+LATER = pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2}, {}], ids=["run", "clear", "retry"])
+
+
+@LATER
+def test_what_was_revoked_is_not_granted_again_by_a_later_import(trial: Trial, again: dict[str, Any]) -> None:
+    rows = trial.rows(12)
+    first = trial.run(rows)
+    revoke(trial, first)
+    calls = trial.calls()
+    result = trial.run([*rows], **again)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 12})
+    assert (trial.calls(), active(trial)) == (calls, 0)
+
+
+@LATER
+def test_what_was_revoked_is_not_granted_again_where_a_customer_may_have_a_badge_once(
+    trial: Trial, again: dict[str, Any]
+) -> None:
+    rows = trial.rows(4)
+    first = trial.run(rows, once_per_customer=True)
+    revoke(trial, first)
+    if again:
+        rows = [{**row, "earnEventDate": row["earnEventDate"] + 86_400} for row in rows]
+    result = trial.run(rows, once_per_customer=True, **again)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4})
+    assert active(trial) == 0
+
+
+@LATER
+def test_rows_that_repeat_a_revoked_one_end_as_it_does(trial: Trial, again: dict[str, Any]) -> None:
+    rows = trial.rows(3)
+    rows = [*rows, rows[0], {**rows[1], "customerId": "x"}]
+    first = trial.run(rows, max_rejected="100%")
+    revoke(trial, first)
+    result = trial.run(rows, max_rejected="100%", **again)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4, "invalid": 1})
+
+
+def test_the_earn_of_a_revoked_row_is_no_proof_that_an_equal_one_was_granted(trial: Trial) -> None:
+    """The API goes on showing what was revoked, at the same instant."""
+    first = trial.run(trial.rows(1), on_duplicate="allow")
+    revoke(trial, first)
+    trial.faults({"kind": "drop", "at": "after_reading"})
+    second = trial.run(trial.rows(1) * 2, run_id="night-2", on_duplicate="allow", on_unknown="hold")
+    trial.faults()
+    assert trial.ends(second) == {"already_accepted": 1, "unknown": 1}
+    result = reconcile(trial, second)
+    assert (result.accepted, result.unknown) == (0, 1)
+
+
+def test_the_earn_of_a_revoked_row_is_no_proof_for_an_import_that_reads_back_itself(trial: Trial) -> None:
+    first = trial.run(trial.rows(1), on_duplicate="allow")
+    revoke(trial, first)
+    trial.faults({"kind": "drop", "at": "after_reading", "times": 1})
+    second = trial.run(trial.rows(1) * 2, run_id="night-2", on_duplicate="allow")
+    assert trial.ends(second) == {"already_accepted": 1, "unknown": 1}
+
+
+# -- revoked, and to be imported again ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"once_per_customer": True}], ids=["plain", "once per customer"])
+@LATER
+def test_rows_that_are_set_free_are_granted_again_once(
+    trial: Trial, again: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    rows = trial.rows(8)
+    first = trial.run(rows, **settings)
+    result = revoke(trial, first, import_again=True)
+    assert (result.revoked, result.free) == (8, 8)
+    if again:
+        rows = [{**row, "earnExpiresOn": EXPIRES_LATER} for row in rows]
+    later = trial.run(rows, **settings, **again)
+    assert (later.error, trial.ends(later)) == (None, {"accepted": 8})
+    once_more = trial.run(rows, run_id="night-3", **settings)
+    assert trial.ends(once_more) == {"already_accepted": 8}
+    assert active(trial) == 8
+    assert trial.states() == {"accepted": 8, "revoked": 8}
+
+
+def test_rows_revoked_before_can_be_set_free_later_and_nothing_is_asked(trial: Trial) -> None:
+    first = trial.run(trial.rows(4))
+    revoke(trial, first)
+    result = revoke(trial, first, import_again=True)
+    assert (result.to_revoke, result.free, asked(trial)) == (0, 4, 4)
+    assert trial.ask_ledger("SELECT DISTINCT freed_by FROM capillary_revocation") == [(BY,)]
+    assert revoke(trial, first, import_again=True).free == 0
+
+
+def test_a_dry_run_sets_nothing_free(trial: Trial) -> None:
+    first = trial.run(trial.rows(4))
+    revoke(trial, first)
+    assert revoke(trial, first, dry_run=True, import_again=True).free == 0
+    assert trial.ends(trial.run(trial.rows(4), run_id="night-2")) == {"already_accepted": 4}
+
+
+def test_rows_that_were_not_revoked_are_not_set_free(trial: Trial) -> None:
+    first = trial.run(trial.rows(4))
+    trial.faults({"kind": "status", "status": 400, "code": 1026, "operation": "revoke", "numbers": [2]})
+    result = revoke(trial, first, import_again=True)
+    assert (result.revoked, result.refused, result.free) == (3, 1, 3)
+    later = trial.run(trial.rows(4), run_id="night-2")
+    assert trial.ends(later) == {"already_accepted": 1, "accepted": 3}
+
+
+def test_a_row_can_be_revoked_and_granted_again_many_times(trial: Trial) -> None:
+    for number in range(3):
+        result = trial.run(trial.rows(2) * 2, run_id=f"night-{number}", on_duplicate="allow")
+        assert trial.ends(result) == {"accepted": 4}
+        assert revoke(trial, result, import_again=True).free == 4
+    assert (active(trial), trial.states()) == (0, {"revoked": 12})
+
+
+@pytest.mark.parametrize("at", ["after_reading", "after_applying"])
+def test_a_lost_reply_of_the_second_grant_is_not_settled_by_the_earn_that_was_revoked(trial: Trial, at: str) -> None:
+    first = trial.run(trial.rows(4))
+    revoke(trial, first, import_again=True)
+    trial.faults({"kind": "drop", "at": at, "times": 1})
+    later = trial.run(trial.rows(4), run_id="night-2")
+    assert trial.ends(later) == {"unknown": 4}  # the API shows an earn at that instant, and it may be the old one
+    assert reconcile(trial, later).unknown == 4
+    assert trial.states() == {"revoked": 4, "unknown": 4}
+
+
+def test_a_repeat_of_a_row_that_was_set_free_ends_as_that_one_does(trial: Trial) -> None:
+    rows = trial.rows(3)
+    rows = [*rows, rows[0]]
+    first = trial.run(rows, once_per_customer=True)
+    assert trial.ends(first) == {"accepted": 3, "already_accepted": 1}
+    revoke(trial, first, import_again=True)
+    again = trial.run(rows, once_per_customer=True)
+    assert trial.ends(again) == {"accepted": 3, "already_accepted": 1}
+    assert active(trial) == 3

@@ -1,0 +1,332 @@
+"""What a retry, a clear, a later job, and a job at the same time make of what another one left."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_capillary.exceptions import (
+    BudgetExceededError,
+    JobIsRunningError,
+    JobMismatchError,
+)
+from airflow_provider_capillary.jobs import lane
+from airflow_provider_capillary.ledger.facts import IntentConflictError
+
+if TYPE_CHECKING:
+    from airflow_provider_capillary.jobs.import_job import ImportResult
+    from tests.integration.jobs.conftest import Trial
+
+
+# -- what was accepted or rejected -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2}], ids=["later run", "clear"])
+def test_another_job_sends_nothing_that_was_accepted(trial: Trial, again: dict[str, Any]) -> None:
+    trial.run(trial.rows(10))
+    result = trial.run(trial.rows(14), **again)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 10, "accepted": 4})
+    assert result.summary.requests == 1
+    assert trial.times_granted() == [1]
+
+
+def test_a_retry_of_a_job_that_ended_well_sends_nothing_and_tells_the_same(trial: Trial) -> None:
+    first = trial.run(trial.rows(10))
+    again = trial.run(trial.rows(10))
+    assert (again.error, trial.ends(again)) == (None, {"accepted": 10})
+    assert again.summary.job_id == first.summary.job_id
+    assert (again.summary.requests, trial.calls()) == (0, 3)
+
+
+def test_a_retry_does_not_send_rejected_rows_again_and_keeps_their_story(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "message": "nobody", "positions": [2]})
+    first = trial.run(trial.rows(12))
+    assert isinstance(first.error, BudgetExceededError)
+    story = trial.stories(first)
+    trial.faults()
+    again = trial.run(trial.rows(12))
+    assert isinstance(again.error, BudgetExceededError)
+    assert trial.ends(again) == {"accepted": 9, "rejected": 3}
+    assert trial.calls() == 3
+    assert trial.stories(again) == story
+
+
+@pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2}], ids=["later run", "clear"])
+def test_another_job_sends_rejected_rows_again(trial: Trial, again: dict[str, Any]) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "positions": [2]})
+    trial.run(trial.rows(12))
+    trial.faults()
+    result = trial.run(trial.rows(12), **again)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 9, "accepted": 3})
+    assert trial.states() == {"accepted": 12}
+    assert trial.times_granted() == [1]
+
+
+def test_a_retry_goes_on_where_the_first_try_stopped(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 429, "first": 3})
+    first = trial.run(trial.rows(20))
+    assert trial.ends(first) == {"accepted": 8, "not_sent": 12}
+    trial.faults()
+    again = trial.run(trial.rows(20), batch_size=5, concurrency=3, canary=True)
+    assert (again.error, trial.ends(again)) == (None, {"accepted": 20})
+    assert again.summary.job_id == first.summary.job_id
+    assert trial.rows_told_as(again, "not_sent") == []
+    assert trial.times_granted() == [1]
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "timezone": {"timezone": "Europe/Berlin"},
+    "field_mapping": {"field_mapping": {"badgeMetaId": "badgeMetaId"}},
+    "on_duplicate": {"on_duplicate": "allow"},
+    "once_per_customer": {"once_per_customer": True},
+    "import_method": {"client": {"import_method": "POST"}},
+    "timestamp_format": {"client": {"timestamp_format": "iso_fields"}},
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_retry_with_other_settings_is_refused_and_a_clear_is_not(trial: Trial, name: str) -> None:
+    trial.start(methods=("PUT", "POST"))
+    trial.run(trial.rows(4))
+    with pytest.raises(JobMismatchError, match=name):
+        trial.run(trial.rows(4), **CHANGES[name])
+    assert trial.calls() == 1
+    result = trial.run(trial.rows(4), max_tries=2, **CHANGES[name])
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4})
+
+
+@pytest.mark.parametrize("rows", [5, 3], ids=["one more", "one less"])
+def test_a_retry_with_another_dataset_is_refused_and_a_clear_is_not(trial: Trial, rows: int) -> None:
+    trial.run(trial.rows(4))
+    with pytest.raises(JobMismatchError, match="the dataset"):
+        trial.run(trial.rows(rows))
+    assert trial.calls() == 1
+    result = trial.run(trial.rows(rows), max_tries=2)
+    assert (result.error, result.summary.already_accepted) == (None, min(rows, 4))
+
+
+# -- what stayed unknown -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}, {"max_tries": 2}], ids=["retry", "later run", "clear"])
+@pytest.mark.parametrize("applied", [True, False])
+def test_rows_held_as_unknown_are_settled_by_whoever_verifies_next(
+    trial: Trial, again: dict[str, Any], applied: bool
+) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [2]})
+    first = trial.run(trial.rows(12), on_unknown="hold")
+    assert trial.ends(first) == {"accepted": 8, "unknown": 4}
+    result = trial.run(trial.rows(12), on_unknown="verify", **again)
+    assert (result.error, result.summary.accepted + result.summary.already_accepted) == (None, 12)
+    assert result.summary.requests == (0 if applied else 1)
+    assert trial.states() == {"accepted": 12}
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}], ids=["retry", "later run"])
+def test_rows_held_as_unknown_stay_so_as_long_as_nobody_verifies(trial: Trial, again: dict[str, Any]) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    trial.run(trial.rows(12), on_unknown="hold")
+    result = trial.run(trial.rows(12), on_unknown="hold", max_unknown="50%", **again)
+    assert (result.error, result.summary.unknown, result.summary.requests) == (None, 4, 0)
+    assert trial.rows_told_as(result, "unknown") == [5, 6, 7, 8]
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}, {"max_tries": 2}], ids=["retry", "later run", "clear"])
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_a_row_left_unknown_beside_accepted_ones_of_its_batch_is_taken_over_like_any_other(
+    trial: Trial, again: dict[str, Any], policy: str
+) -> None:
+    trial.faults({"kind": "echo", "field": "expiry", "position": 2, "numbers": [1]})
+    first = trial.run(trial.rows(12), on_unknown="hold")
+    assert trial.ends(first) == {"accepted": 11, "unknown": 1}
+    result = trial.run(trial.rows(12), on_unknown=policy, max_unknown=1, **again)
+    assert result.error is None
+    assert result.summary.unknown == (policy == "hold")
+    assert trial.told.counts["adoption"] == (1 if again else 0)
+    assert trial.rows_told_as(result, "not_sent") == []
+    assert trial.times_granted() == ([1, 2] if policy == "resend" else [1])
+
+
+def conflict(moment: str, trial: Trial, times: int = 1_000) -> None:
+    trial.moments.fail(moment, IntentConflictError("another job was quicker"), times=times)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_home(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(lane, "MOST_CONFLICTS", 2)
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    trial.run(trial.rows(12), on_unknown="hold")
+    trial.faults()
+    conflict("adoption", trial, times)
+    result = trial.run(trial.rows(16), run_id="night-2")
+    if times == 2:
+        assert (result.error, trial.ends(result)) == (None, {"already_accepted": 8, "accepted": 8})
+        return
+    assert isinstance(result.error, JobIsRunningError)
+    assert trial.told.counts["adoption"] == 3
+    assert trial.ends(result) == {"already_accepted": 8, "not_sent": 4, "accepted": 4}
+    assert trial.rows_told_as(result, "not_sent") == [5, 6, 7, 8]
+    assert trial.states() == {"accepted": 12, "unknown": 4}
+    again = trial.run(trial.rows(16), run_id="night-2")
+    assert (again.error, trial.ends(again)) == (None, {"already_accepted": 8, "accepted": 8})
+    assert trial.times_granted() == [1]
+
+
+def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> None:
+    conflict("intent", trial)
+    result = trial.run(trial.rows(4))
+    assert isinstance(result.error, JobIsRunningError)
+    assert trial.told.counts["intent"] == lane.MOST_CONFLICTS + 1
+    assert (trial.ends(result), trial.calls(), trial.states()) == ({"not_sent": 4}, 0, {})
+    again = trial.run(trial.rows(4))
+    assert (again.error, trial.ends(again)) == (None, {"accepted": 4})
+
+
+def test_own_rows_among_those_that_others_keep_taking_are_settled(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "MOST_CONFLICTS", 2)
+    trial.faults({"kind": "drop", "at": "after_applying"})
+    trial.run(trial.rows(4), on_unknown="hold")
+    conflict("adoption", trial)
+    first = trial.run(trial.rows(8), on_unknown="hold", run_id="night-2")
+    assert trial.ends(first) == {"not_sent": 4, "unknown": 4}
+    trial.faults()
+    conflict("adoption", trial)
+    result = trial.run(trial.rows(8), run_id="night-2")
+    assert isinstance(result.error, JobIsRunningError)
+    assert trial.ends(result) == {"not_sent": 4, "accepted": 4}
+    assert trial.times_granted() == [1]
+
+
+def test_a_later_job_that_resends_says_which_rows_may_be_twice(trial: Trial) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    trial.run(trial.rows(12), on_unknown="hold")
+    result = trial.run(trial.rows(12), on_unknown="resend", run_id="night-2")
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 8, "accepted": 4})
+    assert [number for number, *_, message in trial.stories(result) if "twice" in message] == [5, 6, 7, 8]
+    assert Counter(trial.granted().values()) == {1: 8, 2: 4}
+
+
+def test_what_may_be_twice_is_still_told_after_a_retry(trial: Trial) -> None:
+    trial.faults(
+        {"kind": "drop", "at": "after_applying", "numbers": [1]}, {"kind": "status", "status": 429, "first": 3}
+    )
+    first = trial.run(trial.rows(12), on_unknown="resend")
+    told = [number for number, *_, message in trial.stories(first) if "twice" in message]
+    assert told == [1, 2, 3, 4]
+    trial.faults()
+    again = trial.run(trial.rows(12), on_unknown="resend")
+    assert (again.error, trial.ends(again)) == (None, {"accepted": 12})
+    assert [number for number, *_, message in trial.stories(again) if "twice" in message] == told
+
+
+def test_the_first_job_accepts_what_a_later_one_settled_of_its_rows(trial: Trial) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    trial.run(trial.rows(12), on_unknown="hold")
+    trial.run(trial.rows(12), on_unknown="verify", run_id="night-2")
+    result = trial.run(trial.rows(12), on_unknown="verify")
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 8, "already_accepted": 4})
+    assert trial.times_granted() == [1]
+
+
+def test_the_first_job_does_not_report_rows_as_rejected_that_a_later_one_brought_home(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "positions": [2]})
+    trial.run(trial.rows(12))
+    trial.faults()
+    trial.run(trial.rows(12), run_id="night-2")
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 9, "already_accepted": 3})
+    assert trial.rows_told_as(result, "rejected") == []
+
+
+def test_a_later_job_with_other_rows_leaves_the_unknown_rows_of_an_earlier_one_alone(trial: Trial) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
+    trial.run(trial.rows(4), on_unknown="hold")
+    result = trial.run(trial.rows(8, first=4), run_id="night-2")
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 8})
+    assert trial.states() == {"unknown": 4, "accepted": 8}
+
+
+# -- at the same time --------------------------------------------------------------------------------------
+
+
+def at_once(*jobs: Any) -> list[ImportResult | BaseException]:
+    """Run the jobs on a thread each; give what came of them, in order."""
+    ends: list[ImportResult | BaseException] = [RuntimeError("did not end")] * len(jobs)
+
+    def run(place: int) -> None:
+        try:
+            ends[place] = jobs[place]()
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            ends[place] = error
+
+    threads = [threading.Thread(target=run, args=(place,)) for place in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return ends
+
+
+@pytest.mark.parametrize("fault", [None, {"kind": "status", "status": 429, "every": 3}], ids=["calm", "pressed"])
+def test_two_jobs_at_once_over_the_same_rows_grant_nothing_twice_and_account_for_every_row(
+    trial: Trial, fault: dict[str, Any] | None
+) -> None:
+    trial.start(latency_ms=2, faults=[fault] if fault else None)
+    rows = trial.rows(150)
+
+    def job(run_id: str, first: int, last: int) -> Any:
+        return lambda: trial.run(rows[first:last], run_id=run_id, concurrency=3, batch_size=7)
+
+    ends = at_once(job("night-1", 0, 100), job("night-2", 50, 150))
+    for end in ends:
+        assert not isinstance(end, BaseException), end
+        assert end.error is None or isinstance(end.error, JobIsRunningError)
+        assert trial.ends(end).keys() <= {"accepted", "already_accepted", "not_sent"}
+    assert trial.times_granted() == [1]
+    assert len(trial.simulator.store) == 150
+    for run_id, first, last in (("night-1", 0, 100), ("night-2", 50, 150)):
+        result = job(run_id, first, last)()
+        assert (result.error, result.summary.accepted + result.summary.already_accepted) == (None, 100)
+    assert trial.states() == {"accepted": 150}
+    assert trial.times_granted() == [1]
+
+
+def test_once_per_customer_holds_between_two_jobs_at_once(trial: Trial) -> None:
+    trial.start(latency_ms=2)
+    rows = trial.rows(60)
+    others = [row | {"earnEventDate": row["earnEventDate"] + 1_000} for row in rows]
+
+    def job(run_id: str, of: list[dict[str, Any]]) -> Any:
+        return lambda: trial.run(of, run_id=run_id, concurrency=3, batch_size=7, once_per_customer=True)
+
+    for end in at_once(job("night-1", rows), job("night-2", others)):
+        assert not isinstance(end, BaseException), end
+    assert len(trial.simulator.store) == 60
+    assert set(Counter(grant.customer_id for grant in trial.simulator.store.grants()).values()) == {1}
+
+
+def test_a_second_copy_of_a_living_job_sends_nothing(trial: Trial) -> None:
+    second: list[BaseException] = []
+
+    def start_a_second_copy() -> None:
+        with pytest.raises(JobIsRunningError) as caught:
+            trial.run(trial.rows(12), stop=None)
+        second.append(caught.value)
+
+    # the first copy lives on while the second waits for its lease: so it holds it for longer than that
+    lease = {"lease_seconds": 1_000.0}
+    trial.moments.at("sent", start_a_second_copy)
+    trial.clock.meanwhile = lambda seconds: trial.clock.advance(-seconds)
+    result = trial.run(trial.rows(12), ledger=lease)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert len(second) == 1
+    assert trial.calls() == 3

@@ -1,0 +1,305 @@
+"""The lines of the outcome table where the reply proves that nothing was applied: wait, stop, halve or bisect."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_capillary.exceptions import (
+    ApiUnavailableError,
+    AuthenticationError,
+    ImportStoppedError,
+    RequestRefusedError,
+)
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+
+# -- no connection ---------------------------------------------------------------------------------------
+
+
+def test_a_refused_connection_that_comes_back_is_waited_out(trial: Trial) -> None:
+    port = trial.simulator.port
+    trial.simulator.stop()
+
+    def come_back(seconds: float) -> None:
+        if len(trial.clock.waits) == 3:
+            trial.start(port=port)
+
+    trial.clock.meanwhile = come_back
+    result = trial.run(trial.rows(10), jitter=0.5)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 10})
+    assert trial.clock.waits == [0.5, 1.0, 2.0]
+    assert trial.times_granted() == [1]
+
+
+def test_a_name_that_cannot_be_resolved_for_a_while_is_waited_out(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve, failures = socket.getaddrinfo, iter(range(3))
+
+    def resolve_later(*arguments: Any, **named: Any) -> Any:
+        if next(failures, None) is not None:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(*arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_later)
+    result = trial.run(trial.rows(4))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+    assert trial.calls() == 1
+
+
+def test_without_any_connection_nothing_is_unknown_and_a_retry_sends_all(trial: Trial) -> None:
+    port = trial.simulator.port
+    trial.simulator.stop()
+    result = trial.run(trial.rows(10))
+    assert isinstance(result.error, ApiUnavailableError)
+    assert trial.ends(result) == {"not_sent": 10}
+    assert (trial.told.counts["send"], result.summary.requests) == (6, 0)  # requests count what left this machine
+    assert trial.states() == {"planned": 4}
+    trial.start(port=port)
+    result = trial.run(trial.rows(10))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 10})
+    assert trial.times_granted() == [1]
+
+
+# -- credentials -----------------------------------------------------------------------------------------
+
+
+def test_basic_credentials_that_are_not_accepted_stop_the_job_after_one_request(trial: Trial) -> None:
+    result = trial.run(trial.rows(10), client={"password": "wrong"})
+    assert isinstance(result.error, AuthenticationError)
+    assert trial.ends(result) == {"not_sent": 10}
+    assert trial.calls() == result.summary.requests == 1
+
+
+def test_a_token_that_is_no_longer_accepted_is_renewed_once_and_the_batch_sent_again(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 401, "numbers": [2]})
+    result = trial.run(trial.rows(12), client={"auth_type": "oauth"})
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.times_granted() == [1]
+    assert (trial.calls(), trial.calls("oauth/token")) == (4, 2)
+
+
+def test_a_token_is_renewed_before_it_expires(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 429, "retry_after": 280, "numbers": [2]})
+    result = trial.run(trial.rows(12), client={"auth_type": "oauth"})
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.calls("oauth/token") == 2
+
+
+def test_a_new_token_that_is_not_accepted_either_stops_the_job(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 401})
+    result = trial.run(trial.rows(10), client={"auth_type": "oauth"})
+    assert isinstance(result.error, AuthenticationError)
+    assert trial.ends(result) == {"not_sent": 10}
+    assert (trial.calls(), trial.calls("oauth/token")) == (2, 2)
+
+
+def test_a_wrong_client_secret_stops_the_job_before_any_import_request(trial: Trial) -> None:
+    result = trial.run(trial.rows(10), client={"auth_type": "oauth", "password": "wrong"})
+    assert isinstance(result.error, AuthenticationError)
+    assert trial.ends(result) == {"not_sent": 10}
+    assert trial.calls() == 0
+
+
+def test_a_token_endpoint_in_trouble_is_waited_out(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 503, "operation": "token", "times": 2})
+    result = trial.run(trial.rows(4), client={"auth_type": "oauth"})
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+    assert trial.times_granted() == [1]
+
+
+# -- refused as a whole ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (403, "not enabled"),
+        (404, "import_method should be POST"),
+        (415, "Content-Type"),
+        (422, "what the API says"),
+    ],
+)
+def test_a_refused_request_stops_the_job_and_says_what_to_fix(trial: Trial, status: int, advice: str) -> None:
+    trial.faults({"kind": "status", "status": status, "numbers": [2], "body": "envelope"})
+    result = trial.run(trial.rows(12))
+    assert isinstance(result.error, RequestRefusedError)
+    assert result.error.status == status
+    assert advice in str(result.error)
+    assert trial.ends(result) == {"accepted": 4, "not_sent": 8}
+    assert trial.rows_told_as(result, "not_sent") == list(range(5, 13))
+    assert trial.calls() == 2
+    assert len(trial.simulator.store) == 4
+
+
+@pytest.mark.parametrize(("method", "other"), [("PUT", "POST"), ("POST", "PUT")])
+def test_a_method_that_is_not_taken_stops_the_job_and_names_the_other(trial: Trial, method: str, other: str) -> None:
+    trial.start(methods=(other,))
+    result = trial.run(trial.rows(8), client={"import_method": method})
+    assert isinstance(result.error, RequestRefusedError)
+    assert f"import_method to {other}" in str(result.error)
+    assert trial.ends(result) == {"not_sent": 8}
+    assert (trial.calls(), len(trial.simulator.store)) == (1, 0)
+
+
+def test_after_the_fix_a_new_job_sends_what_the_stopped_one_left(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 403, "numbers": [2]})
+    trial.run(trial.rows(12))
+    result = trial.run(trial.rows(12), max_tries=2)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4, "accepted": 8})
+    assert trial.times_granted() == [1]
+
+
+# -- too large -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [{"status": 413}, {"status": 400, "code": 1060, "message": "Batch limit size exceeded"}],
+    ids=["413", "1060"],
+)
+def test_a_batch_that_is_too_large_is_halved_until_every_row_is_accepted(trial: Trial, refusal: dict[str, Any]) -> None:
+    trial.faults({"kind": "status", "min_rows": 5, **refusal})
+    result = trial.run(trial.rows(40), batch_size=40)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 40})
+    assert trial.calls() == 1 + 2 + 4 + 8 + 16
+    assert trial.times_granted() == [1]
+    assert result.summary.batches == 1
+
+
+def test_a_row_that_is_too_large_by_itself_is_rejected(trial: Trial) -> None:
+    rows = trial.rows(8)
+    trial.faults({"kind": "status", "status": 413, "customer_id": rows[2]["customerId"]})
+    result = trial.run(rows, max_rejected=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 7, "rejected": 1})
+    assert trial.rows_told_as(result, "rejected") == [3]
+
+
+# -- a row that makes the API refuse all -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [400, 1054])
+@pytest.mark.parametrize("poisoned", [1, 100, 256])
+def test_one_row_that_gets_all_refused_is_found_in_few_requests(trial: Trial, code: int, poisoned: int) -> None:
+    rows = trial.rows(256)
+    customer = rows[poisoned - 1]["customerId"]
+    trial.faults({"kind": "status", "status": 400, "code": code, "message": "no such thing", "customer_id": customer})
+    result = trial.run(rows, batch_size=256)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 255, "rejected": 1})
+    assert trial.calls() == 1 + 2 * 8
+    [(number, state, stage, told_code, message)] = trial.stories(result)
+    assert (number, state, stage, told_code) == (poisoned, "rejected", "send", code)
+    assert "no such thing" in message
+    assert trial.times_granted() == [1]
+
+
+def test_a_few_rows_that_get_all_refused_are_all_found_and_nothing_else(trial: Trial) -> None:
+    rows = trial.rows(64)
+    bad = (1, 2, 33, 64)
+    trial.faults(
+        *({"kind": "status", "status": 400, "code": 400, "customer_id": rows[n - 1]["customerId"]} for n in bad)
+    )
+    result = trial.run(rows, batch_size=64, max_rejected="10%")
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 60, "rejected": 4})
+    assert trial.rows_told_as(result, "rejected") == list(bad)
+    assert trial.times_granted() == [1]
+
+
+def test_bad_neighbours_in_one_batch_do_not_keep_the_other_rows_from_being_sent(trial: Trial) -> None:
+    rows = trial.rows(64)
+    bad = range(11, 19)
+    trial.faults(
+        *({"kind": "status", "status": 400, "code": 400, "customer_id": rows[n - 1]["customerId"]} for n in bad)
+    )
+    result = trial.run(rows, batch_size=32, max_rejected="20%")
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 56, "rejected": 8})
+    assert trial.rows_told_as(result, "rejected") == list(bad)
+
+
+def test_a_dataset_that_the_api_cannot_read_at_all_costs_few_requests(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 400, "code": 400})
+    result = trial.run(trial.rows(1_024), batch_size=256)
+    assert isinstance(result.error, ImportStoppedError)
+    assert trial.calls() <= 100
+    assert result.summary.accepted == result.summary.unknown == 0
+
+
+def test_a_badge_that_makes_the_api_refuse_the_whole_call_costs_only_its_rows(trial: Trial) -> None:
+    trial.start(unknown_badge="call")
+    rows = trial.rows(32)
+    rows[9]["badgeMetaId"] = "f" * 24
+    result = trial.run(rows, batch_size=32)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 31, "rejected": 1})
+    assert [story[:4] for story in trial.stories(result)] == [(10, "rejected", "send", 1054)]
+    assert trial.calls() == 1 + 2 * 5
+
+
+# -- too fast --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written_as", ["seconds", "date"])
+def test_retry_after_is_waited_for_to_the_second(trial: Trial, written_as: str) -> None:
+    trial.faults({"kind": "status", "status": 429, "retry_after": 7, "retry_after_as": written_as, "numbers": [2]})
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.clock.waits == [7.0]
+    assert trial.calls() == 4
+    assert trial.times_granted() == [1]
+
+
+def test_a_429_without_retry_after_is_waited_out_longer_and_longer(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 429, "times": 4})
+    result = trial.run(trial.rows(4), jitter=0.5)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+    assert trial.clock.waits == [0.5, 1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(("asked", "told"), [(301, 301), (86_400, 86_400), (900_000, 86_400)])
+def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial, asked: int, told: int) -> None:
+    """A shorter wait would be refused again; so the job ends at once, and says for how long."""
+    trial.faults({"kind": "status", "status": 429, "retry_after": asked, "numbers": [2]})
+    result = trial.run(trial.rows(12))
+    assert isinstance(result.error, ApiUnavailableError)
+    assert (result.error.status, result.error.retry_after) == (429, told)
+    assert (trial.clock.waits, trial.calls()) == ([], 2)
+    assert trial.ends(result) == {"accepted": 4, "not_sent": 8}
+    trial.faults()
+    assert trial.ends(trial.run(trial.rows(12))) == {"accepted": 12}
+    assert trial.times_granted() == [1]
+
+
+def test_a_retry_after_of_five_minutes_is_waited_for(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 429, "retry_after": 300, "times": 1})
+    result = trial.run(trial.rows(4))
+    assert (result.error, trial.clock.waits) == (None, [300.0])
+
+
+def test_a_429_that_does_not_end_stops_the_job_and_tells_when_to_try_again(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 429, "retry_after": 20})
+    result = trial.run(trial.rows(12))
+    assert isinstance(result.error, ApiUnavailableError)
+    assert (result.error.status, result.error.retry_after) == (429, 20)
+    assert trial.ends(result) == {"not_sent": 12}
+    assert trial.calls() == 6
+    trial.faults()
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_what_was_proven_not_to_be_applied_is_never_unknown_whatever_the_policy(trial: Trial, policy: str) -> None:
+    trial.faults(
+        {"kind": "status", "status": 429, "retry_after": 1, "numbers": [1]},
+        {"kind": "status", "status": 413, "numbers": [2]},
+        {"kind": "status", "status": 400, "code": 400, "numbers": [4]},
+    )
+    result = trial.run(trial.rows(12), on_unknown=policy)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.times_granted() == [1]
+    assert trial.stories(result) == []

@@ -1,0 +1,63 @@
+"""Rows that an import left unknown, settled by the word of a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_capillary.core.budget import parse_budget
+from airflow_provider_capillary.exceptions import ConfigurationError
+
+from .reconciling import BY, LOST_AFTER, held, reconcile, told
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+
+def test_a_person_s_word_that_rows_were_granted_is_kept_with_who_said_so(trial: Trial) -> None:
+    first = held(trial, {**LOST_AFTER, "numbers": [2]})
+    result = reconcile(trial, first, action="accept")
+    assert (result.accepted, result.unknown, result.error) == (4, 0, None)
+    assert trial.calls("management") == 0
+    assert {story[4].rpartition("; ")[2] for story in trial.stories(first)} == {f"accepted by the word of {BY}"}
+    assert trial.ask_ledger("SELECT DISTINCT proof, settled_by, state FROM capillary_settlement") == [
+        ("person", BY, "accepted")
+    ]
+    again = trial.run(trial.rows(12), run_id="night-2")
+    assert trial.ends(again) == {"already_accepted": 12}
+
+
+def test_a_person_s_word_that_rows_were_not_granted_frees_them_and_warns(trial: Trial) -> None:
+    first = held(trial, {**LOST_AFTER, "numbers": [2]})
+    calls = trial.calls()
+    result = reconcile(trial, first, action="resend")
+    assert (result.resend, result.unknown, result.error) == (4, 0, None)
+    assert trial.calls() == calls
+    assert all("may be granted twice" in story[4] and BY in story[4] for story in trial.stories(first))
+    again = trial.run(trial.rows(12), run_id="night-2")
+    assert trial.ends(again) == {"already_accepted": 8, "accepted": 4}
+    assert trial.times_granted() == [1, 2]  # the person was wrong
+
+
+def test_a_word_can_be_limited_to_rows(trial: Trial) -> None:
+    first = held(trial, {**LOST_AFTER, "numbers": [2]})
+    result = reconcile(trial, first, action="accept", rows=frozenset({6, 8}), max_unknown=parse_budget("m", 2))
+    assert (result.accepted, result.unknown, result.error) == (2, 2, None)
+    assert told(trial, first) == [(5, "unknown"), (6, "accepted"), (7, "unknown"), (8, "accepted")]
+
+
+def test_a_slip_of_the_pen_settles_nothing(trial: Trial) -> None:
+    first = held(trial, {**LOST_AFTER, "numbers": [2]})
+    with pytest.raises(ConfigurationError, match=r"no unknown row of number 1, 99\. Nothing was settled"):
+        reconcile(trial, first, action="resend", rows=frozenset({1, 6, 99}))
+    assert trial.states() == {"accepted": 8, "unknown": 4}
+
+
+def test_to_leave_rows_counts_them_changes_nothing_and_is_no_failure(trial: Trial) -> None:
+    first = held(trial, {**LOST_AFTER, "numbers": [2]})
+    before = (trial.states(), trial.stories(first), trial.summary_of(first))
+    result = reconcile(trial, first, action="leave")
+    assert (result.unknown_before, result.unknown, result.error) == (4, 4, None)
+    assert [(reason.stage, reason.rows) for reason in result.reasons] == [("verify", 4)]
+    assert (trial.states(), trial.stories(first), trial.summary_of(first)) == before

@@ -1,0 +1,209 @@
+"""A reply with an array, entry by entry: what is accepted, what rejected, what tried again, what stops the job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_capillary.exceptions import BudgetExceededError, ImportStoppedError
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+NO_SUCH_BADGE = "f" * 24
+
+
+def test_201_with_an_array_that_proves_all_is_a_success(trial: Trial) -> None:
+    trial.faults({"kind": "success_status", "status": 201})
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_the_zone_in_which_a_server_prints_expiries_does_not_matter(trial: Trial, zone: str) -> None:
+    trial.start(zone=zone)
+    result = trial.run(trial.rows(4))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+
+
+def test_a_refused_row_is_rejected_with_the_apis_code_and_words_and_the_others_are_accepted(trial: Trial) -> None:
+    rows = trial.rows(12)
+    trial.faults(
+        {"kind": "row_error", "code": 1026, "message": "no such customer", "customer_id": rows[6]["customerId"]}
+    )
+    result = trial.run(rows, max_rejected=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "rejected": 1})
+    assert trial.stories(result) == [(7, "rejected", "send", 1026, "no such customer")]
+    assert [(each.stage, each.code, each.rows) for each in result.summary.reasons] == [("send", 1026, 1)]
+    assert trial.calls() == 3
+
+
+@pytest.mark.parametrize("shape", ["object", "array"])
+def test_a_refusal_counts_whether_errors_come_as_object_or_array(trial: Trial, shape: str) -> None:
+    rows = trial.rows(4)
+    rows[1]["badgeMetaId"] = NO_SUCH_BADGE
+    trial.faults({"kind": "errors_shape", "shape": shape})
+    result = trial.run(rows, max_rejected=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 3, "rejected": 1})
+    assert [story[:4] for story in trial.stories(result)] == [(2, "rejected", "send", 1054)]
+
+
+def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) -> None:
+    rows = trial.rows(4)
+    rows[1]["badgeMetaId"] = NO_SUCH_BADGE
+    trial.faults({"kind": "errors_shape", "shape": "null"})
+    result = trial.run(rows, on_unknown="hold", max_unknown=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 3, "unknown": 1})
+    assert trial.rows_told_as(result, "unknown") == [2]
+
+
+# -- refused for a passing reason ------------------------------------------------------------------------
+
+
+def test_a_row_refused_with_521_is_tried_again_until_it_is_accepted(trial: Trial) -> None:
+    rows = trial.rows(4)
+    trial.faults({"kind": "row_error", "code": 521, "customer_id": rows[2]["customerId"], "times": 3})
+    result = trial.run(rows, jitter=0.5)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
+    assert trial.calls() == 4
+    assert trial.clock.waits == [0.5, 1.0, 2.0]
+    assert trial.times_granted() == [1]
+
+
+def test_a_row_refused_with_521_every_time_is_rejected_in_the_end_and_the_rest_is_sent(trial: Trial) -> None:
+    rows = trial.rows(12)
+    trial.faults({"kind": "row_error", "code": 521, "customer_id": rows[2]["customerId"]})
+    result = trial.run(rows, max_rejected=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "rejected": 1})
+    assert [story[:4] for story in trial.stories(result)] == [(3, "rejected", "send", 521)]
+    assert trial.calls() == 6 + 2
+    assert trial.times_granted() == [1]
+
+
+def test_a_whole_batch_refused_with_521_for_a_while_does_not_stop_the_job(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 521, "numbers": [1]})
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.times_granted() == [1]
+
+
+# -- the wrong time unit ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_expiries_off_by_a_factor_of_a_thousand_stop_the_job_at_once(trial: Trial, policy: str) -> None:
+    trial.faults({"kind": "echo", "field": "thousandfold"})
+    result = trial.run(trial.rows(40), on_unknown=policy)
+    assert isinstance(result.error, ImportStoppedError)
+    assert "timestamp_format" in str(result.error)
+    assert trial.ends(result) == {"unknown": 4, "not_sent": 36}
+    assert trial.calls() == 1
+
+
+def test_milliseconds_sent_to_an_api_of_seconds_cost_one_badge_and_not_a_night(trial: Trial) -> None:
+    result = trial.run(trial.rows(40), canary=True, client={"timestamp_format": "epoch_milliseconds"})
+    assert isinstance(result.error, ImportStoppedError)
+    assert trial.ends(result) == {"unknown": 1, "not_sent": 39}
+    assert len(trial.simulator.store) == 1
+
+
+# -- the canary ------------------------------------------------------------------------------------------
+
+
+def test_canaries_of_1_10_and_100_rows_go_first_one_at_a_time(trial: Trial) -> None:
+    sizes: list[int] = []
+    by_request: dict[str, int] = {}
+    result = trial.run(trial.rows(400), canary=True, batch_size=100, concurrency=4)
+    for grant in trial.simulator.store.grants():
+        request = grant.request_id.rpartition("_")[0]
+        by_request[request] = by_request.get(request, 0) + 1
+    sizes = list(by_request.values())
+    assert result.error is None
+    assert sizes[:3] == [1, 10, 100]
+    assert sum(sizes) == 400
+
+
+def test_canaries_are_never_larger_than_batch_size(trial: Trial) -> None:
+    result = trial.run(trial.rows(40), canary=True, batch_size=8)
+    assert result.error is None
+    assert trial.calls() == 1 + 1 + 1 + 3  # 1, 8, 8, and the remaining 23 by eights
+
+
+PROOFLESS: dict[str, dict[str, Any]] = {
+    "short array": {"kind": "array", "change": "short"},
+    "reordered array": {"kind": "array", "change": "reordered"},
+    "wrong customer": {"kind": "echo", "field": "customer"},
+    "wrong expiry": {"kind": "echo", "field": "expiry"},
+    "envelope": {"kind": "status", "status": 200, "body": "envelope", "when": "after"},
+    "truncated": {"kind": "truncated"},
+}
+
+
+@pytest.mark.parametrize("fault", PROOFLESS.values(), ids=PROOFLESS)
+@pytest.mark.parametrize(("number", "accepted", "unknown"), [(2, 1, 10), (3, 11, 100)])
+def test_a_canary_whose_proof_fails_stops_the_job_at_once(
+    trial: Trial, fault: dict[str, Any], number: int, accepted: int, unknown: int
+) -> None:
+    trial.faults({**fault, "numbers": [number]})
+    result = trial.run(trial.rows(300), canary=True, batch_size=100, concurrency=4)
+    assert isinstance(result.error, ImportStoppedError)
+    assert trial.ends(result) == {"accepted": accepted, "unknown": unknown, "not_sent": 300 - accepted - unknown}
+    assert trial.calls() == number
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("policy", ["hold", "resend"])
+def test_a_canary_whose_proof_fails_is_not_sent_again_whatever_the_policy(trial: Trial, policy: str) -> None:
+    trial.faults({"kind": "array", "change": "reordered", "numbers": [2]})
+    result = trial.run(trial.rows(40), canary=True, on_unknown=policy)
+    assert isinstance(result.error, ImportStoppedError)
+    assert trial.ends(result) == {"accepted": 1, "unknown": 4, "not_sent": 35}
+    assert trial.calls() == 2
+
+
+def test_a_canary_in_trouble_on_the_wire_is_verified_like_any_batch(trial: Trial) -> None:
+    trial.faults({"kind": "status", "status": 503, "when": "after", "numbers": [1]})
+    result = trial.run(trial.rows(40), canary=True, batch_size=100)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 40})
+    assert trial.times_granted() == [1]
+
+
+def test_a_first_row_that_is_refused_does_not_stop_the_job(trial: Trial) -> None:
+    rows = trial.rows(40)
+    trial.faults({"kind": "row_error", "code": 1026, "customer_id": rows[0]["customerId"]})
+    result = trial.run(rows, canary=True, max_rejected=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 39, "rejected": 1})
+
+
+# -- nothing but refusals --------------------------------------------------------------------------------
+
+
+def test_a_first_full_batch_that_is_refused_row_by_row_stops_the_job(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026})
+    result = trial.run(trial.rows(40))
+    assert isinstance(result.error, ImportStoppedError)
+    assert trial.ends(result) == {"rejected": 4, "not_sent": 36}
+    assert trial.calls() == 1
+    assert trial.rows_told_as(result, "not_sent") == list(range(5, 41))
+
+
+def test_five_refused_batches_in_a_row_stop_the_job_in_the_middle(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "first": 4})
+    result = trial.run(trial.rows(80), max_rejected="100%")
+    assert isinstance(result.error, ImportStoppedError)
+    assert trial.ends(result) == {"accepted": 12, "rejected": 20, "not_sent": 48}
+    assert trial.calls() == 8
+
+
+def test_refused_batches_between_good_ones_do_not_stop_the_job(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "first": 2, "every": 2})
+    result = trial.run(trial.rows(80), max_rejected="50%")
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 40, "rejected": 40})
+
+
+def test_a_stopped_job_still_says_that_its_refusals_were_over_the_budget_or_why_it_stopped(trial: Trial) -> None:
+    trial.faults({"kind": "row_error", "code": 1026, "positions": [1]})
+    result = trial.run(trial.rows(12), max_rejected="20%")
+    assert isinstance(result.error, BudgetExceededError)
+    assert "3 of 12 rows" in str(result.error)

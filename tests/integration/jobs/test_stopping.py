@@ -1,0 +1,270 @@
+"""Budgets, and jobs that are told to stop: by a signal, by a lost lease, by a ledger that is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_capillary.core.batching import Batch
+from airflow_provider_capillary.exceptions import (
+    BudgetExceededError,
+    DatasetError,
+    ImportInterruptedError,
+    LeaseLostError,
+    LedgerUnavailableError,
+)
+from airflow_provider_capillary.jobs import import_job
+from airflow_provider_capillary.jobs.planner import Planner
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+INTERRUPTED = ImportInterruptedError("asked to stop")
+GONE = LedgerUnavailableError("the database is gone")
+
+
+# -- budgets -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("budget", "enough"), [(3, True), (2, False), ("15%", True), ("14.9%", False), (0, False), ("100%", True)]
+)
+def test_rejected_and_invalid_rows_share_one_budget(trial: Trial, budget: int | str, enough: bool) -> None:
+    rows = trial.rows(20)
+    rows[4]["customerId"] = "nobody"
+    refused = [{"kind": "row_error", "code": 1026, "customer_id": rows[n]["customerId"]} for n in (7, 12)]
+    trial.faults(*refused)
+    result = trial.run(rows, max_rejected=budget)
+    assert trial.ends(result) == {"accepted": 17, "rejected": 2, "invalid": 1}
+    assert isinstance(result.error, BudgetExceededError) == (not enough)
+    assert enough or "3 of 20 rows" in str(result.error)
+
+
+@pytest.mark.parametrize(("budget", "enough"), [(4, True), (3, False), ("20%", True), ("19%", False), (0, False)])
+def test_unknown_rows_have_a_budget_of_their_own(trial: Trial, budget: int | str, enough: bool) -> None:
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
+    result = trial.run(trial.rows(20), on_unknown="hold", max_unknown=budget, max_rejected=0)
+    assert trial.ends(result) == {"accepted": 16, "unknown": 4}
+    assert isinstance(result.error, BudgetExceededError) == (not enough)
+    assert enough or "4 of 20 rows are unknown" in str(result.error)
+
+
+def test_over_the_budget_everything_is_sent_and_recorded_all_the_same(trial: Trial) -> None:
+    rows = trial.rows(20)
+    rows[0]["customerId"] = None
+    result = trial.run(rows, max_rejected=0)
+    assert isinstance(result.error, BudgetExceededError)
+    assert trial.ends(result) == {"accepted": 19, "invalid": 1}
+    [(state, summary)] = trial.ask_ledger("SELECT state, summary FROM capillary_job")
+    assert state == "failed"
+    assert '"accepted":19' in summary
+
+
+# -- told to stop --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_a_signal_lets_the_batch_in_flight_end_and_sends_nothing_more(trial: Trial, policy: str) -> None:
+    stop = trial.stop_signal()
+    trial.moments.at("send", lambda: stop.request(INTERRUPTED), number=2)
+    result = trial.run(trial.rows(20), stop=stop, on_unknown=policy)
+    assert result.error is INTERRUPTED
+    assert trial.ends(result) == {"accepted": 8, "not_sent": 12}
+    assert trial.calls() == 2
+    result = trial.run(trial.rows(20))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 20})
+    assert trial.times_granted() == [1]
+
+
+def test_a_signal_lets_all_lanes_end_their_batch(trial: Trial) -> None:
+    stop = trial.stop_signal()
+    trial.moments.at("send", lambda: stop.request(INTERRUPTED), number=3)
+    result = trial.run(trial.rows(200), stop=stop, concurrency=4, canary=True)
+    assert result.error is INTERRUPTED
+    assert trial.ends(result).keys() == {"accepted", "not_sent"}
+    assert result.summary.accepted == len(trial.simulator.store)
+    result = trial.run(trial.rows(200), concurrency=4)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 200})
+    assert trial.times_granted() == [1]
+
+
+STOPS: dict[str, list[dict[str, Any]]] = {
+    "refused as a whole": [{"kind": "status", "status": 403, "first": 2}],
+    "unavailable": [{"kind": "status", "status": 429, "first": 2}],
+    "refused batch after batch": [{"kind": "row_error", "code": 1026, "first": 2}],
+}
+
+
+@pytest.mark.parametrize("settings", [{}, {"on_duplicate": "allow"}, {"once_per_customer": True}], ids=str)
+@pytest.mark.parametrize("faults", STOPS.values(), ids=STOPS)
+def test_rows_that_end_unsent_after_an_early_stop_leave_the_memory(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, faults: list[dict[str, Any]], settings: dict[str, Any]
+) -> None:
+    in_hand: list[int] = []
+    end_unsent = Planner.end_unsent
+
+    def ended(planner: Planner, batch: Batch, why: str) -> None:
+        end_unsent(planner, batch, why)
+        in_hand.append(planner.rows_in_hand)
+
+    monkeypatch.setattr(Planner, "end_unsent", ended)
+    trial.faults(*faults)
+    result = trial.run(trial.rows(400), **settings)
+    assert result.summary.not_sent > 300
+    assert max(in_hand) < 50  # what a window and the lanes hold
+    assert in_hand[-1] == 0
+
+
+def test_a_signal_after_the_intent_takes_it_back(trial: Trial) -> None:
+    stop = trial.stop_signal()
+    trial.moments.at("intent-done", lambda: stop.request(INTERRUPTED), number=2)
+    result = trial.run(trial.rows(20), stop=stop)
+    assert result.error is INTERRUPTED
+    assert trial.ends(result) == {"accepted": 4, "not_sent": 16}
+    assert trial.states() == {"accepted": 4, "planned": 4}
+    assert trial.calls() == 1
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_signal_while_waiting_to_verify_leaves_the_rows_unknown_for_the_next_try(trial: Trial, applied: bool) -> None:
+    stop = trial.stop_signal()
+    trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [2]})
+    trial.clock.meanwhile = lambda seconds: stop.request(INTERRUPTED)
+    result = trial.run(trial.rows(12), stop=stop)
+    assert result.error is INTERRUPTED
+    assert trial.ends(result) == {"accepted": 4, "unknown": 4, "not_sent": 4}
+    trial.clock.meanwhile = lambda seconds: None
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+    assert trial.times_granted() == [1]
+
+
+def test_a_signal_while_the_api_asked_to_wait_ends_the_wait(trial: Trial) -> None:
+    stop = trial.stop_signal()
+    trial.faults({"kind": "status", "status": 429, "retry_after": 100, "numbers": [2]})
+    trial.clock.meanwhile = lambda seconds: stop.request(INTERRUPTED)
+    result = trial.run(trial.rows(12), stop=stop)
+    assert result.error is INTERRUPTED
+    assert trial.ends(result) == {"accepted": 4, "not_sent": 8}
+    assert trial.calls() == 2
+
+
+def test_a_signal_before_the_first_batch_sends_nothing(trial: Trial) -> None:
+    stop = trial.stop_signal()
+    stop.request(INTERRUPTED)
+    result = trial.run(trial.rows(12), stop=stop)
+    assert (result.error, trial.ends(result), trial.calls()) == (INTERRUPTED, {"not_sent": 12}, 0)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_retry_that_is_interrupted_too_still_gives_an_account_that_adds_up(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(import_job, "WINDOW_ROWS", 4)
+    trial.faults(
+        {"kind": "drop", "at": "after_applying", "numbers": [2]}, {"kind": "status", "status": 429, "first": 5}
+    )
+    first = trial.run(trial.rows(40), on_unknown="hold")
+    assert trial.ends(first) == {"accepted": 12, "unknown": 4, "not_sent": 24}
+    trial.faults()
+    stop = trial.stop_signal()
+    if number == 1:
+        stop.request(INTERRUPTED)
+    trial.moments.at("send", lambda: stop.request(INTERRUPTED), number=number - 1)
+    again = trial.run(trial.rows(40), on_unknown="hold", stop=stop)
+    assert again.error is INTERRUPTED
+    assert again.summary.rows_read == 40
+    last = trial.run(trial.rows(40), on_unknown="verify")
+    assert (last.error, trial.ends(last)) == (None, {"accepted": 40})
+    assert trial.times_granted() == [1]
+
+
+# -- the lease -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["sent", "intent", "outcome"])
+@pytest.mark.parametrize("canary", [True, False])
+def test_a_copy_that_lost_its_lease_sends_nothing_more_and_the_new_one_finishes(
+    trial: Trial, moment: str, canary: bool
+) -> None:
+    rows, finished = trial.rows(40), []
+
+    def another_copy_takes_over() -> None:
+        trial.clock.advance(61)
+        finished.append(trial.run(rows, run_id="night-1"))
+
+    trial.moments.at(moment, another_copy_takes_over, number=2)
+    with pytest.raises(LeaseLostError):
+        trial.run(rows, canary=canary)
+    [result] = finished
+    assert result.error is None
+    assert trial.states() == {"accepted": 40}
+    assert trial.times_granted() == [1]
+    result = trial.run(rows)
+    assert (result.error, trial.ends(result), result.summary.requests) == (None, {"accepted": 40}, 0)
+
+
+# -- the ledger ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize("moment", ["intent", "outcome"])
+@pytest.mark.parametrize("canary", [True, False])
+def test_without_a_ledger_nothing_is_sent_that_is_not_recorded(
+    trial: Trial, moment: str, number: int, canary: bool
+) -> None:
+    trial.moments.fail(moment, GONE, number=number, times=1_000)
+    with pytest.raises(LedgerUnavailableError):
+        trial.run(trial.rows(60), concurrency=2, canary=canary)
+    noted = sum(trial.states().values())
+    assert len(trial.simulator.store) <= noted
+    result = trial.run(trial.rows(60), concurrency=2, canary=canary)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 60})
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("moment", ["intent", "outcome", "finding", "issues"])
+def test_a_ledger_that_fails_once_ends_the_try_and_the_next_one_finishes(trial: Trial, moment: str) -> None:
+    rows = trial.rows(60)
+    rows[30]["customerId"] = "nobody"
+    trial.faults({"kind": "drop", "at": "after_applying", "numbers": [3]})
+    trial.moments.fail(moment, GONE)
+    with pytest.raises(LedgerUnavailableError):
+        trial.run(rows, concurrency=3)
+    result = trial.run(rows, concurrency=3)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 59, "invalid": 1})
+    assert trial.times_granted() == [1]
+
+
+def test_an_unforeseen_error_stops_all_lanes_and_is_not_swallowed(trial: Trial) -> None:
+    trial.moments.fail("sent", ZeroDivisionError(), number=3)
+    with pytest.raises(ZeroDivisionError):
+        trial.run(trial.rows(400), concurrency=2)
+    assert trial.calls() < 20
+    result = trial.run(trial.rows(400), concurrency=2)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 400})
+    assert trial.times_granted() == [1]
+
+
+def test_a_file_that_changes_while_it_is_read_ends_the_try_and_loses_no_outcome(
+    trial: Trial, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_job, "WINDOW_ROWS", 4)
+    path = tmp_path / "rows.csv"
+    rows = trial.rows(400)
+
+    def write(count: int) -> None:
+        lines = [",".join(map(str, row.values())) for row in rows[:count]]
+        path.write_text("\n".join([",".join(rows[0]), *lines, ""]))
+
+    write(400)
+    trial.moments.at("sent", lambda: write(100))
+    with pytest.raises(DatasetError):
+        trial.run(str(path), concurrency=2)
+    assert "intent" not in trial.states()
+    assert trial.states()["accepted"] == len(trial.simulator.store)
+    write(400)
+    result = trial.run(str(path), concurrency=2)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 400})
+    assert trial.times_granted() == [1]

@@ -1,12 +1,13 @@
-"""Jobs and their ledger -> the files of an error report, in two passes over the issues and in flat memory."""
+"""Jobs and their ledger -> the files of an error report. The ledger's issues are read once, and memory stays flat."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
@@ -22,6 +23,7 @@ from airflow_provider_capillary.reports.facts import (
     total_of,
 )
 from airflow_provider_capillary.reports.html_report import write_html_report
+from airflow_provider_capillary.reports.kept_issues import KeptIssues
 
 ERRORS_CSV = "errors.csv"
 SUMMARY_JSON = "summary.json"
@@ -51,22 +53,27 @@ def write_error_report(ledger: Ledger, job_ids: Sequence[str], folder: Path) -> 
 
     :raises ConfigurationError: the ledger does not know one of the jobs.
     :raises UnaccountedRowsError: a job's counts do not add up to the rows it read.
-    :raises JobIsRunningError: a job went on while its report was written.
     """
-    found = survey(ledger, job_ids)
     errors, summary, page, twice = (folder / name for name in (ERRORS_CSV, SUMMARY_JSON, REPORT_HTML, MAY_BE_TWICE_CSV))
     files = [errors, summary, page]
-    write_errors_csv(errors, ledger, job_ids, found.errors)
+    with KeptIssues(folder) as issues:
+        found = survey(ledger, job_ids, issues.add)
+        write_errors_csv(errors, issues, found.errors)
+        if found.facts.total.notes.may_be_granted_twice:
+            write_errors_csv(twice, issues, found.may_be_twice, may_be_twice)
+            files.insert(0, twice)  # before the page that links to it
     summary.write_bytes(msgspec.json.format(msgspec.json.encode(found.facts), indent=2) + b"\n")
     write_html_report(page, found.facts)
-    if found.facts.total.notes.may_be_granted_twice:
-        write_errors_csv(twice, ledger, job_ids, found.may_be_twice, may_be_twice)
-        files.insert(0, twice)  # the page that links to it comes later
     return ErrorReport(found.facts, tuple(files))
 
 
-def survey(ledger: Ledger, job_ids: Sequence[str]) -> Survey:
-    """Read all issues once: what to tell of them, and which columns they have."""
+def survey(
+    ledger: Ledger, job_ids: Sequence[str], keep: Callable[[str, RowIssue], object] = lambda job_id, issue: None
+) -> Survey:
+    """Read all issues once: what to report of them, and which columns they have.
+
+    :param keep: gets each issue that is reported row by row, with the id of its job.
+    """
     everything = IssueTally()
     # the same for all rows of a job, for a dataset knows its columns: there are as few as there are datasets
     errors: dict[tuple[str, ...], None] = {}
@@ -81,8 +88,10 @@ def survey(ledger: Ledger, job_ids: Sequence[str]) -> Survey:
             everything.add(issue)
             if is_problem(issue):
                 errors[tuple(issue.original)] = None
+                keep(job_id, issue)
             elif may_be_twice(issue):
                 twice[tuple(issue.original)] = None
+                keep(job_id, issue)
         jobs.append(job_facts(record, own))
     facts = ReportFacts(total=total_of(jobs, everything), jobs=tuple(jobs), ledger=ledger.description)
     return Survey(facts, plan_columns(errors), plan_columns(twice))

@@ -9,12 +9,10 @@ carriage return within a value unquoted, and the file could not be read again).
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger.facts import RowIssue
-from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.cells import original_cell, report_cell
 from airflow_provider_capillary.reports.columns import ReportColumns, own_columns
 from airflow_provider_capillary.reports.facts import is_problem
@@ -24,29 +22,24 @@ Chosen = Callable[[RowIssue], bool]
 
 
 def write_errors_csv(
-    path: Path, ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns, chosen: Chosen = is_problem
+    path: Path, issues: Iterable[tuple[str, RowIssue]], columns: ReportColumns, chosen: Chosen = is_problem
 ) -> None:
-    """Stream the issues of the jobs to a local file, in the order of jobs and rows.
+    """Stream issues to a local file, in their order.
 
+    :param issues: each with the id of its job.
     :param columns: as ``survey`` has found them for these issues.
     :param chosen: which issues; those of rows that were not accepted.
-    :raises JobIsRunningError: the dataset has other columns than that: a job went on in the meantime.
     """
     with path.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\r\n")
         writer.writerow([*map(original_cell, columns.dataset), *columns.report])
-        writer.writerows(_rows(ledger, job_ids, columns, chosen))
+        writer.writerows(_rows(issues, columns, chosen))
 
 
-def _rows(ledger: Ledger, job_ids: Sequence[str], columns: ReportColumns, chosen: Chosen) -> Iterator[list[str]]:
-    planned = frozenset(columns.dataset)
-    for job_id in job_ids:
-        for issue in ledger.issues(job_id):
-            if chosen(issue):
-                own = frozenset(own_columns(tuple(issue.original)))
-                if not own <= planned:
-                    raise JobIsRunningError(f"job {job_id} went on while its report was written; write it again")
-                yield _row(issue, job_id, columns, own)
+def _rows(issues: Iterable[tuple[str, RowIssue]], columns: ReportColumns, chosen: Chosen) -> Iterator[list[str]]:
+    for job_id, issue in issues:
+        if chosen(issue):
+            yield _row(issue, job_id, columns, frozenset(own_columns(tuple(issue.original))))
 
 
 def _row(issue: RowIssue, job_id: str, columns: ReportColumns, own: frozenset[str]) -> list[str]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from airflow_provider_capillary.core.field_mapping import RowReader, column_choi
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import UnaccountedRowsError
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError
+from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.ledger.facts import Issues, Job, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import REPORT_COLUMNS
-from airflow_provider_capillary.reports.error_report import survey, write_error_report
-from airflow_provider_capillary.reports.errors_csv import write_errors_csv
+from airflow_provider_capillary.reports.error_report import write_error_report
 from airflow_provider_capillary.reports.facts import MOST_KEPT_APART, MOST_KEPT_APART_OF_MANY
 
 Told = Callable[..., Job]
@@ -263,14 +262,32 @@ def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: 
         write_error_report(ledger, ["no-such-job"], tmp_path)
 
 
-def test_a_job_that_goes_on_in_the_meantime_is_no_report_with_columns_missing(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+@pytest.mark.parametrize("kind", ["settled", "went on with more rows", "went on with other columns"])
+def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
+    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    job = told([issue(1, RowState.REJECTED, {"id": "1"})], ended=False)
-    columns = survey(ledger, [job.job_id]).errors
-    ledger.record(job, [Issues([issue(2, RowState.REJECTED, {"id": "2", "new": "x"})])])
-    with pytest.raises(JobIsRunningError):
-        write_errors_csv(tmp_path / "errors.csv", ledger, [job.job_id], columns)
+    rows = [issue(number, RowState.UNKNOWN, {"id": str(number)}) for number in (1, 2, 3)]
+    changes = {
+        "settled": issue(2, RowState.ACCEPTED, {"id": "2"}, stage="verify"),
+        "went on with more rows": issue(4, RowState.REJECTED, {"id": "4"}),
+        "went on with other columns": issue(4, RowState.REJECTED, {"id": "4", "new": "x"}),
+    }
+    job = told(rows, ended=False)
+
+    def change_after_reading(job_id: str) -> Iterator[RowIssue]:
+        yield from read(job_id)
+        ledger.record(job, [Issues([changes[kind]])])
+
+    read = ledger.issues
+    monkeypatch.setattr(ledger, "issues", change_after_reading)
+    report = write_error_report(ledger, [job.job_id], tmp_path)
+    assert report.facts.total.problems.rows == len(errors(tmp_path)) == 3
+    assert [row["id"] for row in errors(tmp_path)] == ["1", "2", "3"]
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("ledger.db")) == [
+        "errors.csv",
+        "report.html",
+        "summary.json",
+    ]
 
 
 def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(

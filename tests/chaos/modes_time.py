@@ -16,10 +16,11 @@ from .plans import End
 from .stage import LEASE_SECONDS, Stage
 
 VERIFY_AFTER = 3.0
-LATE = 2.4  #: seconds from the body's arrival to its application: just under ``verify_after``
+LATE = 2.4  #: seconds from the body's arrival to its application, where its sender counts from losing the reply
+LATEST = 2.9  #: where the sender is dead: the next one counts from the latest moment at which the body can have left
 HOUR = 3_600.0
 _SETTINGS = {"batch_size": 10, "verify_after": VERIFY_AFTER}
-_APPLIED_LATE = (HangFault(when="late", late_by=LATE, seconds=60, numbers=(1,)),)
+_APPLIED_LATE = (HangFault(when="late", late_by=LATEST, seconds=60, numbers=(1,)),)
 _DROPPED_AND_APPLIED_LATE = (DropFault(at="late", late_by=LATE, numbers=(1,)),)
 _PAUSED = {"batch_size": 10, "verify_after": 0.3}
 
@@ -60,8 +61,8 @@ TIME_MODES = (
         partial(clock_steps, clock=()), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
-        "connect of 2 s, killed in flight, applied just before verify_after",
-        partial(killed_in_flight, connect_seconds=0.4), _APPLIED_LATE, {}, _SETTINGS, 10, in_tests=False,
+        "connect of 1.5 s, killed in flight, applied just before verify_after",
+        partial(killed_in_flight, connect_seconds=0.3), _APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "connect of 9 s, killed in flight, applied just before verify_after",

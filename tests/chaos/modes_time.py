@@ -14,6 +14,7 @@ from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault
 from .mode import Mode
 from .plans import End
 from .stage import LEASE_SECONDS, Stage
+from .surroundings import FROM_THE_START
 
 VERIFY_AFTER = 3.0
 LATE = 2.4  #: seconds from the body's arrival to its application, where its sender counts from losing the reply
@@ -79,19 +80,19 @@ TIME_MODES = (
     ),
     Mode(
         "clock an hour behind at the intent, put right before the retry",
-        partial(killed_in_flight, clock=((0, -HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(killed_in_flight, clock=((FROM_THE_START, -HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "clock an hour ahead at the intent, put right before the retry",
-        partial(killed_in_flight, clock=((0, HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(killed_in_flight, clock=((FROM_THE_START, HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "clock put an hour forward while rows wait to be read back",
-        partial(clock_steps, clock=((1.5, HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(clock_steps, clock=((1.0, HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "clock put an hour back while rows wait to be read back",
-        partial(clock_steps, clock=((1.5, -HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(clock_steps, clock=((1.0, -HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode("paused over its lease before the call", partial(paused, call="send"), (), {}, _PAUSED, 10),
     Mode("paused over its lease as the body leaves", partial(paused, call="body"), (), {}, _PAUSED, 10),

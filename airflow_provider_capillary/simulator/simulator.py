@@ -168,13 +168,14 @@ class Simulator:
         return perform(fault, apply, self.late, self.clock(), row_refuser(plan, place, call.number))
 
     def _astray(self, arrival: Arrival, about: str) -> Arrival:
-        """The same read, of the next customer or of the next badge of the catalogue."""
+        """The same read, of the next customer or badge; of what the catalogue lacks the next badge is the first one."""
         params = dict(arrival.params)
-        if about == "customer":
+        if about == "customer" and params.get("customer_id", "").isdigit():
             params["customer_id"] = str(int(params["customer_id"]) + 1)
-        else:
+        elif about == "badge" and "badge_id" in params:
             ids = [badge.id for badge in self.settings.badges]
-            params["badge_id"] = ids[(ids.index(params["badge_id"]) + 1) % len(ids)]
+            place = ids.index(params["badge_id"]) if params["badge_id"] in ids else -1
+            params["badge_id"] = ids[(place + 1) % len(ids)]
         return arrival._replace(params=params)
 
     def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> Reply:

@@ -38,7 +38,7 @@ _BATCHES = sa.text("SELECT request_id, sent_at FROM capillary_batch")
 #: A batch has a status where its process received a reply and recorded what it proves.
 _ANSWERED = sa.text("SELECT request_id FROM capillary_batch WHERE status IS NOT NULL")
 _IDS = sa.text("""
-    SELECT earned_badge_id FROM capillary_row WHERE earned_badge_id IS NOT NULL
+    SELECT earned_badge_id FROM capillary_odd_row WHERE earned_badge_id IS NOT NULL
     UNION SELECT earned_badge_id FROM capillary_given_id
 """)
 
@@ -76,9 +76,10 @@ def read_ledger(url: str) -> LedgerList:
         told_of = {number for (number,) in connection.execute(_TOLD_OF)}
         sent = {request_id: sent_at for request_id, sent_at in connection.execute(_BATCHES)}
         answered = frozenset(connection.execute(_ANSWERED).scalars())
-        ids = frozenset(connection.execute(_IDS).scalars())
+        of_batches = {each for batch in packed.values() for _, each in batch.values() if each is not None}
+        ids = of_batches | set(connection.execute(_IDS).scalars())
     engine.dispose()
-    return LedgerList(rows, told_of, sent, answered, ids)
+    return LedgerList(rows, told_of, sent, answered, frozenset(ids))
 
 
 Packed = dict[tuple[int, ...], tuple[int, str | None]]

@@ -45,7 +45,7 @@ class Life(msgspec.Struct, frozen=True):
     end: End
     told: str  #: where the result goes
     connect_seconds: float = 0.0  #: how long each connection takes to be made, name and all
-    clock: tuple[tuple[float, float], ...] = ()  #: (seconds since the start, offset of the wall clock from then on)
+    clock: tuple[tuple[float, float], ...] = ()  #: steps of the wall clock; see ``surround``
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -14,12 +14,14 @@ from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault
 from .mode import Mode
 from .plans import End
 from .stage import LEASE_SECONDS, Stage
+from .surroundings import FROM_THE_START
 
 VERIFY_AFTER = 3.0
-LATE = 2.4  #: seconds from the body's arrival to its application: just under ``verify_after``
+LATE = 2.4  #: seconds from the body's arrival to its application, where its sender counts from losing the reply
+LATEST = 2.9  #: where the sender is dead: the next one counts from the latest moment at which the body can have left
 HOUR = 3_600.0
 _SETTINGS = {"batch_size": 10, "verify_after": VERIFY_AFTER}
-_APPLIED_LATE = (HangFault(when="late", late_by=LATE, seconds=60, numbers=(1,)),)
+_APPLIED_LATE = (HangFault(when="late", late_by=LATEST, seconds=60, numbers=(1,)),)
 _DROPPED_AND_APPLIED_LATE = (DropFault(at="late", late_by=LATE, numbers=(1,)),)
 _PAUSED = {"batch_size": 10, "verify_after": 0.3}
 
@@ -60,8 +62,8 @@ TIME_MODES = (
         partial(clock_steps, clock=()), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
-        "connect of 2 s, killed in flight, applied just before verify_after",
-        partial(killed_in_flight, connect_seconds=0.4), _APPLIED_LATE, {}, _SETTINGS, 10, in_tests=False,
+        "connect of 1.5 s, killed in flight, applied just before verify_after",
+        partial(killed_in_flight, connect_seconds=0.3), _APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "connect of 9 s, killed in flight, applied just before verify_after",
@@ -78,19 +80,19 @@ TIME_MODES = (
     ),
     Mode(
         "clock an hour behind at the intent, put right before the retry",
-        partial(killed_in_flight, clock=((0, -HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(killed_in_flight, clock=((FROM_THE_START, -HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "clock an hour ahead at the intent, put right before the retry",
-        partial(killed_in_flight, clock=((0, HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(killed_in_flight, clock=((FROM_THE_START, HOUR),)), _APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "clock put an hour forward while rows wait to be read back",
-        partial(clock_steps, clock=((1.5, HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(clock_steps, clock=((1.0, HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode(
         "clock put an hour back while rows wait to be read back",
-        partial(clock_steps, clock=((1.5, -HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
+        partial(clock_steps, clock=((1.0, -HOUR),)), _DROPPED_AND_APPLIED_LATE, {}, _SETTINGS, 10,
     ),
     Mode("paused over its lease before the call", partial(paused, call="send"), (), {}, _PAUSED, 10),
     Mode("paused over its lease as the body leaves", partial(paused, call="body"), (), {}, _PAUSED, 10),

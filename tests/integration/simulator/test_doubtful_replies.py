@@ -121,6 +121,17 @@ def test_a_stray_read_shows_the_next_badge(simulator_with: SimulatorWith) -> Non
     assert (data["id"], data["earnDetails"]["earnCount"]) == (NEXT_BADGE, 0)
 
 
+def test_a_stray_read_of_an_unknown_badge_or_customer_is_answered_too(simulator_with: SimulatorWith) -> None:
+    _, api = simulator_with({"kind": "stray", "about": "badge", "numbers": [1]}, {"kind": "stray", "about": "customer"})
+    assert read_back(api, badge="f" * 24)["id"] == BADGE
+    assert api.get(f"{BASE}/management/nobody/badge/{BADGE}").json()["errors"][0]["code"] == 1026
+
+
+def test_a_stray_reply_leaves_calls_without_customer_and_badge_as_they_are(simulator_with: SimulatorWith) -> None:
+    _, api = simulator_with({"kind": "stray", "about": "badge", "operation": "any"})
+    assert api.put(IMPORT, json=rows(1)).status_code == 200
+
+
 # ------------------------------------------------------------------------------------------------------------- reads
 
 

@@ -79,7 +79,7 @@ def copy_to_local(uri: str, target: Path) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
     with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
         size = getattr(source, "size", None)
-        _must_be_stored_as_read(uri, filesystem, path)
+        _must_be_stored_as_read(uri, getattr(source, "details", None) or filesystem.info(path))
         with room_on_disk(uri), target.open("wb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
@@ -89,9 +89,8 @@ def copy_to_local(uri: str, target: Path) -> bytes:
     return digest.digest()
 
 
-def _must_be_stored_as_read(uri: str, filesystem: Any, path: str) -> None:
+def _must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
     """Refuse what a storage decompresses as it serves it: the size it states is another, and reading ends there."""
-    details: dict[str, Any] = filesystem.info(path)
     encoding = next(
         (
             value

@@ -340,6 +340,12 @@ def test_folders_within_are_read_by_name_and_their_values_are_columns(tmp_path: 
     assert customers(tmp_path / "dt=2025-02-01" / "country=US%20A" / "part-0.parquet") == [3]
 
 
+def test_a_link_that_leads_back_ends_in_an_error(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv")
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert "a link may lead back" in problem_of(tmp_path)
+
+
 def test_a_folder_s_value_can_be_a_field_but_never_replaces_a_column(tmp_path: Path) -> None:
     path = tmp_path / "CUSTOMER_ID=7" / "badge_meta_id=x" / "a.csv"
     written(path, b"badge_meta_id,note\nb1,1\n")

@@ -97,7 +97,8 @@ class FileFinder:
         found = matching(uri) if path is None else _matching_locally(str(path))
         if not found:
             raise DatasetError(
-                f"{uri}: no file has a name of this pattern. Check it, and the task that writes the files."
+                f"{uri}: no such file, and none with a name of this pattern. Check it, and whether the task before "
+                "has written it."
             )
         files = [one for one in found if one.rstrip("/").rsplit("/", 1)[-1][:1] not in ("", ".", "_")]
         return _without_sidecars(DatasetFiles([file for one in files for file in self.files_at(one).uris]))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import tzinfo
-from decimal import Decimal
 from functools import partial
 from itertools import chain, repeat, starmap
 from operator import lt
@@ -21,20 +18,20 @@ from airflow_provider_capillary.core.earned_badge import (
     Fault,
     InvalidRow,
 )
-from airflow_provider_capillary.core.plain_values import FLOAT_LIMITS, OddValue, plain, text_of_any
-from airflow_provider_capillary.core.timestamps import UNITS, NotAnInstantError, epoch_seconds
+from airflow_provider_capillary.core.field_values import (
+    LARGEST_CUSTOMER_ID,
+    BadValueError,
+    badge_id_of,
+    customer_id_of,
+    instant_of,
+    is_absent,
+    shortened,
+)
+from airflow_provider_capillary.core.plain_values import plain
+from airflow_provider_capillary.core.timestamps import UNITS, NotAnInstantError
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 
 T = TypeVar("T")
-
-LARGEST_CUSTOMER_ID = 2**63 - 1
-LONGEST_TEXT = 64
-_LONG_INTEGER_BITS = 4_000
-_FLOAT_LIMIT = FLOAT_LIMITS[8]
-_BADGE_ID = re.compile(r"[0-9a-fA-F]{24}")
-_CUSTOMER_ID = re.compile(r"([1-9][0-9]*)(\.0+)?")  # the zeros behind a point are pandas', of a column with gaps
-_EXPONENT = re.compile(r"[0-9.,]+[eE]\+?[0-9]+")
-_SEPARATED = re.compile(r"[0-9]{1,3}([., '_][0-9]{2,3})+")
 
 #: API name of a field -> the column names looked for when the mapping does not say.
 FIELD_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -203,10 +200,10 @@ class RowReader:
         try:
             known = self._badge_ids.get(badge_id) if type(badge_id) is str else None
             good_badge = known or self._remembered(badge_id)
-            good_customer = _customer_id(plain(customer_id))
-            earned_at = _instant(plain(earned), self._zone, self._per_second)
-            expires_at = _instant(plain(expires), self._zone, self._per_second)
-        except (_BadValueError, NotAnInstantError):
+            good_customer = customer_id_of(plain(customer_id))
+            earned_at = instant_of(plain(earned), self._zone, self._per_second)
+            expires_at = instant_of(plain(expires), self._zone, self._per_second)
+        except (BadValueError, NotAnInstantError):
             expires_at = earned_at = 0  # what is wrong, in this value and in others, is found below
         if expires_at > earned_at:
             return EarnedBadge(row_number, good_badge, good_customer, earned_at, expires_at)
@@ -214,7 +211,7 @@ class RowReader:
 
     def _remembered(self, badge_id: Any) -> str:
         text = plain(badge_id)
-        good = _badge_id(text)
+        good = badge_id_of(text)
         if len(self._badge_ids) < 100_000:
             self._badge_ids[text] = good
         return good
@@ -232,7 +229,7 @@ class RowReader:
         """Check one row value by value, and name every fault of it."""
         names, faults = self._columns, _Faults()
         good_badge = faults.read(names.badge_meta_id, badge_id, self._remembered)
-        good_customer = faults.read(names.customer_id, customer_id, _customer_id)
+        good_customer = faults.read(names.customer_id, customer_id, customer_id_of)
         earned_at = self._one_instant(faults, (names.earned_at, earned), (names.earned_at_iso, earned_iso))
         expires_at = self._one_instant(faults, (names.expires_at, expires), (names.expires_at_iso, expires_iso))
         if earned_at is not None and expires_at is not None and expires_at <= earned_at:
@@ -243,12 +240,12 @@ class RowReader:
 
     def _one_instant(self, faults: _Faults, given: tuple[str, Any], again: tuple[str | None, Any]) -> int | None:
         """Read an instant that a row may give in two forms, which must then say the same second."""
-        read = partial(_instant, zone=self._zone, per_second=self._per_second)
+        read = partial(instant_of, zone=self._zone, per_second=self._per_second)
         (column, value), (iso_column, iso_value) = given, again
-        if iso_column is None or _is_absent(iso_value):
+        if iso_column is None or is_absent(iso_value):
             return faults.read(column, value, read)
         iso_instant = faults.read(iso_column, iso_value, read)
-        if _is_absent(value):
+        if is_absent(value):
             return iso_instant
         instant = faults.read(column, value, read)
         if instant is not None and iso_instant is not None and instant != iso_instant:
@@ -267,110 +264,10 @@ class _Faults:
         """Give what ``read`` makes of the value, or ``None`` after noting why it cannot."""
         try:
             return read(plain(value))
-        except (_BadValueError, NotAnInstantError) as problem:
+        except (BadValueError, NotAnInstantError) as problem:
             self.add(column, value, str(problem))
             return None
 
     def add(self, column: str, value: Any, reason: str) -> None:
         """Note a fault."""
         self.found.append(Fault(column, shortened(value), reason))
-
-
-class _BadValueError(ValueError):
-    pass
-
-
-def shortened(value: Any) -> str:
-    """Give a value as short printable text, control characters escaped."""
-    if isinstance(value, int) and value.bit_length() > _LONG_INTEGER_BITS:
-        return f"a whole number of {value.bit_length()} bits"  # Python refuses to write it out
-    value = plain(value)
-    text = value.text if isinstance(value, OddValue) else value if isinstance(value, str) else _written(value)
-    text = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text
-    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
-
-
-def _written(value: Any) -> str:
-    try:
-        return repr(value)
-    except Exception:  # noqa: BLE001 - the value's own class decides what is raised
-        return text_of_any(value)
-
-
-def _text_problem(text: str) -> str | None:
-    if len(text) > LONGEST_TEXT:
-        return f"is over-long ({len(text)} characters)"
-    if not text.isprintable():
-        return "holds control characters"
-    return None
-
-
-def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
-def _present(value: Any) -> Any:
-    if isinstance(value, OddValue):
-        raise _BadValueError(value.reason)
-    if _is_absent(value):
-        raise _BadValueError("is missing")
-    if isinstance(value, (float, Decimal)) and (value.is_nan() if isinstance(value, Decimal) else math.isnan(value)):
-        raise _BadValueError("is NaN (not a number)")
-    if isinstance(value, str) and (problem := _text_problem(value)):
-        raise _BadValueError(problem)
-    return value
-
-
-def _badge_id(value: Any) -> str:
-    text = _present(value)
-    if not isinstance(text, str):
-        raise _BadValueError(f"is of type {type(value).__name__}; give text of 24 hexadecimal digits")
-    text = text.strip(" ")
-    if not _BADGE_ID.fullmatch(text):
-        raise _BadValueError("is not 24 hexadecimal digits, as a badgeMetaId is")
-    return text.lower()
-
-
-def _customer_id(value: Any) -> int:
-    number = _present(value)
-    if isinstance(number, str):
-        number = _customer_number(number.strip(" "))
-    elif isinstance(number, (float, Decimal)):
-        number = _exact_integer(number)
-    elif isinstance(number, bool) or not isinstance(number, int):
-        raise _BadValueError(f"is of type {type(value).__name__}; give a positive whole number")
-    if not 0 < number <= LARGEST_CUSTOMER_ID:
-        raise _BadValueError("is not a positive 64-bit whole number")
-    return number
-
-
-def _customer_number(text: str) -> int:
-    match = _CUSTOMER_ID.fullmatch(text)
-    if match is None:
-        raise _BadValueError(f"is not a positive whole number, as Capillary's own customerId is{_hint(text)}")
-    number = int(match[1])
-    if match[2] and number >= _FLOAT_LIMIT:
-        raise _BadValueError("has passed through a float, which above 2^53 loses digits; write whole numbers")
-    return number
-
-
-def _hint(text: str) -> str:
-    """What probably happened to a number; it may have been a card number, too."""
-    if _EXPONENT.fullmatch(text):
-        return ": a spreadsheet has rounded it. Write all its digits"
-    if _SEPARATED.fullmatch(text):
-        return ": write it without separators"
-    return ": it begins with a zero, so it may be another number" if text[:1] == "0" and text.isdigit() else ""
-
-
-def _exact_integer(number: float | Decimal) -> int:
-    """Warehouses hand out whole numbers as decimals, and as floats where a column has gaps."""
-    if isinstance(number, float) and math.isfinite(number) and abs(number) >= _FLOAT_LIMIT:
-        raise _BadValueError("is a float above 2^53, so not read without loss of digits; give a whole number or text")
-    if not math.isfinite(number) or number != int(number):
-        raise _BadValueError("is not a whole number that can be read without loss")
-    return int(number)
-
-
-def _instant(value: Any, zone: tzinfo | None, per_second: int) -> int:
-    return epoch_seconds(_present(value), zone, per_second)

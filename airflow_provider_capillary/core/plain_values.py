@@ -53,7 +53,7 @@ def text_of_any(value: Any) -> str:
 
 
 def narrow_float(value: float, width: int) -> float | OddValue:
-    """A float of ``width`` bytes, if it is one that can still tell whole numbers apart (or has no value at all)."""
+    """A float of ``width`` bytes, unless whole numbers of its size may have lost digits in it."""
     if abs(value) < FLOAT_LIMITS[width] or value != value or value in (float("inf"), float("-inf")):
         return value
     # with an exponent, so that the report's text is no more taken for a whole number than the float was

@@ -23,6 +23,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, DatasetError
 _FOLDER_VALUE = re.compile(r"(?P<name>[^=/]+)=(?P<value>[^/]*)")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _WILDCARDS = re.compile(r"[*?\[]")
+_DEEPEST = 30
 _REMOTE_ANCESTORS = 2  # each is a request or two
 #: Written beside data by other tools: manifests and schemas, checksums, markers of folders.
 _SIDECAR = re.compile(r"(_?manifest|.*\.(metadata|crc|md5|sha256|manifest)|.*_\$folder\$)", re.IGNORECASE)
@@ -66,7 +67,9 @@ class FileFinder:
             return DatasetFiles([uri])
         return _without_sidecars(self._below(uri.rstrip("/"), folder, children))
 
-    def _below(self, uri: str, folder: Folder, children: Mapping[str, bool]) -> DatasetFiles:
+    def _below(self, uri: str, folder: Folder, children: Mapping[str, bool], depth: int = 0) -> DatasetFiles:
+        if depth > _DEEPEST:
+            raise DatasetError(f"{uri}: folders within folders, {depth} deep: a link may lead back. Name the files.")
         table = table_in(uri, children, self._listing)
         if table:
             raise refuse_table(uri, uri, table)
@@ -84,7 +87,7 @@ class FileFinder:
             child = f"{uri}/{name}"
             if children[name]:
                 inner = folder_at(child)
-                files += self._below(child, inner, inner.children() or {}).uris
+                files += self._below(child, inner, inner.children() or {}, depth + 1).uris
             else:
                 files.append(child)
         return DatasetFiles(files)
@@ -94,7 +97,8 @@ class FileFinder:
         found = matching(uri) if path is None else _matching_locally(str(path))
         if not found:
             raise DatasetError(
-                f"{uri}: no file has a name of this pattern. Check it, and the task that writes the files."
+                f"{uri}: no such file, and none with a name of this pattern. Check it, and whether the task before "
+                "has written it."
             )
         files = [one for one in found if one.rstrip("/").rsplit("/", 1)[-1][:1] not in ("", ".", "_")]
         return _without_sidecars(DatasetFiles([file for one in files for file in self.files_at(one).uris]))

@@ -15,6 +15,9 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 _COPY_BYTES = 1 << 20
 _AHEAD_BYTES = 8 << 20  # s3fs would read 50 MiB ahead of each request
 _S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs by itself would hold ten pieces of 50 MiB
+_STORED_OTHERWISE = (
+    "Its end would be cut off. Store it without Content-Encoding, under a name that ends in .gz where it is compressed."
+)
 _BUCKETS = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 
 
@@ -79,19 +82,22 @@ def copy_to_local(uri: str, target: Path) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
     with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
         size = getattr(source, "size", None)
-        _must_be_stored_as_read(uri, filesystem, path)
+        _must_be_stored_as_read(uri, getattr(source, "details", None) or filesystem.info(path))
         with room_on_disk(uri), target.open("wb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
                 copy.write(block)
             if size is not None and copy.tell() < size:
                 raise EOFError(f"{copy.tell()} of {size} bytes came")
+            if copy.tell() == size and _goes_on(source, size):
+                raise DatasetError(
+                    f"{uri}: gives more than the {size} bytes that its storage states. {_STORED_OTHERWISE}"
+                )
     return digest.digest()
 
 
-def _must_be_stored_as_read(uri: str, filesystem: Any, path: str) -> None:
+def _must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
     """Refuse what a storage decompresses as it serves it: the size it states is another, and reading ends there."""
-    details: dict[str, Any] = filesystem.info(path)
     encoding = next(
         (
             value
@@ -102,9 +108,19 @@ def _must_be_stored_as_read(uri: str, filesystem: Any, path: str) -> None:
     )
     if encoding not in (None, "", "identity"):
         raise DatasetError(
-            f"{uri}: is stored with Content-Encoding {encoding}, so that its size is not that of what is read, and the "
-            "end could be cut off. Store it without that header, under a name that ends in .gz where it is compressed."
+            f"{uri}: is stored with Content-Encoding {encoding}, so its size need not be that of what is read. "
+            f"{_STORED_OTHERWISE}"
         )
+
+
+def _goes_on(source: Any, size: int) -> bool:
+    """Whether there is anything behind the size that a storage states, where fsspec's files stop reading."""
+    fetch = getattr(source, "_fetch_range", None)
+    if fetch is None:
+        return False
+    with suppress(Exception):  # what a storage answers to a range behind the end has many classes
+        return bool(fetch(size, size + 1))
+    return False
 
 
 def _attached(uri: str) -> tuple[Any, str]:

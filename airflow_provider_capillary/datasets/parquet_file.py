@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_capillary.datasets.arrow_values import original_value, python_values, texts_of
@@ -17,6 +18,7 @@ from airflow_provider_capillary.exceptions import DatasetError
 
 _SCAN_ROWS = 4_096
 _BUFFER_BYTES = 1 << 18
+_MOST_SECONDS = 2**63 // 10**6 - 86_400  #: that microseconds can count
 
 
 class ParquetWindow:
@@ -71,18 +73,24 @@ class ParquetFile:
     def __init__(self, uri: str, path: Path) -> None:
         self._uri = uri
         self._path = path
+        self._unit = "us"  #: of timestamps of 96 bits; in nanoseconds, years beyond 2262 would wrap around
 
     def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]:
         """Decode and validate every value as Arrow, with no Python object made; return the rows and the columns."""
         rows = 0
+        self._unit = "s"
+        within_microseconds = True
         with reading(self._uri), self._opened() as file:
+            wide = _wide_timestamps(file)
             names = file.schema_arrow.names
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise DatasetError(f"{self._uri}: columns named twice: {listed(twice)}. Give each its own name.")
             for batch in self._batches(file, _SCAN_ROWS):
                 self._validate(batch, rows)
+                within_microseconds &= all(_fit_microseconds(batch.column(name)) for name in wide)
                 rows += batch.num_rows
+        self._unit = "us" if within_microseconds else "s"  # which loses fractions, but no value wraps around
         return rows, tuple(names)
 
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[ParquetWindow]:
@@ -104,7 +112,7 @@ class ParquetFile:
                 pre_buffer=False,
                 buffer_size=_BUFFER_BYTES,
                 page_checksum_verification=True,
-                coerce_int96_timestamp_unit="us",  # in nanoseconds, years beyond 2262 would wrap around
+                coerce_int96_timestamp_unit=self._unit,
             )
         with file:
             yield file
@@ -151,3 +159,15 @@ def _is_valid(column: pa.Array[Any]) -> bool:
     except (pa.ArrowException, ValueError):
         return False
     return True
+
+
+def _wide_timestamps(file: pq.ParquetFile) -> list[str]:
+    """The columns of timestamps of 96 bits, which go on for millions of years."""
+    columns = [file.schema.column(number) for number in range(len(file.schema))]
+    return [column.path for column in columns if column.physical_type == "INT96" and "." not in column.path]
+
+
+def _fit_microseconds(seconds: pa.Array[Any]) -> bool:
+    bounds = pc.min_max(seconds.view(pa.int64()))
+    lowest, highest = bounds["min"].as_py(), bounds["max"].as_py()
+    return lowest is None or -_MOST_SECONDS < lowest <= highest < _MOST_SECONDS

@@ -15,14 +15,12 @@ from hypothesis import strategies as st
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT, EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.field_mapping import (
     FIELD_COLUMNS,
-    LARGEST_CUSTOMER_ID,
-    LONGEST_TEXT,
     Columns,
     RowReader,
     column_choices,
     resolve_columns,
-    shortened,
 )
+from airflow_provider_capillary.core.field_values import LARGEST_CUSTOMER_ID, LONGEST_TEXT, shortened
 from airflow_provider_capillary.core.plain_values import OddValue
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
@@ -101,6 +99,7 @@ def test_columns_of_different_lengths_are_never_cut_to_the_shortest() -> None:
         pytest.param({"customer": "382442802.0"}, id="customer as text of an integral float"),
         pytest.param({"customer": "382442802.000  "}, id="customer as padded text with zeros"),
         pytest.param({"badge": f"  {BADGE_ID} "}, id="badge as padded text"),
+        pytest.param({"badge": BADGE_ID.ljust(100), "customer": "382442802".ljust(100)}, id="CHAR(100) columns"),
         pytest.param({"earned": " 1674292011", "expires": "2024-01-21T09:06:51Z "}, id="instants as padded text"),
         pytest.param({"customer": Decimal("382442802")}, id="customer as Decimal"),
         pytest.param({"customer": Decimal("382442802.000")}, id="customer as Decimal with zeros"),

@@ -16,6 +16,7 @@ import pytest
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
+from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,6 +169,35 @@ def test_what_a_storage_decompresses_as_it_serves_it_is_refused() -> None:
     assert "Content-Encoding gzip" in problem
     Served.stated = {"contentEncoding": None, "size": 20}
     assert customers("memory://served@bucket/a.csv") == [1, 2]
+
+
+class Stated(AbstractBufferedFile):  # type: ignore[misc] # without types
+    """A file whose stated size is that of its compressed form."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return CSV[start:end]
+
+
+class Compressing(Served):
+    """A storage of such files."""
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        if mode != "rb":
+            return super()._open(path, mode, **kwargs)
+        return Stated(self, path, mode, size=self.stated["size"])
+
+
+@pytest.mark.parametrize("size", range(1, len(CSV)))
+def test_an_object_that_is_longer_than_its_stated_size_is_never_taken_as_whole(size: int) -> None:
+    filesystem = Compressing()
+    Served.stated = {"size": size}
+    filesystem.pipe_file("/bucket/longer.csv", CSV)
+    attach("memory", conn_id="compressing", fs=filesystem)
+    assert f"gives more than the {size} bytes that its storage states" in problem_of(
+        "memory://compressing@bucket/longer.csv"
+    )
+    Served.stated = {"size": len(CSV)}
+    assert customers("memory://compressing@bucket/longer.csv") == [1, 2]
 
 
 # ------------------------------------------------------------------------------------------------- names and contents
@@ -340,6 +370,12 @@ def test_folders_within_are_read_by_name_and_their_values_are_columns(tmp_path: 
     assert customers(tmp_path / "dt=2025-02-01" / "country=US%20A" / "part-0.parquet") == [3]
 
 
+def test_a_link_that_leads_back_ends_in_an_error(tmp_path: Path) -> None:
+    written(tmp_path / "a.csv")
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert "a link may lead back" in problem_of(tmp_path)
+
+
 def test_a_folder_s_value_can_be_a_field_but_never_replaces_a_column(tmp_path: Path) -> None:
     path = tmp_path / "CUSTOMER_ID=7" / "badge_meta_id=x" / "a.csv"
     written(path, b"badge_meta_id,note\nb1,1\n")
@@ -367,7 +403,7 @@ def test_a_pattern_stands_for_its_files_by_name(tmp_path: Path, pattern: str) ->
 
 
 def test_a_pattern_without_a_file_is_an_error_and_a_name_with_its_marks_is_a_name(tmp_path: Path) -> None:
-    assert "no file has a name of this pattern" in problem_of(f"{tmp_path}/*.csv")
+    assert "no such file, and none with a name of this pattern" in problem_of(f"{tmp_path}/*.csv")
     assert customers(written(tmp_path / "a[1].csv")) == [1, 2]
 
 

@@ -165,6 +165,23 @@ def test_timestamps_of_96_bits_are_read_as_they_are_up_to_the_last_year(tmp_path
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("day", [2**31 - 1, 2_440_588 + 2**64 // 86_400_000_000 + 1 + 20_000])
+def test_timestamps_of_96_bits_never_wrap_around_to_another_instant(tmp_path: Path, day: int) -> None:
+    path, marked = tmp_path / "a.parquet", datetime(2025, 1, 31)
+    table = pa.table({"at": pa.array([marked, datetime(2025, 2, 1)], pa.timestamp("us"))})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True, use_dictionary=False, compression="none")
+    days = (marked - datetime(1970, 1, 1)).days + 2_440_588
+    content = path.read_bytes()
+    written = (0).to_bytes(8, "little") + days.to_bytes(4, "little")
+    assert written in content
+    path.write_bytes(content.replace(written, written[:8] + day.to_bytes(4, "little")))
+    [window] = open_dataset(str(path)).windows(10)
+    odd, good = window.column("at")
+    assert isinstance(odd, OddValue)
+    assert good == datetime(2025, 2, 1)
+    assert window.original(0)["at"] == odd.text
+
+
 # ------------------------------------------------------------------------------------------------------ rows of dicts
 
 

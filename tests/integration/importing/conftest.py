@@ -375,9 +375,10 @@ class Trial:
 
     def _compare_grants(self) -> None:
         """Whatever the ledger calls accepted was granted, under the id that it keeps."""
+        # the ledger first: another job may go on, and what it is granted later is no difference
+        accepted = [row for row in self.held_rows() if row.state is RowState.ACCEPTED]
         grants = {g.earned_badge_id: (g.customer_id, int(g.earned_at)) for g in self.simulator.store.grants()}
         granted = Counter((customer, earned) for customer, _, earned in self.granted().elements())
-        accepted = [row for row in self.held_rows() if row.state is RowState.ACCEPTED]
         for row in accepted:
             customer, earned = row.badge.customer_id, row.badge.earned_at
             assert granted[customer, earned]

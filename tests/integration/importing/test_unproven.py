@@ -199,7 +199,7 @@ def test_a_badge_is_found_where_earns_are_listed_as_events_are(trial: Trial) -> 
     result = trial.run(trial.rows(4))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
     ids = {grant.earned_badge_id for grant in trial.simulator.store.grants()}
-    assert {earned_id for (earned_id,) in trial.ask_ledger("SELECT earned_badge_id FROM capillary_row")} == ids
+    assert {row.earned_badge_id for row in trial.held_rows()} == ids
     assert trial.times_granted() == [1]
 
 

@@ -106,8 +106,8 @@ def test_a_row_may_be_proven_absent_and_claimed_anew_in_one_go(ledger: Ledger, j
 # ------------------------------------------------------------------------------------------- the table of states
 
 _BATCH = sa.text("""
-    INSERT INTO capillary_batch (id, job_id, fence, attempt, state, row_count, gone, fingerprint, request_id, sent_at,
-        rows) VALUES (:customer, 1, 1, 1, :state, 1, 0, '', '', 0, :nothing)
+    INSERT INTO capillary_batch (id, job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint,
+        request_id, sent_at, rows) VALUES (:customer, 1, 1, 1, :state, 1, 0, false, '', '', 0, :nothing)
 """)
 _ROW = sa.text("""
     INSERT INTO capillary_earned_badge (customer_id, badge_id, earned_at, occurrence, batch_id)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import math
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 
 _MIX = 0x9E3779B97F4A7C15  # Fibonacci hashing: neighbouring customer ids spread over all lanes
 _MASK = 2**64 - 1
@@ -27,22 +28,22 @@ class Batch(msgspec.Struct):
     """The earned badges of one request, in order. ``origins``: what the caller gave with the rows, without repeats."""
 
     lane: int
-    badges: list[EarnedBadge]
+    badges: EarnedBadges
     origins: list[Any]
     canary: bool = False
     tries: int = 0  #: how often it was tried within the job already; failed connections count, for the backoff
     requests: int = 0  #: how many requests with its rows may have left already: no intent that was taken back counts
     split: bool = False  #: part of a batch that was refused as a whole
     waited: float = 0.0  #: seconds that its rows have waited to be sent again
-    unseen: bool = False  #: nobody looked what the ledger holds of its rows; a later part of it was looked up
+    unseen: bool = False  #: filled without looking its rows up in the ledger; a part is made after a look-up
     conflicts: int = 0  #: how often another job was quicker with some of its rows since the last intent was noted
 
-    def part(self, badges: list[EarnedBadge], *, tries: int | None = None) -> Batch:
+    def part(self, badges: Iterable[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
         return Batch(
             self.lane,
-            badges,
+            EarnedBadges.of(badges),
             self.origins,
             self.canary,
             tries,
@@ -79,62 +80,50 @@ class BatchLimits(msgspec.Struct, frozen=True):
         return 1 + self.rows * self.largest_row <= self.bytes
 
 
+class _Filling(msgspec.Struct):
+    """A lane's batch before it is full."""
+
+    parts: list[EarnedBadges]
+    origins: list[Any]
+    rows: int = 0
+    bytes: int = 1  #: of the body: the brackets are two, and separators one less than rows
+    unseen: bool = False
+
+
 class Batcher:
-    """Fills batches row by row; ``add`` gives a batch when one is full, ``flush`` what is left."""
+    """Fills the lanes' batches with rows. ``fill`` gives each batch when it is full, ``flush`` what is left."""
 
     def __init__(self, limits: BatchLimits, ramp: Sequence[int] = ()) -> None:
         self._limits = limits
         self._measures = not limits.only_rows_count
         self._ramp = [min(rows, limits.rows) for rows in ramp]
-        self._filling: dict[int, Batch] = {}
-        self._bytes: dict[int, int] = {}
+        self._filling: dict[int, _Filling] = {}
 
     @property
     def in_ramp(self) -> bool:
         """Whether the next batch is still a canary."""
         return bool(self._ramp)
 
-    def fill(self, badges: Sequence[EarnedBadge], origin: Any, *, unseen: bool = False) -> Iterator[Batch]:
-        """Put rows into their lanes' batches; give each batch that becomes full before the next row is looked at.
+    def fill(self, badges: Sequence[EarnedBadge], origins: Sequence[Any], *, unseen: bool = False) -> Iterator[Batch]:
+        """Put rows into their lanes' batches, and give each batch that becomes full before going on.
 
-        Where rows need not be measured and canaries are through, lanes take their rows many at a time; then only
-        the order within each lane is that of the rows.
+        While canaries go, all rows are of one lane. Within a lane the rows keep their order.
         """
-        for done, badge in enumerate(badges):
-            if not self._ramp and not self._measures:
-                yield from self._deal(badges[done:], origin, unseen)
-                return
-            yield from self.add(badge, origin, unseen=unseen)
-
-    def _deal(self, badges: Sequence[EarnedBadge], origin: Any, unseen: bool) -> Iterator[Batch]:
-        lanes, most = self._limits.lanes, self._limits.rows
-        hands: list[list[EarnedBadge]] = [[] for _ in range(lanes)]
-        for badge in badges:
-            hands[(((badge.customer_id * _MIX) & _MASK) >> 32) % lanes].append(badge)  # lane_of, written out
-        while any(hands):  # a batch for each lane in turn, or the others would wait for one
-            for lane, hand in enumerate(hands):
-                if hand:
-                    batch = self._begun(lane, origin, unseen)
-                    room = most - len(batch.badges)
-                    batch.badges += hand[:room]
-                    del hand[:room]
-                    if len(batch.badges) == most:
-                        yield self._take(lane)
-
-    def add(self, badge: EarnedBadge, origin: Any, *, unseen: bool = False) -> list[Batch]:
-        """Put a row into its lane's batch; give the batches that became full (none, one, or two)."""
-        lane = self.lane_of(badge.customer_id)
-        full: list[Batch] = []
-        size = self._limits.size_of(badge) if self._measures else 0
-        if lane in self._filling and self._bytes[lane] + size > self._limits.bytes:
-            full.append(self._take(lane))
-            lane = self.lane_of(badge.customer_id)
-        batch = self._begun(lane, origin, unseen)
-        batch.badges.append(badge)
-        self._bytes[lane] += size
-        if len(batch.badges) >= (self._ramp[0] if self._ramp else self._limits.rows):
-            full.append(self._take(lane))
-        return full
+        rest = EarnedBadges.of(badges)
+        while self._ramp and len(rest):
+            taken, full = self._put(0, rest, origins, unseen)
+            rest = rest[taken:]
+            if full:
+                yield full
+        hands = _hands(rest, self._limits.lanes)
+        while hands:  # a batch for each lane in turn, or the others would wait for one
+            for lane, hand in list(hands.items()):
+                taken, full = self._put(lane, hand, origins, unseen)
+                hands[lane] = hand[taken:]
+                if taken == len(hand):
+                    del hands[lane]
+                if full:
+                    yield full
 
     def lane_of(self, customer_id: int) -> int:
         """The lane on which the customer's next row goes."""
@@ -143,8 +132,8 @@ class Batcher:
     def take_with(self, customer_id: int) -> list[Batch]:
         """Give the batch that is being filled if it holds a row of the customer."""
         lane = self.lane_of(customer_id)
-        batch = self._filling.get(lane)
-        if batch is None or all(badge.customer_id != customer_id for badge in batch.badges):
+        filling = self._filling.get(lane)
+        if filling is None or all(customer_id not in part.customer_ids for part in filling.parts):
             return []
         return [self._take(lane)]
 
@@ -152,21 +141,52 @@ class Batcher:
         """The batches that are not full, in lane order."""
         return [self._take(lane) for lane in sorted(self._filling)]
 
-    def _begun(self, lane: int, origin: Any, unseen: bool) -> Batch:
-        """The lane's batch, which is about to get rows of this origin."""
-        batch = self._filling.get(lane)
-        if batch is None:
-            batch = self._filling[lane] = Batch(lane, [], [], canary=bool(self._ramp))
-            self._bytes[lane] = 1  # brackets: as many as separators, and one more
-        if not batch.origins or batch.origins[-1] is not origin:
-            batch.origins.append(origin)
-        batch.unseen = batch.unseen or unseen
-        return batch
+    def _put(self, lane: int, badges: EarnedBadges, origins: Sequence[Any], unseen: bool) -> tuple[int, Batch | None]:
+        """Put as many of the rows as there is room for; give their number, and the batch where it is full."""
+        filling = self._filling.setdefault(lane, _Filling([], []))
+        room = (self._ramp[0] if self._ramp else self._limits.rows) - filling.rows
+        taken, is_full = min(room, len(badges)), len(badges) >= room
+        if self._measures:
+            taken, is_full = self._measured(filling, badges[:taken], is_full)
+        if taken:
+            filling.parts.append(badges[:taken] if taken < len(badges) else badges)
+            filling.origins += origins if not filling.origins else _new(origins, filling.origins[-1])
+            filling.rows += taken
+            filling.unseen = filling.unseen or unseen
+        return taken, self._take(lane) if is_full else None
+
+    def _measured(self, filling: _Filling, badges: EarnedBadges, is_full: bool) -> tuple[int, bool]:
+        """How many of the rows fit by their bytes, one at least in an empty batch; and whether that fills it."""
+        for taken, badge in enumerate(badges):
+            size = self._limits.size_of(badge)
+            if filling.bytes + size > self._limits.bytes and filling.rows + taken:
+                return taken, True
+            filling.bytes += size
+        return len(badges), is_full
 
     def _take(self, lane: int) -> Batch:
+        filling = self._filling.pop(lane)
+        canary = bool(self._ramp)
         if self._ramp:
             self._ramp.pop(0)
-        return self._filling.pop(lane)
+        badges = EarnedBadges.joined(filling.parts)
+        return Batch(lane, badges, filling.origins, canary=canary, unseen=filling.unseen)
+
+
+def _new(origins: Sequence[Any], last: Any) -> Sequence[Any]:
+    """The origins behind the last one that a batch has already."""
+    for position, origin in enumerate(origins):
+        if origin is last:
+            return origins[position + 1 :]
+    return origins
+
+
+def _hands(badges: EarnedBadges, lanes: int) -> dict[int, EarnedBadges]:
+    """The rows of each lane, in order."""
+    positions: list[list[int]] = [[] for _ in range(lanes)]
+    for position, customer in enumerate(badges.customer_ids):
+        positions[(((customer * _MIX) & _MASK) >> 32) % lanes].append(position)  # lane_of, written out
+    return {lane: badges.take(chosen) for lane, chosen in enumerate(positions) if chosen}
 
 
 def lane_of(customer_id: int, lanes: int) -> int:

@@ -81,6 +81,18 @@ class EarnedBadges(Sequence[EarnedBadge]):
         """Give the badges for which ``chosen``, one for each, is true."""
         return self._picked(lambda column: list(compress(column, chosen)))
 
+    def numbered(self, occurrences: list[int]) -> EarnedBadges:
+        """Give the same badges with these occurrence numbers."""
+        one_each = occurrences.count(1) == len(occurrences)
+        return EarnedBadges(
+            self.row_numbers,
+            self.badge_meta_ids,
+            self.customer_ids,
+            self.earned_at,
+            self.expires_at,
+            None if one_each else occurrences,
+        )
+
     def _picked(self, pick: Callable[[list[Any]], list[Any]]) -> EarnedBadges:
         return EarnedBadges(
             pick(self.row_numbers),

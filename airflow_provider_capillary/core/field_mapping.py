@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from itertools import chain, repeat, starmap
@@ -18,6 +18,7 @@ from airflow_provider_capillary.core.earned_badge import (
     Fault,
     InvalidRow,
 )
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_values import (
     LARGEST_CUSTOMER_ID,
     BadValueError,
@@ -137,18 +138,19 @@ class RowReader:
         expires: Sequence[Any],
         earned_iso: Sequence[Any] = (),
         expires_iso: Sequence[Any] = (),
-    ) -> Iterator[EarnedBadge | InvalidRow]:
+    ) -> Iterable[EarnedBadge | InvalidRow]:
         """Give one result for each row. Where all are of plain, good values, no row is looked at alone.
 
         :param earned_iso: the same instants as ``earned``, where the dataset has them in a second form.
         :param expires_iso: likewise.
+        :return: columns where all are good, else rows that are checked as they are asked for.
         """
         numbers = range(first_row_number, first_row_number + len(badge_ids))
         if not any(value is not None for value in chain(earned_iso, expires_iso)):
             earned_at, expires_at = self._in_seconds(earned), self._in_seconds(expires)
             if self._all_good(badge_ids, customer_ids, earned_at, expires_at):
-                known = map(self._badge_ids.__getitem__, badge_ids)
-                return map(EarnedBadge, numbers, known, customer_ids, earned_at, expires_at)
+                known = list(map(self._badge_ids.__getitem__, badge_ids))
+                return EarnedBadges(list(numbers), known, list(customer_ids), list(earned_at), list(expires_at))
             check = self._row if self._per_second == 1 else self._checked
             return starmap(check, zip(numbers, badge_ids, customer_ids, earned, expires, strict=True))
         columns = (

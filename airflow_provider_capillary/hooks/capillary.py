@@ -179,7 +179,7 @@ def _earned_badge(number: int, row: EarnedBadge | Mapping[str, Any]) -> EarnedBa
         return row
     columns = resolve_columns(column_choices(None), list(row))
     values = ([row[name]] if name else () for name in msgspec.structs.astuple(columns))
-    checked = next(RowReader(columns, None).read(number, *values))
+    [checked] = RowReader(columns, None).read(number, *values)
     if isinstance(checked, InvalidRow):
         raise DatasetError(f"row {number}: {checked.message}")
     return checked

@@ -18,6 +18,7 @@ import msgspec
 from airflow_provider_capillary.client import wire
 from airflow_provider_capillary.core.batching import RAMP, Batcher, BatchLimits
 from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import Columns, column_choices, resolve_columns
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
@@ -48,6 +49,7 @@ from airflow_provider_capillary.jobs.pacing import Pace, StopSignal, lanes_for, 
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
 from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, missing_badges
+from airflow_provider_capillary.jobs.row_order import in_customer_order
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -187,21 +189,26 @@ class ImportJob:
             ) as threads:
                 dealer = Dealer(lane, threads, self._batcher(), account)
                 try:
-                    for window in self._windows():
-                        badges, issues = checker.check(window)
-                        planner.record(issues)
+                    for badges, windows in in_customer_order(self._checked(checker, planner)):
                         rows = planner.preview(badges) if settings.dry_run else planner.sort_new(badges)
-                        planner.end(rows.done, [window])
+                        planner.end(rows.done, windows)
                         if settings.dry_run:
                             account.count(RowState.NOT_SENT, len(rows.send) + len(rows.settle))
                         else:
-                            dealer.deal(rows, window)
+                            dealer.deal(rows, windows)
                         self._progress.report()
                     dealer.deal_rest()
                 except BaseException as error:
                     self._stop.request(error)  # or the lanes would first send all that waits
                     raise
             self._end_repeats(checker, planner)
+
+    def _checked(self, checker: RowChecker, planner: Planner) -> Iterator[tuple[EarnedBadges, Window]]:
+        """Each window's good rows; the others end here."""
+        for window in self._windows():
+            badges, issues = checker.check(window)
+            planner.record(issues)
+            yield badges, window
 
     def _windows(self) -> Iterator[Window]:
         """The dataset's windows, up to where the job must leave at once."""

@@ -127,7 +127,6 @@ class Lane:
                 rows = again.settle
                 send += again.send
             else:
-                self._planner.release([badge for badge, _ in rows])
                 break
         return [*works, batch.part(send)] if send else works
 
@@ -137,7 +136,8 @@ class Lane:
         if self._stop.requested:
             self._planner.end_unsent(work, f"the job stopped: {self._stop.error}")
             return []
-        return self._send(work)
+        batch = self._planner.without_repeats(work)
+        return self._send(batch) if batch.badges else []
 
     # -- intent, send, judge -----------------------------------------------------------------------------------------
 
@@ -161,7 +161,6 @@ class Lane:
         except IntentConflictError:
             return self._plan_again(batch)
         batch.conflicts = 0
-        self._planner.release(batch.badges)
         with self._pace.in_flight():
             ready = self._monotonic()
             too_late = self._stop.requested or self._is_stale(begun)
@@ -189,7 +188,7 @@ class Lane:
         return f"not sent: the connection took {self._monotonic() - ready:.1f} s"
 
     def _request_id(self, batch: Batch, fingerprint: str) -> str:
-        first_row = batch.badges[0].row_number
+        first_row = batch.badges.row_numbers[0]
         return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.requests)
 
     # -- record, and what follows ------------------------------------------------------------------------------------
@@ -266,7 +265,7 @@ class Lane:
         batch, reason = exchanged.batch.part(unknown), exchanged.judgement.reason
         return [Unproven(batch, exchanged.key, self._ledger.now(), reason, exchanged.request_id)]
 
-    def _after_a_pause(self, exchanged: Exchanged, badges: list[EarnedBadge]) -> list[Work]:
+    def _after_a_pause(self, exchanged: Exchanged, badges: Sequence[EarnedBadge]) -> list[Work]:
         if not badges:
             return []
         batch, asked = exchanged.batch, exchanged.judgement.retry_after
@@ -327,5 +326,4 @@ class Lane:
             log.warning("%d rows are not sent: other jobs were quicker %d times in a row", len(left), batch.conflicts)
             rows = Sorted([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
         self._planner.end(rows.done, batch.origins)
-        self._planner.release([badge for badge, _ in rows.done])
         return rows

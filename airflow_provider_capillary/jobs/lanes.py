@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from airflow_provider_capillary.core.batching import Batch, Batcher
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.jobs.account import Account, Progress
@@ -79,12 +80,13 @@ class Dealer:
         self._unproven: dict[int, list[tuple[EarnedBadge, Held]]] = {}
         self._unproven_customers: set[int] = set()
 
-    def deal(self, rows: Sorted, window: Window) -> None:
-        """Hand over rows to send, and those that an earlier try left unproven."""
+    def deal(self, rows: Sorted, origins: Sequence[Window]) -> None:
+        """Hand over rows to send, and those that an earlier try left unproven.
+
+        :param origins: the windows that hold the rows, in the dataset's order.
+        """
         if not rows.settle:
-            for batch in self._batcher.fill(rows.send, window, unseen=rows.unseen):
-                self._put_batch(batch)
-            return
+            return self._fill(rows.send, origins, unseen=rows.unseen)
         held = {badge.row_number: held for badge, held in rows.settle}
         both = [*rows.send, *(badge for badge, _ in rows.settle)]
         for badge in sorted(both, key=lambda badge: badge.row_number):
@@ -92,10 +94,9 @@ class Dealer:
                 self._settle(badge, held[badge.row_number])
             else:
                 if badge.customer_id in self._unproven_customers:
-                    self._put_unproven(window)
-                for batch in self._batcher.add(badge, window):
-                    self._put_batch(batch)
-        self._put_unproven(window)
+                    self._put_unproven(origins)
+                self._fill([badge], origins)
+        self._put_unproven(origins)
 
     def deal_rest(self) -> None:
         """Hand over the batches that did not become full."""
@@ -108,9 +109,14 @@ class Dealer:
         self._unproven_customers.add(badge.customer_id)
         self._unproven.setdefault(self._batcher.lane_of(badge.customer_id), []).append((badge, held))
 
-    def _put_unproven(self, window: Window) -> None:
+    def _fill(self, badges: Sequence[EarnedBadge], origins: Sequence[Window], *, unseen: bool = False) -> None:
+        for batch in self._batcher.fill(badges, origins, unseen=unseen):
+            self._put_batch(batch)
+
+    def _put_unproven(self, origins: Sequence[Window]) -> None:
         for lane, group in self._unproven.items():
-            works = self._lane.take_over(group, Batch(lane, [badge for badge, _ in group], [window]))
+            badges = EarnedBadges.of(badge for badge, _ in group)
+            works = self._lane.take_over(group, Batch(lane, badges, list(origins)))
             self._put(lane, works, here=self._batcher.in_ramp)
         self._unproven.clear()
         self._unproven_customers.clear()

@@ -13,6 +13,7 @@ import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import Columns, RowReader
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
@@ -44,17 +45,17 @@ class RowChecker:
         self._names: tuple[str | None, ...] = msgspec.structs.astuple(columns)
         self._reader = RowReader(columns, zone, unit)
         self._scale = UNITS[unit]
-        self._missing = missing
+        self._missing = frozenset(missing)
 
-    def check(self, window: Window) -> tuple[list[EarnedBadge], list[RowIssue]]:
+    def check(self, window: Window) -> tuple[EarnedBadges, list[RowIssue]]:
         """Give the rows that may be sent, and an issue for each of the others."""
         columns = [self._values(window, name) if name else () for name in self._names]
-        rows = list(self._reader.read(window.first_row_number, *columns))
-        missing = self._missing
+        missing, rows = self._missing, self._reader.read(window.first_row_number, *columns)
+        if isinstance(rows, EarnedBadges) and missing.isdisjoint(rows.badge_meta_ids):
+            return rows, []
+        rows = list(rows)
         badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
-        if len(badges) == len(rows):
-            return badges, []
-        return badges, [issue for row in rows if (issue := self._issue(row, window)) is not None]
+        return EarnedBadges.of(badges), [issue for row in rows if (issue := self._issue(row, window)) is not None]
 
     def _values(self, window: Window, name: str) -> Sequence[Any]:
         values = window.column(name)

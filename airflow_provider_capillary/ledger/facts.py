@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
@@ -84,7 +85,7 @@ class JobRecord(msgspec.Struct, frozen=True):
 class Intent(msgspec.Struct, frozen=True):
     """A batch is about to be sent."""
 
-    badges: Sequence[EarnedBadge]
+    badges: EarnedBadges
     fingerprint: str
     request_id: str
     attempt: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.exceptions import UnknownJobError
@@ -133,12 +135,11 @@ class Ledger:
         ``any_date``: of whatever earn instant.
         """
         with reading(self._engine) as connection:
-            ids = self._known_badges(connection, job, {badge.badge_meta_id for badge in badges})
-            keys = {
-                (b.customer_id, ids[b.badge_meta_id], 0 if any_date else b.earned_at)
-                for b in badges
-                if b.badge_meta_id in ids
-            }
+            rows = EarnedBadges.of(badges)
+            ids = self._known_badges(connection, job, set(rows.badge_meta_ids))
+            dates = repeat(0) if any_date else rows.earned_at
+            every = zip(rows.customer_ids, map(ids.get, rows.badge_meta_ids), dates, strict=False)
+            keys = {(customer, badge, date) for customer, badge, date in every if badge is not None}
             names = {key: name for name, key in ids.items()}
             held: dict[tuple[int, str], list[Held]] = {}
             for customer, badge, found in self._held(connection, job, sorted(keys), any_date):

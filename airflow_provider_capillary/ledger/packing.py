@@ -17,6 +17,7 @@ from typing import NamedTuple, cast
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 
 _ID_BYTES = 12
 _NO_ID = "0" * 2 * _ID_BYTES
@@ -45,17 +46,16 @@ def columns_of(badges: Sequence[EarnedBadge], badge_keys: dict[str, int]) -> Col
 
     :param badge_keys: ``badge_meta_id`` -> the ledger's number.
     """
-    numbers = [badge.row_number for badge in badges]
-    if numbers != sorted(numbers):
-        badges = sorted(badges, key=lambda badge: badge.row_number)
-        numbers = [badge.row_number for badge in badges]
+    rows = EarnedBadges.of(badges)
+    if rows.row_numbers != sorted(rows.row_numbers):
+        rows = rows.take(sorted(range(len(rows)), key=rows.row_numbers.__getitem__))
     return Columns(
-        numbers,
-        [badge.customer_id for badge in badges],
-        [badge_keys[badge.badge_meta_id] for badge in badges],
-        [badge.earned_at for badge in badges],
-        [badge.expires_at for badge in badges],
-        [badge.occurrence for badge in badges],
+        rows.row_numbers,
+        rows.customer_ids,
+        list(map(badge_keys.__getitem__, rows.badge_meta_ids)),
+        rows.earned_at,
+        rows.expires_at,
+        rows.occurrences or [1] * len(rows),
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
@@ -134,8 +135,16 @@ class Recording:
                 for key, number in zip(noted.columns.keys(), noted.columns.numbers, strict=True)
                 if number in noted.intent.doubted
             }
+            self._refuse_own_other_rows(noted, held)
             self._claim([held[key] for key in sorted(known)], noted.batch, known_doubts)
         return [key for key in keys if key not in known]
+
+    def _refuse_own_other_rows(self, noted: _Noted, held: Mapping[Key, Found]) -> None:
+        """Refuse to take a row of this job that was refused under another number: a repeat is not sent again."""
+        for key, number in zip(noted.columns.keys(), noted.columns.numbers, strict=True):
+            row = held.get(key)
+            if row is not None and row.job == self._job.key and row.row_number not in (None, number):
+                raise IntentConflictError("a row of the batch repeats another one of this job")
 
     def _claim(self, held: Sequence[Found], batch: int, known_doubts: set[Key]) -> None:
         """Take rows that are proven not to be at the API into another batch."""
@@ -291,14 +300,14 @@ class Recording:
 def _names(note: Note) -> set[str]:
     """The badges of a note."""
     if isinstance(note, Intent):
-        return {badge.badge_meta_id for badge in note.badges}
+        return set(note.badges.badge_meta_ids)
     if isinstance(note, Outcome):
         return {change.badge.badge_meta_id for change in note.rows}  # of accepted rows the keys are seldom needed
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
-    customers = [b.customer_id for intent in intents for b in intent.badges]
+    customers = [customer for intent in intents for customer in intent.badges.customer_ids]
     if len(set(customers)) == len(customers):
         return  # every customer has one row, so no two rows are equal
     taken: set[tuple[Any, ...]] = set()
@@ -322,7 +331,7 @@ def _changes(outcome: Outcome) -> list[RowChange]:
 
 def _by_row_number(badges: Sequence[EarnedBadge], ids: Sequence[str | None]) -> Sequence[str | None]:
     """The ids in the order in which the batch keeps its rows."""
-    numbers = [badge.row_number for badge in badges]
+    numbers = EarnedBadges.of(badges).row_numbers
     if numbers == sorted(numbers):
         return ids
     of_row: Mapping[int, str | None] = dict(zip(numbers, ids, strict=True))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Intent, Issues, JobPlan, JobScope, Outcome, RowChange, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -84,7 +85,7 @@ def imported(ledger: Ledger, dag_id: str, run_id: str, first_customer: int = 0) 
         EarnedBadge(row, BADGE, customer + first_customer, EARNED, EARNED + 86_400)
         for row, customer in CUSTOMERS.items()
     ]
-    [batch] = ledger.record(job, [Intent(badges, "body", f"request of {run_id}", 1)])
+    [batch] = ledger.record(job, [Intent(EarnedBadges.of(badges), "body", f"request of {run_id}", 1)])
     states = {row: RowState.UNKNOWN if row in UNKNOWN else RowState.ACCEPTED for row in CUSTOMERS}
     ids = {row: f"65{row:022x}" if row not in UNKNOWN else None for row in CUSTOMERS}
     changes = [RowChange(b, states[b.row_number], ids[b.row_number]) for b in badges]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import (
@@ -54,7 +55,7 @@ def begin(ledger: Ledger, run: str = "2026-01-01", **of_plan: Any) -> Job:
 
 
 def intent(*badges: EarnedBadge, once: bool = False, attempt: int = 1) -> Intent:
-    return Intent(badges, "body", f"request-{badges[0].row_number}", attempt, once)
+    return Intent(EarnedBadges.of(badges), "body", f"request-{badges[0].row_number}", attempt, once)
 
 
 def claim(ledger: Ledger, job: Job, *badges: EarnedBadge, once: bool = False) -> int:

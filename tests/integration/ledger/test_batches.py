@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Adoption, Answer, IntentConflictError, Job, Outcome, RowChange
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -222,9 +223,11 @@ def test_an_intent_for_rows_that_nobody_looked_up_conflicts_with_whatever_is_the
     own = job if run == "2026-01-01" else begin(ledger, run)
     unseen = intent(*ROWS)
     with pytest.raises(IntentConflictError):
-        ledger.record(own, [type(unseen)(ROWS, "body", "request", 1, unseen=True)])
+        ledger.record(own, [type(unseen)(EarnedBadges.of(ROWS), "body", "request", 1, unseen=True)])
     assert states(ledger) == {2: before.value}
-    (batch,) = ledger.record(own, [type(unseen)([ROWS[0], ROWS[2]], "body", "request", 1, unseen=True)])
+    (batch,) = ledger.record(
+        own, [type(unseen)(EarnedBadges.of([ROWS[0], ROWS[2]]), "body", "request", 1, unseen=True)]
+    )
     ledger.record(own, [outcome(batch, ACCEPTED, ROWS[0], ROWS[2])])
     assert states(ledger) == {1: "accepted", 2: before.value, 3: "accepted"}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -22,6 +22,7 @@ from airflow_provider_capillary.core.batching import (
     request_id,
 )
 from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 
 QUICK = settings(max_examples=25, deadline=None)
 
@@ -34,7 +35,7 @@ def badges_of(customers: Iterable[int]) -> list[EarnedBadge]:
     ]
 
 
-def body_of(badges: list[EarnedBadge]) -> bytes:
+def body_of(badges: Sequence[EarnedBadge]) -> bytes:
     return encode_batch(badges, TimestampFormat.EPOCH_SECONDS)
 
 
@@ -45,7 +46,7 @@ def size_of(badge: EarnedBadge) -> int:
 def batched(badges: list[EarnedBadge], limits: BatchLimits, ramp: tuple[int, ...] = ()) -> list[Batch]:
     """All batches in the order in which they come out."""
     batcher = Batcher(limits, ramp)
-    return [*batcher.fill(badges, "window"), *batcher.flush()]
+    return [*batcher.fill(badges, ["window"]), *batcher.flush()]
 
 
 def shape(batches: list[Batch]) -> list[tuple[int, bool, list[int]]]:
@@ -181,7 +182,7 @@ def test_the_batcher_knows_whether_the_next_batch_is_a_canary() -> None:
     known = []
     for badge in badges_of([5] * 4):
         known.append(batcher.in_ramp)
-        batcher.add(badge, None)
+        list(batcher.fill([badge], [None]))
     assert known == [True, True, True, False]
 
 
@@ -192,8 +193,7 @@ def test_without_a_ramp_there_is_no_canary() -> None:
 
 def test_what_was_flushed_does_not_come_again() -> None:
     batcher = Batcher(BatchLimits(rows=9, bytes=1_000_000, lanes=3, size_of=size_of))
-    for badge in badges_of([1, 2, 3, 4]):
-        batcher.add(badge, None)
+    assert list(batcher.fill(badges_of([1, 2, 3, 4]), [None])) == []
     assert sum(len(batch.badges) for batch in batcher.flush()) == 4
     assert batcher.flush() == []
 
@@ -204,7 +204,7 @@ def test_a_batch_knows_each_origin_of_its_rows_once_in_order() -> None:
     full = [
         batch
         for badge, origin in zip(badges_of([5] * 4), (first, first, second, second), strict=True)
-        for batch in batcher.add(badge, origin)
+        for batch in batcher.fill([badge], [origin])
     ]
     (batch,) = full
     assert [origin is expected for origin, expected in zip(batch.origins, (first, second), strict=True)] == [True, True]
@@ -217,8 +217,8 @@ def test_rows_given_many_at_a_time_make_the_batches_that_they_make_one_by_one(
 ) -> None:
     badges = badges_of(customers)
     together, one_by_one = Batcher(limits, ramp), Batcher(limits, ramp)
-    batches = [batch for some in (badges[:cut], badges[cut:]) for batch in together.fill(some, "window")]
-    expected = [batch for badge in badges for batch in one_by_one.add(badge, "window")]
+    batches = [batch for some in (badges[:cut], badges[cut:]) for batch in together.fill(some, ["window"])]
+    expected = [batch for badge in badges for batch in one_by_one.fill([badge], ["window"])]
     for lane in range(limits.lanes):
         of_lane = [batch for batch in shape(batches + together.flush()) if batch[0] == lane]
         assert of_lane == [batch for batch in shape(expected + one_by_one.flush()) if batch[0] == lane]
@@ -226,7 +226,7 @@ def test_rows_given_many_at_a_time_make_the_batches_that_they_make_one_by_one(
 
 def test_no_lane_gets_its_second_batch_before_every_lane_got_its_first() -> None:
     limits = BatchLimits(rows=10, bytes=1_000_000, lanes=4, size_of=size_of, largest_row=size_of(LARGEST))
-    batches = list(Batcher(limits).fill(badges_of(range(1, 401)), "window"))
+    batches = list(Batcher(limits).fill(badges_of(range(1, 401)), ["window"]))
     assert {batch.lane for batch in batches[:4]} == {0, 1, 2, 3}
 
 
@@ -234,7 +234,7 @@ def test_a_canary_comes_out_before_the_next_row_is_dealt() -> None:
     batcher = Batcher(
         BatchLimits(rows=10, bytes=1_000_000, lanes=2, size_of=size_of, largest_row=size_of(LARGEST)), (1, 3)
     )
-    batches = batcher.fill(badges_of(range(1, 50)), "window")
+    batches = batcher.fill(badges_of(range(1, 50)), ["window"])
     assert len(next(batches).badges) == 1
     assert batcher.flush() == []
 
@@ -242,9 +242,9 @@ def test_a_canary_comes_out_before_the_next_row_is_dealt() -> None:
 @QUICK
 @given(st.integers(2, 40), st.integers(0, 5))
 def test_halves_hold_every_row_once_in_order_and_neither_is_empty(rows: int, tries: int) -> None:
-    batch = Batch(3, badges_of([5] * rows), ["window"], canary=True, tries=tries, requests=tries + 1)
+    batch = Batch(3, EarnedBadges.of(badges_of([5] * rows)), ["window"], canary=True, tries=tries, requests=tries + 1)
     first, second = batch.halves()
-    assert first.badges + second.badges == batch.badges
+    assert [*first.badges, *second.badges] == list(batch.badges)
     assert 0 <= len(first.badges) - len(second.badges) <= 1
     for half in (first, second):
         assert (half.lane, half.origins, half.canary) == (3, ["window"], True)
@@ -253,7 +253,7 @@ def test_halves_hold_every_row_once_in_order_and_neither_is_empty(rows: int, tri
 
 
 def test_a_part_of_a_batch_keeps_its_tries_unless_told_otherwise() -> None:
-    batch = Batch(1, badges_of([5, 6]), ["window"], tries=2)
+    batch = Batch(1, EarnedBadges.of(badges_of([5, 6])), ["window"], tries=2)
     assert batch.part(batch.badges[:1]).tries == 2
     assert batch.part(batch.badges[:1], tries=3).tries == 3
 

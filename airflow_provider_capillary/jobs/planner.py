@@ -145,15 +145,16 @@ class Planner:
     def _sorted(self, badges: Sequence[EarnedBadge], repeated: set[int], found: _Found) -> Sorted:
         send: list[EarnedBadge] = []
         rows = Sorted(send, [], [])
-        for badge in badges:
-            if badge.row_number in repeated:
+        in_hand: set[tuple[object, ...]] = set()  # of two equal rows that another job left unknown, one is taken over
+        for badge, key in zip(badges, self._keys(EarnedBadges.of(badges)), strict=True):
+            if badge.row_number in repeated or key in in_hand:
                 rows.done.append((badge, Plan.DUPLICATE))
-            else:
-                self._put(rows, send, badge, found)
+            elif self._put(rows, send, badge, found):
+                in_hand.add(key)
         return rows
 
-    def _put(self, rows: Sorted, send: list[EarnedBadge], badge: EarnedBadge, found: _Found) -> None:
-        """Put a row where it belongs."""
+    def _put(self, rows: Sorted, send: list[EarnedBadge], badge: EarnedBadge, found: _Found) -> bool:
+        """Put a row where it belongs; say whether there is still something to be done with it."""
         every = found.get((badge.customer_id, badge.badge_meta_id), [])
         same = (held for held in every if held.earned_at == badge.earned_at and held.occurrence == badge.occurrence)
         held = next(same, None)
@@ -170,6 +171,8 @@ class Planner:
             rows.settle.append((badge, held))
         else:
             rows.done.append((badge, plan))
+            return False
+        return True
 
     # -- doubts ------------------------------------------------------------------------------------------------------
 

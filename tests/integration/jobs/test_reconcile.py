@@ -167,7 +167,7 @@ def test_rows_that_repeat_an_unknown_one_are_told_anew_with_it(
     if settings:
         for row in rows:
             row |= {"who": row.pop("customerId"), "earnEventDate": "2025-02-20T10:00:00"}
-    first = held(trial, {**fault, "numbers": [1]}, rows=[*rows, rows[0], rows[2]], **settings)
+    first = held(trial, {**fault, "numbers": [1]}, rows=[*rows, rows[0], rows[2]], batch_size=6, **settings)
     assert first.summary.unknown == 6
     reconcile(trial, first)
     assert [state for number, state in told(trial, first) if number > 4] == [end, end]

@@ -66,6 +66,11 @@ class Planner:
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
 
+    @property
+    def rows_in_doubt(self) -> int:
+        """How many rows in doubt are not at their end yet."""
+        return len(self._doubts)
+
     def close(self) -> None:
         """Give up the counts on disk, if there are any."""
         if self._counter is not None:

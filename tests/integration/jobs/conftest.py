@@ -210,7 +210,7 @@ class Trial:
         self.clock = Clock()
         self.moments = Moments()  #: of the next job
         self.told: Moments = self.moments  #: of the last one
-        self.left_in_memory: list[int] = []  #: rows that planners still remember when they are closed
+        self.left_in_memory: list[int] = []  #: rows in doubt that planners still remember when they are closed
         self.start()
 
     # -- the API ---------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def trial(tmp_path: Path, empty_ledger: Path, monkeypatch: pytest.MonkeyPatch) -
         trial = Trial(tmp_path, empty_ledger, stack)
 
         def counted(planner: Planner) -> None:
-            trial.left_in_memory.append(planner.rows_in_hand)
+            trial.left_in_memory.append(planner.rows_in_doubt)
             close(planner)
 
         monkeypatch.setattr(Planner, "close", counted)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_capillary.core.batching import Batch
 from airflow_provider_capillary.exceptions import (
     BudgetExceededError,
     DatasetError,
@@ -15,7 +14,6 @@ from airflow_provider_capillary.exceptions import (
     LedgerUnavailableError,
 )
 from airflow_provider_capillary.jobs import import_job
-from airflow_provider_capillary.jobs.planner import Planner
 
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial
@@ -87,33 +85,6 @@ def test_a_signal_lets_all_lanes_end_their_batch(trial: Trial) -> None:
     result = trial.run(trial.rows(200), concurrency=4)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 200})
     assert trial.times_granted() == [1]
-
-
-STOPS: dict[str, list[dict[str, Any]]] = {
-    "refused as a whole": [{"kind": "status", "status": 403, "first": 2}],
-    "unavailable": [{"kind": "status", "status": 429, "first": 2}],
-    "refused batch after batch": [{"kind": "row_error", "code": 1026, "first": 2}],
-}
-
-
-@pytest.mark.parametrize("settings", [{}, {"on_duplicate": "allow"}, {"once_per_customer": True}], ids=str)
-@pytest.mark.parametrize("faults", STOPS.values(), ids=STOPS)
-def test_rows_that_end_unsent_after_an_early_stop_leave_the_memory(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, faults: list[dict[str, Any]], settings: dict[str, Any]
-) -> None:
-    in_hand: list[int] = []
-    end_unsent = Planner.end_unsent
-
-    def ended(planner: Planner, batch: Batch, why: str) -> None:
-        end_unsent(planner, batch, why)
-        in_hand.append(planner.rows_in_hand)
-
-    monkeypatch.setattr(Planner, "end_unsent", ended)
-    trial.faults(*faults)
-    result = trial.run(trial.rows(400), **settings)
-    assert result.summary.not_sent > 300
-    assert max(in_hand) < 50  # what a window and the lanes hold
-    assert in_hand[-1] == 0
 
 
 def test_a_signal_after_the_intent_takes_it_back(trial: Trial) -> None:

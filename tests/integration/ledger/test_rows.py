@@ -260,11 +260,20 @@ def test_a_row_that_is_proven_not_to_be_at_the_api_can_be_claimed(
     ledger: Ledger, job: Job, now: RowState, who: str
 ) -> None:
     bring_to(ledger, job, now, badge(1))
-    claimant = job if who == "the same job" else begin(ledger, "another run")
-    batch = claim(ledger, claimant, badge(8, customer=badge(1).customer_id))
+    claimant, number = (job, 1) if who == "the same job" else (begin(ledger, "another run"), 8)
+    batch = claim(ledger, claimant, badge(number, customer=badge(1).customer_id))
     found = held(ledger, claimant, badge(1))
     assert found is not None
-    assert (found.job, found.row_number, found.state, found.batch) == (claimant.key, 8, RowState.INTENT, batch)
+    assert (found.job, found.row_number, found.state, found.batch) == (claimant.key, number, RowState.INTENT, batch)
+
+
+def test_a_repeat_of_a_refused_row_is_not_sent_by_the_same_job(ledger: Ledger, job: Job) -> None:
+    bring_to(ledger, job, RowState.REJECTED, badge(1))
+    with pytest.raises(IntentConflictError):
+        claim(ledger, job, badge(8, customer=badge(1).customer_id))
+    found = held(ledger, job, badge(1))
+    assert found is not None
+    assert (found.row_number, found.state) == (1, RowState.REJECTED)
 
 
 def test_a_row_keeps_its_identity_across_jobs_that_differ_in_all_but_the_rows(ledger: Ledger) -> None:

@@ -121,13 +121,14 @@ class RowReader:
 
     :param zone: of instants without one; without it they are invalid.
     :param unit: of instants that are numbers, ``s`` or ``ms``.
+    :param badge_ids: ids that are known to be well-formed, in lower case.
     """
 
-    def __init__(self, columns: Columns, zone: tzinfo | None, unit: str = "s") -> None:
+    def __init__(self, columns: Columns, zone: tzinfo | None, unit: str = "s", badge_ids: Iterable[str] = ()) -> None:
         self._columns = columns
         self._zone = zone
         self._per_second = UNITS[unit]
-        self._badge_ids: dict[Any, str] = {}
+        self._badge_ids: dict[Any, str] = {badge_id: badge_id for badge_id in badge_ids}
 
     def read(
         self,

@@ -17,6 +17,8 @@ class DatasetFacts(msgspec.Struct, frozen=True):
     sources: tuple[str, ...]  #: the URIs, in the order in which they are read
     #: What was taken for granted: ``format``, ``delimiter`` and ``left_out``, where there is such a thing.
     assumed: dict[str, Any] = {}
+    #: The different texts of the column that names badges, by the column: ten thousand and one where there are more.
+    distinct: dict[str, frozenset[str]] = {}
 
 
 class Window(Protocol):

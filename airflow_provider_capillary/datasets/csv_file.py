@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_capillary.core.field_mapping import fitting_columns
 from airflow_provider_capillary.datasets.content import DELIMITERS
+from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import TextBytes, not_utf8, open_bytes, reading
@@ -88,13 +89,21 @@ class CsvFile:
         self._required = required
         self.delimiter = options.delimiter  #: known after the scan
 
-    def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]:
+    def scan(self, problems: Problems, texts: DistinctTexts) -> tuple[int, tuple[str, ...]]:
         """Read everything once; return the number of rows and the header, which a file without content lacks."""
         rows = self._rows(problems)
         header = tuple(next(rows, ()))
+        gathered = texts.column_among(header)
+        place = header.index(gathered) if gathered else None
         count = 0
-        for _ in rows:
+        found: set[str] = set()
+        for row in rows:
             count += 1
+            if place is not None:
+                found.add(row[place])
+                if len(found) > MOST_TEXTS:
+                    place = None
+        texts.add(found)
         return count, header
 
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[CsvWindow]:

@@ -15,6 +15,7 @@ from airflow_provider_capillary.datasets.base import DatasetFacts, Window
 from airflow_provider_capillary.datasets.content import format_by_content
 from airflow_provider_capillary.datasets.csv_file import CsvFile
 from airflow_provider_capillary.datasets.dataset_files import folder_values
+from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.folder_values import WithFolderValues
 from airflow_provider_capillary.datasets.jsonl_file import JsonLinesFile
 from airflow_provider_capillary.datasets.locations import FileFormat, format_by_name, local_path
@@ -35,7 +36,7 @@ class _File(Protocol):
     @property
     def fixed_columns(self) -> bool: ...
 
-    def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]: ...
+    def scan(self, problems: Problems, texts: DistinctTexts) -> tuple[int, tuple[str, ...]]: ...
 
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[Window]: ...
 
@@ -130,10 +131,11 @@ class FilesDataset:
 
     def _inspect(self) -> DatasetFacts:
         problems = Problems()
+        texts = DistinctTexts(self._required[0] if self._required else ())
         parts: list[_Part] = []
         for uri in self._uris:
             try:
-                parts.append(self._read(uri, problems))
+                parts.append(self._read(uri, problems, texts))
             except DatasetError as error:
                 problems.add(str(error))
         self._refuse_mixed_formats(parts, problems)
@@ -147,7 +149,7 @@ class FilesDataset:
             )
         digest = hashlib.blake2b(b"".join(part.identifying() for part in parts), digest_size=32)
         self._parts = parts
-        return DatasetFacts(rows, columns, digest.hexdigest(), self._uris, self._assumed(parts))
+        return DatasetFacts(rows, columns, digest.hexdigest(), self._uris, self._assumed(parts), texts.by_column())
 
     def _assumed(self, parts: list[_Part]) -> dict[str, Any]:
         """What was found out from names and contents, for the log and the summary."""
@@ -165,12 +167,14 @@ class FilesDataset:
             log.info("CSV: values are divided by %s", " and by ".join(map(repr, delimiters)))
         return assumed
 
-    def _read(self, uri: str, problems: Problems) -> _Part:
+    def _read(self, uri: str, problems: Problems, texts: DistinctTexts) -> _Part:
         part = self._snapshot(uri)
-        part.rows, part.columns = part.file.scan(problems)
+        part.rows, part.columns = part.file.scan(problems, texts)
         part.folder_values = {
             name: value for name, value in folder_values(uri).items() if not fitting_columns((name,), part.columns)
         }
+        if gathered := texts.column_among(tuple(part.folder_values)):
+            texts.add((part.folder_values[gathered],))
         part.must_be_unchanged()
         return part
 

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems
 from airflow_provider_capillary.datasets.row_window import RowWindow
 from airflow_provider_capillary.datasets.text_files import open_bytes, reading
@@ -29,14 +30,18 @@ class JsonLinesFile:
         self._uri = uri
         self._path = path
 
-    def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]:
+    def scan(self, problems: Problems, texts: DistinctTexts) -> tuple[int, tuple[str, ...]]:
         """Read everything once; return the number of rows and the union of their keys, in order of appearance."""
         columns: dict[str, None] = {}
+        gathered: str | None = None
         rows = 0
         for row in self._rows(problems):
             rows += 1
             if not row.keys() <= columns.keys():
                 columns.update(dict.fromkeys(row))
+                gathered = texts.column_among(tuple(columns))
+            if gathered is not None:
+                texts.add((row.get(gathered),))
         return rows, tuple(columns)
 
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[RowWindow]:

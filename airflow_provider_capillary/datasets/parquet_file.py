@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from airflow_provider_capillary.datasets.arrow_values import original_value, python_values, texts_of
+from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
@@ -75,7 +76,7 @@ class ParquetFile:
         self._path = path
         self._unit = "us"  #: of timestamps of 96 bits; in nanoseconds, years beyond 2262 would wrap around
 
-    def scan(self, problems: Problems) -> tuple[int, tuple[str, ...]]:
+    def scan(self, problems: Problems, texts: DistinctTexts) -> tuple[int, tuple[str, ...]]:
         """Decode and validate every value as Arrow, with no Python object made; return the rows and the columns."""
         rows = 0
         self._unit = "s"
@@ -86,8 +87,11 @@ class ParquetFile:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise DatasetError(f"{self._uri}: columns named twice: {listed(twice)}. Give each its own name.")
+            gathered = texts.column_among(names)
             for batch in self._batches(file, _SCAN_ROWS):
                 self._validate(batch, rows)
+                if gathered:
+                    texts.add(_distinct(batch.column(gathered)))
                 within_microseconds &= all(_fit_microseconds(batch.column(name)) for name in wide)
                 rows += batch.num_rows
         self._unit = "us" if within_microseconds else "s"  # which loses fractions, but no value wraps around
@@ -151,6 +155,13 @@ class ParquetFile:
             raise DatasetError(
                 f"{self._uri}: broken Parquet, {where} cannot be decoded ({error}). Write or transfer the file again."
             ) from error
+
+
+def _distinct(column: pa.Array[Any]) -> Iterable[Any]:
+    try:
+        return python_values(pc.unique(column))
+    except pa.ArrowException:  # a type without an order or a hash, which holds no texts anyway
+        return ()
 
 
 def _is_valid(column: pa.Array[Any]) -> bool:

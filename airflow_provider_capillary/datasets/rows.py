@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_capillary.core.plain_values import plain
 from airflow_provider_capillary.datasets.base import DatasetFacts
+from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.json_ready import json_ready
 from airflow_provider_capillary.datasets.problems import Problems, missing_columns
 from airflow_provider_capillary.datasets.row_window import RowWindow
@@ -49,6 +51,7 @@ class RowsDataset:
         problems = Problems()
         digest = hashlib.blake2b(digest_size=32)
         columns: dict[str, None] = {}
+        texts = DistinctTexts(self._required[0] if self._required else ())
         for number, row in enumerate(self._rows, start=1):
             if not isinstance(row, Mapping) or not all(isinstance(key, str) for key in row):
                 problems.add(f"rows, row {number}: not a dict of column names to values. Give one dict per row.")
@@ -59,4 +62,6 @@ class RowsDataset:
         if missing:
             problems.add(f"rows: {missing}")
         problems.raise_if_any()
-        return DatasetFacts(len(self._rows), tuple(columns), digest.hexdigest(), ("rows",))
+        if gathered := texts.column_among(tuple(columns)):
+            texts.add(plain(row.get(gathered)) for row in self._rows)
+        return DatasetFacts(len(self._rows), tuple(columns), digest.hexdigest(), ("rows",), distinct=texts.by_column())

@@ -19,7 +19,7 @@ from airflow_provider_capillary.client import wire
 from airflow_provider_capillary.core.batching import RAMP, Batcher, BatchLimits
 from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.field_mapping import Columns, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import column_choices, resolve_columns
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Summary
@@ -116,11 +116,13 @@ class ImportJob:
         that comes back as the result's ``error``, beside the account of every row.
         """
         started, begun = self._clock(), self._monotonic()
-        choices = column_choices(self._settings.field_mapping)
-        zone = named_zone(self._settings.timezone)
+        settings = self._settings
+        choices, zone = column_choices(settings.field_mapping), named_zone(settings.timezone)
         facts = self._dataset.inspect()
         columns = resolve_columns(choices, facts.columns)
-        checker = RowChecker(columns, zone, self._missing_badges(columns), self._settings.timestamp_unit)
+        badge_ids = badge_ids_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS) if settings.check_badges else set()
+        missing = missing_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
+        checker = RowChecker(columns, zone, missing, settings.timestamp_unit, badge_ids)
         job = self._open_job(facts)
         try:
             with closing(LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as ledger:
@@ -137,12 +139,6 @@ class ImportJob:
             raise
 
     # -- before anything is sent -------------------------------------------------------------------------------------
-
-    def _missing_badges(self, columns: Columns) -> frozenset[str]:
-        if not self._settings.check_badges:
-            return frozenset()
-        badge_ids = badge_ids_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS)
-        return missing_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
 
     def _open_job(self, facts: DatasetFacts) -> Job:
         client = self._organisation.client.settings

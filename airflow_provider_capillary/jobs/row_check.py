@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import tzinfo
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from airflow_provider_capillary.core.field_mapping import Columns, RowReader
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.datasets.base import Dataset, Window
+from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.exceptions import DatasetError, ImportStoppedError
 from airflow_provider_capillary.jobs.account import issue_of
 from airflow_provider_capillary.jobs.pacing import Pace
@@ -28,7 +29,6 @@ log = logging.getLogger(__name__)
 
 NOT_FOUND_CODE = 1054  #: what the API itself answers for a badge that the organisation does not have
 NOT_FOUND = "the organisation has no badge of this badgeMetaId (looked up before sending)"
-MOST_BADGES = 10_000
 _BADGE_ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -37,13 +37,19 @@ class RowChecker:
 
     :param missing: ids of badges that the organisation does not have.
     :param unit: of instants that are numbers in the dataset.
+    :param badge_ids: well-formed ids of badges, in lower case, so that rows of them need not be looked at one by one.
     """
 
     def __init__(
-        self, columns: Columns, zone: tzinfo | None, missing: Collection[str], unit: str = TimestampUnit.SECONDS
+        self,
+        columns: Columns,
+        zone: tzinfo | None,
+        missing: Collection[str],
+        unit: str = TimestampUnit.SECONDS,
+        badge_ids: Iterable[str] = (),
     ) -> None:
         self._names: tuple[str | None, ...] = msgspec.structs.astuple(columns)
-        self._reader = RowReader(columns, zone, unit)
+        self._reader = RowReader(columns, zone, unit, badge_ids)
         self._scale = UNITS[unit]
         self._missing = frozenset(missing)
 
@@ -72,15 +78,25 @@ class RowChecker:
 
 
 def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
-    """The distinct well-formed badge ids of the dataset."""
-    found: set[str] = set()
-    for window in dataset.windows(window_rows):
-        found.update(value for value in window.column(column) if isinstance(value, str))
-        if len(found) > MOST_BADGES:
-            raise DatasetError(
-                f"column {column} holds more than {MOST_BADGES} different values; is it really the badgeMetaId? "
-                "If so, set check_badges=False"
-            )
+    """The distinct well-formed badge ids of the dataset.
+
+    Its inspection has gathered them, but for a dataset that was opened for another column.
+
+    :raises DatasetError: there are more than an organisation has badges.
+    """
+    gathered = dataset.inspect().distinct
+    if column not in gathered:
+        texts = DistinctTexts((column,))
+        texts.column_among((column,))
+        for window in dataset.windows(window_rows):
+            texts.add(window.column(column))
+        gathered = texts.by_column()
+    found = gathered[column]
+    if len(found) > MOST_TEXTS:
+        raise DatasetError(
+            f"column {column} holds more than {MOST_TEXTS:,} different values; is it really the badgeMetaId? "
+            "If so, set check_badges=False"
+        )
     lowered = {value.strip(" ").lower() for value in found}
     return {value for value in lowered if _BADGE_ID.fullmatch(value)}
 

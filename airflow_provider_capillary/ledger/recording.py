@@ -170,12 +170,14 @@ class Recording:
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
     def _outcome(self, outcome: Outcome) -> None:
-        ids = GivenIds(self._connection, self._rows, self._job, self._badge_keys)
         at_once = self._settled_at_once(outcome)
         late = 0 if at_once else self._change_rows(outcome)
         if self._keeps_issues:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
             self._issues(outcome.issues)
+        if at_once and not outcome.given:
+            return
+        ids = GivenIds(self._connection, self._rows, self._job, self._badge_keys)
         ids.keep(outcome.batch, outcome.given)
         if not at_once:  # after the issues, which are added to where a row was granted twice
             changes = _changes(outcome)

@@ -30,7 +30,7 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
-from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.pacing import StopSignal, lanes_for
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import Adoption, Intent, Issues, Job, JobScope, LedgerRow, Note, Outcome
@@ -160,6 +160,7 @@ class InFlight:
         self._lock = threading.Lock()
         self._customers: Counter[int] = Counter()
         self.in_two: set[int] = set()
+        self._requests = self.most = 0
 
     @contextlib.contextmanager
     def carrying(self, body: bytes) -> Iterator[None]:
@@ -167,11 +168,14 @@ class InFlight:
         with self._lock:
             self._customers.update(customers)
             self.in_two |= {customer for customer in customers if self._customers[customer] > 1}
+            self._requests += 1
+            self.most = max(self.most, self._requests)
         try:
             yield
         finally:
             with self._lock:
                 self._customers.subtract(customers)
+                self._requests -= 1
 
 
 class WatchedClient(BadgeClient):
@@ -295,7 +299,7 @@ class Trial:
         """Run a job to its end, and compare its accounts. ``client``, ``ledger``: settings of these."""
         chosen = import_settings(**{**PLAIN, **settings})
         moments, self.moments = self.moments, Moments()
-        self.told, in_flight = moments, InFlight()
+        self.told, self.in_flight = moments, (in_flight := InFlight())
         dataset = open_dataset(rows, required_columns=column_choices(chosen.field_mapping))
         with (
             closing(dataset),
@@ -405,6 +409,8 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trial(tmp_path: Path, empty_ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     monkeypatch.setattr(import_job, "WINDOW_ROWS", 10)  # so that small datasets have windows that are not looked up
+    # With one request at a time batches go one after the other, so that a test can say what happens to the third.
+    monkeypatch.setattr(import_job, "lanes_for", lambda requests: 1 if requests == 1 else lanes_for(requests))
     close = Planner.close
     with contextlib.ExitStack() as stack:
         trial = Trial(tmp_path, empty_ledger, stack)

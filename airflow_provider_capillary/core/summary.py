@@ -57,6 +57,11 @@ class Summary(msgspec.Struct, frozen=True):
         if accounted != self.rows_read:
             raise UnaccountedRowsError(f"rows_read={self.rows_read}, but {accounted} rows are accounted for")
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the organisation has every badge of the dataset."""
+        return self.accepted + self.already_accepted == self.rows_read
+
     def as_dict(self) -> dict[str, Any]:
         """Give plain JSON-ready values; a list and no tuple, which XCom would dress up."""
         plain: dict[str, Any] = msgspec.to_builtins(self)

@@ -64,8 +64,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
     no row is granted twice by this operator; what it cannot prevent is said in the README.
 
     The return value (XCom) is the summary: ``job_id, rows_read, accepted, already_accepted, rejected,
-    invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger, assumed``
-    (format, delimiter, columns, files left out). Always
+    invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger, complete`` (every
+    row is accepted or already accepted) and ``assumed`` (format, delimiter, columns, files left out). Always
     ``rows_read == accepted + already_accepted + rejected + invalid + unknown + not_sent``. It is there for a
     failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log. How far a
     running job is stands in the task's state store under ``progress`` (Airflow 3.3).
@@ -190,7 +190,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         except CapillaryError as error:
             raise as_airflow_error(error) from error
         self.log.info("%s", _told(result.summary))
-        summary = result.summary.as_dict() | {"assumed": self._assumed}
+        summary = result.summary.as_dict() | {"complete": result.summary.is_complete, "assumed": self._assumed}
         if result.error is None and (result.summary.rows_read or self.on_empty != OnEmpty.SKIP):
             return summary
         push_result(context, summary)  # the report that follows needs to know which job it was

@@ -30,7 +30,7 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
-from airflow_provider_capillary.jobs.pacing import StopSignal, lanes_for
+from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import Adoption, Intent, Issues, Job, JobScope, LedgerRow, Note, Outcome
@@ -409,8 +409,6 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trial(tmp_path: Path, empty_ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Trial]:
     monkeypatch.setattr(import_job, "WINDOW_ROWS", 10)  # so that small datasets have windows that are not looked up
-    # With one request at a time batches go one after the other, so that a test can say what happens to the third.
-    monkeypatch.setattr(import_job, "lanes_for", lambda requests: 1 if requests == 1 else lanes_for(requests))
     close = Planner.close
     with contextlib.ExitStack() as stack:
         trial = Trial(tmp_path, empty_ledger, stack)

@@ -120,6 +120,7 @@ def test_texts_from_templates_mean_what_they_say(simulator: RunningSimulator, ta
 def test_a_dry_run_given_as_text_sends_nothing(simulator: RunningSimulator, task: Tasks) -> None:
     summary = task().run(rows(3), dry_run="True")
     assert ends(summary) == {"not_sent": 3}
+    assert not summary["complete"]
     assert simulator.simulator.summary()["grants"] == 0
 
 
@@ -148,7 +149,8 @@ def test_the_summary_has_the_promised_keys_and_is_small_and_json(simulator: Runn
     given = [*rows(40), *rows(20, 41, badgeMetaId=DELETED), *({"badgeMetaId": f"bad {n}" * 50} for n in range(40))]
     summary = task().run(given, max_rejected="100%")
     assert list(summary)[: len(SUMMARY)] == SUMMARY
-    assert set(summary) - set(SUMMARY) <= {"dry_run", "assumed"}
+    assert set(summary) - set(SUMMARY) <= {"dry_run", "assumed", "complete"}
+    assert summary["complete"] is False
     assert sum(summary[name] for name in ENDS) == summary["rows_read"] == 100
     assert json.loads(json.dumps(summary)) == summary
     assert len(json.dumps(summary)) < 8_000
@@ -355,3 +357,9 @@ def _while_open(read: Callable[..., Any], closed: list[object]) -> Callable[...,
         return read(self, *arguments)
 
     return checked
+
+
+def test_complete_means_that_every_badge_is_there(simulator: RunningSimulator, task: Tasks) -> None:
+    assert task(run_id="a").run(rows(3))["complete"] is True
+    assert task(run_id="b").run([*rows(3), rows(1)[0]])["complete"] is True
+    assert task(run_id="c").run([*rows(3), *rows(1, 9, customerId="none")], max_rejected=1)["complete"] is False

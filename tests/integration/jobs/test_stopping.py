@@ -264,3 +264,31 @@ def test_a_stopped_retry_counts_rows_that_it_did_not_look_up_as_an_earlier_try_l
     result = trial.run(rows, concurrency=1, batch_size=10)
     assert isinstance(result.error, RequestRefusedError)
     assert trial.ends(result) == {ended: 20, "not_sent": 190}
+
+
+def test_a_ledger_that_fails_while_a_refused_job_ends_is_the_reason(trial: Trial) -> None:
+    """The rows that were not sent are in no account then; that is no fault of the account."""
+    trial.faults({"kind": "status", "status": 403, "times": 1})
+    trial.moments.fail("issues", GONE)
+    with pytest.raises(LedgerUnavailableError):
+        trial.run(trial.rows(12))
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+
+
+@pytest.mark.parametrize("moment", ["finding", "finding-done"])
+def test_a_copy_whose_rows_another_one_settled_while_it_ended_has_lost_its_lease(trial: Trial, moment: str) -> None:
+    """It sends nothing any more, so no intent says so; its counts and the ledger differ all the same."""
+    rows = trial.rows(8)
+    trial.faults({"kind": "array", "change": "duplicated", "numbers": [2]})  # the second canary: the job stops
+    results: list[dict[str, int]] = []
+
+    def take_over() -> None:
+        trial.clock.advance(61)
+        results.append(trial.ends(trial.run(rows)))
+
+    trial.moments.at(moment, take_over)
+    with pytest.raises(LeaseLostError):
+        trial.run(rows, batch_size=50, canary=True)
+    assert results == [{"accepted": 8}]
+    assert trial.times_granted() == [1]

@@ -9,6 +9,9 @@ import msgspec
 
 from airflow_provider_capillary.core.row_state import RowState
 
+#: States in which a row of the job itself is accounted for by the ledger, whatever other rows came to since.
+_ACCOUNTED_FOR = frozenset({RowState.ACCEPTED, RowState.REJECTED, RowState.INTENT, RowState.UNKNOWN})
+
 
 class Plan(Enum):
     """What to do with a row."""
@@ -75,10 +78,12 @@ def _plan_own(held: Held, row_number: int) -> Plan:
 def plan_once(held_of_badge: list[Held], *, job: int, row_number: int, earned_at: int) -> Plan:
     """Decide on one row where a customer may hold a badge only once, whatever the earn date."""
     own = [held for held in held_of_badge if held.earned_at == earned_at and held.occurrence == 1]
+    if own and own[0].job == job and own[0].row_number == row_number and own[0].state in _ACCOUNTED_FOR:
+        return _plan_own(own[0], row_number)
     others = [held for held in held_of_badge if held not in own]
     if any(_kept_out(held) or (held.state is RowState.ACCEPTED and held.job != job) for held in others):
         return Plan.ALREADY_ACCEPTED
-    if any(held.job == job and held.row_number != row_number and not held.is_set_aside for held in others):
+    if any(held.job == job and _goes_before(held, row_number) for held in others):
         return Plan.DUPLICATE
     if any(held.state in (RowState.INTENT, RowState.UNKNOWN) or _in_hand(held) for held in others):
         return Plan.BUSY
@@ -95,6 +100,13 @@ def doubt_of(held_of_badge: Iterable[Held], *, earned_at: int, occurrence: int, 
         if held.doubt and (once or in_its_place):
             return held.doubt
     return None
+
+
+def _goes_before(held: Held, row_number: int) -> bool:
+    """Whether another row of the job stands for this one. Of two that wait to be sent, the earlier one does."""
+    if held.is_set_aside or held.row_number == row_number or held.row_number is None:
+        return False
+    return held.state is not RowState.PLANNED or held.row_number < row_number
 
 
 def _kept_out(held: Held) -> bool:

@@ -22,16 +22,13 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import column_choices, resolve_columns
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.core.summary import Summary
+from airflow_provider_capillary.core.summary import Summary, UnaccountedRowsError
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.base import Dataset, DatasetFacts, Window
 from airflow_provider_capillary.exceptions import (
     CapillaryError,
     DatasetError,
     ImportInterruptedError,
-    LeaseLostError,
-    LedgerUnavailableError,
-    LedgerUnusableError,
 )
 from airflow_provider_capillary.jobs.account import (
     Account,
@@ -45,7 +42,13 @@ from airflow_provider_capillary.jobs.account import (
 from airflow_provider_capillary.jobs.lane import Lane, Work
 from airflow_provider_capillary.jobs.lanes import Dealer, LaneThreads
 from airflow_provider_capillary.jobs.organisation import Organisation
-from airflow_provider_capillary.jobs.pacing import Pace, StopSignal, lanes_for, once_the_lease_ran_out
+from airflow_provider_capillary.jobs.pacing import (
+    Pace,
+    StopSignal,
+    cannot_be_recorded,
+    lanes_for,
+    once_the_lease_ran_out,
+)
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
 from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, missing_badges
@@ -250,12 +253,12 @@ class ImportJob:
 
     def _must_leave(self) -> bool:
         error = self._stop.error
-        return isinstance(error, ImportInterruptedError) or (error is not None and _cannot_be_recorded(error))
+        return isinstance(error, ImportInterruptedError) or (error is not None and cannot_be_recorded(error))
 
     def _end(self, job: Job, facts: DatasetFacts, started: float) -> tuple[Summary, CapillaryError | None]:
         """Make the summary, compare it with the dataset and the ledger, and close the job."""
         stopped = self._stop.error
-        if stopped is not None and _cannot_be_recorded(stopped):
+        if stopped is not None and cannot_be_recorded(stopped):
             raise stopped
         in_ledger = self._ledger.counts(job)
         count_unread(self._account, facts.rows - self._rows_read, in_ledger)
@@ -267,13 +270,12 @@ class ImportJob:
             finished=self._clock(),
             dry_run=self._settings.dry_run,
         )
-        compare(summary, facts.rows, in_ledger)
+        try:
+            compare(summary, facts.rows, in_ledger)
+        except UnaccountedRowsError:
+            self._ledger.renew_lease(job)  # fails with the true reason, where another copy took the job over meanwhile
+            raise
         error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
         self._ledger.finish_job(job, "failed" if error else "finished", summary.as_dict())
         self._progress.end(well=error is None)
         return summary, error
-
-
-def _cannot_be_recorded(error: BaseException) -> bool:
-    no_ledger = (LeaseLostError, LedgerUnavailableError, LedgerUnusableError)
-    return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)

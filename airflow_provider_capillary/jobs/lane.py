@@ -134,10 +134,24 @@ class Lane:
         if isinstance(work, Unproven):
             return list(self._unknown_rows.settle(work))
         if self._stop.requested:
-            self._planner.end_unsent(work, f"the job stopped: {self._stop.error}")
-            return []
+            return self._end_unsent(work)
         batch = self._planner.without_repeats(work)
         return self._send(batch) if batch.badges else []
+
+    def _end_unsent(self, batch: Batch) -> list[Work]:
+        """End the rows of a batch that the stopped job does not send.
+
+        Those that an earlier try has sent end as it left them; a batch that was looked up holds none of these.
+        """
+        works: list[Work] = []
+        if batch.unseen:
+            rows = self._planner.sort_again(batch.badges)
+            self._planner.end(rows.done, batch.origins)
+            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
+            works = self.take_over(own, batch)
+            batch = batch.part([*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)])
+        self._planner.end_unsent(batch, f"the job stopped: {self._stop.error}")
+        return works
 
     # -- intent, send, judge -----------------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ class Dealer:
         self._threads = threads
         self._batcher = batcher
         self._account = account
-        self._unproven: dict[int, list[tuple[EarnedBadge, Held]]] = {}
+        self._unproven: list[tuple[EarnedBadge, Held]] = []
         self._unproven_customers: set[int] = set()
 
     def deal(self, rows: Sorted, origins: Sequence[Window]) -> None:
@@ -107,14 +107,17 @@ class Dealer:
         for batch in self._batcher.take_with(badge.customer_id):
             self._put_batch(batch)
         self._unproven_customers.add(badge.customer_id)
-        self._unproven.setdefault(self._batcher.lane_of(badge.customer_id), []).append((badge, held))
+        self._unproven.append((badge, held))
 
     def _fill(self, badges: Sequence[EarnedBadge], origins: Sequence[Window], *, unseen: bool = False) -> None:
         for batch in self._batcher.fill(badges, origins, unseen=unseen):
             self._put_batch(batch)
 
     def _put_unproven(self, origins: Sequence[Window]) -> None:
-        for lane, group in self._unproven.items():
+        of_lane: dict[int, list[tuple[EarnedBadge, Held]]] = {}
+        for badge, held in self._unproven:  # only now: the canaries may have ended since, and with them the one lane
+            of_lane.setdefault(self._batcher.lane_of(badge.customer_id), []).append((badge, held))
+        for lane, group in of_lane.items():
             badges = EarnedBadges.of(badge for badge, _ in group)
             works = self._lane.take_over(group, Batch(lane, badges, list(origins)))
             self._put(lane, works, here=self._batcher.in_ramp)

@@ -22,6 +22,9 @@ from airflow_provider_capillary.exceptions import (
     CapillaryError,
     ImportInterruptedError,
     JobIsRunningError,
+    LeaseLostError,
+    LedgerUnavailableError,
+    LedgerUnusableError,
 )
 
 log = logging.getLogger(__name__)
@@ -55,10 +58,13 @@ class StopSignal:
 
     @property
     def error(self) -> BaseException | None:
-        """The reason: the first one, but an unforeseen error outranks all others."""
+        """The reason: the first one, but an error after which the job cannot be recorded outranks all others.
+
+        Example: the API refuses a batch, then the ledger is gone. The rows that were not sent are in no account.
+        """
         errors = tuple(self._errors)
         unforeseen = (error for error in errors if not isinstance(error, CapillaryError))
-        return next(unforeseen, errors[0] if errors else None)
+        return next(unforeseen, next(filter(cannot_be_recorded, errors), errors[0] if errors else None))
 
     @property
     def requested(self) -> bool:
@@ -75,6 +81,12 @@ class StopSignal:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.requested:
             time.sleep(min(left, _SLICE_SECONDS))
+
+
+def cannot_be_recorded(error: BaseException) -> bool:
+    """Whether the job cannot say any more how its rows ended: its ledger is lost to it, or the fault is unforeseen."""
+    no_ledger = (LeaseLostError, LedgerUnavailableError, LedgerUnusableError)
+    return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)
 
 
 def once_the_lease_ran_out(take: Callable[[], _Answer], stop: StopSignal) -> _Answer:

@@ -163,9 +163,14 @@ class Recording:
 
     def _refuse_second_badge(self, badges: Sequence[EarnedBadge]) -> None:
         keys = sorted({(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges})
+        numbers = {badge.row_number for badge in badges}
         for found in map(Found._make, self._rows.find(self._connection, keys, any_date=True)):
-            if found.state == RowState.ACCEPTED or found.state in UNPROVEN:
+            if found.state == RowState.ACCEPTED or found.state in UNPROVEN or self._is_refused_here(found, numbers):
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {found.state}")
+
+    def _is_refused_here(self, found: Found, numbers: set[int]) -> bool:
+        """Whether this job was refused the badge for another of its rows: what repeats that row ends as it did."""
+        return found.job == self._job.key and found.state == RowState.REJECTED and found.row_number not in numbers
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 

@@ -193,6 +193,34 @@ def test_once_per_customer_after_a_job_that_allowed_duplicates_comes_to_an_end(t
     assert len(trial.simulator.store) == 1
 
 
+@pytest.mark.usefixtures("window_rows")
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_once_per_customer_a_row_that_repeats_a_refused_one_is_not_sent_either(trial: Trial, batch_size: int) -> None:
+    rows = trial.rows(2)
+    rows += on_other_dates(rows)
+    trial.faults({"kind": "row_error", "code": 1026, "customer_id": trial.first_customer})
+    for _ in range(2):  # a retry counts the same
+        result = trial.run(rows, once_per_customer=True, batch_size=batch_size, max_rejected=2)
+        ends = {"accepted": 1, "already_accepted": 1, "rejected": 2}
+        assert (result.error, trial.ends(result)) == (None, ends)
+    assert trial.states() == {"accepted": 1, "rejected": 1}
+
+
+@pytest.mark.parametrize("ended", ["rejected", "unknown"])
+@pytest.mark.parametrize("later_once", [True, False])
+def test_once_per_customer_a_retry_counts_its_own_row_as_it_ended_although_another_date_was_accepted_since(
+    trial: Trial, ended: str, later_once: bool
+) -> None:
+    rows = trial.rows(2)
+    unknown = {"kind": "drop", "at": "after_reading", "numbers": [1]}
+    trial.faults({"kind": "row_error", "code": 1026, "positions": [1]} if ended == "rejected" else unknown)
+    first = trial.run(rows, once_per_customer=True, on_unknown="hold", max_rejected=1, max_unknown=2)
+    trial.faults()
+    trial.run(on_other_dates(rows), once_per_customer=later_once, run_id="night-2", on_unknown="hold")
+    again = trial.run(rows, once_per_customer=True, on_unknown="hold", max_rejected=1, max_unknown=2)
+    assert (again.error, trial.ends(again)) == (None, trial.ends(first))
+
+
 # -- a row that an earlier job left unproven, twice in a later file --------------------------------------
 
 

@@ -95,3 +95,20 @@ def test_rows_are_sent_in_the_datasets_order_where_there_is_one_lane(trial: Tria
     assert result.error is None
     sent = [grant.customer_id for grant in trial.simulator.store.grants()]
     assert sent == sorted(sent)
+
+
+@pytest.mark.parametrize("settled_row", range(3))
+def test_an_unproven_row_at_the_end_of_the_canaries_goes_before_its_customers_later_rows(
+    trial: Trial, settled_row: int
+) -> None:
+    """The canaries, here of one row each, end between the two rows of the customer."""
+    rows = trial.rows(6)
+    early, late = rows[settled_row], rows[settled_row] | {"earnEventDate": rows[5]["earnEventDate"] + 1}
+    trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
+    trial.run([early], on_unknown="hold", run_id="before")
+    another_was_sent = threading.Event()
+    trial.moments.at("read", lambda: another_was_sent.wait(0.2))
+    trial.moments.at("send", another_was_sent.set, number=6)
+    result = trial.run([*rows, late], canary=True, concurrency=16, batch_size=1)
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 7})
+    assert_in_order(trial)

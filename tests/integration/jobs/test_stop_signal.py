@@ -7,13 +7,18 @@ import sys
 import threading
 import time
 
-from airflow_provider_capillary.exceptions import ImportInterruptedError, LedgerUnavailableError
+from airflow_provider_capillary.exceptions import (
+    ApiUnavailableError,
+    ImportInterruptedError,
+    LeaseLostError,
+    LedgerUnavailableError,
+)
 from airflow_provider_capillary.jobs.pacing import StopSignal
 
 #: Each round one signal comes, after a delay that differs a little. The guard ends a process that hangs.
 STRESS = """
 import faulthandler, signal
-from airflow_provider_capillary.exceptions import ImportInterruptedError, LedgerUnavailableError
+from airflow_provider_capillary.exceptions import ApiUnavailableError, ImportInterruptedError
 from airflow_provider_capillary.jobs.pacing import StopSignal
 
 faulthandler.dump_traceback_later(20, exit=True)
@@ -24,7 +29,7 @@ for number in range(3_000):
     signal.setitimer(signal.ITIMER_REAL, 0.0003 + number % 97 * 0.000003)
     while not stop.requested:
         stop.pause(0.00005)
-    stop.request(LedgerUnavailableError("after the signal"))
+    stop.request(ApiUnavailableError("after the signal"))
     assert isinstance(stop.error, ImportInterruptedError)
 print("done")
 """
@@ -50,11 +55,13 @@ def test_a_pause_without_a_request_takes_its_time() -> None:
     assert 0.05 <= time.monotonic() - begun < 5
 
 
-def test_the_first_reason_counts_but_an_unforeseen_error_outranks_it() -> None:
+def test_the_first_reason_counts_but_a_lost_ledger_and_an_unforeseen_error_outrank_it() -> None:
     stop = StopSignal()
-    first, second = LedgerUnavailableError("first"), ImportInterruptedError("second")
+    first, second = ImportInterruptedError("first"), ApiUnavailableError("second")
+    lost, gone = LeaseLostError("lost"), LedgerUnavailableError("gone")
     unforeseen, later = ZeroDivisionError(), KeyError()
     assert (stop.requested, stop.error) == (False, None)
-    for error, reason in ((first, first), (second, first), (unforeseen, unforeseen), (later, unforeseen)):
+    order = ((first, first), (second, first), (lost, lost), (gone, lost), (unforeseen, unforeseen), (later, unforeseen))
+    for error, reason in order:
         stop.request(error)
         assert (stop.requested, stop.error) == (True, reason)

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_capillary.core.batching import lane_of
 from airflow_provider_capillary.exceptions import (
     BudgetExceededError,
     DatasetError,
     ImportInterruptedError,
     LeaseLostError,
     LedgerUnavailableError,
+    RequestRefusedError,
 )
 from airflow_provider_capillary.jobs import import_job
+from airflow_provider_capillary.jobs.pacing import lanes_for
 
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial
@@ -238,4 +241,54 @@ def test_a_file_that_changes_while_it_is_read_ends_the_try_and_loses_no_outcome(
     write(400)
     result = trial.run(str(path), concurrency=2)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 400})
+    assert trial.times_granted() == [1]
+
+
+@pytest.mark.parametrize("ended", ["accepted", "rejected", "unknown"])
+def test_a_stopped_retry_counts_rows_that_it_did_not_look_up_as_an_earlier_try_left_them(
+    trial: Trial, ended: str
+) -> None:
+    """One lane was ahead: the rows of the first window waited for their batch to be full when later ones were sent."""
+    lanes = lanes_for(2)
+    first, second = ([row for row in trial.rows(800) if lane_of(row["customerId"], lanes) == lane] for lane in (0, 1))
+    rows = first[:10] + second[:200]
+    trial.faults(
+        *([{"kind": "row_error", "code": 1026, "numbers": [1]}] if ended == "rejected" else []),
+        *([{"kind": "drop", "at": "after_reading", "numbers": [1]}] if ended == "unknown" else []),
+    )
+    trial.moments.die("outcome-done" if ended != "unknown" else "sent")
+    with pytest.raises(trial.killed):
+        trial.run(rows, concurrency=2, batch_size=20)
+    assert sum(trial.states().values()) == 20
+    trial.faults({"kind": "status", "status": 403, "times": 1})
+    result = trial.run(rows, concurrency=1, batch_size=10)
+    assert isinstance(result.error, RequestRefusedError)
+    assert trial.ends(result) == {ended: 20, "not_sent": 190}
+
+
+def test_a_ledger_that_fails_while_a_refused_job_ends_is_the_reason(trial: Trial) -> None:
+    """The rows that were not sent are in no account then; that is no fault of the account."""
+    trial.faults({"kind": "status", "status": 403, "times": 1})
+    trial.moments.fail("issues", GONE)
+    with pytest.raises(LedgerUnavailableError):
+        trial.run(trial.rows(12))
+    result = trial.run(trial.rows(12))
+    assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
+
+
+@pytest.mark.parametrize("moment", ["finding", "finding-done"])
+def test_a_copy_whose_rows_another_one_settled_while_it_ended_has_lost_its_lease(trial: Trial, moment: str) -> None:
+    """It sends nothing any more, so no intent says so; its counts and the ledger differ all the same."""
+    rows = trial.rows(8)
+    trial.faults({"kind": "array", "change": "duplicated", "numbers": [2]})  # the second canary: the job stops
+    results: list[dict[str, int]] = []
+
+    def take_over() -> None:
+        trial.clock.advance(61)
+        results.append(trial.ends(trial.run(rows)))
+
+    trial.moments.at(moment, take_over)
+    with pytest.raises(LeaseLostError):
+        trial.run(rows, batch_size=50, canary=True)
+    assert results == [{"accepted": 8}]
     assert trial.times_granted() == [1]

@@ -377,8 +377,19 @@ def test_once_per_customer_a_badge_that_is_not_at_the_api_does_not_stand_in_the_
     ledger: Ledger, job: Job, now: RowState
 ) -> None:
     bring_to(ledger, job, now, badge(1, customer=7))
-    claim(ledger, job, badge(2, customer=7, earned=EARNED + 86_400), once=True)
-    assert ledger.counts(job) == {now: 1, RowState.INTENT: 1}
+    later = begin(ledger, "another run")
+    claim(ledger, later, badge(2, customer=7, earned=EARNED + 86_400), once=True)
+    assert (ledger.counts(job), ledger.counts(later)) == ({now: 1}, {RowState.INTENT: 1})
+
+
+def test_once_per_customer_a_job_that_was_refused_a_badge_does_not_try_another_of_its_rows(
+    ledger: Ledger, job: Job
+) -> None:
+    """Which of the two rows is sent would depend on how many rows were looked up together."""
+    bring_to(ledger, job, RowState.REJECTED, badge(1, customer=7))
+    with pytest.raises(IntentConflictError):
+        claim(ledger, job, badge(2, customer=7, earned=EARNED + 86_400), once=True)
+    assert ledger.counts(job) == {RowState.REJECTED: 1}
 
 
 def test_once_per_customer_a_row_may_be_sent_again_and_other_badges_are_not_concerned(ledger: Ledger, job: Job) -> None:

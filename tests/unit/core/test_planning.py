@@ -182,3 +182,20 @@ def test_what_was_revoked_and_set_aside_stands_in_nobody_s_way(job: int, row_num
     elsewhere = held(RowState.REVOKED, job=job, row_number=row_number, occurrence=-2, earned_at=ANOTHER_DATE)
     assert once(aside, elsewhere) is Plan.SEND
     assert once(aside, held(ACCEPTED, earned_at=ANOTHER_DATE)) is Plan.ALREADY_ACCEPTED
+
+
+@pytest.mark.parametrize("own", [ACCEPTED, REJECTED, INTENT, UNKNOWN])
+@pytest.mark.parametrize("other", IN_LEDGER)
+@pytest.mark.parametrize("job", [OURS, OTHERS])
+def test_once_per_customer_a_row_of_this_job_ends_as_the_ledger_has_it(
+    own: RowState, other: RowState, job: int
+) -> None:
+    """Whatever became of another date since: the job's counts are compared with its rows in the ledger."""
+    here, elsewhere = held(own, job=OURS), held(other, job=job, row_number=ROW + 1, earned_at=ANOTHER_DATE)
+    assert once(elsewhere, here) is plan_row(here, job=OURS, row_number=ROW)
+
+
+@pytest.mark.parametrize("row_number", [ROW - 1, ROW + 1])
+def test_once_per_customer_of_two_rows_that_wait_the_earlier_one_is_sent(row_number: int) -> None:
+    here, elsewhere = held(PLANNED, job=OURS), held(PLANNED, job=OURS, row_number=row_number, earned_at=ANOTHER_DATE)
+    assert once(here, elsewhere) is (Plan.DUPLICATE if row_number < ROW else Plan.SEND)

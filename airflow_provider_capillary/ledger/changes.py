@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 
 import msgspec
 import sqlalchemy as sa
 
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
-from airflow_provider_capillary.ledger.facts import Proof
+from airflow_provider_capillary.ledger.facts import Outcome, Proof, RowChange
 from airflow_provider_capillary.ledger.packing import Columns, Key, pack_ids, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.rows import Found, Rows
+from airflow_provider_capillary.ledger.rows import Found, OwnState, Rows
+from airflow_provider_capillary.ledger.storable import storable, storable_all
 
 #: Of a row that a read found absent, although a reply without proof gave an id for it.
 DOUBT_OF_ID = "the API gave {} for this row without proof, and a read did not show it: may be granted twice"
+_KEY = itemgetter(0, 1, 2, 3)  #: of an ``OwnState``
+_PROVEN = frozenset({RowState.ACCEPTED, RowState.PLANNED})
 _SAID_BY_BATCH = tuple(state for state in BATCH_STATES if state is not RowState.INTENT)
 
 
@@ -94,15 +100,48 @@ class LockedBatch:
             if change.state is RowState.REJECTED and now is RowState.UNKNOWN:
                 change = msgspec.structs.replace(change, state=RowState.PLANNED)
             done.append(change)
-        self._change_odd([change for change in done if change.key in self.odd], proof)
+        odd = [_own_state(change, proof, 0) for change in done if change.key in self.odd]
+        self._rows.change_odd(self._connection, sorted(odd, key=_KEY))
         self._change_plain([change for change in done if change.key not in self.odd], proof)
         return done
+
+    def is_untouched(self, rows: int) -> bool:
+        """Whether the batch is in flight with so many rows: none has left it or has a state of its own."""
+        return self.state is RowState.INTENT and self._row_count == rows and not self._gone and not self.odd
+
+    def settle_untouched(self, outcome: Outcome, badge_keys: Mapping[str, int]) -> None:
+        """Settle all rows of an untouched batch: each may come to any state, so none is looked at.
+
+        Rows that the outcome accepts together get objects only where the batch is not accepted itself.
+
+        :param badge_keys: ``badge_meta_id`` -> the ledger's number, of every row of the outcome.
+        """
+        counts = Counter(change.state for change in outcome.rows)
+        counts[RowState.ACCEPTED] += len(outcome.accepted)
+        state = _most_frequent(counts)
+        granted = state is RowState.ACCEPTED
+        ids: dict[int, str | None] = {}
+        apart: list[OwnState] = []
+        for change in outcome.rows if granted else changes_of(outcome):
+            badge, earned_badge_id = change.badge, storable(change.earned_badge_id)
+            if change.state is state and (granted or earned_badge_id is None):
+                ids[badge.row_number] = earned_badge_id
+                continue
+            key = (badge.customer_id, badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence)
+            said = _said_by(outcome.proof, change.state)
+            number, expires_at = badge.row_number, badge.expires_at
+            apart.append(OwnState(*key, change.state.value, self.job, number, expires_at, earned_badge_id, said))
+        if granted:
+            numbers = EarnedBadges.of(outcome.accepted).row_numbers
+            ids.update(zip(numbers, storable_all(outcome.ids), strict=True))
+        self._rows.add_odd(self._connection, self.key, sorted(apart, key=_KEY))
+        self._connection.execute(QUERIES["change_batch"], self._batch_values(state, outcome.proof, ids))
+        self.state = state
 
     def take_id(self, key: Key, row_number: int, earned_badge_id: str) -> None:
         """Give a row that was accepted without an id, or is unknown, the id that is proven to be its own."""
         if key in self.odd:
-            values = key_values(key) | {"state": self.odd[key].state.value, "proof": None}
-            self._connection.execute(QUERIES["change_odd_row"], values | {"earned_badge_id": earned_badge_id})
+            self.change_odd(Change(key, row_number, 0, self.odd[key].state, earned_badge_id), None)
         elif self.state is RowState.ACCEPTED:
             ids = unpack_ids(self._ids, self._row_count)
             ids[self.columns.numbers.index(row_number)] = earned_badge_id
@@ -113,26 +152,21 @@ class LockedBatch:
 
     def add_odd(self, change: Change, proof: Proof | None, *, job: int | None = None) -> None:
         """Give one row a state of its own."""
-        self._connection.execute(QUERIES["add_odd_row"], self._odd_values(change, proof, job or self.job))
+        self._rows.add_odd(self._connection, self.key, [_own_state(change, proof, job or self.job)])
 
     def change_odd(self, change: Change, proof: Proof | None) -> None:
         """Change the state of one row that has one of its own."""
-        self._connection.execute(QUERIES["change_odd_row"], self._odd_values(change, proof, 0))
-
-    def _change_odd(self, changes: Sequence[Change], proof: Proof) -> None:
-        if changes:
-            values = [self._odd_values(change, proof, 0) for change in changes]
-            self._connection.execute(QUERIES["change_odd_row"], values)
+        self._rows.change_odd(self._connection, [_own_state(change, proof, 0)])
 
     def _change_plain(self, changes: Sequence[Change], proof: Proof) -> None:
         """First the rows that get a state of their own, while the batch still has the one that they come from."""
         if not changes:
             return
-        state = _most_frequent(changes) if len(changes) == self.plain_rows() else None
+        all_together = len(changes) == self.plain_rows()
+        state = _most_frequent(Counter(change.state for change in changes)) if all_together else None
         apart = [change for change in changes if not _rides_with(change, state)]
-        if apart:
-            values = [self._odd_values(change, proof, self.job) for change in sorted(apart, key=lambda one: one.key)]
-            self._connection.execute(QUERIES["add_odd_row"], values)
+        own = [_own_state(change, proof, self.job) for change in apart]
+        self._rows.add_odd(self._connection, self.key, sorted(own, key=_KEY))
         if state is not None and state is not self.state:
             ids = {change.row_number: change.earned_badge_id for change in changes if _rides_with(change, state)}
             self._connection.execute(QUERIES["change_batch"], self._batch_values(state, proof, ids))
@@ -147,17 +181,22 @@ class LockedBatch:
             "ids": pack_ids([ids.get(number) for number in self.columns.numbers]) if granted else None,
         }
 
-    def _odd_values(self, change: Change, proof: Proof | None, job: int) -> dict[str, object]:
-        proven = change.state in (RowState.ACCEPTED, RowState.PLANNED) and proof is not None
-        return key_values(change.key) | {
-            "batch": self.key,
-            "state": change.state.value,
-            "job": job,
-            "row_number": change.row_number,
-            "expires_at": change.expires_at,
-            "earned_badge_id": change.earned_badge_id,
-            "proof": proof.value if proven and proof else None,
-        }
+
+def _own_state(change: Change, proof: Proof | None, job: int) -> OwnState:
+    said = _said_by(proof, change.state)
+    return OwnState(
+        *change.key, change.state.value, job, change.row_number, change.expires_at, change.earned_badge_id, said
+    )
+
+
+def _said_by(proof: Proof | None, state: RowState) -> str | None:
+    """What the state rests on, as the ledger keeps it: of rows that were granted, or are proven not to be there."""
+    return proof.value if proof is not None and state in _PROVEN else None
+
+
+def changes_of(outcome: Outcome) -> list[RowChange]:
+    """All rows of an outcome with the states that they come to."""
+    return [*outcome.rows, *map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)]
 
 
 def odd_rows(connection: sa.Connection, batch: int) -> dict[Key, OddRow]:
@@ -172,10 +211,12 @@ def key_values(key: Key) -> dict[str, object]:
     return dict(zip(("customer", "badge", "earned", "occurrence"), key, strict=True))
 
 
-def _most_frequent(changes: Sequence[Change]) -> RowState:
-    """What the batch becomes. Where all rows were rejected none is as the batch; then it is planned."""
-    counts = Counter(change.state for change in changes)
-    return max(_SAID_BY_BATCH, key=lambda state: (counts[state], state is RowState.PLANNED))
+def _most_frequent(counts: Mapping[RowState, int]) -> RowState:
+    """What a batch becomes whose rows come to these states, so many to each.
+
+    Where all rows were rejected none is as the batch; then it is planned.
+    """
+    return max(_SAID_BY_BATCH, key=lambda state: (counts.get(state, 0), state is RowState.PLANNED))
 
 
 def _rides_with(change: Change, state: RowState | None) -> bool:

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.changes import Change, LockedBatch, key_values
-from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Proof, RowChange
+from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
+from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange
 from airflow_provider_capillary.ledger.packing import Columns, Key, pack_rows, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Rows
@@ -64,7 +64,7 @@ class GivenIds:
         ]
         self.keep(batch, names, is_proven=True)
 
-    def look_for_second_grants(self, changes: Sequence[RowChange]) -> None:
+    def look_for_second_grants(self, outcome: Outcome) -> None:
         """Look at rows that were changed one by one: which have proven ids that are not their own?
 
         Rows of a batch that changed as a whole need no look: a batch in flight is marked here, and its outcome then
@@ -73,7 +73,9 @@ class GivenIds:
         customers = set(
             self._connection.execute(QUERIES["customers_of_late_ids"], {"organisation": self._organisation}).scalars()
         )
-        touched = [change for change in changes if change.badge.customer_id in customers]
+        if not customers:
+            return
+        touched = [change for change in changes_of(outcome) if change.badge.customer_id in customers]
         rows = [row for change in touched if (row := self._row(change))]
         for batch in sorted({row.batch for row in rows if row.state is RowState.INTENT}):
             self._connection.execute(QUERIES["late_id_is_known"], {"batch": batch})

@@ -237,19 +237,6 @@ ORDER BY x.row_number, x.customer_id, x.badge_id, x.earned_at, x.occurrence LIMI
 SELECT badge_id, state, earned_badge_id IS NOT NULL AS has_id, count(*) AS row_count FROM capillary_odd_row
 WHERE job_id = :job GROUP BY badge_id, state, earned_badge_id IS NOT NULL
 
--- add_odd_row --
--- Give a row a state of its own.
-INSERT INTO capillary_odd_row (customer_id, badge_id, earned_at, occurrence, batch_id, state, job_id, row_number,
-    expires_at, earned_badge_id, proof)
-VALUES (:customer, :badge, :earned, :occurrence, :batch, :state, :job, :row_number, :expires_at, :earned_badge_id,
-    :proof)
-
--- change_odd_row --
--- Change the state of a row that has one of its own; an id once seen stays.
-UPDATE capillary_odd_row SET state = :state, earned_badge_id = coalesce(:earned_badge_id, earned_badge_id),
-    proof = coalesce(:proof, proof)
-WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND occurrence = :occurrence
-
 -- adopt_odd_row --
 -- An unknown row belongs to another job from now on.
 UPDATE capillary_odd_row SET job_id = :job, row_number = :row_number

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +13,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
-from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
+from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
     Intent,
@@ -184,12 +183,13 @@ class Recording:
             return
         ids = GivenIds(self._connection, self._rows, self._job, self._badge_keys)
         ids.keep(outcome.batch, outcome.given)
-        if not at_once:  # after the issues, which are added to where a row was granted twice
-            changes = _changes(outcome)
-            if late:
-                log.warning("An outcome came too late for %d rows: they were settled or sent again meanwhile", late)
-                ids.keep_late(outcome.batch, [change for change in changes if change.state is RowState.ACCEPTED])
-            ids.look_for_second_grants(changes)
+        if at_once:
+            return
+        if late:
+            log.warning("An outcome came too late for %d rows: they were settled or sent again meanwhile", late)
+            accepted = [change for change in changes_of(outcome) if change.state is RowState.ACCEPTED]
+            ids.keep_late(outcome.batch, accepted)
+        ids.look_for_second_grants(outcome)  # after the issues, which are added to where a row was granted twice
 
     def _settled_at_once(self, outcome: Outcome) -> bool:
         """Whether all rows came to one state together, and no row had left the batch or its state before."""
@@ -224,13 +224,16 @@ class Recording:
 
     def _change_rows(self, outcome: Outcome) -> int:
         """Change rows that are still of the batch; give how many are not."""
-        changes = _changes(outcome)
         if outcome.verdict:
             self._connection.execute(QUERIES["batch_settled"], self._reply_values(outcome))
-        if not changes:
+        if not outcome.rows and not outcome.accepted:
             return 0
-        self._learn({change.badge.badge_meta_id for change in changes})
+        self._learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
         batch = LockedBatch(self._connection, self._rows, outcome.batch)
+        if batch.is_untouched(len(outcome.rows) + len(outcome.accepted)):
+            batch.settle_untouched(outcome, self._badge_keys)
+            return 0
+        changes = changes_of(outcome)
         ids = storable_all([change.earned_badge_id for change in changes])
         wanted = [self._change(change, earned_badge_id) for change, earned_badge_id in zip(changes, ids, strict=True)]
         if outcome.doubt:
@@ -330,10 +333,6 @@ def _refuse_repeated(intents: Sequence[Intent]) -> None:
         if not taken.isdisjoint(keys):
             raise IntentConflictError("two batches that are noted together hold the same row")
         taken |= keys
-
-
-def _changes(outcome: Outcome) -> list[RowChange]:
-    return [*outcome.rows, *map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)]
 
 
 def _by_row_number(badges: Sequence[EarnedBadge], ids: Sequence[str | None]) -> Sequence[str | None]:

@@ -60,6 +60,21 @@ class Found(NamedTuple):
         return self[:4]
 
 
+class OwnState(NamedTuple):
+    """A row that gets a state of its own, or another one."""
+
+    customer: int
+    badge: int
+    earned: int
+    occurrence: int
+    state: str
+    job: int
+    row_number: int
+    expires_at: int
+    earned_badge_id: str | None
+    proof: str | None
+
+
 class Rows(Protocol):
     """The statements of one database."""
 
@@ -84,6 +99,17 @@ class Rows(Protocol):
         """Let rows belong to another batch. The schema refuses it where one is not free to be sent."""
         ...
 
+    def add_odd(self, connection: sa.Connection, batch: int, rows: Sequence[OwnState]) -> None:
+        """Give rows of a batch states of their own. The schema refuses what the table of transitions does not have."""
+        ...
+
+    def change_odd(self, connection: sa.Connection, rows: Sequence[OwnState]) -> None:
+        """Change the state of rows that have one of their own; an id or a proof once noted stays where none is given.
+
+        The job, the row number and the expiry of a row stay as they are.
+        """
+        ...
+
 
 class SqliteRows:
     """Statements over many rows of values, some hundred at a time.
@@ -99,6 +125,17 @@ class SqliteRows:
         UPDATE capillary_earned_badge AS t SET batch_id = ?1 FROM (VALUES {rows}) AS v
         WHERE t.customer_id = v.column1 AND t.badge_id = v.column2 AND t.earned_at = v.column3
             AND t.occurrence = v.column4
+    """
+    _ADD_ODD = """
+        INSERT INTO capillary_odd_row (batch_id, customer_id, badge_id, earned_at, occurrence, state, job_id,
+            row_number, expires_at, earned_badge_id, proof) VALUES {rows}
+    """
+    _CHANGE_ODD = """
+        UPDATE capillary_odd_row AS x SET state = v.column5, earned_badge_id = coalesce(v.column9, x.earned_badge_id),
+            proof = coalesce(v.column10, x.proof)
+        FROM (VALUES {rows}) AS v
+        WHERE x.customer_id = v.column1 AND x.badge_id = v.column2 AND x.earned_at = v.column3
+            AND x.occurrence = v.column4
     """
     _FIND = f"""
         SELECT {_FOUND} FROM (VALUES {{rows}}) k CROSS JOIN capillary_earned_badge t
@@ -133,6 +170,16 @@ class SqliteRows:
     def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
         """Move rows."""
         for _ in _executed(connection, self._MOVE, (batch,), keys):
+            pass
+
+    def add_odd(self, connection: sa.Connection, batch: int, rows: Sequence[OwnState]) -> None:
+        """Give rows states of their own."""
+        for _ in _executed(connection, self._ADD_ODD, (batch,), rows, "?1, "):
+            pass
+
+    def change_odd(self, connection: sa.Connection, rows: Sequence[OwnState]) -> None:
+        """Change states."""
+        for _ in _executed(connection, self._CHANGE_ODD, (), rows):
             pass
 
 
@@ -184,6 +231,23 @@ class PostgresRows:
         UPDATE capillary_earned_badge AS t SET batch_id = %(batch)s FROM (SELECT * FROM {_KEYS} OFFSET 0) v
         WHERE {_SAME.format(a="t", b="v")}
     """
+    _ODD = """
+        unnest(%(customers)s::bigint[], %(badges)s::int[], %(dates)s::bigint[], %(occurrences)s::int[],
+            %(states)s::text[], %(jobs)s::bigint[], %(numbers)s::bigint[], %(expiries)s::bigint[], %(ids)s::text[],
+            %(proofs)s::text[])
+            AS k(customer_id, badge_id, earned_at, occurrence, state, job_id, row_number, expires_at,
+                earned_badge_id, proof)
+    """
+    _ADD_ODD = f"""
+        INSERT INTO capillary_odd_row (batch_id, customer_id, badge_id, earned_at, occurrence, state, job_id,
+            row_number, expires_at, earned_badge_id, proof)
+        SELECT %(batch)s, k.* FROM {_ODD}
+    """
+    _CHANGE_ODD = f"""
+        UPDATE capillary_odd_row AS x SET state = v.state,
+            earned_badge_id = coalesce(v.earned_badge_id, x.earned_badge_id), proof = coalesce(v.proof, x.proof)
+        FROM (SELECT * FROM {_ODD} OFFSET 0) v WHERE {_SAME.format(a="x", b="v")}
+    """
     _FIND = f"""
         SELECT {_FOUND} FROM {_KEYS}
         CROSS JOIN LATERAL (SELECT * FROM capillary_earned_badge e WHERE {{same}} OFFSET 0) t
@@ -230,6 +294,16 @@ class PostgresRows:
         if keys:
             connection.exec_driver_sql(self._MOVE, {"batch": batch, **_arrays(keys)})
 
+    def add_odd(self, connection: sa.Connection, batch: int, rows: Sequence[OwnState]) -> None:
+        """Give rows states of their own."""
+        if rows:
+            connection.exec_driver_sql(self._ADD_ODD, {"batch": batch, **_odd_arrays(rows)})
+
+    def change_odd(self, connection: sa.Connection, rows: Sequence[OwnState]) -> None:
+        """Change states."""
+        if rows:
+            connection.exec_driver_sql(self._CHANGE_ODD, _odd_arrays(rows))
+
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
@@ -251,6 +325,31 @@ def _arrays(keys: Sequence[tuple[int, ...]]) -> dict[str, str]:
     columns = {"customers": customers, "badges": badges, "dates": dates}
     columns["occurrences"] = occurrences[0] if occurrences else (1,) * len(keys)
     return {name: _array(numbers) for name, numbers in columns.items()}
+
+
+def _odd_arrays(rows: Sequence[OwnState]) -> dict[str, str]:
+    *numbers, ids, proofs = zip(*rows, strict=True)
+    customers, badges, dates, occurrences, states, jobs, row_numbers, expiries = numbers
+    columns = {"customers": customers, "badges": badges, "dates": dates, "occurrences": occurrences}
+    columns |= {"jobs": jobs, "numbers": row_numbers, "expiries": expiries}
+    texts = {"states": states, "ids": ids, "proofs": proofs}
+    return {name: _array(column) for name, column in columns.items()} | {
+        name: _text_array(column) for name, column in texts.items()
+    }
+
+
+def _text_array(texts: Sequence[str | None]) -> str:
+    """The same of texts, whatever stands in them: an id comes from the API."""
+    return f"{{{','.join(map(_quoted, texts))}}}"
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    if text.isalnum() and text.isascii():
+        return f'"{text}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _array(numbers: Sequence[int]) -> str:

@@ -309,3 +309,55 @@ def test_a_ledger_has_a_name_of_its_own_that_every_process_sees(fresh_backend: B
     first, second = fresh_backend.open(), fresh_backend.open()
     assert len(first.ledger_id) == 36
     assert first.ledger_id == second.ledger_id
+
+
+def test_rows_apart_take_few_statements_however_many(backend: Backend, ledger: Ledger) -> None:
+    job = begin(ledger)
+    rows = [badge(number) for number in range(1, 601)]
+    batch = claim(ledger, job, *rows)
+    seen: list[str] = []
+    sa.event.listen(ledger._engine, "before_cursor_execute", lambda *given: seen.extend([given[2]] * len(given[3:4])))
+    refused = [RowChange(row, REJECTED) for row in rows[::2]]
+    ledger.record(job, [accepting(batch, *rows[1::2], rows=refused)])
+    writes = [statement for statement in seen if "capillary_odd_row" in statement and "INSERT" in statement]
+    assert 1 <= len(writes) <= 2
+    assert ledger.counts(job) == {ACCEPTED: 300, REJECTED: 300}
+    assert all(ids(ledger)[row.row_number] == f"id-{row.row_number}" for row in rows[1::2])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        'a"b',
+        "a\\b",
+        "a,b",
+        "{}",
+        "NULL",
+        "null",
+        " ",
+        "a\nb\t",
+        "é\N{SNOWMAN}",
+        "'; --",
+        "%s %(x)s :x",
+        "?1",
+        "0" * 24,
+    ],
+)
+def test_an_id_of_any_text_is_kept_with_a_row_apart(backend: Backend, ledger: Ledger, given: str) -> None:
+    job = begin(ledger)
+    batch = claim(ledger, job, *ROWS)
+    changes = [RowChange(ROWS[0], UNKNOWN, given), RowChange(ROWS[1], UNKNOWN), RowChange(ROWS[2], UNKNOWN)]
+    ledger.record(job, [Outcome(batch, "UNKNOWN", None, changes)])
+    assert (ids(ledger)[1], ids(ledger)[2]) == (given, None)
+    ledger.record(job, [Outcome(batch, "", None, [RowChange(ROWS[0], ACCEPTED), RowChange(ROWS[1], ACCEPTED, given)])])
+    assert ids(ledger) == {1: given, 2: given, 3: None}
+    assert states(ledger) == {1: "accepted", 2: "accepted", 3: "unknown"}
+
+
+def test_few_accepted_rows_of_a_refused_batch_keep_their_ids(backend: Backend, ledger: Ledger) -> None:
+    job = begin(ledger)
+    batch = claim(ledger, job, *ROWS)
+    planned = [RowChange(row, PLANNED) for row in ROWS[:2]]
+    ledger.record(job, [accepting(batch, ROWS[2], rows=planned)])
+    assert (batch_states(backend), odd_rows(backend)) == (["planned"], 1)
+    assert (states(ledger), ids(ledger)[3]) == ({1: "planned", 2: "planned", 3: "accepted"}, "id-3")

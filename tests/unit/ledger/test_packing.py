@@ -1,0 +1,42 @@
+"""What goes into a batch's packed rows and ids comes out as it was."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_capillary.ledger.packing import Columns, pack_ids, pack_rows, unpack_ids, unpack_rows
+
+NUMBERS = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(0, 2**32),
+    st.sampled_from([0, 1, -1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, -(2**63)]),
+)
+HEXADECIMAL = st.text("0123456789abcdef", min_size=24, max_size=24)
+#: Texts that nearly are what an id usually is.
+NEARLY = st.sampled_from(["0" * 24, "A" * 24, "g" * 24, "a" * 23, "a" * 25, " " * 24, "ab " * 8, "٣" * 24, "", "null"])
+IDS = st.lists(st.none() | HEXADECIMAL | NEARLY | st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
+
+
+@st.composite
+def columns(draw: st.DrawFn) -> Columns:
+    rows = draw(st.integers(0, 40))
+    one_value = NUMBERS.map(lambda number: [number] * rows)
+    column = one_value | st.lists(NUMBERS, min_size=rows, max_size=rows)
+    return Columns(*(draw(column) for _ in Columns._fields))
+
+
+@given(columns())
+def test_rows_come_out_as_they_went_in(rows: Columns) -> None:
+    assert unpack_rows(pack_rows(rows), len(rows.numbers)) == rows
+
+
+@given(IDS)
+def test_ids_come_out_as_they_went_in(ids: list[str | None]) -> None:
+    assert unpack_ids(pack_ids(ids), len(ids)) == ids
+
+
+@given(st.lists(HEXADECIMAL | st.none(), min_size=1))
+def test_usual_ids_take_twelve_bytes_each(ids: list[str | None]) -> None:
+    if "0" * 24 not in ids:
+        assert len(pack_ids(ids)) == 1 + 12 * len(ids)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -247,3 +249,29 @@ def test_the_turns_of_requests_asked_for_at_once_are_all_different(backend: Back
     ledgers = [backend.open() for _ in range(4)]
     waits = at_once([lambda ledger=ledger: ledger.reserve_request("acme", 1) for ledger in ledgers])  # type: ignore[misc]
     assert sorted(waits) == pytest.approx([0, 60, 120, 180], abs=20)
+
+
+def test_a_copy_waits_for_another_jobs_open_claim_and_then_fails(postgres_backend: PostgresBackend) -> None:
+    ledgers = [postgres_backend.open() for _ in range(2)]
+    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    claim(ledgers[0], jobs[0], badge(1))
+    contested = badge(2)
+    unseen = msgspec.structs.replace(intent(badge(3), contested), unseen=True)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%COPY capillary%'"
+    open_claim = """
+        INSERT INTO capillary_earned_badge (customer_id, earned_at, batch_id, badge_id, occurrence)
+        SELECT :customer, earned_at, batch_id, badge_id, occurrence FROM capillary_earned_badge
+    """
+    with ThreadPoolExecutor(1) as pool, postgres_backend.look() as other, postgres_backend.look() as observer:
+        other.execute(sa.text("BEGIN"))
+        other.execute(sa.text(open_claim), {"customer": contested.customer_id})
+        recorded = pool.submit(ledgers[1].record, jobs[1], [unseen])
+        give_up = time.monotonic() + GIVE_UP_SECONDS
+        while not observer.scalar(sa.text(waits)) and not recorded.done() and time.monotonic() < give_up:
+            pass
+        assert not recorded.done()
+        other.execute(sa.text("COMMIT"))
+        with pytest.raises(IntentConflictError):
+            recorded.result(GIVE_UP_SECONDS)
+    assert state(ledgers[1], jobs[1], badge(3)) is None
+    assert ledgers[1].counts(jobs[1]) == {}

@@ -201,7 +201,7 @@ GUARDS = (
         (
             (
                 f"{_PACKAGE}/ledger/recording.py",
-                "ids.keep_late(outcome.batch, [change for change in changes if change.state is RowState.ACCEPTED])",
+                "ids.keep_late(outcome.batch, accepted)",
                 "pass",
             ),
         ),

@@ -14,10 +14,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
+from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
 from airflow_provider_capillary.operators.report_link import BadgeReportLink, address_of
+from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.reports.destination import publish_files, report_folder
 from airflow_provider_capillary.reports.error_report import ErrorReport, write_error_report
 
@@ -49,6 +51,7 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         ``<dag_id>/<run_id>/<job_id>``. Default: the option ``report_path`` of ``[capillary]``, else
         ``capillary_reports`` in ``AIRFLOW_HOME`` (templated)
     :param ledger_conn_id: the same as the import's (templated)
+    :param retry_policy: as of ``BadgeImportOperator``
     :return: ``{"errors_csv", "summary_json", "report_html", "jobs", "rows_reported"}``, the summary's counts over all
         jobs, ``may_be_granted_twice``, and ``may_be_granted_twice_csv`` where that is not 0
     """
@@ -63,9 +66,10 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         job: Any,
         report_path: str | None = None,
         ledger_conn_id: str | None = None,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**kwargs, **retry_arguments(retry_policy))
         self.job = job
         self.report_path = report_path
         self.ledger_conn_id = ledger_conn_id

@@ -24,6 +24,7 @@ from airflow_provider_capillary.exceptions import ApiUnavailableError, Capillary
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.ledger.facts import IntentConflictError
 from airflow_provider_capillary.operators import airflow_versions, retry
+from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.operators.retry import CapillaryRetryPolicy
 
@@ -134,6 +135,11 @@ def test_the_operator_has_the_policy_unless_it_is_given_another_one() -> None:
     assert isinstance(BadgeImportOperator(task_id="a", dataset=[]).retry_policy, CapillaryRetryPolicy)
     assert BadgeImportOperator(task_id="b", dataset=[], retry_policy=OTHER).retry_policy is OTHER
     assert BadgeImportOperator(task_id="c", dataset=[], retry_policy=None).retry_policy is None
+
+
+def test_the_report_has_the_policy_too() -> None:
+    assert isinstance(BadgeErrorReportOperator(task_id="a", job="b").retry_policy, CapillaryRetryPolicy)
+    assert BadgeErrorReportOperator(task_id="b", job="b", retry_policy=OTHER).retry_policy is OTHER
 
 
 def test_default_args_may_name_the_policy_and_the_task_has_the_last_word() -> None:

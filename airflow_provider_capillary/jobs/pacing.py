@@ -191,7 +191,7 @@ class AdaptiveLimit:
 
 def lanes_for(concurrency: int) -> int:
     """How many lanes keep so many requests in flight: half as many more record intents and outcomes meanwhile."""
-    return concurrency + (concurrency + 1) // 2
+    return concurrency if concurrency == 1 else concurrency + (concurrency + 1) // 2
 
 
 class Pace:

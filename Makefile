@@ -17,7 +17,7 @@ help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-20s%s\n' "$$name" "$$text"; done
 
 demo: $(READY)  ## Import a quarter's earned badges into the simulator through Airflow, and check the account
-	@$(BIN)/python -m airflow_provider_capillary.demo
+	@$(BIN)/python -m dev.demo
 
 test: $(READY)  ## Formatter check, linter, types, import contract and all tests
 	$(BIN)/ruff format --check .
@@ -45,10 +45,10 @@ versions: $(READY)  ## The tests on Airflow 3.2, and on Python 3.12 and 3.13 whe
 	@$(BIN)/python -m tests.versions
 
 up: $(READY)  ## Airflow's UI and scheduler, simulator and PostgreSQL, to look at and to play with; Ctrl-C stops all
-	@$(BIN)/python -m airflow_provider_capillary.demo.up
+	@$(BIN)/python -m dev.stack.up
 
 clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; never .venv
-	@if [ -d .up ] && [ -x $(BIN)/python ]; then $(BIN)/python -m airflow_provider_capillary.demo.up --remove; fi
+	@if [ -d .up ] && [ -x $(BIN)/python ]; then $(BIN)/python -m dev.stack.up --remove; fi
 	@rm -rf .demo .up .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* \
 	  build dist *.egg-info
 	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from airflow_provider_capillary.demo import airflow_home
-from airflow_provider_capillary.demo.dag_test import airflow
-from airflow_provider_capillary.demo.warehouse import load_warehouse
+from dev import airflow_home
+from dev.demo.dag_test import airflow
+from dev.sample_data.warehouse import load_warehouse
 
 from .line_process import LineProcess
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from airflow_provider_capillary.demo.driver import Demo
-from airflow_provider_capillary.demo.screen import Screen
+from dev.demo.driver import Demo
+from dev.screen import Screen
 
 
 def demo(folder: Path) -> tuple[int, str]:

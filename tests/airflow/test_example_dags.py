@@ -17,11 +17,11 @@ import pytest
 from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
-from airflow_provider_capillary.demo import airflow_home
-from airflow_provider_capillary.demo.corrections import DELETED_BADGE
-from airflow_provider_capillary.demo.warehouse import BADGES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
+from dev import airflow_home
+from dev.sample_data.corrections import DELETED_BADGE
+from dev.sample_data.warehouse import BADGES
 
 DAGS = Path(__file__).parents[2] / "dags"
 A_NIGHT = ("2025-03-18", "2025-03-19")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.demo.warehouse import BADGES
 from airflow_provider_capillary.simulator.server import running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
+from dev.sample_data.warehouse import BADGES
 
 NIGHTLY = Path(__file__).parents[2] / "dags" / "nightly_badge_sync.py"
 LOGIN, PASSWORD, SECRET = "osprey.till", "p4ss-Osprey-word", "0auth-Osprey-secret"

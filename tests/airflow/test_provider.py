@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.demo import airflow_home
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from dev import airflow_home
 
 DISCOVER = """
 import json, sys, warnings

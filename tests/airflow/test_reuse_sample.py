@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_capillary.demo.warehouse import BADGES
 from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
+from dev.sample_data.warehouse import BADGES
 from tests.airflow.smtp_server import Mailbox, running_mailbox
 
 FILE = Path(__file__).parents[2] / "dags" / "reuse_in_your_dag.py"

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.demo.warehouse import BADGES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
+from dev.sample_data.warehouse import BADGES
 
 DAGS = Path(__file__).parents[2] / "dags"
 Run = Callable[..., Any]

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 
-from airflow_provider_capillary.demo.warehouse import BADGES
 from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import catalogue
+from dev.sample_data.warehouse import BADGES
 
 DAGS = Path(__file__).parents[2] / "dags"
 BADGE = BADGES["big_basket"]

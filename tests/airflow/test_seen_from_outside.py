@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from airflow_provider_capillary.demo import airflow_home
 from airflow_provider_capillary.simulator.server import running_simulator
+from dev import airflow_home
 
 DAGS = Path(__file__).with_name("dags") / "watched.py"
 BADGE, NO_BADGE = "654e08f2041fd452b3ef5b2e", "0123456789abcdef01234567"

@@ -12,8 +12,8 @@ from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from airflow_provider_capillary.demo.airflow_api import AirflowApi
-from airflow_provider_capillary.demo.processes import one_interrupt
+from dev.processes import one_interrupt
+from dev.stack.airflow_api import AirflowApi
 
 from .commands import tell
 from .dag_runs import DagRuns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from airflow_provider_capillary.demo.airflow_api import AirflowApi
+from dev.stack.airflow_api import AirflowApi
 
 SECONDS_TO_BE_FOUND = 180.0
 SECONDS_BETWEEN_LOOKS = 1.0

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from airflow_provider_capillary.demo.local_stack import LocalStack
-from airflow_provider_capillary.demo.processes import one_interrupt
-from airflow_provider_capillary.demo.screen import Screen
+from dev.processes import one_interrupt
+from dev.screen import Screen
+from dev.stack.local_stack import LocalStack
 
 if __name__ == "__main__":
     with one_interrupt(), LocalStack(Path(sys.argv[1]), [], Screen(Console()).step) as stack:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_capillary.demo.airflow_api import AirflowApi, AirflowApiError
+from dev.stack.airflow_api import AirflowApi, AirflowApiError
 
 SECONDS = 600.0
 SECONDS_BETWEEN_LOOKS = 0.5

@@ -9,9 +9,9 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_capillary.demo.accounts import Grant
-from airflow_provider_capillary.demo.simulator_process import SimulatorAccount
-from airflow_provider_capillary.demo.warehouse import BADGES
+from dev.demo.accounts import Grant
+from dev.sample_data.warehouse import BADGES
+from dev.simulator_process import SimulatorAccount
 
 ROWS_OF_A_DAY = 50
 _TABLE = """

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from airflow_provider_capillary.demo.local_stack import LocalStack
-from airflow_provider_capillary.demo.screen import Screen
-from airflow_provider_capillary.demo.started_processes import Started
+from dev.screen import Screen
+from dev.stack.local_stack import LocalStack
+from dev.started_processes import Started
 
 DAGS = Path(__file__).with_name("dags")
 SECONDS_TO_START = 900.0
@@ -28,7 +28,7 @@ class Up:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.output_file = folder.parent / "output"
-        command = [sys.executable, "-m", "airflow_provider_capillary.demo.up", "--folder", str(folder)]
+        command = [sys.executable, "-m", "dev.stack.up", "--folder", str(folder)]
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
                 [*command, "--port", "0", "--dags", str(DAGS), "--stop-with-input"],

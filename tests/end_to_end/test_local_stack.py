@@ -16,11 +16,11 @@ import msgspec
 import psycopg
 import pytest
 
-from airflow_provider_capillary.demo import local_stack
-from airflow_provider_capillary.demo.folder_lock import FolderInUseError
-from airflow_provider_capillary.demo.local_stack import LocalStack, StackDidNotStartError
-from airflow_provider_capillary.demo.postgres import forget_reused_number
-from airflow_provider_capillary.demo.started_processes import Started, StartedProcesses, family, left_over
+from dev.stack import local_stack
+from dev.stack.folder_lock import FolderInUseError
+from dev.stack.local_stack import LocalStack, StackDidNotStartError
+from dev.stack.postgres import forget_reused_number
+from dev.started_processes import Started, StartedProcesses, family, left_over
 from tests.end_to_end.stacks import stack_in
 
 HALF_A_STACK = Path(__file__).with_name("half_a_stack.py")

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from airflow_provider_capillary.demo.airflow_home import dags_folder
-from airflow_provider_capillary.demo.corrections import DELETED_BADGE
-from airflow_provider_capillary.demo.local_stack import LocalStack
-from airflow_provider_capillary.demo.recent_warehouse import load_recent_days
-from airflow_provider_capillary.demo.warehouse import BADGES, CUSTOMERS
+from dev.airflow_home import dags_folder
+from dev.sample_data.corrections import DELETED_BADGE
+from dev.sample_data.recent_warehouse import load_recent_days
+from dev.sample_data.warehouse import BADGES, CUSTOMERS
+from dev.stack.local_stack import LocalStack
 
 TODAY = date(2028, 3, 10)  # there is a 29 February among the last 30 days
 SQL = (dags_folder() / "sql" / "earned_badges.sql").read_text("utf-8")

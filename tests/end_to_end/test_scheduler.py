@@ -14,8 +14,8 @@ import psutil  # type: ignore[import-untyped] # its stubs are a package of their
 import psycopg
 import pytest
 
-from airflow_provider_capillary.demo.airflow_api import AirflowApi
-from airflow_provider_capillary.demo.simulator_process import SimulatorAccount
+from dev.simulator_process import SimulatorAccount
+from dev.stack.airflow_api import AirflowApi
 from tests.end_to_end.scheduler import Scheduler, logs_of_tasks
 from tests.end_to_end.shop import ROWS_OF_A_DAY, Shop, customer_of
 from tests.end_to_end.stacks import Up

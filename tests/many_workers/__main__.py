@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from airflow_provider_capillary.demo.processes import one_interrupt
+from dev.processes import one_interrupt
 from tests.compose.commands import tell
 from tests.many_workers.celery_stack import celery_stack, enough_redis
 from tests.many_workers.deaths import WORKERS, Told, a_worker_dies_and_redis_restarts

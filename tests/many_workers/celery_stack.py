@@ -21,18 +21,18 @@ from typing import Any
 import psutil  # type: ignore[import-untyped] # its stubs are a package of their own
 import requests
 
-from airflow_provider_capillary.demo import stack_settings
-from airflow_provider_capillary.demo.airflow_api import AirflowApi
-from airflow_provider_capillary.demo.airflow_home import capillary_connection
-from airflow_provider_capillary.demo.dag_test import airflow
-from airflow_provider_capillary.demo.postgres import Postgres
-from airflow_provider_capillary.demo.simulator_process import (
+from dev.airflow_home import capillary_connection
+from dev.demo.dag_test import airflow
+from dev.simulator_process import (
     SimulatorAccount,
     simulator_command,
     simulator_environment,
     simulator_url,
 )
-from airflow_provider_capillary.demo.started_processes import Started, StartedProcesses, family
+from dev.stack import stack_settings
+from dev.stack.airflow_api import AirflowApi
+from dev.stack.postgres import Postgres
+from dev.started_processes import Started, StartedProcesses, family
 from tests.many_workers.night import write_dags
 
 SECONDS_TO_START = 300.0
@@ -226,7 +226,7 @@ class CeleryStack:
         }
         asked = self.folder / "connections.json"
         asked.write_text(json.dumps(connections), "utf-8")
-        command = [sys.executable, "-m", "airflow_provider_capillary.demo.prepare_metadata", str(asked)]
+        command = [sys.executable, "-m", "dev.stack.prepare_metadata", str(asked)]
         made = self.processes.start(METADATA, command, self._env, self._log_of(METADATA))
         assert made.wait(SECONDS_TO_START) == 0, self._end_of(METADATA)
         self.processes.stop(METADATA)

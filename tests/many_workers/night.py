@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from airflow_provider_capillary.demo.warehouse import BADGES
+from dev.sample_data.warehouse import BADGES
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "dags" / "sharded_badge_sync.py"

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.demo.processes import child_process
 from airflow_provider_capillary.simulator.settings import numbered_badges
+from dev.processes import child_process
 
 MILLION = 1_000_000
 MANY, ALLOWED_FOR_MANY = 250_000, 35 * 2**20  #: kept in memory, so many rows need about 60 MiB

@@ -16,11 +16,11 @@ import pytest
 
 import airflow_provider_capillary
 from airflow_provider_capillary.core.row_state import TRANSITIONS
-from airflow_provider_capillary.demo.corrections import corrections
-from airflow_provider_capillary.demo.warehouse import FIRST_DAY, purchase_instant
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.connection import KNOWN_EXTRAS, ConnectionFields, connection_settings
 from airflow_provider_capillary.simulator.server import RunningSimulator
+from dev.sample_data.corrections import corrections
+from dev.sample_data.warehouse import FIRST_DAY, purchase_instant
 
 CHECKOUT = Path(__file__).parents[2]
 PACKAGE = CHECKOUT / "airflow_provider_capillary"

@@ -82,14 +82,13 @@ def test_every_module_of_the_package_is_in_the_wheel(names: set[str]) -> None:
 
 
 def test_everything_that_is_not_python_is_in_the_wheel(names: set[str]) -> None:
-    """Migrations, templates, SQL, sample data, the marker of typed packages."""
+    """Migrations, templates, SQL, the marker of typed packages."""
     others = {
         str(path.relative_to(CHECKOUT))
         for path in (CHECKOUT / PACKAGE).rglob("*")
         if path.is_file() and path.suffix not in {".py", ".pyc"}
     }
     assert f"{PACKAGE}/py.typed" in others
-    assert f"{PACKAGE}/demo/data/purchases.csv.gz" in others
     assert others <= names
 
 

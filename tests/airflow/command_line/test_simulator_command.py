@@ -11,7 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from airflow_provider_capillary.demo.dag_test import airflow
+from dev.demo.dag_test import airflow
 
 from ..conftest import AirflowProcess
 from .conftest import Commands, Run

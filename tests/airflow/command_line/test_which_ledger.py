@@ -9,10 +9,10 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
-from airflow_provider_capillary.demo.dag_test import airflow
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
 from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+from dev.demo.dag_test import airflow
 
 from ..conftest import AirflowProcess
 from .conftest import Run

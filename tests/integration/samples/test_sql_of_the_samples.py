@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from airflow.sdk import DAG, BaseHook
 
-from airflow_provider_capillary.demo.warehouse import BADGES, SCHEMA, load_warehouse
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
+from dev.sample_data.warehouse import BADGES, SCHEMA, load_warehouse
 from tests.integration.transfers.warehouses import postgres_connection
 
 DAGS = Path(__file__).parents[3] / "dags"

@@ -14,7 +14,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped] # its stubs are a package of their own; it comes with Airflow
 import psycopg
 
-from airflow_provider_capillary.demo.started_processes import StartedProcesses
+from dev.started_processes import StartedProcesses
 
 NAME = "postgres"
 USER = "postgres"

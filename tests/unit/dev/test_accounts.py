@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_provider_capillary.demo.accounts import Accounts, Grant, checks
+from dev.demo.accounts import Accounts, Grant, checks
 
 FIRST, SECOND, NEVER_EARNED = (Grant(7, "a" * 24, 1), Grant(8, "a" * 24, 1), Grant(9, "a" * 24, 1))
 

@@ -21,20 +21,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from airflow_provider_capillary.demo import stack_settings
-from airflow_provider_capillary.demo.airflow_api import AirflowApi
-from airflow_provider_capillary.demo.airflow_home import capillary_connection
-from airflow_provider_capillary.demo.dag_test import airflow
-from airflow_provider_capillary.demo.folder_lock import FolderLock
-from airflow_provider_capillary.demo.postgres import SIGNALS, Postgres
-from airflow_provider_capillary.demo.processes import interrupts_held
-from airflow_provider_capillary.demo.simulator_process import (
+from dev.airflow_home import capillary_connection
+from dev.demo.dag_test import airflow
+from dev.processes import interrupts_held
+from dev.simulator_process import (
     SimulatorAccount,
     simulator_command,
     simulator_environment,
     simulator_url,
 )
-from airflow_provider_capillary.demo.started_processes import (
+from dev.stack import stack_settings
+from dev.stack.airflow_api import AirflowApi
+from dev.stack.folder_lock import FolderLock
+from dev.stack.postgres import SIGNALS, Postgres
+from dev.started_processes import (
     ProcessesStillThereError,
     StartedProcesses,
     end,
@@ -46,7 +46,7 @@ API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER = "api-server", "scheduler", "da
 SIMULATOR, METADATA = "simulator", "metadata"
 #: At the same time what stands in one line.
 _IN_WHICH_ORDER = ((DAG_PROCESSOR, TRIGGERER, SCHEDULER), (METADATA,), (API_SERVER,), (SIMULATOR,))
-WARM_AIRFLOW = (sys.executable, "-m", "airflow_provider_capillary.demo.warm_airflow")
+WARM_AIRFLOW = (sys.executable, "-m", "dev.stack.warm_airflow")
 # The log server would listen on all addresses; here the log files lie where the UI's process reads them itself.
 _COMMANDS = {
     API_SERVER: airflow(API_SERVER),
@@ -234,7 +234,7 @@ class LocalStack:
         if done.exists() and done.read_text("utf-8") == wanted and self.postgres.has_table("airflow", "connection"):
             return
         asked.write_text(json.dumps(connections), "utf-8")
-        command = [sys.executable, "-m", "airflow_provider_capillary.demo.prepare_metadata", str(asked)]
+        command = [sys.executable, "-m", "dev.stack.prepare_metadata", str(asked)]
         if self.processes.start(METADATA, command, env, self._log_of(METADATA)).wait() != 0:
             raise StackDidNotStartError(f"Airflow's database could not be made; see {self._log_of(METADATA)}")
         self.processes.stop(METADATA)

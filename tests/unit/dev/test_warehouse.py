@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from airflow_provider_capillary.demo.corrections import DELETED_BADGE
-from airflow_provider_capillary.demo.warehouse import BADGES, capillary_customer_id, load_warehouse
+from dev.sample_data.corrections import DELETED_BADGE
+from dev.sample_data.warehouse import BADGES, capillary_customer_id, load_warehouse
 
 SQL = (Path(__file__).parents[3] / "dags" / "sql" / "earned_badges.sql").read_text("utf-8")
 EVERYTHING = {"date_from": "2025-01-01", "date_to": "2026-07-01"}

@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import airflow_provider_capillary
-
 #: The organisation's name in the ledger. The simulator's port differs from run to run; this must not.
 ORGANISATION = "sample shop"
 LOGIN, PASSWORD = "sample.till", "sample-password"
 
 
 def dags_folder() -> Path:
-    """Where the sample DAGs lie: inside the installed package, or beside it in a checkout."""
-    package = Path(airflow_provider_capillary.__file__).parent
-    installed = package / "example_dags"
-    return installed if installed.is_dir() else package.parent / "dags"
+    """Where the sample DAGs lie in this checkout."""
+    return Path(__file__).parents[1] / "dags"
 
 
 def environment(home: Path, warehouse: Path, api_url: str, reports: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_capillary.demo.stack_settings import LOOPBACK, environment, free_port
+from dev.stack.stack_settings import LOOPBACK, environment, free_port
 
 
 def env_of(tmp_path: Path) -> dict[str, str]:

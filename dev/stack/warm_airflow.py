@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_capillary.demo.warm_airflow``: the command ``airflow``, with DAGs' imports in memory.
+"""``python -m dev.stack.warm_airflow``: the command ``airflow``, with DAGs' imports in memory.
 
 Tasks are forks of the scheduler (LocalExecutor), and DAG files are read by forks of the DAG processor. What is loaded
 here need not be loaded by each of them, which would take longer than the work itself. The price: who changes this

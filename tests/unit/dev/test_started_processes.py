@@ -15,8 +15,8 @@ import msgspec
 import psutil  # type: ignore[import-untyped] # its stubs are a package of their own
 import pytest
 
-from airflow_provider_capillary.demo import started_processes
-from airflow_provider_capillary.demo.started_processes import Started, StartedProcesses, end, family, left_over
+from dev import started_processes
+from dev.started_processes import Started, StartedProcesses, end, family, left_over
 
 # It starts another one, says its number, and waits; the other one leaves the process group, as Airflow's tasks do.
 PARENT = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_capillary.demo.processes import (
+from dev.processes import (
     INTERRUPTS,
     child_process,
     interrupts_held,

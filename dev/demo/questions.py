@@ -7,8 +7,8 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from airflow_provider_capillary.demo.accounts import Grant
-from airflow_provider_capillary.demo.warehouse import BADGES
+from dev.demo.accounts import Grant
+from dev.sample_data.warehouse import BADGES
 
 
 def rows_of_the_range(warehouse: Path, sql: str, date_from: str, date_to: str) -> tuple[int, frozenset[Grant]]:

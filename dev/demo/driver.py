@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_capillary.demo import airflow_home
-from airflow_provider_capillary.demo.accounts import Accounts, Grant, checks
-from airflow_provider_capillary.demo.dag_test import DAG_ID, airflow, run_dag
-from airflow_provider_capillary.demo.processes import child_process
-from airflow_provider_capillary.demo.questions import rows_of_the_range
-from airflow_provider_capillary.demo.screen import Screen
-from airflow_provider_capillary.demo.simulator_process import SimulatorAccount, simulator_process
-from airflow_provider_capillary.demo.warehouse import CUSTOMERS, load_warehouse
+from dev import airflow_home
+from dev.demo.accounts import Accounts, Grant, checks
+from dev.demo.dag_test import DAG_ID, airflow, run_dag
+from dev.demo.questions import rows_of_the_range
+from dev.processes import child_process
+from dev.sample_data.warehouse import CUSTOMERS, load_warehouse
+from dev.screen import Screen
+from dev.simulator_process import SimulatorAccount, simulator_process
 
 FIRST_DAY, DAY_AFTER = "2025-01-01", "2025-04-01"
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from airflow_provider_capillary.demo.accounts import PARTS, REPORTED, Accounts, Check
+from dev.demo.accounts import PARTS, REPORTED, Accounts, Check
 
 
 class Screen:

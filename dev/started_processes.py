@@ -19,8 +19,8 @@ from pathlib import Path
 import msgspec
 import psutil  # type: ignore[import-untyped] # its stubs are a package of their own; it comes with Airflow
 
-from airflow_provider_capillary.demo.processes import interrupts_held
 from airflow_provider_capillary.ledger.lease import this_process
+from dev.processes import interrupts_held
 
 SECONDS_TO_STOP = 20.0
 SECONDS_TO_DIE = 10.0

@@ -14,10 +14,10 @@ from typing import Any
 
 import requests
 
-from airflow_provider_capillary.demo.accounts import Grant
-from airflow_provider_capillary.demo.airflow_home import LOGIN, PASSWORD
-from airflow_provider_capillary.demo.processes import child_process
-from airflow_provider_capillary.demo.warehouse import BADGES
+from dev.airflow_home import LOGIN, PASSWORD
+from dev.demo.accounts import Grant
+from dev.processes import child_process
+from dev.sample_data.warehouse import BADGES
 
 PORT_FILE = "port"
 SECONDS_TO_START = 30.0

@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_capillary.demo.prepare_metadata FILE``: make Airflow's database ready for a stack.
+"""``python -m dev.stack.prepare_metadata FILE``: make Airflow's database ready for a stack.
 
 Writes ``airflow.cfg``, brings the tables up to date, and sets the connections of a JSON file: in the database, not in
 the environment, so that Airflow's UI shows them. One process for all of it, for loading Airflow takes longer than that.

@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from airflow_provider_capillary.demo.corrections import corrections
-from airflow_provider_capillary.demo.warehouse import (
+from dev.sample_data.corrections import corrections
+from dev.sample_data.warehouse import (
     BADGES,
     CUSTOMERS,
     FIRST_DAY,

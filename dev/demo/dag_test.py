@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from airflow_provider_capillary.demo.processes import child_process
+from dev.processes import child_process
 
 DAG_ID = "nightly_badge_sync"
 SECONDS_BETWEEN_LOOKS = 0.2

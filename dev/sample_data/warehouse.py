@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from airflow_provider_capillary.demo.corrections import corrections
+from dev.sample_data.corrections import corrections
 
 PURCHASES_FILE = Path(__file__).parent / "data" / "purchases.csv.gz"
 

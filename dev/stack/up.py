@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_capillary.demo.up``: what ``make up`` runs, until somebody presses Ctrl-C."""
+"""``python -m dev.stack.up``: what ``make up`` runs, until somebody presses Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from airflow_provider_capillary.demo.airflow_home import dags_folder
-from airflow_provider_capillary.demo.folder_lock import FolderInUseError
-from airflow_provider_capillary.demo.local_stack import LocalStack, StackDidNotStartError
-from airflow_provider_capillary.demo.postgres import PostgresDidNotStartError
-from airflow_provider_capillary.demo.processes import one_interrupt
-from airflow_provider_capillary.demo.recent_warehouse import load_recent_days
-from airflow_provider_capillary.demo.screen import Screen
-from airflow_provider_capillary.demo.simulator_process import SimulatorDidNotStartError
-from airflow_provider_capillary.demo.started_processes import ProcessesStillThereError
+from dev.airflow_home import dags_folder
+from dev.processes import one_interrupt
+from dev.sample_data.recent_warehouse import load_recent_days
+from dev.screen import Screen
+from dev.simulator_process import SimulatorDidNotStartError
+from dev.stack.folder_lock import FolderInUseError
+from dev.stack.local_stack import LocalStack, StackDidNotStartError
+from dev.stack.postgres import PostgresDidNotStartError
+from dev.started_processes import ProcessesStillThereError
 
 SECONDS_BETWEEN_LOOKS = 0.5
 _FAILURES = (
@@ -102,7 +102,7 @@ Ctrl-C stops everything; `make clean` removes the data.
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_capillary.demo.up", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.stack.up", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".up"), help="where everything is kept (default: .up)")
     parser.add_argument("--port", type=int, default=8080, help="of Airflow, where it is free (default: 8080)")
     parser.add_argument(

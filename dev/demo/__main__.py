@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_capillary.demo``: what ``make demo`` runs."""
+"""``python -m dev.demo``: what ``make demo`` runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from airflow_provider_capillary.demo.driver import Demo
-from airflow_provider_capillary.demo.processes import sigterm_as_interrupt
-from airflow_provider_capillary.demo.screen import Screen
+from dev.demo.driver import Demo
+from dev.processes import sigterm_as_interrupt
+from dev.screen import Screen
 
 INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demo and return the exit code: 0 if all accounts agree, 1 if not, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_capillary.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.demo", description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path(".demo"), help="where everything is kept (default: .demo)")
     folder = parser.parse_args(arguments).folder
     screen = Screen(Console())

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, Param, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -92,6 +91,3 @@ with DAG(
     report = BadgeErrorReportOperator(
         task_id="report", job=imported, trigger_rule="all_done", outlets=[CUSTOMERS_BADGES]
     )
-    badges_synced = EmptyOperator(task_id="badges_synced")
-
-    imported >> [report, badges_synced]

@@ -15,11 +15,13 @@ was not accepted. No badge is granted twice, whether you retry, clear or backfil
 does what last night's run did. Rows that were accepted before are not sent again, so days may overlap what is done.
 For many single days use Airflow's *Backfill* instead: it makes a run for each, with the days of its data interval.
 
-**DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts and
-`succeeded`, for it comes after a failed import too. After a dry run there is none.
+**DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts. After a
+failed import there is none, because Airflow sends events of successful tasks only; `sharded_badge_sync` shows how to
+have one in any case. After a dry run there is none.
 
-**When it fails**: the message of `import_badges` names the counts and the top reasons. `report` has written
-`errors.csv` all the same. Correct the rows there and import that file, or clear `import_badges`.
+**When it fails**: the log of `import_badges` ends with the counts, the reasons, and what to do. `report` has written
+`errors.csv` all the same, also where the import was killed, and fails too. Correct the rows there and import that
+file, or clear `import_badges`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ from pathlib import Path
 from typing import Any
 
 import pendulum
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, CronDataIntervalTimetable, Param, task
 from airflow.sdk.exceptions import AirflowFailException
 
@@ -151,10 +152,7 @@ with DAG(
         dry_run="{{ params.dry_run }}",
         on_unknown="{{ params.on_unknown }}",
     )
+    # It fails where the import is no success, after the report is written: so the run is red.
     report = BadgeErrorReportOperator(
         task_id="report", job=import_badges.output, trigger_rule="all_done", outlets=[CUSTOMERS_BADGES]
     )
-    # The report ends well even where the import failed. This second leaf does not, and so the run is not green.
-    badges_synced = EmptyOperator(task_id="badges_synced")
-
-    import_badges >> [report, badges_synced]

@@ -12,7 +12,7 @@ import msgspec
 
 from airflow_provider_capillary.client import wire, wire_reads
 from airflow_provider_capillary.client.auth import Auth, BasicAuth, OAuthAuth, SecretSink, attribution_headers
-from airflow_provider_capillary.client.facts import AccessToken, Badge, CustomerBadge, RevokedBadge
+from airflow_provider_capillary.client.facts import AccessToken, Badge, BadgeList, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.client.transport import Exchange, KeepBack, Transport
@@ -122,8 +122,7 @@ class BadgeClient:
         """
         seen: set[str] = set()
         for number in range(MOST_PAGES):
-            query = {"page": number, "size": page_size}
-            listed = _there(self._read("GET", BADGES_PATH, wire_reads.decode_badge_list, query=query))
+            listed = self.badge_page(number, page_size=page_size)
             fresh = [badge for badge in listed.badges if badge.badge_meta_id not in seen]
             if listed.badges and not fresh:
                 raise ApiUnavailableError("the badge list repeats itself instead of going on; its paging is not usable")
@@ -134,6 +133,11 @@ class BadgeClient:
             if last or not listed.badges:
                 return
         raise ApiUnavailableError(f"the badge list has more than {MOST_PAGES} parts; ask for larger ones")
+
+    def badge_page(self, number: int, *, page_size: int = 100) -> BadgeList:
+        """Give one page of the organisation's badges, counted from 0. A server may give fewer than were asked for."""
+        query = {"page": number, "size": page_size}
+        return _there(self._read("GET", BADGES_PATH, wire_reads.decode_badge_list, query=query))
 
     def get_badge(self, badge_meta_id: str) -> Badge | None:
         """Give a badge, or ``None`` where the API says that the organisation does not have it.

@@ -38,6 +38,15 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
         """The row's identity within its organisation."""
         return Identity(self.customer_id, self.badge_meta_id, self.earned_at, self.occurrence)
 
+    def as_columns(self) -> dict[str, str | int]:
+        """The row by the API's names, for a report of a row whose own columns are not known any more."""
+        return {
+            "badgeMetaId": self.badge_meta_id,
+            "customerId": self.customer_id,
+            "earnEventDate": self.earned_at,
+            "earnExpiresOn": self.expires_at,
+        }
+
 
 #: As long in every form as a row can be.
 LARGEST = EarnedBadge(1, "f" * 24, 2**63 - 1, LATEST_INSTANT, LATEST_INSTANT)

@@ -147,14 +147,7 @@ def _text(value: Any) -> str:
 
 
 def _as_sent(badge: EarnedBadge | InvalidRow) -> dict[str, Any]:
-    if not isinstance(badge, EarnedBadge):
-        return {}
-    return {
-        "badgeMetaId": badge.badge_meta_id,
-        "customerId": badge.customer_id,
-        "earnEventDate": badge.earned_at,
-        "earnExpiresOn": badge.expires_at,
-    }
+    return badge.as_columns() if isinstance(badge, EarnedBadge) else {}
 
 
 # -- while the job runs ----------------------------------------------------------------------------------------------

@@ -276,6 +276,7 @@ class ImportJob:
             self._ledger.renew_lease(job)  # fails with the true reason, where another copy took the job over meanwhile
             raise
         error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
-        self._ledger.finish_job(job, "failed" if error else "finished", summary.as_dict())
+        kept = summary.as_dict() | {"budgets": self._settings.budgets()}
+        self._ledger.finish_job(job, "failed" if error else "finished", kept)
         self._progress.end(well=error is None)
         return summary, error

@@ -19,7 +19,12 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.datasets.base import Dataset, Window
 from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
-from airflow_provider_capillary.exceptions import DatasetError, ImportStoppedError
+from airflow_provider_capillary.exceptions import (
+    ApiUnavailableError,
+    DatasetError,
+    ImportStoppedError,
+    RequestRefusedError,
+)
 from airflow_provider_capillary.jobs.account import issue_of
 from airflow_provider_capillary.jobs.pacing import Pace
 from airflow_provider_capillary.jobs.settings import TimestampUnit
@@ -29,6 +34,8 @@ log = logging.getLogger(__name__)
 
 NOT_FOUND_CODE = 1054  #: what the API itself answers for a badge that the organisation does not have
 NOT_FOUND = "the organisation has no badge of this badgeMetaId (looked up before sending)"
+FEW_BADGES = 10  #: up to so many are looked up one by one, without the list
+BADGES_A_PAGE = 100
 _BADGE_ID = re.compile(r"[0-9a-f]{24}")
 
 
@@ -104,9 +111,14 @@ def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
 def missing_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> frozenset[str]:
     """The ids of badges that the organisation does not have.
 
+    Many badges are first looked for in the organisation's list, a page a request. A list may be cut, change while it
+    is paged, or leave badges out, so each badge that is not in it is looked up by itself before it counts as missing.
+
     :raises ImportStoppedError: it has none of them, so that nothing may be sent at all.
     """
-    missing = frozenset(badge for badge in sorted(badge_ids) if pace.call(partial(client.get_badge, badge)) is None)
+    listed = _listed(badge_ids, client, pace) if len(badge_ids) > FEW_BADGES else set()
+    unlisted = sorted(set(badge_ids) - listed)
+    missing = frozenset(badge for badge in unlisted if pace.call(partial(client.get_badge, badge)) is None)
     if badge_ids and len(missing) == len(badge_ids):
         raise ImportStoppedError(
             f"the organisation has none of the {len(missing)} badges of this dataset (first: {min(missing)}). "
@@ -117,3 +129,22 @@ def missing_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) 
             "The organisation does not have %d of %d badges: %s", len(missing), len(badge_ids), sorted(missing)[:10]
         )
     return missing
+
+
+def _listed(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> set[str]:
+    """Those of the badges that stand in the organisation's list, as far as its pages cost less than single look-ups."""
+    wanted, seen = set(badge_ids), set[str]()
+    pages = 0
+    try:
+        # Each page is a request that a single look-up would be: never more of them than badges are left to find.
+        while wanted - seen and pages < len(wanted - seen):
+            page = pace.call(partial(client.badge_page, pages, page_size=BADGES_A_PAGE))
+            pages += 1
+            fresh = {badge.badge_meta_id.lower() for badge in page.badges} - seen
+            seen |= fresh
+            ended = len(page.badges) < BADGES_A_PAGE if page.total_pages is None else pages >= page.total_pages
+            if ended or not fresh or (page.total_pages or 0) - pages >= len(wanted - seen):
+                break
+    except (ApiUnavailableError, RequestRefusedError) as error:
+        log.info("The list of badges cannot be read, each badge is looked up by itself: %s", error)
+    return wanted & seen

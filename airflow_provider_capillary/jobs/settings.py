@@ -69,6 +69,10 @@ class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
             "timestamp_unit": self.timestamp_unit.value,
         }
 
+    def budgets(self) -> dict[str, str]:
+        """How much may be refused or unknown, as it was given: a later report judges the job by it."""
+        return {"max_rejected": self.max_rejected.text, "max_unknown": self.max_unknown.text}
+
 
 def import_settings(**values: Any) -> ImportSettings:
     """Check raw values, as they come from templates and DAG files, and say clearly which one is wrong."""

@@ -166,12 +166,7 @@ def _doubt(connection: sa.Connection, one: Settled) -> str | None:
 def _doubtful_issue(job: Job, one: Settled, doubt: str) -> dict[str, Any]:
     """For a row that a job left without an issue when it died; the ledger does not keep the dataset's own columns."""
     badge = one.row.badge
-    original = {
-        "badgeMetaId": badge.badge_meta_id,
-        "customerId": badge.customer_id,
-        "earnEventDate": badge.earned_at,
-        "earnExpiresOn": badge.expires_at,
-    }
+    original = badge.as_columns()
     return {
         "job": job.key,
         "row_number": badge.row_number,

@@ -67,10 +67,14 @@ def import_facts(summary: Summary, sources: Iterable[str], map_index: int) -> di
 
 
 def report_facts(facts: ReportFacts, counts: Mapping[str, int], files: Mapping[str, str]) -> dict[str, Any]:
-    """How all imports of a report ended together. ``succeeded``: each of them came to a good end."""
+    """How all imports of a report ended together. ``succeeded``: each of them is a success as the ledger stands.
+
+    ``rows_to_look_at``: rows that were not accepted, also of an import that stayed within its budgets.
+    """
     return {
         **counts,
-        "succeeded": all(job.state == "finished" for job in facts.jobs),
+        "succeeded": all(job.failure is None for job in facts.jobs),
+        "rows_to_look_at": facts.total.problems.rows,
         "dry_run": any(job.dry_run for job in facts.jobs),
         "job_ids": [job.job_id for job in facts.jobs[:MOST_URIS]],
         "dataset": [asset_uri(uri) for uri in few(uri for job in facts.jobs for uri in job.sources)][:MOST_URIS],

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
-from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
@@ -20,13 +21,19 @@ from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
 from airflow_provider_capillary.operators.report_link import BadgeReportLink, address_of
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.upstream_imports import Imports, look_up, nearest_imports, task_ids_in
+from airflow_provider_capillary.operators.xcom import push_result
 from airflow_provider_capillary.reports.destination import publish_files, report_folder
 from airflow_provider_capillary.reports.error_report import ErrorReport, write_error_report
+from airflow_provider_capillary.reports.facts import JobFacts
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
+    from airflow_provider_capillary.ledger.ledger import Ledger
+
 DEFAULT_FOLDER = "capillary_reports"
+MOST_FAULTS = 5  #: imports that the task's failure names
 
 
 class BadgeErrorReportOperator(TellsLineage, BaseOperator):
@@ -38,15 +45,20 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
     ``report.html`` is the page for people: counts, reasons, badges, and what to do next; it needs no network. Rows
     that ``on_unknown="resend"`` had sent again without proof are in ``may_be_granted_twice.csv``, where there are any.
 
-    Give it ``trigger_rule="all_done"``, for a failed import is when the report is wanted. Where no import began a job
-    (``job`` is ``None``) there is nothing to tell, and the task is skipped: an empty report would read like "no
-    errors". A retry writes the same files to the same place; each is replaced as a whole.
+    Give it ``trigger_rule="all_done"``, for a failed import is when the report is wanted. An import that was killed
+    or marked as failed has returned nothing; its job is looked up in the ledger by DAG, run, task and map index.
+    When the report is published, the task fails, without a retry, where one of the imports is no success as the
+    ledger stands then: so a DAG that ends with the report is red as it should be. What was settled since counts as
+    settled. Where every import was skipped, so is the report: an empty one would read like "no errors". A retry
+    writes the same files to the same place; each is replaced as a whole.
 
-    With ``outlets=[Asset(...)]`` one event tells of all imports together, also of mapped ones. It comes when the
-    report is written, and so after a failed import too: its extra says so (``succeeded``), beside the counts. After
-    dry runs alone there is no event: nothing was granted.
+    With ``outlets=[Asset(...)]`` one event describes all imports together, also mapped ones. Airflow sends events of
+    successful tasks only, so none comes after a failed import. For an event in any case, set
+    ``fail_with_import=False`` here, and end the DAG with a second task that fails with the import; the event's extra
+    says how it went (``succeeded``, ``rows_to_look_at``, counts). After dry runs alone there is no event.
 
     :param job: what the import returned, a job id, or a list of these from a mapped import (templated)
+    :param fail_with_import: whether the task fails, after the report is published, where an import is no success
     :param report_path: URI of a folder on any object storage; below it each job has a folder of its own,
         ``<dag_id>/<run_id>/<job_id>``. Default: the option ``report_path`` of ``[capillary]``, else
         ``capillary_reports`` in ``AIRFLOW_HOME`` (templated)
@@ -56,6 +68,7 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         jobs, ``may_be_granted_twice``, and ``may_be_granted_twice_csv`` where that is not 0
     """
 
+    _wait: Callable[[float], object] = staticmethod(time.sleep)
     template_fields: Sequence[str] = ("job", "report_path", "ledger_conn_id")
     operator_extra_links: Collection[BaseOperatorLink] = (BadgeReportLink(),)
     ui_color = "#f4e9dc"
@@ -66,6 +79,7 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         job: Any,
         report_path: str | None = None,
         ledger_conn_id: str | None = None,
+        fail_with_import: bool = True,
         retry_policy: RetryPolicy | None = RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -73,14 +87,17 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         self.job = job
         self.report_path = report_path
         self.ledger_conn_id = ledger_conn_id
+        self.fail_with_import = fail_with_import
+        self._import_tasks = task_ids_in(job)  # rendering puts values in the place of references
         self.report_address: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report and return where it lies.
 
-        :raises BadgeTaskFailed: an argument is wrong, the ledger does not know the job, or the folder is no good
-        :raises BadgeTaskInterrupted: the ledger cannot be reached, or the job runs at this moment; try again
-        :raises AirflowSkipException: no import began a job
+        :raises BadgeTaskFailed: an argument is wrong, the ledger does not know the job, the folder is no good, or an
+            import is no success (then the report is published, and what is returned otherwise is in XCom)
+        :raises BadgeTaskInterrupted: the ledger cannot be reached, or an import runs at this moment; try again
+        :raises AirflowSkipException: no import was to run
         """
         try:
             return self._report(context)
@@ -88,19 +105,17 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
             raise as_airflow_error(error) from error
 
     def _report(self, context: Context) -> dict[str, Any]:
-        job_ids, without_job = job_ids_of(self.job)
-        if without_job:
-            self.log.warning(
-                "%s of the imports began no job, and nothing was sent by them; see the logs of those tasks", without_job
-            )
-        if not job_ids:
-            raise AirflowSkipException("There is no job to report on: the import failed before it began one.")
         root = self.report_path or option("report_path") or f"file://{airflow_home() / DEFAULT_FOLDER}"
+        given, without = job_ids_of(self.job)
+        run = getattr(context.get("ti"), "run_id", None)
+        if not given and run is None:
+            raise AirflowSkipException("There is no job to report on, and no run in which to look for one.")
         with (
             closing(open_ledger(self.ledger_conn_id)) as ledger,
             tempfile.TemporaryDirectory(prefix="capillary-report-") as folder,
         ):
-            report = write_error_report(ledger, job_ids, Path(folder))
+            imports = self._imports(context, ledger, given, without)
+            report = write_error_report(ledger, imports.job_ids, Path(folder))
             uris = publish_files(report.files, report_folder(root, report.facts))
         # errors.csv -> errors_csv; in the order of the files
         files = {file.name.replace(".", "_"): uri for file, uri in zip(report.files, uris, strict=True)}
@@ -119,7 +134,50 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
             # Airflow asks for the outlets when the task has ended. A new list: the old one is the DAG's.
             self.outlets = []
         tell_outlets(context, self.outlets, report_facts(report.facts, counts, files))
-        return {**files, **counts}
+        result = {**files, **counts}
+        if self.fail_with_import and (error := self._no_success(report, imports, files)) is not None:
+            push_result(context, result)
+            raise error
+        return result
+
+    def _imports(self, context: Context, ledger: Ledger, given: Sequence[str], without: int) -> Imports:
+        """The jobs to report on: those given, and those that the ledger knows of imports that returned nothing.
+
+        :raises AirflowSkipException: no import was to run, or it is not known which one was.
+        """
+        ti = context.get("ti")
+        if getattr(ti, "run_id", None) is None or (not without and not self._import_tasks):
+            missing = (f"{without} of the imports",) if without else ()
+            imports = Imports(tuple(given), without_job=missing)
+        else:
+            imports = look_up(ledger, ti, self._import_tasks or nearest_imports(self), given, without, self._wait)
+        for name in imports.without_job:
+            self.log.warning("%s began no job: ledger %s holds none of it; see its log", name, ledger.description)
+        if imports.job_ids:
+            return imports
+        if imports.without_job and self.fail_with_import:
+            raise BadgeTaskFailed(
+                f"There is no report, for {', '.join(imports.without_job)} began no job: the ledger "
+                f"{ledger.description} holds none of this run, so nothing was sent. See the log of that task"
+            )
+        raise AirflowSkipException("There is no job to report on: no import of this run began one.")
+
+    def _no_success(self, report: ErrorReport, imports: Imports, files: Mapping[str, str]) -> AirflowException | None:
+        """Why the task fails although the report is written, or ``None``."""
+        jobs = report.facts.jobs
+        faults = [f"{_task_name(job)} {job.failure} (job {job.job_id})" for job in jobs if job.failure is not None]
+        faults += [f"{name} began no job, and sent nothing" for name in imports.without_job]
+        faults += [f"the last try of {name} began no job; the job before it succeeded" for name in imports.began_none]
+        if not faults:
+            return None
+        more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+        message = (
+            f"The report is written; an import is no success: {'; '.join(faults[:MOST_FAULTS])}{more}. "
+            f"See {files['report_html']}"
+        )
+        if any(job.state == "open" for job in jobs):
+            return BadgeTaskInterrupted(message)
+        return BadgeTaskFailed(message)
 
     def _tell(self, report: ErrorReport, files: Mapping[str, str]) -> None:
         total = report.facts.total
@@ -148,8 +206,14 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
                     )
 
 
+def _task_name(job: JobFacts) -> str:
+    return job.task_id if job.map_index < 0 else f"{job.task_id}[{job.map_index}]"
+
+
 def job_ids_of(job: Any) -> tuple[list[str], int]:
     """The job ids in what was given as ``job``, each once and in order, and how many imports have none."""
+    if isinstance(job, XComArg):  # not rendered: no task instance gives what the import returned
+        return [], 1
     given = [job] if job is None or isinstance(job, (str, Mapping)) else job
     if not isinstance(given, Iterable):
         raise _not_a_job(job)

@@ -33,12 +33,13 @@ from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import warn_of_many_events
-from airflow_provider_capillary.operators.earlier_jobs import connected, push_result
+from airflow_provider_capillary.operators.earlier_jobs import connected
 from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
 from airflow_provider_capillary.operators.live_progress import LiveProgress
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperator
@@ -13,6 +12,7 @@ from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal
 from airflow_provider_capillary.operators.badge_error_report import job_ids_of
+from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -87,9 +87,3 @@ def connected(conn_id: str) -> CapillaryBadgeHook:
         told = f"there is no connection {conn_id!r}: create it, or correct capillary_conn_id"
         raise ConfigurationError(told) from error
     return hook
-
-
-def push_result(context: Context, result: Mapping[str, Any]) -> None:
-    """A failed task returns nothing, and what was done is wanted nevertheless."""
-    if (push := getattr(context["ti"], "xcom_push", None)) is not None:
-        push(key="return_value", value=dict(result))

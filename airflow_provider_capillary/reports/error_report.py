@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from airflow_provider_capillary.ledger.facts import RowIssue
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
@@ -29,6 +30,7 @@ ERRORS_CSV = "errors.csv"
 SUMMARY_JSON = "summary.json"
 REPORT_HTML = "report.html"
 MAY_BE_TWICE_CSV = "may_be_granted_twice.csv"
+IN_DOUBT = "the import died before it recorded what became of this row; it may be granted"
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ def survey(
     for job_id in job_ids:
         record = ledger.job(job_id)
         own = IssueTally(most_badges)
-        for issue in ledger.issues(job_id):
+        for issue in _issues(ledger, record):
             own.add(issue)
             everything.add(issue)
             if is_problem(issue):
@@ -92,6 +94,30 @@ def survey(
             elif may_be_twice(issue):
                 twice[tuple(issue.original)] = None
                 keep(job_id, issue)
-        jobs.append(job_facts(record, own))
+        standing = None if record.has_account or record.state == "open" else ledger.standing(job_id)
+        jobs.append(job_facts(record, own, standing))
     facts = ReportFacts(total=total_of(jobs, everything), jobs=tuple(jobs), ledger=ledger.description)
     return Survey(facts, plan_columns(errors), plan_columns(twice))
+
+
+def _issues(ledger: Ledger, job: JobRecord) -> Iterator[RowIssue]:
+    """The issues of a job, and one for each row that a process left in doubt when it died."""
+    yield from ledger.issues(job.job_id)
+    if job.has_account or job.state == "open":
+        return
+    for page in ledger.unproven(job.job_id):
+        for row in page:
+            if row.message is None:  # else the job lived to write an issue
+                badge = row.badge
+                yield RowIssue(
+                    badge.row_number,
+                    RowState.UNKNOWN,
+                    "send",
+                    IN_DOUBT,
+                    source="",
+                    line=0,
+                    original=badge.as_columns(),
+                    request_id=row.request_id,
+                    attempt=1,
+                    badge_meta_id=badge.badge_meta_id,
+                )

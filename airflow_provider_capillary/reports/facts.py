@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, TOP_REASONS, Reason, UnaccountedRowsError
@@ -52,9 +53,9 @@ class Notes(msgspec.Struct, frozen=True):
 
 
 class JobFacts(msgspec.Struct, frozen=True):
-    """One job. Times are ISO 8601, UTC. ``counts`` is ``None`` for a job that runs or has died: nobody knows yet.
+    """One job. Times are ISO 8601, UTC. ``counts`` is ``None`` for a job that runs: its rows are still on their way.
 
-    ``rows`` are those of the dataset.
+    ``rows`` are those of the dataset. ``failure`` says why the job is no success as the ledger stands, else ``None``.
     """
 
     job_id: str
@@ -72,6 +73,7 @@ class JobFacts(msgspec.Struct, frozen=True):
     counts: Mapping[str, int] | None
     problems: Problems
     notes: Notes
+    failure: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -167,8 +169,13 @@ def _top(reasons: Counter[tuple[str, int | None, str]]) -> tuple[Reason, ...]:
     return tuple(Reason(*key, rows) for key, rows in ranked[:TOP_REASONS])
 
 
-def job_facts(job: JobRecord, issues: IssueTally) -> JobFacts:
-    """Join what the job's summary says with what its issues say."""
+def job_facts(job: JobRecord, issues: IssueTally, standing: Mapping[str, int] | None = None) -> JobFacts:
+    """Join what the job's summary says with what its issues say.
+
+    :param standing: where its rows stand, of a job that made no account of its own.
+    """
+    counted = job.summary if standing is None or job.has_account else standing
+    counts = None if counted is None else _counts(job.job_id, counted)
     return JobFacts(
         job_id=job.job_id,
         organisation=job.organisation,
@@ -177,15 +184,45 @@ def job_facts(job: JobRecord, issues: IssueTally) -> JobFacts:
         run_id=job.run_id,
         map_index=job.map_index,
         state=job.state,
-        dry_run=bool((job.summary or {}).get("dry_run", False)),
+        dry_run=job.dry_run or bool((job.summary or {}).get("dry_run", False)),
         started_at=_iso(job.started_at),
         finished_at=None if job.finished_at is None else _iso(job.finished_at),
         sources=tuple(map(without_password, job.sources)),
         rows=job.rows,
-        counts=None if job.summary is None else _counts(job.job_id, job.summary),
+        counts=counts,
         problems=issues.problems(),
         notes=issues.notes(),
+        failure=failure_of(job, counts),
     )
+
+
+def failure_of(job: JobRecord, counts: Mapping[str, int] | None) -> str | None:
+    """Why a job is no success as the ledger stands now, or ``None``. What was settled since counts as settled.
+
+    Example: an import failed with 3 unknown rows, and a read has found each of them granted since: a success.
+    """
+    if job.state == "finished":
+        return None
+    if job.state == "open" or counts is None:
+        return "has not ended"
+    if job.state == "dead":
+        return f"died: {doubt_and_rest(counts)}"
+    summary = job.summary or {}
+    refused, unknown, not_sent = counts["rejected"] + counts["invalid"], counts["unknown"], counts["not_sent"]
+    budgets = {"max_rejected": 0, "max_unknown": 0} | dict(summary.get("budgets", {}))
+    over_refused = parse_budget("max_rejected", budgets["max_rejected"]).exceeded(refused, job.rows)
+    over_unknown = parse_budget("max_unknown", budgets["max_unknown"]).exceeded(unknown, job.rows)
+    if over_refused or over_unknown or (not_sent and not job.dry_run):
+        return f"failed: {refused:,} refused, {unknown:,} unknown, {not_sent:,} not sent"
+    was_cut_off = job.summary is None
+    return None if was_cut_off or summary.get("settled") else "failed"
+
+
+def doubt_and_rest(counts: Mapping[str, int]) -> str:
+    """What a job that died leaves: ``10 in doubt, 49 not sent``."""
+    told = f"{counts['unknown']:,} in doubt, {counts['not_sent']:,} not sent"
+    refused = counts["rejected"] + counts["invalid"]
+    return f"{told}, {refused:,} refused" if refused else told
 
 
 def total_of(jobs: list[JobFacts], issues: IssueTally) -> Total:

@@ -9,7 +9,13 @@ from datetime import datetime
 import msgspec
 
 from airflow_provider_capillary.core.summary import FINAL_STATES
-from airflow_provider_capillary.reports.facts import REPORTED_STATES, BadgeProblems, JobFacts, ReportFacts
+from airflow_provider_capillary.reports.facts import (
+    REPORTED_STATES,
+    BadgeProblems,
+    JobFacts,
+    ReportFacts,
+    doubt_and_rest,
+)
 from airflow_provider_capillary.reports.shown_text import share
 from airflow_provider_capillary.reports.wording import DRY_RUN, NOT_TOLD, STATES, StateWords
 
@@ -76,6 +82,7 @@ class ReportView(msgspec.Struct, frozen=True):
     badges: tuple[BadgeView, ...]
     jobs: tuple[JobView, ...]  #: those that need attention first
     not_ended: str  #: which imports have not, in words
+    died: str  #: which imports died, and what they left
     started_at: str
     finished_at: str | None
     seconds: int | None
@@ -92,7 +99,8 @@ def arrange(facts: ReportFacts) -> ReportView:
         counts.update(view.ends)
     states = _states(counts, dry=all(job.dry_run for job in facts.jobs))
     not_ended = _not_ended(sum(not job.ended for job in facts.jobs), len(facts.jobs))
-    mood, headline = _verdict(facts, sum(view.to_mend for view in jobs), not_ended)
+    died = _died(facts)
+    mood, headline = _verdict(facts, sum(view.to_mend for view in jobs), not_ended, died)
     return ReportView(
         facts=facts,
         mood=mood,
@@ -107,6 +115,7 @@ def arrange(facts: ReportFacts) -> ReportView:
         badges=_badges(facts.total.problems.by_badge),
         jobs=tuple(jobs),
         not_ended=not_ended,
+        died=died,
         started_at=started_at,
         finished_at=finished_at,
         seconds=_seconds(started_at, finished_at),
@@ -118,10 +127,20 @@ def _one(names: Sequence[str]) -> str:
     return f"{names[0]} and {others:,} more" if others else names[0]
 
 
-def _verdict(facts: ReportFacts, to_mend: int, not_ended: str) -> tuple[str, str]:
+def _died(facts: ReportFacts) -> str:
+    left = [job.counts for job in facts.jobs if job.state == "dead" and job.counts is not None]
+    if not left:
+        return ""
+    who = "The import" if len(facts.jobs) == 1 else f"{len(left):,} of {len(facts.jobs):,} imports"
+    return f"{who} died: {doubt_and_rest({name: sum(one[name] for one in left) for name in left[0]})}"
+
+
+def _verdict(facts: ReportFacts, to_mend: int, not_ended: str, died: str) -> tuple[str, str]:
     need = f"{to_mend:,} row{' needs' if to_mend == 1 else 's need'} attention"
     if not_ended:
         return "unfinished", f"{not_ended}; {need} so far" if to_mend else not_ended
+    if died:
+        return "attention", died
     if any(job.dry_run for job in facts.jobs):
         dry = "Dry run: nothing was sent" if all(job.dry_run for job in facts.jobs) else "In part a dry run"
         return "dry", f"{dry}; {need}" if to_mend else dry

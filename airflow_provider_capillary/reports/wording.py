@@ -24,7 +24,8 @@ STATES: dict[RowState, StateWords] = {
     ),
     RowState.REJECTED: StateWords(
         "rejected",
-        "The API refused the row. No badge was granted.",
+        "No badge was granted: the API refused the row, or the organisation does not have the badge (such rows are not "
+        "sent).",
         "Correct the rows in errors.csv and import that file. Where the cause lay elsewhere, for example a badge that "
         "did not exist yet, put that right and clear the import task: rejected rows are then sent again.",
     ),
@@ -53,7 +54,7 @@ DRY_RUN = StateWords(
 )
 NOT_TOLD = StateWords(
     "not known yet",
-    "Rows of an import that has not ended. What became of them is in the ledger, but nobody has counted it.",
+    "Rows of an import that has not ended: they are on their way.",
 )
 MAY_BE_TWICE = StateWords(
     "may be granted twice",
@@ -77,8 +78,11 @@ STAGES = {
 }
 
 #: The state of a job in the ledger -> what it is called.
-JOBS = {"finished": "succeeded", "failed": "failed", "open": "not ended"}
-NOT_ENDED = (
-    "It is running, or was cut off before it could make its account. What stands here is what it has recorded so "
-    "far. A retry of its task goes on with it; then write this report again."
+JOBS = {"finished": "succeeded", "failed": "failed", "open": "not ended", "dead": "died"}
+NOT_ENDED = "It is running. What stands here is what it has recorded so far. Write this report again when it has ended."
+DIED = (
+    "Its process was killed, or its machine went down, before it could make its account. The numbers are the "
+    "ledger's. Rows in doubt were sent, or about to be sent; errors.csv lists them as they were sent. Rows not sent "
+    "stand in the dataset only. A retry or a clear of the import task reads doubtful rows back and sends the rest; "
+    "what was accepted is not sent again."
 )

@@ -83,15 +83,16 @@ def test_an_event_stays_small_however_many_files_and_jobs_there_are() -> None:
     ("changes", "succeeded"),
     [
         ({}, True),
-        ({"state": "failed"}, False),
-        ({"state": "open"}, False),
-        ({"state": "failed", "counts": None}, False),
+        ({"state": "failed", "failure": "failed"}, False),
+        ({"state": "open", "failure": "has not ended"}, False),
+        ({"state": "failed"}, True),  # settled since,
     ],
 )
 def test_a_report_says_whether_all_of_its_imports_succeeded(changes: dict[str, Any], succeeded: bool) -> None:
     facts = report_facts(report(job(1), job(2, **changes)), {"jobs": 2, "accepted": 7}, {"report_html": "file:///r"})
     assert facts == {
         **{"jobs": 2, "accepted": 7, "succeeded": succeeded, "dry_run": False, "job_ids": ["job-1", "job-2"]},
+        "rows_to_look_at": 0,
         **{"dataset": ["s3://bucket/1.csv", "s3://bucket/2.csv"], "report_html": "file:///r"},
     }
 

@@ -1,0 +1,141 @@
+"""Which imports a report is about: what they returned, and what the ledger knows of those that returned nothing.
+
+A killed process and "Mark as failed" leave no XCom. The ledger has the job nevertheless: by DAG, run, task, map index.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_capillary.ledger.facts import JobRecord
+
+if TYPE_CHECKING:
+    from airflow_provider_capillary.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+_ENDED_BADLY = ("failed", "upstream_failed")
+_DID_NOT_RUN = ("skipped", "removed")
+
+
+class Imports(msgspec.Struct, frozen=True):
+    """The imports of a report."""
+
+    job_ids: tuple[str, ...]
+    found: tuple[str, ...] = ()  #: those of them that only the ledger knew
+    without_job: tuple[str, ...] = ()  #: names of tasks of which the ledger holds no job, although they failed
+    began_none: tuple[str, ...] = ()  #: names of tasks whose last try began no job, after an earlier one was a success
+
+
+def task_ids_in(argument: Any) -> tuple[str, ...]:
+    """The tasks whose output an argument of an operator refers to, before it is rendered."""
+    from airflow.sdk import XComArg
+
+    return tuple(dict.fromkeys(operator.task_id for operator, _ in XComArg.iter_xcom_references(argument)))
+
+
+def nearest_imports(operator: Any) -> tuple[str, ...]:
+    """The import tasks upstream of an operator; of several in a row only the last one."""
+    from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting = list(operator.upstream_list) if operator.has_dag() else []
+    while waiting:
+        task = waiting.pop(0)
+        if task.task_id in seen:
+            continue
+        seen.add(task.task_id)
+        kind = getattr(task, "operator_class", type(task))
+        if isinstance(kind, type) and issubclass(kind, BadgeImportOperator):
+            found[task.task_id] = None
+        else:
+            waiting += task.upstream_list
+    return tuple(found)
+
+
+def look_up(
+    ledger: Ledger,
+    ti: Any,
+    task_ids: Sequence[str],
+    given: Sequence[str],
+    without: int = 0,
+    wait: Callable[[float], object] = time.sleep,
+) -> Imports:
+    """Add the jobs that the ledger knows of a run's import tasks to those that are given.
+
+    :param ti: the report's own task instance: it names DAG and run.
+    :param task_ids: the import tasks; none: every task of the run that the ledger knows.
+    :param given: job ids from XCom. What an import has returned is its last word, and is not looked up again.
+    :param without: how many imports returned nothing, as far as that is known.
+    :param wait: waits for the lease of a killed process on another machine to run out, at most once for all.
+    """
+    dag_id, run_id = ti.dag_id, ti.run_id
+    records = [ledger.job(job_id) for job_id in given]
+    known = {(job.task_id, job.map_index) for job in records if (job.dag_id, job.run_id) == (dag_id, run_id)}
+    states = _states(ti, task_ids)
+    found = [job for job in _jobs(ledger, ti, task_ids) if (job.task_id, job.map_index) not in known]
+    found = [job for job in found if _may_have_run(job, states)]
+    if left := max((job.lease_left for job in found if job.state == "open"), default=0.0):
+        log.info("An import without a result holds its lease for %.0f s more; waiting to see whether it is dead", left)
+        wait(left + 1)
+        found = [ledger.job(job.job_id) for job in found]
+    known |= {(job.task_id, job.map_index) for job in found}
+    missing = tuple(_name(*key) for key in _failed(task_ids, states) if key not in known)
+    if task_ids and states is None:
+        missing = tuple(task for task in task_ids if not any(task == key[0] for key in known))
+    elif states is None and (given or found) and without > len(found):
+        missing = (f"{without - len(found)} of the imports",)
+    began_none = tuple(
+        _name(job.task_id, job.map_index)
+        for job in found
+        if job.state == "finished" and (job.task_id, job.map_index) in set(_failed(task_ids, states))
+    )
+    ids = tuple(dict.fromkeys([*given, *(job.job_id for job in found)]))
+    return Imports(ids, tuple(job.job_id for job in found), missing, began_none)
+
+
+def _jobs(ledger: Ledger, ti: Any, task_ids: Sequence[str]) -> Iterator[JobRecord]:
+    for task_id in task_ids or (None,):
+        yield from ledger.jobs_of_run(ti.dag_id, ti.run_id, task_id)
+
+
+def _states(ti: Any, task_ids: Sequence[str]) -> dict[tuple[str, int], str | None] | None:
+    """The state of each instance of the tasks, or ``None`` where Airflow cannot be asked."""
+    ask = getattr(ti, "get_task_states", None)
+    if ask is None or not task_ids:
+        return None
+    try:
+        answer: Mapping[str, Mapping[str, Any]] = ask(dag_id=ti.dag_id, task_ids=list(task_ids), run_ids=[ti.run_id])
+    except Exception as error:  # noqa: BLE001 - without an answer the ledger alone is asked
+        log.warning("Airflow does not say how the imports ended: %s", type(error).__name__)
+        return None
+    states: dict[tuple[str, int], str | None] = {}
+    for name, state in answer.get(ti.run_id, {}).items():
+        key = (name, -1)
+        if name not in task_ids:  # of a mapped task: its id, an underscore, and the index
+            task, _, index = name.rpartition("_")
+            key = (task, int(index))
+        states[key] = None if state is None else str(getattr(state, "value", state))
+    return states
+
+
+def _may_have_run(job: JobRecord, states: Mapping[tuple[str, int], str | None] | None) -> bool:
+    """Whether the job is of an instance that there is; one of an earlier, longer expansion is not reported."""
+    if states is None:
+        return True
+    key = (job.task_id, job.map_index)
+    return key in states and states[key] not in _DID_NOT_RUN
+
+
+def _failed(task_ids: Sequence[str], states: Mapping[tuple[str, int], str | None] | None) -> list[tuple[str, int]]:
+    return [key for key, state in (states or {}).items() if key[0] in task_ids and state in _ENDED_BADLY]
+
+
+def _name(task_id: str, map_index: int) -> str:
+    return task_id if map_index < 0 else f"{task_id}[{map_index}]"

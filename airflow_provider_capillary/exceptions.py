@@ -5,7 +5,8 @@
     CapillaryError
     ├── FixableError                 a person must change something; trying again is useless
     │   ├── ConfigurationError       connection, arguments or settings are wrong
-    │   │   └── UnknownJobError      the ledger holds no such job
+    │   │   ├── UnknownJobError      the ledger holds no such job
+    │   │   └── UnknownOrganisationError  the ledger holds grants of another organisation's name only
     │   ├── DatasetError             the dataset cannot be read as it is
     │   ├── AuthenticationError      the API does not accept the credentials (401)
     │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
@@ -74,6 +75,10 @@ class ConfigurationError(FixableError):
 
 class UnknownJobError(ConfigurationError, LookupError):
     """The ledger holds no job of that id: the id or ``ledger_conn_id`` is wrong. Nothing was sent."""
+
+
+class UnknownOrganisationError(ConfigurationError):
+    """The ledger does not know the organisation's name, and holds grants of another name. Nothing was sent."""
 
 
 class DatasetError(FixableError):

@@ -123,6 +123,7 @@ class ImportJob:
         choices, zone = column_choices(settings.field_mapping), named_zone(settings.timezone)
         facts = self._dataset.inspect()
         columns = resolve_columns(choices, facts.columns)
+        self._ledger.refuse_unknown_organisation(self._organisation.name)
         badge_ids = badge_ids_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS) if settings.check_badges else set()
         missing = missing_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
         checker = RowChecker(columns, zone, missing, settings.timestamp_unit, badge_ids)
@@ -155,8 +156,6 @@ class ImportJob:
             sources=facts.sources,
         )
         job = once_the_lease_ran_out(lambda: self._ledger.open_job(self._scope, plan), self._stop)
-        for warning in job.warnings:
-            log.warning("%s", warning)
         begun = "Going on with" if job.resumed else "Beginning"
         log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
         return job

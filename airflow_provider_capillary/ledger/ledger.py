@@ -21,7 +21,7 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.exceptions import UnknownJobError
-from airflow_provider_capillary.ledger import given_ids, listing, revoking, settling
+from airflow_provider_capillary.ledger import given_ids, listing, organisations, revoking, settling
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
 from airflow_provider_capillary.ledger.facts import (
     Answer,
@@ -34,6 +34,7 @@ from airflow_provider_capillary.ledger.facts import (
     JobScope,
     LedgerRow,
     Note,
+    OrganisationRecord,
     Outcome,
     Proof,
     RowIssue,
@@ -197,6 +198,26 @@ class Ledger:
         durably(
             self._engine, lambda connection: self._jobs.finish(connection, job, state, summary, self._now(connection))
         )
+
+    # -- organisations -----------------------------------------------------------------------------------------------
+
+    def refuse_unknown_organisation(self, name: str) -> None:
+        """Raise ``UnknownOrganisationError`` where the name is not known and badges were granted under another one."""
+        with snapshot(self._engine) as connection:
+            organisations.refuse_unknown(connection, name)
+
+    def organisations(self) -> list[OrganisationRecord]:
+        """Every name that the ledger knows."""
+        with snapshot(self._engine) as connection:
+            return organisations.listed(connection)
+
+    def add_organisation(self, name: str) -> bool:
+        """Take a person's word that a name is an organisation of its own; give whether that is news."""
+        return durably(self._engine, lambda c: organisations.add(c, name))
+
+    def rename_organisation(self, old: str, new: str) -> None:
+        """Let another name stand for an organisation; see ``organisations.rename``."""
+        durably(self._engine, lambda c: organisations.rename(c, old, new, self._now(c)))
 
     # -- what is shown of a job --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@
     │   ├── AuthenticationError      the API does not accept the credentials (401)
     │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
     │   ├── JobMismatchError         a retry brought another dataset or other settings
+    │   ├── WrongLedgerError         the ledger is new, another, or older than Airflow last saw; or could not be durable
     │   ├── LedgerUnusableError      the ledger's database refuses what is asked of it: rights, tables, a damaged file
     │   ├── ImportStoppedError       the job stopped itself; the rest was not sent
     │   └── BudgetExceededError      everything is recorded, and too much of it was refused or is unknown
@@ -19,6 +20,7 @@
         ├── JobIsRunningError        another living copy of the job holds the lease
         ├── LeaseLostError           another copy took the job over; this one may write no more
         ├── LedgerUnavailableError   the ledger's database cannot be reached or written
+        ├── WitnessUnavailableError  what Airflow remembers of the ledger cannot be read or written
         └── ImportInterruptedError   asked to stop (SIGTERM) in mid-job
 
 Whether the server may have acted is said by each class; the import itself never raises for a
@@ -89,6 +91,10 @@ class JobMismatchError(FixableError):
     """A retry brought another dataset or other settings than its job began with. Nothing was sent by this try."""
 
 
+class WrongLedgerError(FixableError):
+    """The ledger is not the one that Airflow last saw, is sealed, or lies where it cannot be kept. Nothing was sent."""
+
+
 class LedgerUnusableError(FixableError):
     """The ledger's database refuses a statement, and would refuse it again. Nothing was sent that is not recorded."""
 
@@ -157,6 +163,10 @@ class LeaseLostError(RetryableError):
 
 class LedgerUnavailableError(RetryableError):
     """The ledger cannot be reached or written. Nothing was sent that is not recorded."""
+
+
+class WitnessUnavailableError(RetryableError):
+    """Airflow's witness of the ledger cannot be read or written. Before a job has begun, nothing was sent."""
 
 
 class ImportInterruptedError(RetryableError):

@@ -6,8 +6,8 @@
 SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
 
 -- identity --
--- The ledger's own name, made with it.
-SELECT ledger_id FROM capillary_ledger
+-- The ledger's own name, made with it, and whether no job ever began in it.
+SELECT ledger_id, NOT EXISTS (SELECT 1 FROM capillary_job) AS is_empty FROM capillary_ledger
 
 -- ------------------------------------------------------------------------------------------ organisations and badges
 
@@ -61,6 +61,15 @@ DELETE FROM capillary_request_budget WHERE organisation = :folded
 -- rename_turns --
 -- The same turns under another name.
 UPDATE capillary_request_budget SET organisation = :to WHERE organisation = :folded
+
+-- commits --
+-- How often some jobs have committed.
+SELECT job_id, commits FROM capillary_job WHERE job_id IN :job_ids
+
+-- newest_jobs --
+-- The newest jobs of an organisation that may have sent something, newest first.
+SELECT j.job_id FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+WHERE o.folded = :folded AND NOT j.dry_run ORDER BY j.id DESC LIMIT :limit
 
 -- has_living_job --
 -- Whether a job of an organisation runs.

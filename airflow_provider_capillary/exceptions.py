@@ -5,11 +5,13 @@
     CapillaryError
     ├── FixableError                 a person must change something; trying again is useless
     │   ├── ConfigurationError       connection, arguments or settings are wrong
-    │   │   └── UnknownJobError      the ledger holds no such job
+    │   │   ├── UnknownJobError      the ledger holds no such job
+    │   │   └── UnknownOrganisationError  the ledger holds grants of another organisation's name only
     │   ├── DatasetError             the dataset cannot be read as it is
     │   ├── AuthenticationError      the API does not accept the credentials (401)
     │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
     │   ├── JobMismatchError         a retry brought another dataset or other settings
+    │   ├── WrongLedgerError         the ledger is new, another, or older than Airflow last saw; or could not be durable
     │   ├── LedgerUnusableError      the ledger's database refuses what is asked of it: rights, tables, a damaged file
     │   ├── ImportStoppedError       the job stopped itself; the rest was not sent
     │   └── BudgetExceededError      everything is recorded, and too much of it was refused or is unknown
@@ -18,6 +20,7 @@
         ├── JobIsRunningError        another living copy of the job holds the lease
         ├── LeaseLostError           another copy took the job over; this one may write no more
         ├── LedgerUnavailableError   the ledger's database cannot be reached or written
+        ├── WitnessUnavailableError  what Airflow remembers of the ledger cannot be read or written
         └── ImportInterruptedError   asked to stop (SIGTERM) in mid-job
 
 Whether the server may have acted is said by each class; the import itself never raises for a
@@ -76,12 +79,20 @@ class UnknownJobError(ConfigurationError, LookupError):
     """The ledger holds no job of that id: the id or ``ledger_conn_id`` is wrong. Nothing was sent."""
 
 
+class UnknownOrganisationError(ConfigurationError):
+    """The ledger does not know the organisation's name, and holds grants of another name. Nothing was sent."""
+
+
 class DatasetError(FixableError):
     """The dataset is missing, unreadable or damaged. Found before anything is sent."""
 
 
 class JobMismatchError(FixableError):
     """A retry brought another dataset or other settings than its job began with. Nothing was sent by this try."""
+
+
+class WrongLedgerError(FixableError):
+    """The ledger is not the one that Airflow last saw, is sealed, or lies where it cannot be kept. Nothing was sent."""
 
 
 class LedgerUnusableError(FixableError):
@@ -152,6 +163,10 @@ class LeaseLostError(RetryableError):
 
 class LedgerUnavailableError(RetryableError):
     """The ledger cannot be reached or written. Nothing was sent that is not recorded."""
+
+
+class WitnessUnavailableError(RetryableError):
+    """Airflow's witness of the ledger cannot be read or written. Before a job has begun, nothing was sent."""
 
 
 class ImportInterruptedError(RetryableError):

@@ -77,15 +77,37 @@ def _connection_type() -> dict[str, Any]:
             },
         },
         # In the order of the form. Each section is a part of it that can be unfolded.
-        "conn-fields": {**_identity_fields(), **_request_fields(), **_attribution_fields()},
+        "conn-fields": {
+            **_organisation_fields(),
+            **_authentication_fields(),
+            **_budget_fields(),
+            **_request_fields(),
+            **_attribution_fields(),
+        },
     }
 
 
-def _identity_fields() -> dict[str, Any]:
+def _organisation_fields() -> dict[str, Any]:
+    return {
+        "organisation": _field(
+            "Organisation",
+            "The name that stands for this Capillary organisation in the ledger. Set it once and keep it when host "
+            "or credentials change: a name that the ledger does not know is refused, for under it everything would be "
+            "granted again. Empty: host, path and login.",
+            section="Organisation",
+            type=["string", "null"],
+            maxLength=200,
+        ),
+    }
+
+
+def _authentication_fields() -> dict[str, Any]:
+    section = "Authentication"
     return {
         "auth_type": _field(
             "Authentication",
             "Basic: a till's id and password. OAuth: the key and secret of an API client.",
+            section=section,
             type="string",
             enum=["basic", "oauth"],
             values_display={"basic": "Basic (till)", "oauth": "OAuth (API client)"},
@@ -94,19 +116,19 @@ def _identity_fields() -> dict[str, Any]:
         "password_is_md5": _field(
             "Password is already an MD5 hash",
             "Basic only. Leave off for the plain till password: it is hashed before it is sent.",
+            section=section,
             # no default: Airflow would mask it for the field's name, and the form would save the mask
             type=["boolean", "null"],
         ),
-        "organisation": _field(
-            "Organisation",
-            "The name that stands for this Capillary organisation in the ledger. Set it once and keep it when host "
-            "or credentials change, or what was granted would be forgotten. Empty: host and login.",
-            type=["string", "null"],
-            maxLength=200,
-        ),
+    }
+
+
+def _budget_fields() -> dict[str, Any]:
+    return {
         "requests_per_minute": _field(
             "Requests per minute",
             "Budget of the organisation, over all tasks that share the ledger. Empty: no limit.",
+            section="Budget of requests",
             type=["integer", "null"],
             minimum=1,
             maximum=1_000_000,
@@ -142,7 +164,7 @@ def _attribution_fields() -> dict[str, Any]:
 
 
 def _request_fields() -> dict[str, Any]:
-    section = "Requests to Capillary"
+    section = "Requests to Capillary (for experts)"
     return {
         "import_method": _field(
             "Import method",

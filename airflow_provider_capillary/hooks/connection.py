@@ -103,7 +103,7 @@ def _settings(fields: ConnectionFields) -> ConnectionSettings:
         attribution_entity_type=attribution_type,
         attribution_entity_code=attribution_code,
     )
-    organisation = extra.get("organisation", _text, f"{address.netloc}/{login}")
+    organisation = extra.get("organisation", _text, f"{address.netloc}{address.path}/{login}")
     return ConnectionSettings(client, organisation, extra.get("requests_per_minute", _count, None))
 
 

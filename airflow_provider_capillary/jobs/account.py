@@ -215,12 +215,20 @@ class Progress:
 
     :param show: gets the facts at the beginning, every ten seconds, and once at the end. If it fails, a warning is
         logged and it is not called again: what is shown of a job must not stop it.
+    :param beside: called every ten seconds too.
     """
 
-    def __init__(self, account: Account, monotonic: Callable[[], float], show: Show | None) -> None:
+    def __init__(
+        self,
+        account: Account,
+        monotonic: Callable[[], float],
+        show: Show | None,
+        beside: Callable[[], None] = lambda: None,
+    ) -> None:
         self._account = account
         self._line = ProgressLine(monotonic)
         self._show = harmless(show) if show else None
+        self._beside = beside
         self._job_id, self._rows = "", 0
 
     def begin(self, job_id: str, rows: int) -> None:
@@ -233,6 +241,7 @@ class Progress:
         """Log and show how far the job is, if the last report is old enough."""
         if self._line.is_due:
             self._line.write(self._show_facts("running").done)
+            self._beside()
 
     def end(self, *, well: bool) -> None:
         """Show how the job ended."""

@@ -29,6 +29,7 @@ from airflow_provider_capillary.exceptions import (
     CapillaryError,
     DatasetError,
     ImportInterruptedError,
+    WitnessUnavailableError,
 )
 from airflow_provider_capillary.jobs.account import (
     Account,
@@ -41,6 +42,7 @@ from airflow_provider_capillary.jobs.account import (
 )
 from airflow_provider_capillary.jobs.lane import Lane, Work
 from airflow_provider_capillary.jobs.lanes import Dealer, LaneThreads
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import (
     Pace,
@@ -81,6 +83,7 @@ class ImportJob:
     :param heartbeat_seconds: how often the lease is renewed; well below the ledger's ``lease_seconds``.
     :param jitter: the randomness of waits, 0 <= value < 1.
     :param on_progress: shown how far the job is, now and then, on the thread that called ``run``; it may fail.
+    :param witness: what Airflow remembers of the ledger; without it any ledger is taken for the right one.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class ImportJob:
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         on_progress: Show | None = None,
+        witness: LedgerWitness | None = None,
     ) -> None:
         self._dataset = dataset
         self._organisation = organisation
@@ -109,7 +113,8 @@ class ImportJob:
         self._monotonic = monotonic
         self._jitter = jitter
         self._account = Account()
-        self._progress = Progress(self._account, monotonic, on_progress)
+        self._witness = None if settings.dry_run else witness
+        self._progress = Progress(self._account, monotonic, on_progress, self._note_progress)
         self._rows_read = 0
 
     def run(self) -> ImportResult:
@@ -123,11 +128,16 @@ class ImportJob:
         choices, zone = column_choices(settings.field_mapping), named_zone(settings.timezone)
         facts = self._dataset.inspect()
         columns = resolve_columns(choices, facts.columns)
+        self._ledger.refuse_unknown_organisation(self._organisation.name)
+        if self._witness is not None:
+            self._witness.compare()
         badge_ids = badge_ids_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS) if settings.check_badges else set()
         missing = missing_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
         checker = RowChecker(columns, zone, missing, settings.timestamp_unit, badge_ids)
         job = self._open_job(facts)
         try:
+            if self._witness is not None:
+                self._witness.begin(job.job_id)
             with closing(LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as ledger:
                 self._progress.begin(job.job_id, facts.rows)
                 if self._settings.on_duplicate is OnDuplicate.FAIL:
@@ -138,6 +148,7 @@ class ImportJob:
         except BaseException:
             with suppress(CapillaryError):
                 self._ledger.finish_job(job, "failed", None)
+                self._end_witness()
             self._progress.end(well=False)
             raise
 
@@ -155,8 +166,6 @@ class ImportJob:
             sources=facts.sources,
         )
         job = once_the_lease_ran_out(lambda: self._ledger.open_job(self._scope, plan), self._stop)
-        for warning in job.warnings:
-            log.warning("%s", warning)
         begun = "Going on with" if job.resumed else "Beginning"
         log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
         return job
@@ -278,5 +287,20 @@ class ImportJob:
         error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
         kept = summary.as_dict() | {"budgets": self._settings.budgets()}
         self._ledger.finish_job(job, "failed" if error else "finished", kept)
+        error = error or self._end_witness()
         self._progress.end(well=error is None)
         return summary, error
+
+    # -- the witness -------------------------------------------------------------------------------------------------
+
+    def _note_progress(self) -> None:
+        """Note how far the ledger is, and stop where another ledger was noted in the meantime."""
+        if self._witness is not None and (error := self._witness.beat()) is not None:
+            self._stop.request(error)
+
+    def _end_witness(self) -> CapillaryError | None:
+        try:
+            return self._witness.end() if self._witness is not None else None
+        except WitnessUnavailableError as error:
+            log.warning("%s", error)
+            return error

@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.jobs.pacing import Backoff, Pace, StopSignal
 from airflow_provider_capillary.ledger.facts import JobRecord
@@ -35,7 +36,7 @@ class Organisation(msgspec.Struct, frozen=True):
         :param jitter: the randomness of waits, 0 <= value < 1.
         """
         per_minute = self.requests_per_minute
-        turn = None if per_minute is None else partial(reserve, self.name, per_minute)
+        turn = None if per_minute is None else partial(reserve, organisation_key(self.name), per_minute)
         return Pace(most_in_flight, turn, stop, Backoff(jitter), monotonic)
 
     def check_owns(self, job: JobRecord, *, harm: str = "") -> None:
@@ -44,7 +45,7 @@ class Organisation(msgspec.Struct, frozen=True):
         :param harm: what would come of asking this organisation about it.
         :raises ConfigurationError: it is of another one.
         """
-        if job.organisation != self.name:
+        if organisation_key(job.organisation) != organisation_key(self.name):
             raise ConfigurationError(
                 f"job {job.job_id} is of organisation {job.organisation!r}, the connection of "
                 f"{self.name!r}{harm}. Give the import's connection"

@@ -50,6 +50,16 @@ class JobPlan(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ()
 
 
+class OrganisationRecord(msgspec.Struct, frozen=True):
+    """A name that the ledger knows."""
+
+    name: str
+    host: str  #: of its first job; empty where none began yet
+    jobs: int
+    last_job: float | None  #: when it began
+    holds_grants: bool  #: badges were granted under it, or may have been
+
+
 class Job(msgspec.Struct, frozen=True):
     """An open job: this process holds its lease as number ``fence``."""
 
@@ -58,7 +68,6 @@ class Job(msgspec.Struct, frozen=True):
     organisation_key: int
     fence: int
     resumed: bool
-    warnings: tuple[str, ...] = ()
 
 
 class JobRecord(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
+from airflow_provider_capillary.ledger import organisations
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.queries import QUERIES
 
@@ -32,18 +33,16 @@ class Jobs:
 
     def open(self, connection: sa.Connection, scope: JobScope, plan: JobPlan, now: float) -> Job:
         """Begin the scope's job, or take the lease of the one that is there; see ``Ledger.open_job``."""
-        connection.execute(QUERIES["add_organisation"], {"name": plan.organisation, "host": plan.host})
-        organisation = connection.execute(QUERIES["find_organisation"], {"name": plan.organisation}).scalar_one()
-        warnings = _warnings(connection, organisation, plan)
+        organisation = organisations.claim(connection, plan.organisation, plan.host)
         job_id = str(uuid.uuid5(_JOB_IDS, msgspec.json.encode([organisation, scope]).decode()))
         # Added before it is looked for: of two that begin at once, the second finds the first.
         key = self._add(connection, job_id, organisation, scope, plan, now)
         if key is not None:
-            return Job(key, job_id, organisation, 1, False, warnings)
+            return Job(key, job_id, organisation, 1, False)
         found = connection.execute(QUERIES["find_job"], {"job_id": job_id}).one()
         _refuse_mismatch(job_id, found, plan)
         fence = self._take_lease(connection, job_id, found, now)
-        return Job(found.id, job_id, organisation, fence, True, warnings)
+        return Job(found.id, job_id, organisation, fence, True)
 
     def renew(self, connection: sa.Connection, job: Job, now: float) -> bool:
         """Renew the lease; ``False`` where another copy took it, or it was given back."""
@@ -163,20 +162,6 @@ def _start_time(process_id: int) -> str | None:
     except OSError:
         return None
     return None if fields[0] in ("Z", "X") else fields[19]
-
-
-def _warnings(connection: sa.Connection, organisation: int, plan: JobPlan) -> tuple[str, ...]:
-    if connection.execute(QUERIES["has_batches"], {"organisation": organisation}).first():
-        return ()
-    values = {"host": plan.host, "name": plan.organisation}
-    others = [row.name for row in connection.execute(QUERIES["other_organisations"], values)]
-    if not others:
-        return ()
-    return (
-        f"the ledger holds nothing of organisation {plan.organisation!r}, but badges granted at the same host for "
-        f"{', '.join(map(repr, others))}. If this is the same Capillary organisation, set the connection's extra "
-        "'organisation' to that name, or badges will be granted again",
-    )
 
 
 def _refuse_mismatch(job_id: str, found: sa.Row[Any], plan: JobPlan) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -18,10 +18,12 @@ from sqlalchemy.engine import URL
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import UnknownJobError
-from airflow_provider_capillary.ledger import given_ids, listing, revoking, settling
+from airflow_provider_capillary.ledger import given_ids, listing, organisations, revoking, settling
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
 from airflow_provider_capillary.ledger.facts import (
     Answer,
@@ -34,6 +36,7 @@ from airflow_provider_capillary.ledger.facts import (
     JobScope,
     LedgerRow,
     Note,
+    OrganisationRecord,
     Outcome,
     Proof,
     RowIssue,
@@ -93,7 +96,20 @@ class Ledger:
     def ledger_id(self) -> str:
         """The ledger's own random name, made with it; a copy of it keeps the name."""
         with reading(self._engine) as connection:
-            return str(connection.execute(QUERIES["identity"]).scalar_one())
+            return str(connection.execute(QUERIES["identity"]).one().ledger_id)
+
+    def state(self, job_ids: Iterable[str] = ()) -> LedgerState:
+        """The ledger's identity, and how often these jobs have committed to it."""
+        with snapshot(self._engine) as connection:
+            ledger = connection.execute(QUERIES["identity"]).one()
+            found = connection.execute(QUERIES["commits"], {"job_ids": list(job_ids)}).all()
+        return LedgerState(ledger.ledger_id, bool(ledger.is_empty), {row.job_id: row.commits for row in found})
+
+    def newest_jobs(self, organisation: str, limit: int) -> list[str]:
+        """Ids of the newest jobs of an organisation, newest first."""
+        with reading(self._engine) as connection:
+            values = {"folded": organisation_key(organisation), "limit": limit}
+            return list(connection.execute(QUERIES["newest_jobs"], values).scalars())
 
     def now(self) -> float:
         """The ledger's clock, epoch seconds: one clock for all who share the ledger."""
@@ -197,6 +213,26 @@ class Ledger:
         durably(
             self._engine, lambda connection: self._jobs.finish(connection, job, state, summary, self._now(connection))
         )
+
+    # -- organisations -----------------------------------------------------------------------------------------------
+
+    def refuse_unknown_organisation(self, name: str) -> None:
+        """Raise ``UnknownOrganisationError`` where the name is not known and badges were granted under another one."""
+        with snapshot(self._engine) as connection:
+            organisations.refuse_unknown(connection, name)
+
+    def organisations(self) -> list[OrganisationRecord]:
+        """Every name that the ledger knows."""
+        with snapshot(self._engine) as connection:
+            return organisations.listed(connection)
+
+    def add_organisation(self, name: str) -> bool:
+        """Take a person's word that a name is an organisation of its own; give whether that is news."""
+        return durably(self._engine, lambda c: organisations.add(c, name))
+
+    def rename_organisation(self, old: str, new: str) -> None:
+        """Let another name stand for an organisation; see ``organisations.rename``."""
+        durably(self._engine, lambda c: organisations.rename(c, old, new, self._now(c)))
 
     # -- what is shown of a job --------------------------------------------------------------------------------------
 

@@ -6,32 +6,82 @@
 SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
 
 -- identity --
--- The ledger's own name, made with it.
-SELECT ledger_id FROM capillary_ledger
+-- The ledger's own name, made with it, and whether no job ever began in it.
+SELECT ledger_id, NOT EXISTS (SELECT 1 FROM capillary_job) AS is_empty FROM capillary_ledger
 
 -- ------------------------------------------------------------------------------------------ organisations and badges
 
--- add_organisation --
+-- note_organisation --
 -- Note an organisation's name; of two that do it at once, both find one.
-INSERT INTO capillary_organisation (name, host) VALUES (:name, :host) ON CONFLICT (name) DO NOTHING
+INSERT INTO capillary_organisation (name, folded, host, is_added) VALUES (:name, :folded, :host, false)
+ON CONFLICT (folded) DO NOTHING
 
 -- find_organisation --
--- The number of an organisation.
-SELECT id FROM capillary_organisation WHERE name = :name
+-- An organisation, and whether the ledger knows it: by a person's word, or as badges were sent under its name before.
+SELECT id, name, is_added OR EXISTS (
+    SELECT 1 FROM capillary_job j JOIN capillary_batch b ON b.job_id = j.id WHERE j.organisation_id = o.id) AS is_known
+FROM capillary_organisation o WHERE folded = :folded
 
--- has_batches --
--- Whether anything was ever to be sent for an organisation.
-SELECT 1 FROM capillary_job j JOIN capillary_batch b ON b.job_id = j.id WHERE j.organisation_id = :organisation LIMIT 1
-
--- other_organisations --
--- Other names under which badges were sent to this host.
-SELECT o.name FROM capillary_organisation o WHERE o.host = :host AND o.name <> :name AND EXISTS (
-    SELECT 1 FROM capillary_job j JOIN capillary_batch b ON b.job_id = j.id WHERE j.organisation_id = o.id)
+-- granted_organisations --
+-- Names under which badges were granted, or may have been.
+SELECT o.name, o.folded FROM capillary_organisation o WHERE EXISTS (
+    SELECT 1 FROM capillary_job j JOIN capillary_batch b ON b.job_id = j.id WHERE j.organisation_id = o.id AND (
+        b.state <> 'planned' AND b.row_count - b.gone > (
+            SELECT count(*) FROM capillary_odd_row x WHERE x.batch_id = b.id AND x.occurrence > 0)
+        OR EXISTS (SELECT 1 FROM capillary_odd_row x
+            WHERE x.batch_id = b.id AND x.state IN ('accepted', 'unknown', 'revoked'))))
 ORDER BY o.name
+
+-- organisations --
+-- Every name, with its jobs.
+SELECT o.name, o.folded, o.host, o.is_added, count(j.id) AS jobs, max(j.started_at) AS last_job
+FROM capillary_organisation o LEFT JOIN capillary_job j ON j.organisation_id = o.id GROUP BY o.id, o.name, o.folded,
+    o.host, o.is_added ORDER BY o.name
+
+-- confirm_organisation --
+-- A person says that a name is an organisation of its own.
+UPDATE capillary_organisation SET is_added = true WHERE folded = :folded
+
+-- give_jobs_up --
+-- Jobs of a name under which no badge was sent are of another name from now on.
+UPDATE capillary_job SET organisation_id = :to WHERE organisation_id = :organisation
+
+-- drop_organisation --
+-- Forget a name without jobs and badges.
+DELETE FROM capillary_organisation WHERE id = :organisation
+
+-- rename_organisation --
+-- Give an organisation another name.
+UPDATE capillary_organisation SET name = :name, folded = :folded WHERE id = :organisation
+
+-- forget_turns --
+-- Forget the turns of requests of a name.
+DELETE FROM capillary_request_budget WHERE organisation = :folded
+
+-- rename_turns --
+-- The same turns under another name.
+UPDATE capillary_request_budget SET organisation = :to WHERE organisation = :folded
+
+-- commits --
+-- How often some jobs have committed.
+SELECT job_id, commits FROM capillary_job WHERE job_id IN :job_ids
+
+-- newest_jobs --
+-- The newest jobs of an organisation that may have sent something, newest first.
+SELECT j.job_id FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+WHERE o.folded = :folded AND NOT j.dry_run ORDER BY j.id DESC LIMIT :limit
+
+-- has_living_job --
+-- Whether a job of an organisation runs.
+SELECT 1 FROM capillary_job WHERE organisation_id = :organisation AND state = 'open' AND lease_until > :now LIMIT 1
 
 -- lock_organisation --
 -- Make the writers of one organisation wait for each other (PostgreSQL; SQLite has one writer anyway).
 UPDATE capillary_organisation SET host = host WHERE id = :organisation
+
+-- has_badges --
+-- Whether badges of an organisation were ever numbered: each that was to be sent is.
+SELECT 1 FROM capillary_badge WHERE organisation_id = :organisation LIMIT 1
 
 -- add_badge --
 -- Number a badge of an organisation.

@@ -39,6 +39,7 @@ from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
 from airflow_provider_capillary.operators.live_progress import LiveProgress
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.witness_variable import witness_of
 from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
@@ -220,7 +221,14 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
                 self.work_done = remember_begin(named(self.dataset), client.settings.base_url, dry_run=settings.dry_run)
                 self._look_at(dataset, columns)
                 result = ImportJob(
-                    dataset, organisation, ledger, scope, settings, stop=self._stop, on_progress=progress.show
+                    dataset,
+                    organisation,
+                    ledger,
+                    scope,
+                    settings,
+                    stop=self._stop,
+                    on_progress=progress.show,
+                    witness=witness_of(ledger, hook.organisation),
                 ).run()
             sources = dataset.inspect().sources
         self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources)

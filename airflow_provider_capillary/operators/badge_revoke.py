@@ -17,6 +17,7 @@ from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, r
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.witness_variable import witness_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -81,6 +82,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
         hook = connected(self.capillary_conn_id)
         with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
             organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
+            witness_of(ledger, hook.organisation).compare()  # another ledger names other jobs and other ids
             return RevokeJob(ledger, job_ids, organisation, by=by, import_again=again, stop=stop).run()
 
     def _tell(self, result: Revoked) -> None:

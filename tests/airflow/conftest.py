@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.operators.ledger_location import DEFAULT_FILE
 from dev import airflow_home
 from dev.demo.dag_test import airflow
 from dev.sample_data.warehouse import load_warehouse
@@ -44,6 +46,7 @@ class AirflowProcess:
 
     def run(self, dag_file: Path, dag_id: str, env: dict[str, str], **arguments: Any) -> Ended:
         """Run a DAG once, with the arguments of ``dag.test()``; dates as ISO 8601 text."""
+        self._add_organisation(env)
         before = self._process.log.stat().st_size
         told = self._process.ask({"dag_file": str(dag_file), "dag_id": dag_id, "env": env, **arguments})
         log = self._process.log.read_bytes()[before:].decode("utf-8", "replace")
@@ -66,6 +69,13 @@ class AirflowProcess:
         for task, value in self.rows(query, dag_id, run_id, "return_value"):
             found.setdefault(task, []).append(_decoded(value))
         return found
+
+    def _add_organisation(self, env: dict[str, str]) -> None:
+        """Each test has an organisation of its own in the one ledger, which would refuse all but the first."""
+        extra = json.loads(env.get("AIRFLOW_CONN_CAPILLARY_DEFAULT", "{}")).get("extra", {})
+        if "organisation" in extra:
+            with closing(Ledger(f"sqlite:///{self.home / DEFAULT_FILE}")) as ledger:
+                ledger.add_organisation(extra["organisation"])
 
     def close(self) -> None:
         """End the process that was started here."""

@@ -29,6 +29,7 @@ from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.planner import Planner
@@ -294,6 +295,7 @@ class Trial:
         jitter: float = 0.0,
         monotonic: Callable[[], float] | None = None,
         requests_per_minute: int | None = None,
+        witness: LedgerWitness | None = None,
         **settings: Any,
     ) -> ImportResult:
         """Run a job to its end, and compare its accounts. ``client``, ``ledger``: settings of these."""
@@ -317,6 +319,7 @@ class Trial:
                 clock=self.clock.now,
                 monotonic=monotonic or self.clock.now,
                 jitter=lambda: jitter,
+                witness=witness,
             ).run()
             rows_read = dataset.inspect().rows
         assert self.left_in_memory.pop() == 0, "rows that are at their end are still in memory"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_capillary.exceptions import DatasetError
+from airflow_provider_capillary.exceptions import DatasetError, UnknownOrganisationError
 from airflow_provider_capillary.jobs import import_job
 
 if TYPE_CHECKING:
@@ -279,11 +278,27 @@ def test_a_file_in_another_form_and_with_other_column_names_sends_nothing_that_w
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 6})
 
 
-def test_another_name_for_the_same_host_is_warned_of(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_new_name_at_a_ledger_with_grants_is_refused_before_anything_is_sent(trial: Trial) -> None:
     trial.run(trial.rows(1), organisation="acme")
-    with caplog.at_level(logging.WARNING):
-        trial.run(trial.rows(1, first=1), organisation="acme-oauth", run_id="night-2")
-    assert "'acme'" in caplog.text
-    caplog.clear()
-    trial.run(trial.rows(1, first=2), organisation="acme-oauth", run_id="night-3")
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+    calls = trial.calls("")
+    for night in ("night-2", "night-3"):
+        with pytest.raises(UnknownOrganisationError, match="organisations rename acme acme-oauth"):
+            trial.run(trial.rows(1), organisation="acme-oauth", run_id=night)
+    assert trial.calls("") == calls  # no badge was looked up either
+    assert trial.times_granted() == [1]
+
+
+def test_a_name_that_differs_in_case_alone_sends_nothing_again(trial: Trial) -> None:
+    trial.run(trial.rows(2), organisation="Acme EU")
+    again = trial.run(trial.rows(2), organisation="ACME eu", run_id="night-2")
+    assert trial.ends(again) == {"already_accepted": 2}
+    assert trial.times_granted() == [1]
+
+
+def test_a_dry_run_under_a_new_name_does_not_make_it_known(trial: Trial) -> None:
+    trial.run(trial.rows(1), organisation="typo", dry_run=True)
+    trial.run(trial.rows(1), organisation="acme")
+    for dry_run in (True, False):
+        with pytest.raises(UnknownOrganisationError):
+            trial.run(trial.rows(1), organisation="typo", run_id="night-2", dry_run=dry_run)
+    assert trial.times_granted() == [1]

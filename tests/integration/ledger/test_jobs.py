@@ -358,28 +358,6 @@ def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: Ledger)
     assert ledger.jobs() == []
 
 
-# -------------------------------------------------------------------------------- the names of an organisation
-
-
-def test_a_job_warns_where_the_same_host_has_grants_of_other_names_only(ledger: Ledger) -> None:
-    for name in ("old name", "older name"):
-        claim(ledger, begin(ledger, organisation=name), badge(1))
-    (warning,) = begin(ledger, organisation="new name").warnings
-    for part in ("'old name', 'older name'", "'new name'", "extra 'organisation'"):
-        assert part in warning
-
-
-def test_a_job_does_not_warn_without_need(ledger: Ledger) -> None:
-    assert begin(ledger, organisation="never granted").warnings == ()
-    assert begin(ledger, organisation="first").warnings == ()
-    claim(ledger, begin(ledger, "next", organisation="first"), badge(1))
-    assert begin(ledger, organisation="other host", host="elsewhere.example.com").warnings == ()
-    second = begin(ledger, organisation="second")
-    assert second.warnings
-    claim(ledger, second, badge(1))
-    assert begin(ledger, "next", organisation="second").warnings == ()  # it has grants of its own now
-
-
 # ------------------------------------------------------------------------------------------- a budget of requests
 
 

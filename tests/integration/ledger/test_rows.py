@@ -306,6 +306,7 @@ def test_rows_that_differ_in_one_part_of_the_identity_are_different_rows(ledger:
 
 def test_the_same_row_of_another_organisation_is_another_row(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.ACCEPTED, badge(1))
+    ledger.add_organisation("other")
     other = begin(ledger, organisation="other", host="elsewhere.example.com")
     assert state(ledger, other, badge(1)) is None
     claim(ledger, other, badge(1))

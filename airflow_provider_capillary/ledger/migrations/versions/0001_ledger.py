@@ -156,8 +156,10 @@ def _create_registers() -> None:
     op.create_table(
         "capillary_organisation",
         sa.Column("id", _KEY, primary_key=True),
-        sa.Column("name", sa.Text, nullable=False, unique=True),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("folded", sa.Text, nullable=False, unique=True),  # names are compared without regard to case
         sa.Column("host", sa.Text, nullable=False),
+        sa.Column("is_added", sa.Boolean, nullable=False),  # a person said that it is an organisation of its own
     )
     op.create_table(
         "capillary_badge",  # numbers (organisation, badge), so that a row needs no organisation

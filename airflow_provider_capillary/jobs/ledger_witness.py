@@ -1,0 +1,214 @@
+"""Keeps Airflow's witness of the ledger: compared before anything is sent, written as the job goes on."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from airflow_provider_capillary.core.witness import (
+    MOST_JOBS,
+    Fault,
+    Witness,
+    decode,
+    encode,
+    find_fault,
+    missing,
+    renewed,
+)
+from airflow_provider_capillary.exceptions import CapillaryError, WitnessUnavailableError, WrongLedgerError
+from airflow_provider_capillary.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_WRITES = 60.0
+WAYS_OUT = (
+    "Give the right ledger: see ledger_conn_id, the file, the role's search_path, which server is the primary. If it "
+    "is lost, note what was granted with BadgeSeedOperator from an export of Capillary's. Or take this one by your "
+    "word, where you know that nothing is missing: airflow capillary ledger accept"
+)
+
+
+class WitnessStore(Protocol):
+    """Where the witness of one organisation is kept, outside the ledger. Both raise ``WitnessUnavailableError``."""
+
+    def read(self) -> str | None:
+        """The text that was written last; ``None`` only where there is none for certain."""
+        ...
+
+    def write(self, text: str) -> None:
+        """Replace it."""
+        ...
+
+
+class LedgerWitness:
+    """The witness of one organisation, for one job. On the thread that runs the job only.
+
+    :param store: ``None`` where there is nothing to keep it in; then one warning says so.
+    """
+
+    def __init__(
+        self,
+        store: WitnessStore | None,
+        ledger: Ledger,
+        organisation: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._organisation = organisation
+        self._clock = clock
+        self._monotonic = monotonic
+        self._job_id: str | None = None
+        self._written = 0.0
+
+    def compare(self) -> None:
+        """Refuse a ledger that is not the one that Airflow last saw.
+
+        :raises WrongLedgerError: it is new, another one, or older.
+        :raises WitnessUnavailableError: the witness cannot be read.
+        """
+        if self._store is None:
+            _warn("there is no Airflow database to keep it in")
+        else:
+            self._compared(self._read(self._store))
+
+    def begin(self, job_id: str) -> None:
+        """Compare again, note the job, and see that the note can be read. Nothing may be sent before."""
+        store = self._store
+        if store is None:
+            return
+        before = store.read()
+        known = self._compared(self._witness_of(store, before))
+        if self._store is None:
+            return
+        self._job_id = job_id
+        written = self._write(store, known)
+        after = store.read()
+        if after is None:
+            raise WitnessUnavailableError(
+                f"Airflow's witness of the ledger, of organisation {self._organisation!r}, was written and is not "
+                "there. Nothing was sent; the next try writes it again"
+            )
+        found = decode(after)
+        if found is None or (after == before and after != written):
+            self._give_up()
+        else:
+            self._compared(found)  # another job may have written since, with the same ledger
+
+    def beat(self) -> CapillaryError | None:
+        """Note how far the job is, at most once a minute; give the error where another ledger was noted meanwhile."""
+        if self._job_id is None or self._monotonic() - self._written < SECONDS_BETWEEN_WRITES:
+            return None
+        try:
+            return self.end()
+        except WitnessUnavailableError as error:
+            self._written = self._monotonic()
+            log.warning("How far the ledger is could not be noted in Airflow, the next minute tries again: %s", error)
+            return None
+
+    def end(self) -> CapillaryError | None:
+        """Note how far the job is; give the error where another ledger was noted meanwhile.
+
+        :raises WitnessUnavailableError: it cannot be noted.
+        """
+        if self._store is None or self._job_id is None:
+            return None
+        try:
+            self._write(self._store, self._compared(self._read(self._store)))
+        except WrongLedgerError as error:
+            return error
+        return None
+
+    def accept(self, by: str) -> Witness | None:
+        """Take this ledger by a person's word, whatever was expected; give what was expected.
+
+        :raises WitnessUnavailableError: it cannot be noted, or what is read is not what was written.
+        """
+        if self._store is None:
+            raise WitnessUnavailableError("there is no Airflow database in which this could be noted")
+        text = self._store.read()
+        before = None if text is None else decode(text)
+        newest = self._ledger.newest_jobs(self._organisation, MOST_JOBS)
+        state = self._ledger.state(newest)
+        ordered = {name: state.commits[name] for name in reversed(newest)}
+        witness = Witness(state.ledger_id, ordered, self._ledger.description, self._now(), by)
+        self._store.write(encode(witness))
+        if self._store.read() != encode(witness):
+            raise WitnessUnavailableError(
+                "the Variable was written, but another value is read: an environment variable AIRFLOW_VAR_... or a "
+                "secrets backend stands before it. Take that away"
+            )
+        return before
+
+    # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _read(self, store: WitnessStore) -> Witness | None:
+        return self._witness_of(store, store.read())
+
+    def _witness_of(self, store: WitnessStore, text: str | None) -> Witness | None:
+        if text is None:
+            return None
+        witness = decode(text)
+        if witness is None:
+            self._refuse_unless_shadowed(store, text)
+        return witness
+
+    def _refuse_unless_shadowed(self, store: WitnessStore, text: str) -> None:
+        """What is read is no witness. Where writing changes it, it stands in the store, and is refused."""
+        store.write(f"{text} ")
+        if store.read() == text:
+            self._give_up()
+            return
+        store.write(text)
+        raise WrongLedgerError(
+            f"Airflow's witness of the ledger, of organisation {self._organisation!r}, is no witness but "
+            f"{text[:40]!r}. Nothing was sent. {WAYS_OUT}"
+        )
+
+    def _compared(self, witness: Witness | None) -> Witness | None:
+        if witness is None:
+            return None
+        state = self._ledger.state(witness.jobs)
+        fault = find_fault(witness, state)
+        if fault is None:
+            return witness
+        lacks = f" ({missing(witness, state)})" if fault is Fault.OLDER else ""
+        raise WrongLedgerError(
+            f"the ledger {self._ledger.description} {fault.value}{lacks}. Nothing was sent: what it does not know "
+            f"would be granted again. Expected for organisation {self._organisation!r}: ledger {witness.ledger_id} at "
+            f"{witness.ledger or 'an unknown place'}, as noted {witness.noted_at}; found: {state.ledger_id}. {WAYS_OUT}"
+        )
+
+    def _write(self, store: WitnessStore, before: Witness | None) -> str:
+        names = [*(before.jobs if before is not None else ()), *([self._job_id] if self._job_id else ())]
+        witness = renewed(
+            before,
+            self._ledger.state(names),
+            job_id=self._job_id,
+            ledger=self._ledger.description,
+            noted_at=self._now(),
+        )
+        self._written = self._monotonic()
+        text = encode(witness)
+        store.write(text)
+        return text
+
+    def _give_up(self) -> None:
+        self._store = None
+        _warn("an environment variable AIRFLOW_VAR_... or a secrets backend gives another value in its place")
+
+    def _now(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
+
+
+def _warn(why: str) -> None:
+    log.warning(
+        "Airflow keeps no witness of this ledger, because %s. A ledger that is lost, mistaken or restored from a "
+        "backup would not be noticed, and badges granted again",
+        why,
+    )

@@ -1,0 +1,86 @@
+"""Where the witness of a ledger is kept: one Variable of Airflow for each organisation."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from airflow.sdk import Variable
+from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+
+from airflow_provider_capillary.core.organisation_key import organisation_digest
+from airflow_provider_capillary.exceptions import WitnessUnavailableError
+
+if TYPE_CHECKING:
+    from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
+    from airflow_provider_capillary.ledger.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+PREFIX = "capillary_ledger_witness_"
+
+
+def variable_of(organisation: str) -> str:
+    """The key of the Variable."""
+    return f"{PREFIX}{organisation_digest(organisation)}"
+
+
+def witness_of(ledger: Ledger, organisation: str) -> LedgerWitness:
+    """The witness for a task: compare before anything is sent. Without an Airflow it is kept nowhere, and says so."""
+    from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
+
+    store = TaskVariable(organisation) if _has_supervisor() else None
+    return LedgerWitness(store, ledger, organisation)
+
+
+class TaskVariable:
+    """The Variable as a task reaches it: through its supervisor and the Execution API."""
+
+    def __init__(self, organisation: str) -> None:
+        self._organisation = organisation
+        self._key = variable_of(organisation)
+
+    def read(self) -> str | None:
+        """What secrets backends, the environment or Airflow's database hold, in this order."""
+        try:
+            return str(Variable.get(self._key))
+        except AirflowRuntimeError as error:
+            if error.error.error is not ErrorType.VARIABLE_NOT_FOUND:
+                raise self._unavailable("read", error) from error
+        except Exception as error:
+            raise self._unavailable("read", error) from error
+        # Airflow says "not found" too where its API did not answer, and an absent witness is believed.
+        if not self._is_certainly_absent():
+            raise self._unavailable("read", "Airflow's API does not answer")
+        return None
+
+    def write(self, text: str) -> None:
+        """Write to Airflow's database."""
+        try:
+            Variable.set(self._key, text, description=f"Capillary ledger of {self._organisation}: do not change")
+        except Exception as error:
+            raise self._unavailable("written", error) from error
+
+    def _is_certainly_absent(self) -> bool:
+        from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+        try:
+            reply = SUPERVISOR_COMMS.send(GetVariable(key=self._key))
+        except AirflowRuntimeError as error:
+            reply = error.error
+        except Exception as error:
+            raise self._unavailable("read", error) from error
+        return isinstance(reply, ErrorResponse) and reply.error is ErrorType.VARIABLE_NOT_FOUND
+
+    def _unavailable(self, done: str, why: object) -> WitnessUnavailableError:
+        return WitnessUnavailableError(
+            f"Airflow's witness of the ledger, the Variable {self._key} of organisation {self._organisation!r}, cannot "
+            f"be {done}: {why}. See that Airflow's API server answers, and that tasks may read and write Variables"
+        )
+
+
+def _has_supervisor() -> bool:
+    from airflow.sdk.execution_time import task_runner
+
+    return getattr(task_runner, "SUPERVISOR_COMMS", None) is not None

@@ -18,6 +18,7 @@
     └── RetryableError               nothing to fix here; try again later
         ├── ApiUnavailableError      no connection, 429, or a read failed
         ├── JobIsRunningError        another living copy of the job holds the lease
+        ├── ControlMissingError      rows stay unknown, and a later try may settle them
         ├── LeaseLostError           another copy took the job over; this one may write no more
         ├── LedgerUnavailableError   the ledger's database cannot be reached or written
         ├── WitnessUnavailableError  what Airflow remembers of the ledger cannot be read or written
@@ -155,6 +156,10 @@ class ApiUnavailableError(ApiError, RetryableError):
 
 class JobIsRunningError(RetryableError):
     """Another living copy of this job holds its lease. Nothing was sent by this try."""
+
+
+class ControlMissingError(RetryableError):
+    """Rows stay unknown because no badge could be read that is known to be there. All rows are recorded."""
 
 
 class LeaseLostError(RetryableError):

@@ -1,14 +1,19 @@
-"""When a read that does not show a badge is believed. Pure.
+"""When a read of a customer's badge is believed. Pure.
 
 A row is sent again only after a read has said "not there". That is true only if this API's reads show what was
-imported, and show it at the instant that was sent: both are seen to hold before they are relied on.
+imported, and show it at the instant that was sent. Both are seen to hold before they are relied on: by a *control*, a
+read of a badge that is known to be there, and by counting.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
-from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, Verified
+from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, settle
 
 
 class Control(StrEnum):
@@ -19,19 +24,77 @@ class Control(StrEnum):
     NOT_SHOWN = "a badge that is known to be there was not shown: reads do not show imports here"
 
 
-def believe(verified: Verified, view: CustomerBadgeView, *, accepted: int, control: Control) -> Verified:
-    """Believe "not there" only where the count and a control allow it; any other finding stays as it is.
+class Disbelief(StrEnum):
+    """Why a finding is not believed, for the report of the row."""
 
-    Example: the API cuts instants to the minute, and our row of 10:00:30 was applied. The read shows one earn at
-    10:00:00, which looks like an earlier one, so ``settle`` finds our row absent. But the ledger holds no accepted
-    row, and the API counts one earn: that one may be ours.
+    TOO_MANY_EARNS = (
+        "the read does not show this row, but the API counts more earns of this badge than the ledger knows of: "
+        "one of them may be this row"
+    )
+    NO_CONTROL = (
+        "the read is not believed before another badge, one that a reply proves, was seen in reads; none was old "
+        "enough to be read. Try again once more rows are accepted"
+    )
+    NOT_SHOWN = (
+        "reads do not show imports here: a badge that a reply proves was read and is not shown at the instant that "
+        "was sent, so no read can say that a row is not there"
+    )
 
-    :param accepted: rows that the ledger holds as accepted for this customer and badge, revoked and seeded ones
-        included. Count them before the read: a row that is accepted after the read was not in the API's count.
+
+class OtherRow(NamedTuple):
+    """Another row that the ledger holds for the same customer and badge."""
+
+    state: RowState
+    earned_at: int  #: epoch seconds
+
+
+def earns_known(others: Sequence[OtherRow], view: CustomerBadgeView) -> int:
+    """How many of the earns that a read counts belong to other rows.
+
+    Accepted rows count, revoked and seeded ones too: the API goes on counting these. An unproven row counts where the
+    read shows its instant, so that of two such rows the one that is found is settled first, in whatever order they
+    come.
+
+    :param others: as the ledger held them before the read. A row that is accepted after the read was not in its count.
+    """
+    proven = sum(other.state in (RowState.ACCEPTED, RowState.REVOKED) for other in others)
+    at = Counter(other.earned_at for other in others)
+    shown = (
+        settle(other.earned_at, view, others_at_instant=at[other.earned_at] - 1).finding is Finding.GRANTED
+        for other in others
+        if other.state in UNPROVEN
+    )
+    return proven + sum(shown)
+
+
+def earns_possible(others: Sequence[OtherRow]) -> int:
+    """How many earns of other rows a read may have shown.
+
+    :param others: as the ledger holds them after the read. What the read shows was recorded before it was sent.
+    """
+    return sum(other.state is RowState.ACCEPTED or other.state in UNPROVEN for other in others)
+
+
+def disbelieved(
+    finding: Finding, view: CustomerBadgeView, *, known: int, possible: int, control: Control
+) -> Disbelief | None:
+    """Why the finding is not believed; ``None``: it is.
+
+    "Not there" needs the count and a control. Example: the API cuts instants to the minute, and our row of 10:00:30 was
+    applied. The read shows one earn at 10:00:00, which looks like an earlier one, so ``settle`` finds our row absent.
+    But the ledger knows of no other row, and the API counts one earn: that one may be ours.
+
+    "There" needs a control only where the earn that is shown may be another row's. Example: rows of 10:00:00 and
+    10:00:30 are both unknown, and the second one was applied. Cut to the minute it looks like the first. If the API
+    counts two earns both are there, whatever their instants.
+
+    :param known: from ``earns_known``.
+    :param possible: from ``earns_possible``.
     :param control: what this process has seen of badges that are known to be there.
     """
-    if verified.finding is not Finding.ABSENT:
-        return verified
-    if view.earn_count > accepted or control is not Control.SHOWN:
-        return Verified(Finding.UNDECIDED)
-    return verified
+    if finding is Finding.ABSENT and view.earn_count > known:
+        return Disbelief.TOO_MANY_EARNS
+    needs_control = finding is Finding.ABSENT or (finding is Finding.GRANTED and view.earn_count <= possible)
+    if not needs_control or control is Control.SHOWN:
+        return None
+    return Disbelief.NOT_SHOWN if control is Control.NOT_SHOWN else Disbelief.NO_CONTROL

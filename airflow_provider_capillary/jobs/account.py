@@ -18,7 +18,12 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason, Summary, Tally, UnaccountedRowsError
 from airflow_provider_capillary.datasets.base import Window
-from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, JobIsRunningError
+from airflow_provider_capillary.exceptions import (
+    BudgetExceededError,
+    CapillaryError,
+    ControlMissingError,
+    JobIsRunningError,
+)
 from airflow_provider_capillary.jobs.settings import ImportSettings
 from airflow_provider_capillary.ledger.facts import RowIssue
 
@@ -35,6 +40,7 @@ class Account:
         self._tally = Tally()
         self.requests = 0
         self.batches = 0
+        self.lacks_control = 0  #: rows that stay unknown because no badge was there whose read would make them believed
 
     def count(self, state: RowState, rows: int = 1) -> None:
         """Count rows that reached their end."""
@@ -92,7 +98,7 @@ def issue_of(
     Never raises for what the dataset holds: the outcome of a whole batch is recorded together with its issues, and is
     not lost for a value that cannot be shown.
     """
-    place = _place(badge, origins)
+    place = place_of(badge, origins)
     return RowIssue(
         row_number=badge.row_number,
         state=state,
@@ -108,20 +114,23 @@ def issue_of(
     )
 
 
-class _Place(NamedTuple):
+class Place(NamedTuple):
+    """Where a row stands in the dataset, and its columns as JSON can hold them."""
+
     source: str
     line: int
     original: Mapping[str, Any]
 
 
-def _place(badge: EarnedBadge | InvalidRow, origins: Sequence[Window]) -> _Place:
+def place_of(badge: EarnedBadge | InvalidRow, origins: Sequence[Window]) -> Place:
+    """Find a row among the windows; never raises, whatever the dataset holds."""
     try:
         window = origins[bisect.bisect_right(origins, badge.row_number, key=lambda window: window.first_row_number) - 1]
         index = badge.row_number - window.first_row_number
-        return _Place(window.source, window.line(index), _storable(window.original(index)))
+        return Place(window.source, window.line(index), _storable(window.original(index)))
     except Exception as error:  # noqa: BLE001 - whatever a dataset's value does, the row's outcome is more important
         log.warning("Row %d is reported without its own columns: %s", badge.row_number, type(error).__name__)
-        return _Place("", 0, _as_sent(badge))
+        return Place("", 0, _as_sent(badge))
 
 
 def _storable(original: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -328,14 +337,19 @@ def compare(summary: Summary, dataset_rows: int, in_ledger: Mapping[RowState, in
             raise UnaccountedRowsError(f"the ledger holds {held} rows as {state.value}, {counted} were counted")
 
 
-def shortfall(summary: Summary, settings: ImportSettings) -> CapillaryError | None:
-    """Why the job is no success, or ``None``."""
+def shortfall(summary: Summary, settings: ImportSettings, lacks_control: int = 0) -> CapillaryError | None:
+    """Why the job is no success, or ``None``.
+
+    :param lacks_control: unknown rows that a later try may settle.
+    """
     refused = summary.rejected + summary.invalid
     for name, rows, budget in (
         ("refused (rejected or invalid)", refused, settings.max_rejected),
         ("unknown", summary.unknown, settings.max_unknown),
     ):
         if budget.exceeded(rows, summary.rows_read):
+            if name == "unknown" and not budget.exceeded(rows - lacks_control, summary.rows_read):
+                return no_control(lacks_control, summary.rows_read, budget.text, summary.job_id)
             return BudgetExceededError(f"{rows} of {summary.rows_read} rows are {name}; allowed: {budget.text}")
     if summary.not_sent and not settings.dry_run:
         return JobIsRunningError(
@@ -343,6 +357,16 @@ def shortfall(summary: Summary, settings: ImportSettings) -> CapillaryError | No
             "a retry sends them once that job has ended and its unknown rows are settled"
         )
     return None
+
+
+def no_control(lacking: int, rows: int, allowed: str, job_id: str) -> ControlMissingError:
+    """The failure where rows stay unknown because no badge could be read that is known to be there."""
+    return ControlMissingError(
+        f"{lacking} of {rows} rows stay unknown; allowed: {allowed}. Reads do not show them, and that is not believed "
+        "before a badge that a reply proves was seen in reads: this ledger holds none yet. A retry settles them once "
+        "there is one, from this import or another one of the organisation. Else look the customers up in Capillary, "
+        f"and settle the rows: `airflow capillary resolve {job_id} --as accepted|resend`"
+    )
 
 
 def _iso(seconds: float) -> str:

@@ -209,6 +209,7 @@ class ImportJob:
                 except BaseException as error:
                     self._stop.request(error)  # or the lanes would first send all that waits
                     raise
+            lane.work_off_aside(self._batcher())
             self._end_repeats(checker, planner)
 
     def _checked(self, checker: RowChecker, planner: Planner) -> Iterator[tuple[EarnedBadges, Window]]:
@@ -229,7 +230,16 @@ class ImportJob:
     def _lane(self, planner: Planner, ledger: LedgerWriter, job: Job) -> Lane:
         settings, client, stop = self._settings, self._organisation.client, self._stop
         pace = self._pace(ledger.reserve_request)
-        read_back = ReadBack(client, ledger.find, ledger.now, pace, stop, verify_after=settings.verify_after)
+        read_back = ReadBack(
+            client,
+            ledger.find,
+            ledger.find_controls,
+            ledger.now,
+            pace,
+            stop,
+            self._monotonic,
+            verify_after=settings.verify_after,
+        )
         unknown_rows = UnknownRows(read_back, ledger, job, planner, self._account, settings, stop, pace)
         return Lane(client, ledger, job, planner, unknown_rows, self._account, settings, stop, pace, self._monotonic)
 
@@ -284,7 +294,11 @@ class ImportJob:
         except UnaccountedRowsError:
             self._ledger.renew_lease(job)  # fails with the true reason, where another copy took the job over meanwhile
             raise
-        error = stopped if isinstance(stopped, CapillaryError) else shortfall(summary, self._settings)
+        error = (
+            stopped
+            if isinstance(stopped, CapillaryError)
+            else shortfall(summary, self._settings, self._account.lacks_control)
+        )
         kept = summary.as_dict() | {"budgets": self._settings.budgets()}
         self._ledger.finish_job(job, "failed" if error else "finished", kept)
         error = error or self._end_witness()

@@ -16,7 +16,7 @@ import msgspec
 from airflow_provider_capillary.client import wire
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core import batching, send_limits
-from airflow_provider_capillary.core.batching import Batch
+from airflow_provider_capillary.core.batching import Batch, Batcher
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import Judgement, RowOutcome, Verdict, judge
 from airflow_provider_capillary.core.planning import Held, Plan
@@ -25,9 +25,10 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.jobs import stopping
 from airflow_provider_capillary.jobs.account import Account, issue_of
+from airflow_provider_capillary.jobs.aside import Unproven
 from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
 from airflow_provider_capillary.jobs.planner import Planner, Sorted
-from airflow_provider_capillary.jobs.read_back import UnknownRows, Unproven
+from airflow_provider_capillary.jobs.read_back import UnknownRows
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
 from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
 from airflow_provider_capillary.ledger.writer import LedgerWriter
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 #: Each conflict is another job's progress, so few follow each other; more are a fault, and must not go on for ever.
 MOST_CONFLICTS = 20
+_LATER_ROWS = 4_000
 
 Work = Batch | Unproven
 
@@ -115,6 +117,19 @@ class Lane:
         while todo:
             todo.extendleft(reversed(self._step(todo.popleft())))
 
+    def work_off_aside(self, batcher: Batcher) -> None:
+        """Settle what was set aside because no read could be believed yet, then send the rows that waited for it.
+
+        On the reading thread, when the other lanes are still: rows of one customer stay in the dataset's order.
+        """
+        for unproven in self._unknown_rows.take_unproven():
+            self.work_off(unproven)
+        for some in self._unknown_rows.take_later_rows(_LATER_ROWS):
+            for batch in batcher.fill(some.badges, some.origins, unseen=some.unseen):
+                self.work_off(batch)
+        for batch in batcher.flush():
+            self.work_off(batch)
+
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
         """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
         works: list[Work] = []
@@ -135,7 +150,7 @@ class Lane:
             return list(self._unknown_rows.settle(work))
         if self._stop.requested:
             return self._end_unsent(work)
-        batch = self._planner.without_repeats(work)
+        batch = self._unknown_rows.without_waiting(self._planner.without_repeats(work))
         return self._send(batch) if batch.badges else []
 
     def _end_unsent(self, batch: Batch) -> list[Work]:

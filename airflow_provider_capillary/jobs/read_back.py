@@ -7,12 +7,21 @@ does with the unknown rows of one batch: hold them, send them again, or read the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core.batching import Batch
+from airflow_provider_capillary.core.belief import (
+    Control,
+    Disbelief,
+    OtherRow,
+    disbelieved,
+    earns_known,
+    earns_possible,
+)
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
@@ -20,6 +29,8 @@ from airflow_provider_capillary.core.send_limits import left_by
 from airflow_provider_capillary.core.verification import Finding, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError, ImportInterruptedError
 from airflow_provider_capillary.jobs.account import Account, issue_of
+from airflow_provider_capillary.jobs.aside import Aside, Unproven
+from airflow_provider_capillary.jobs.control import ABOUT_THE_CUSTOMER, ControlReads, FindControls
 from airflow_provider_capillary.jobs.pacing import STOPPED, Pace, StopSignal
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
@@ -32,11 +43,10 @@ FOUND = "found by reading back"
 MAY_BE_TWICE = "sent again without proof, as on_unknown=resend asks: may be granted twice"
 CUT_OFF = "an earlier try was cut off before the outcome was known"
 REFUSED = "the API refuses to read this badge of this customer"
+NO_ROOM = "rows of the customer are unknown and wait for a control, and too many rows wait; a retry sends it"
 _SHORTEST_WAIT = 0.01
 #: States of rows whose earn the API may show. It goes on showing what was revoked.
 _MAY_SHOW = frozenset({RowState.ACCEPTED, RowState.UNKNOWN, RowState.INTENT, RowState.REVOKED})
-#: Statuses with which the API refuses to read one customer; any other refusal would meet every read.
-_ABOUT_THE_CUSTOMER = frozenset({200, 400, 404})
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -47,12 +57,27 @@ class Read(msgspec.Struct, frozen=True):
     why: str = Finding.UNDECIDED.value
     code: int | None = None
 
+    @property
+    def lacks_control(self) -> bool:
+        """Whether a later read may prove more, because a badge was seen in reads by then."""
+        return self.why == Disbelief.NO_CONTROL
+
+
+class Find(Protocol):
+    """Asks the ledger what it holds of rows: ``LedgerWriter``'s way, and ``Ledger``'s for one job."""
+
+    def __call__(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
+        """See ``Ledger.find``."""
+        ...
+
 
 class ReadBack:
     """Reads rows of one job back.
 
     :param find: what the ledger holds of rows, by customer and badge.
+    :param find_controls: badges that are known to be there.
     :param now: the ledger's clock, epoch seconds.
+    :param monotonic: the clock for durations, in seconds.
     :param verify_after: seconds that must have passed since a body left, at the latest, before a read may be trusted to
         say that the badge is not there.
     """
@@ -60,10 +85,12 @@ class ReadBack:
     def __init__(
         self,
         client: BadgeClient,
-        find: Callable[[Sequence[EarnedBadge]], dict[tuple[int, str], list[Held]]],
+        find: Find,
+        find_controls: FindControls,
         now: Callable[[], float],
         pace: Pace,
         stop: StopSignal,
+        monotonic: Callable[[], float],
         *,
         verify_after: float,
     ) -> None:
@@ -73,15 +100,27 @@ class ReadBack:
         self._pace = pace
         self._stop = stop
         self._verify_after = verify_after
+        self._controls = ControlReads(
+            client, find_controls, now, pace, self._wait_until, monotonic, verify_after=verify_after
+        )
 
-    def read(self, badge: EarnedBadge, *, left: float) -> Read:
+    def may_be_believed(self, badges: Sequence[EarnedBadge]) -> bool:
+        """Whether a read can prove now that one of the rows is not there, without waiting for a control."""
+        now = self._now()
+        one_of_each = {badge.expires_at <= now: badge for badge in badges}
+        return any(self._controls.may_come(badge) for badge in one_of_each.values())
+
+    def read(self, badge: EarnedBadge, *, left: float, wait: bool) -> Read:
         """Wait until a read may be believed, and read.
 
         :param left: the latest moment at which the row's body can have left, epoch seconds by the ledger's clock.
+        :param wait: for a control, too, where one can be had within ``verify_after``.
         :raises ApiError: the API cannot be used, or refuses every read.
         :raises ImportInterruptedError: asked to stop.
         """
         self._wait_until(left + self._verify_after)
+        # The rows are counted before the read: what is accepted after it was not in the API's count.
+        before = self._others(badge)
         try:
             customer_badge = self._pace.call(
                 lambda: self._client.get_customer_badge(badge.customer_id, badge.badge_meta_id)
@@ -89,21 +128,28 @@ class ReadBack:
         except ApiUnavailableError:
             raise
         except ApiError as error:
-            if error.status not in _ABOUT_THE_CUSTOMER:
+            if error.status not in ABOUT_THE_CUSTOMER:
                 raise
             return Read(Finding.UNDECIDED, None, REFUSED, error.code)
-        # Ask the ledger after the read: whatever the read shows was recorded as an intent before it was sent.
-        others = self._others_at_instant(badge)
-        verified = settle(badge.earned_at, customer_badge.view(), others_at_instant=others)
+        # Ask the ledger after the read, too: whatever the read shows was recorded as an intent before it was sent.
+        after = self._others(badge)
+        view = customer_badge.view()
+        at_instant = sum(other.earned_at == badge.earned_at and other.state in _MAY_SHOW for other in after)
+        verified = settle(badge.earned_at, view, others_at_instant=at_instant)
+        known, possible = earns_known(before, view), earns_possible(after)
+        why = disbelieved(verified.finding, view, known=known, possible=possible, control=Control.NONE_YET)
+        if why is Disbelief.NO_CONTROL:
+            control = self._controls.see(badge, wait=wait)
+            why = disbelieved(verified.finding, view, known=known, possible=possible, control=control)
+        if why is not None:
+            return Read(Finding.UNDECIDED, None, why.value)
         return Read(verified.finding, verified.earned_badge_id)
 
-    def _others_at_instant(self, badge: EarnedBadge) -> int:
-        """How many other rows claim the same customer, badge and instant."""
-        held = self._find([badge]).get((badge.customer_id, badge.badge_meta_id), ())
-        return sum(
-            other.earned_at == badge.earned_at and other.occurrence != badge.occurrence and other.state in _MAY_SHOW
-            for other in held
-        )
+    def _others(self, badge: EarnedBadge) -> list[OtherRow]:
+        """Other rows that the ledger holds of the same customer and badge, at whatever instant."""
+        held = self._find([badge], any_date=True).get((badge.customer_id, badge.badge_meta_id), ())
+        own = badge.earned_at, badge.occurrence
+        return [OtherRow(one.state, one.earned_at) for one in held if (one.earned_at, one.occurrence) != own]
 
     def _wait_until(self, due: float) -> None:
         """Wait by the ledger's clock, which need not run as ours does."""
@@ -117,18 +163,8 @@ class ReadBack:
             raise ImportInterruptedError(STOPPED)
 
 
-class Unproven(msgspec.Struct, frozen=True):
-    """Rows that the ledger knows as unknown, all of one sent batch."""
-
-    batch: Batch
-    key: int  #: the ledger's number of the batch in which they were sent
-    left: float  #: the latest moment at which their body can have left, by the ledger's clock
-    reason: str
-    request_id: str | None = None
-
-
 class UnknownRows:
-    """Settles unknown rows of an import as ``on_unknown`` says. One for all lanes; keeps no state of its own."""
+    """Settles unknown rows of an import as ``on_unknown`` says. One for all lanes."""
 
     def __init__(
         self,
@@ -149,6 +185,24 @@ class UnknownRows:
         self._policy = settings.on_unknown
         self._stop = stop
         self._backoff = pace.backoff
+        self._aside = Aside()
+        self._at_end = False
+
+    def without_waiting(self, batch: Batch) -> Batch:
+        """Give the rows of a batch that may be sent: not those of customers of whom unknown rows wait."""
+        batch, no_room = self._aside.divide(batch)
+        if no_room is not None:
+            self._planner.end_unsent(no_room, NO_ROOM)
+        return batch
+
+    def take_unproven(self) -> list[Unproven]:
+        """Give the unknown rows that were set aside. The lanes are still; from now on none is set aside."""
+        self._at_end = True
+        return self._aside.take_unproven()
+
+    def take_later_rows(self, most: int) -> Iterator[Batch]:
+        """Give the rows that waited for these, in the dataset's order, so many at a time."""
+        return self._aside.take_later_rows(most)
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Unproven]:
         """Make rows that a dead job, or a dead try of this one, left unproven this job's own unknown rows.
@@ -178,6 +232,11 @@ class UnknownRows:
             return []
         if self._policy is OnUnknown.RESEND:
             return self._resend(unproven)
+        badges = unproven.batch.badges
+        if not self._at_end and (self._aside.waits_for(badges) or not self._read_back.may_be_believed(badges)):
+            log.info("%d rows came back without proof; they wait until a control can be read", len(badges))
+            self._aside.put(unproven)
+            return []
         return self._verify(unproven)
 
     def _resend(self, unproven: Unproven) -> list[Batch]:
@@ -208,7 +267,7 @@ class UnknownRows:
     def _is_absent(self, unproven: Unproven, badge: EarnedBadge) -> bool:
         """Read a row back. Where it is not proven absent, it is at its end: accepted, or held as unknown."""
         try:
-            read = self._read_back.read(badge, left=unproven.left)
+            read = self._read_back.read(badge, left=unproven.left, wait=self._at_end)
         except ImportInterruptedError:
             self._hold(unproven, [badge], unproven.reason)
             return False
@@ -216,7 +275,10 @@ class UnknownRows:
             # the job stops, and the rows that follow are held without a read
             self._stop.request(error)
             read = Read(Finding.UNDECIDED)
-        if read.finding is Finding.UNDECIDED:
+        if read.lacks_control and not self._at_end:
+            self._aside.put(msgspec.structs.replace(unproven, batch=unproven.batch.part([badge])))
+        elif read.finding is Finding.UNDECIDED:
+            self._account.lacks_control += read.lacks_control
             self._hold(unproven, [badge], f"{unproven.reason}; {read.why}", code=read.code)
         elif read.finding is Finding.GRANTED:
             self._found(unproven, badge, read)

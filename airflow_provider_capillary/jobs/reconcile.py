@@ -20,7 +20,7 @@ from airflow_provider_capillary.core.send_limits import left_by
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.core.verification import Finding
 from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, ConfigurationError
-from airflow_provider_capillary.jobs.account import ProgressLine
+from airflow_provider_capillary.jobs.account import ProgressLine, no_control
 from airflow_provider_capillary.jobs.dependent_rows import settle_dependent_rows
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal, once_the_lease_ran_out
@@ -102,6 +102,8 @@ class ReconcileJob:
         self._monotonic = monotonic
         self._jitter = jitter
         self._tally = Tally()
+        self._read_back: ReadBack | None = None
+        self._lacks_control = 0
 
     def run(self) -> Reconciled:
         """Settle what can be settled.
@@ -169,26 +171,32 @@ class ReconcileJob:
     # -- by reading back ---------------------------------------------------------------------------------
 
     def _verify(self, job: Job, rows: int) -> None:
-        organisation = self._organisation
-        if organisation is None:
-            raise ConfigurationError("action 'verify' needs a connection to read with")
-        pace = organisation.pace(self._ledger.reserve_request, self._stop, self._jitter, self._monotonic)
-        read_back = ReadBack(
-            organisation.client,
-            partial(self._ledger.find, job),
-            self._ledger.now,
-            pace,
-            self._stop,
-            verify_after=self._settings.verify_after,
-        )
+        read_back = self._read_back = self._read_back or self._reader(job)
         progress, done = ProgressLine(self._monotonic), 0
         progress.begin(rows)
         for some in self._ledger.unproven(job.job_id):
             for row in some:
-                read = read_back.read(row.badge, left=left_by(row.since, cut_off=row.is_cut_off))
+                read = read_back.read(row.badge, left=left_by(row.since, cut_off=row.is_cut_off), wait=True)
                 self._settle_read(job, row, read)
                 done += 1
                 progress.write(done)
+
+    def _reader(self, job: Job) -> ReadBack:
+        """One for all jobs: what it asks the ledger is of their organisation, and so is what it has seen of reads."""
+        organisation = self._organisation
+        if organisation is None:
+            raise ConfigurationError("action 'verify' needs a connection to read with")
+        pace = organisation.pace(self._ledger.reserve_request, self._stop, self._jitter, self._monotonic)
+        return ReadBack(
+            organisation.client,
+            partial(self._ledger.find, job),
+            partial(self._ledger.find_controls, job),
+            self._ledger.now,
+            pace,
+            self._stop,
+            self._monotonic,
+            verify_after=self._settings.verify_after,
+        )
 
     def _settle_read(self, job: Job, row: UnprovenRow, read: Read) -> None:
         by = f" ({self._settings.by})"
@@ -198,6 +206,7 @@ class ReconcileJob:
         elif read.finding is Finding.ABSENT:
             self._record_settled(job, [Settled(row, RowState.PLANNED, ABSENT + by)], Proof.READ)
         else:
+            self._lacks_control += read.lacks_control
             self._stays_unknown(read.why, read.code)
 
     # -- the account -------------------------------------------------------------------------------------
@@ -230,6 +239,8 @@ class ReconcileJob:
         budget, settings = self._settings.max_unknown, self._settings
         if settings.action is Action.LEAVE or not budget.exceeded(unknown, self._tally.total()):
             return None
+        if not budget.exceeded(unknown - self._lacks_control, self._tally.total()):
+            return no_control(self._lacks_control, self._tally.total(), budget.text, "JOB_ID")
         return BudgetExceededError(
             f"{unknown} of {self._tally.total()} rows stay unknown; allowed: {budget.text}. See `airflow capillary "
             "unknown JOB_ID`, look the customers up in Capillary, and settle the rows: `airflow capillary resolve "

@@ -195,6 +195,17 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     is_cut_off: bool  #: no process recorded how its exchange ended: ``since`` is when its intent was noted
 
 
+class Controls(msgspec.Struct, frozen=True):
+    """Badges that are known to be there, which reads must show: the best first.
+
+    Each was accepted by a reply with an id, is not revoked, and is the latest one that the ledger holds for its
+    customer and badge.
+    """
+
+    badges: tuple[EarnedBadge, ...]
+    next_at: float | None = None  #: when the first of those was accepted that were not old enough yet
+
+
 # -- rows without proof, settled outside an import -------------------------------------------------------------------
 
 

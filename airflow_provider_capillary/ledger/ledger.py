@@ -24,9 +24,11 @@ from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, organisations, revoking, settling
+from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
 from airflow_provider_capillary.ledger.facts import (
     Answer,
+    Controls,
     GrantedRow,
     Grants,
     Hearsay,
@@ -161,6 +163,11 @@ class Ledger:
             for customer, badge, found in self._held(connection, job, sorted(keys), any_date):
                 held.setdefault((customer, names[badge]), []).append(found)
         return held
+
+    def find_controls(self, job: Job, near: EarnedBadge, *, before: float) -> Controls:
+        """Badges of the organisation that are known to be there since ``before``, such as ``near`` may be."""
+        with reading(self._engine) as connection:
+            return find_controls(connection, self._rows, job, near, before=before, now=self._now(connection))
 
     def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
         """Commit the notes durably, all or none; give the batch key of each intent, in order.

@@ -275,6 +275,20 @@ SELECT b.id, b.state, b.row_count, b.gone, b.rows, b.ids, b.proof, b.request_id,
     (SELECT count(*) FROM capillary_odd_row x WHERE x.batch_id = b.id) AS odd
 FROM capillary_batch b WHERE b.job_id = :job AND b.state IN :states AND b.id > :after ORDER BY b.id LIMIT 1
 
+-- replied_batches --
+-- The newest batches of an organisation that a reply proves, of those that were settled so long ago.
+SELECT b.id, b.row_count, b.rows, b.ids FROM capillary_batch b CROSS JOIN capillary_job j
+WHERE b.state = 'accepted' AND b.proof = 'reply' AND b.settled_at <= :before
+    AND j.id = b.job_id AND j.organisation_id = :organisation
+ORDER BY b.settled_at DESC LIMIT :limit
+
+-- next_replied_batch --
+-- When the first batch was settled that a reply proves, of those that were settled later than that.
+SELECT b.settled_at FROM capillary_batch b CROSS JOIN capillary_job j
+WHERE b.state = 'accepted' AND b.proof = 'reply' AND b.settled_at > :before
+    AND j.id = b.job_id AND j.organisation_id = :organisation
+ORDER BY b.settled_at LIMIT 1
+
 -- count_states --
 -- The rows of a job by state: those of its batches without the odd ones, and the odd ones of the job.
 SELECT state, CAST(sum(rows) AS bigint) FROM (

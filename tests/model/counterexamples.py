@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from .rules import BLIND, COPIES, CUTTING, HONEST, JOBS, Bound, Mishaps, World
+from .rules import BLIND, COPIES, CUTTING, CUTTING_MORE, HONEST, JOBS, Bound, Mishaps, World
 
 
 class Circumstances(msgspec.Struct, frozen=True):
@@ -14,11 +14,12 @@ class Circumstances(msgspec.Struct, frozen=True):
     jobs: tuple[int, ...]
     mishaps: Mishaps
     breaks: str = "granted twice"
+    rows: int = 3
 
     @property
     def bound(self) -> Bound:
         """As the search takes it."""
-        return Bound(self.jobs, mishaps=self.mishaps)
+        return Bound(self.jobs, self.rows, mishaps=self.mishaps)
 
 
 NEEDED = {
@@ -32,4 +33,7 @@ NEEDED = {
     "count": Circumstances(CUTTING, COPIES, Mishaps(lost_replies=1)),
     "count_first": Circumstances(CUTTING, JOBS, Mishaps(lost_replies=1)),
     "control": Circumstances(BLIND, COPIES, Mishaps(lost_replies=1)),
+    "own_sign": Circumstances(
+        CUTTING_MORE, JOBS, Mishaps(lost_replies=1), "accepted in the ledger, and not granted", rows=4
+    ),
 }

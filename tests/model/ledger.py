@@ -11,6 +11,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from airflow_provider_capillary.core import planning
+from airflow_provider_capillary.core.belief import OtherRow
 from airflow_provider_capillary.core.planning import Plan, plan_row
 from airflow_provider_capillary.core.row_state import RowState, may_become
 
@@ -124,13 +125,14 @@ def changed(held: Held, new: RowState) -> Held:
     return replace(held, state=new)
 
 
-def accepted_rows(state: State, row: int) -> int:
-    """How many rows of the same customer and badge the ledger holds as accepted."""
+def other_rows(state: State, row: int) -> list[OtherRow]:
+    """The other rows of the same customer and badge that the ledger holds."""
     customer = ROWS[row].customer_id
-    return sum(
-        held is not None and held.state is RowState.ACCEPTED and ROWS[other].customer_id == customer
+    return [
+        OtherRow(held.state, ROWS[other].earned_at)
         for other, held in enumerate(state.ledger)
-    )
+        if held is not None and other != row and ROWS[other].customer_id == customer
+    ]
 
 
 def controls(state: State) -> list[int]:

@@ -15,9 +15,10 @@ class Rules(msgspec.Struct, frozen=True):
     age_at_body: bool = True  #: an intent that is too old is taken back at the moment when its body would leave
     age_counts_sleep: bool = True  #: the age of an intent grows while the machine sleeps
     steady_clock: bool = True  #: stamps are compared by a clock that does not jump
-    count: bool = True  #: "not there" is believed only if the API counts no more earns than the ledger has accepted
-    count_first: bool = True  #: the ledger's accepted rows are counted before the read, not after it
+    count: bool = True  #: "not there" is believed only if the API counts no more earns than the ledger knows of
+    count_first: bool = True  #: the ledger's rows are counted before the read, not after it
     control: bool = True  #: "not there" is believed only after a badge that is known to be there was shown
+    own_sign: bool = True  #: an earn that may be another row's is taken for ours only after such a badge was shown
 
 
 ALL_RULES = Rules()
@@ -26,9 +27,6 @@ ALL_RULES = Rules()
 MISSING_IN_THE_CODE = {
     "age_counts_sleep": "jobs/lane.py measures the age by time.monotonic, which stops while Linux sleeps",
     "steady_clock": "ledger/ledger.py stamps intents on SQLite with the wall clock only",
-    "count": "jobs/read_back.py does not compare earnCount with the ledger",
-    "count_first": "jobs/read_back.py asks the ledger after the read",
-    "control": "jobs/read_back.py believes a read before any control",
 }
 
 

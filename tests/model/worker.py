@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from airflow_provider_capillary.core.belief import Control, believe
+from airflow_provider_capillary.core.belief import Control, Disbelief, disbelieved, earns_known, earns_possible
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.send_limits import WRITE_SECONDS, left_by, may_leave
-from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, Verified, settle
+from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, settle
 
 from . import api, ledger
 from .printing import Move
@@ -158,38 +158,50 @@ def _read_back(model: Model, state: State, slot: int) -> Moves:
     if worker.timer:
         return
     view = api.view(model.world, state, worker.row)
-    verified = settle(ROWS[worker.row].earned_at, view, others_at_instant=0)
-    if verified.finding is not Finding.ABSENT or not model.rules.control or worker.control is not Control.NONE_YET:
-        yield _found(model, state, slot, view, verified, worker.control)
+    finding = settle(ROWS[worker.row].earned_at, view, others_at_instant=0).finding
+    waits = _why_not(model, state, worker, view, finding, worker.control) is Disbelief.NO_CONTROL
+    if not waits:
+        yield _found(model, state, slot, view, finding, worker.control)
     elif candidates := ledger.controls(state):
         # One step for both reads: a grant that comes between can only make the control fail, or the count grow.
         for row in candidates:
             seen = settle(ROWS[row].earned_at, api.view(model.world, state, row), others_at_instant=0)
             shown = Control.SHOWN if seen.finding is Finding.GRANTED else Control.NOT_SHOWN
-            yield _found(model, state, slot, view, verified, shown)
+            yield _found(model, state, slot, view, finding, shown)
     elif worker.at_end:
-        yield _found(model, state, slot, view, verified, Control.NONE_YET)
+        yield _found(model, state, slot, view, finding, Control.NONE_YET)
     else:
         aside = _next(model, state, replace(worker, aside=(*worker.aside, worker.row)))
-        move = Move(slot, "reads row {row} back: not there, but sets it aside until a control was seen", worker.row)
-        yield move, with_worker(state, slot, aside)
+        text = "reads row {row} back: " + finding.value + ", but sets it aside until a control was seen"
+        yield Move(slot, text, worker.row), with_worker(state, slot, aside)
+
+
+def _why_not(
+    model: Model, state: State, worker: Worker, view: CustomerBadgeView, finding: Finding, control: Control
+) -> Disbelief | None:
+    """Why the finding is not believed, by the rules that are on."""
+    others = ledger.other_rows(state, worker.row)
+    counts_now = model.rules.count and model.rules.count_first
+    known = earns_known(others, view) if counts_now else view.earn_count
+    control = control if model.rules.control else Control.SHOWN
+    possible = earns_possible(others) if model.rules.own_sign else 0
+    return disbelieved(finding, view, known=known, possible=possible, control=control)
 
 
 def _found(
-    model: Model, state: State, slot: int, view: CustomerBadgeView, verified: Verified, control: Control
+    model: Model, state: State, slot: int, view: CustomerBadgeView, finding: Finding, control: Control
 ) -> tuple[Move, State]:
     """Believe the read as the rules say. What stays unknown is at its end; anything else is noted in the ledger."""
-    worker = replace(state.workers[slot], control=control if model.rules.control else Control.NONE_YET)
-    counts_now = model.rules.count and model.rules.count_first
-    accepted = ledger.accepted_rows(state, worker.row) if counts_now else view.earn_count
-    believed = believe(
-        verified, view, accepted=accepted, control=control if model.rules.control else Control.SHOWN
-    ).finding
+    worker = state.workers[slot]
+    why = _why_not(model, state, worker, view, finding, control)
+    believed = finding if why is None else Finding.UNDECIDED
+    worker = replace(worker, control=control if model.rules.control else Control.NONE_YET)
     seen = f"reads row {{row}} back ({view.earn_count} earned, as is shown): {believed.value}"
     if believed is Finding.UNDECIDED:
         ended = _ended(model, state, worker, RowState.UNKNOWN)
         return Move(slot, seen, worker.row), with_worker(state, slot, ended)
-    counted = view.earn_count if model.rules.count and not counts_now else 0
+    counts_later = model.rules.count and not model.rules.count_first
+    counted = view.earn_count if counts_later else 0
     found = replace(worker, step=Step.NOTE_FINDING, outcome=_FOUND[believed], counted=counted)
     return Move(slot, seen, worker.row), with_worker(state, slot, found)
 
@@ -200,11 +212,10 @@ def _note_finding(model: Model, state: State, slot: int) -> tuple[Move, State]:
     assert new is not None
     worker = replace(worker, outcome=None, counted=0)
     if new is RowState.PLANNED:  # says the same again, unless the accepted rows are counted only now
-        accepted = ledger.accepted_rows(state, worker.row)
-        again = believe(Verified(Finding.ABSENT), view, accepted=accepted, control=Control.SHOWN)
-        if again.finding is Finding.UNDECIDED:
+        known = earns_known(ledger.other_rows(state, worker.row), view)
+        if disbelieved(Finding.ABSENT, view, known=known, possible=0, control=Control.SHOWN):
             held = _ended(model, state, worker, RowState.UNKNOWN)
-            return Move(slot, "counts more earns of row {row} than accepted rows", worker.row), with_worker(
+            return Move(slot, "counts more earns of row {row} than the ledger knows of", worker.row), with_worker(
                 state, slot, held
             )
     noted = ledger.renewed(state, worker, model.rules) or state

@@ -231,6 +231,11 @@ def _create_jobs() -> None:
         sa.CheckConstraint("gone BETWEEN 0 AND row_count", name="capillary_batch_gone"),
     )
     op.create_index("capillary_batch_of_job", "capillary_batch", ["job_id"])
+    # the newest batches that a reply proves: their rows are read before a read is believed that does not show a badge
+    replied = sa.text("state = 'accepted' AND proof = 'reply'")
+    op.create_index(
+        "capillary_batch_replied", "capillary_batch", ["settled_at"], sqlite_where=replied, postgresql_where=replied
+    )
 
 
 def _create_rows() -> None:

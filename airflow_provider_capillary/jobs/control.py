@@ -1,0 +1,140 @@
+"""Reads badges that are known to be there, before a read is believed that does not show a badge.
+
+Such a badge was accepted by a reply with an id. If a read does not show it at the instant that was sent, this API's
+reads do not show imports, or not as they were sent, and no read can say that a row is not there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.core.belief import Control
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.verification import Finding, settle
+from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError
+from airflow_provider_capillary.jobs.pacing import Pace
+from airflow_provider_capillary.ledger.facts import Controls
+
+log = logging.getLogger(__name__)
+
+#: How long a badge that was shown counts; then one is read again.
+FRESH_SECONDS = 600.0
+#: Statuses with which the API refuses to read one customer; any other refusal would meet every read.
+ABOUT_THE_CUSTOMER = frozenset({200, 400, 404})
+_MOMENT = 0.001
+
+
+class FindControls(Protocol):
+    """Asks the ledger for badges that are known to be there: ``LedgerWriter``'s way, and ``Ledger``'s for one job."""
+
+    def __call__(self, near: EarnedBadge, *, before: float) -> Controls:
+        """See ``Ledger.find_controls``."""
+        ...
+
+
+class _Side(msgspec.Struct):
+    """What is known of reads of badges on one side of their expiry: an API may show expired ones otherwise."""
+
+    control: Control = Control.NONE_YET
+    shown_at: float = 0.0  #: by the clock for durations
+    gave_up: bool = False  #: waiting brought none, and would bring none
+
+
+class ControlReads:
+    """What this process has seen of badges that are known to be there. One for all lanes of a job, thread-safe.
+
+    A badge that was not shown counts for the rest of the job: nothing of it is believed to be absent any more.
+
+    :param now: the ledger's clock, epoch seconds.
+    :param wait_until: waits until a moment of that clock.
+    :param monotonic: the clock for durations, in seconds.
+    :param verify_after: how long ago a badge must have been accepted, in seconds, for reads to have to show it.
+    """
+
+    def __init__(
+        self,
+        client: BadgeClient,
+        find: FindControls,
+        now: Callable[[], float],
+        pace: Pace,
+        wait_until: Callable[[float], None],
+        monotonic: Callable[[], float],
+        *,
+        verify_after: float,
+    ) -> None:
+        self._client = client
+        self._find = find
+        self._now = now
+        self._pace = pace
+        self._wait_until = wait_until
+        self._monotonic = monotonic
+        self._verify_after = verify_after
+        self._lock = threading.Lock()
+        self._sides = {False: _Side(), True: _Side()}
+
+    def may_come(self, badge: EarnedBadge) -> bool:
+        """Whether a control can be had now for a row such as this one, without waiting."""
+        with self._lock:
+            side = self._side_of(badge)
+            return side.control is not Control.NONE_YET or bool(self._found(badge).badges)
+
+    def see(self, badge: EarnedBadge, *, wait: bool) -> Control:
+        """Give what reads have shown that count for a row such as this one; read a badge where none was read lately.
+
+        :param wait: until a badge is old enough, where one was accepted less than ``verify_after`` ago.
+        :raises ApiError: the API cannot be used, or refuses every read.
+        :raises ImportInterruptedError: asked to stop.
+        """
+        with self._lock:
+            side = self._side_of(badge)
+            if side.control is Control.NONE_YET and not side.gave_up:
+                found = self._found(badge)
+                if wait and not found.badges:
+                    found = self._awaited(badge, found)
+                    side.gave_up = not found.badges
+                side.control = self._read(found)
+                side.shown_at = self._monotonic()
+                if side.control is Control.NOT_SHOWN:
+                    log.warning("Reads do not show imports here: no row of this job is believed to be absent")
+            return side.control
+
+    def _side_of(self, badge: EarnedBadge) -> _Side:
+        side = self._sides[badge.expires_at <= self._now()]
+        if side.control is Control.SHOWN and self._monotonic() - side.shown_at > FRESH_SECONDS:
+            side.control = Control.NONE_YET
+        return side
+
+    def _found(self, badge: EarnedBadge) -> Controls:
+        return self._find(badge, before=self._now() - self._verify_after + _MOMENT)
+
+    def _awaited(self, badge: EarnedBadge, found: Controls) -> Controls:
+        """Look again when the next ones are old enough, within ``verify_after`` from now."""
+        latest = self._now() + self._verify_after + _MOMENT
+        while not found.badges and found.next_at is not None and found.next_at + self._verify_after <= latest:
+            log.info("Waiting until a badge that a reply proves must show in reads")
+            self._wait_until(found.next_at + self._verify_after)
+            found = self._found(badge)
+        return found
+
+    def _read(self, found: Controls) -> Control:
+        """Read one after the other until one is shown; one may have been taken back in Capillary itself."""
+        control = Control.NONE_YET
+        for badge in found.badges:
+            try:
+                seen = self._pace.call(lambda b=badge: self._client.get_customer_badge(b.customer_id, b.badge_meta_id))  # type: ignore[misc]
+            except ApiUnavailableError:
+                raise
+            except ApiError as error:
+                if error.status not in ABOUT_THE_CUSTOMER:
+                    raise
+                continue
+            if settle(badge.earned_at, seen.view(), others_at_instant=0).finding is Finding.GRANTED:
+                return Control.SHOWN
+            control = Control.NOT_SHOWN
+        return control

@@ -26,7 +26,7 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": "Capillary",
                 "python-modules": [
                     f"{_PACKAGE}.operators.{name}"
-                    for name in ("badge_import", "badge_error_report", "badge_reconcile", "badge_revoke")
+                    for name in ("badge_import", "badge_error_report", "badge_reconcile", "badge_revoke", "badge_seed")
                 ],
             }
         ],

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 
 
-def _command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
+def command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
     """Note the call in Airflow's log of actions, and say an error of this package in one line."""
 
     @wraps(work)
@@ -44,30 +44,30 @@ def _command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
     return noted
 
 
-@_command
+@command
 def jobs(args: Namespace) -> None:
     """List imports, the newest first."""
     if args.limit < 1:
         raise ConfigurationError(f"--limit {args.limit} lists nothing; give 1 or more")
-    with _ledger(args) as ledger:
+    with opened_ledger(args) as ledger:
         found = ledger.jobs(args.limit, dag_id=args.dag_id)
     display.print_rows([display.job_row(job) for job in found], args.output)
 
 
-@_command
+@command
 def job(args: Namespace) -> None:
     """Tell of one import."""
-    with _ledger(args) as ledger:
+    with opened_ledger(args) as ledger:
         record = ledger.job(args.job_id)
         grants = ledger.grants(args.job_id)
     display.print_details(display.job_details(record, grants), args.output)
 
 
-@_command
+@command
 def unknown(args: Namespace) -> None:
     """List rows of which nothing proves whether they were granted."""
     rows: list[UnprovenRow] = []
-    with _ledger(args) as ledger:
+    with opened_ledger(args) as ledger:
         ledger.job(args.job_id)
         for page in ledger.unproven(args.job_id):
             rows += page
@@ -75,41 +75,41 @@ def unknown(args: Namespace) -> None:
     display.print_rows([display.unknown_row(row) for row in rows], args.output)
 
 
-@_command
+@command
 def resolve(args: Namespace) -> None:
     """Settle unknown rows by the word of the person who calls."""
     from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
 
     settings = ReconcileSettings(
         action=Action.ACCEPT if args.resolution == "accepted" else Action.RESEND,
-        by=f"user {getuser()} on {socket.gethostname()}",
+        by=person(),
         max_unknown=parse_budget("max_unknown", "100%"),  # what was not named stays as it is
         rows=frozenset(args.row) if args.row else None,
     )
-    with _ledger(args) as ledger:
+    with opened_ledger(args) as ledger:
         result = ReconcileJob(ledger, [args.job_id], settings).run()
     counts = {"accepted": result.accepted, "resend": result.resend, "unknown": result.unknown}
     display.print_rows([{"job_id": args.job_id, "unknown_before": result.unknown_before, **counts}], args.output)
 
 
-@_command
+@command
 def errors(args: Namespace) -> None:
     """Write ``errors.csv`` of one import to a file, whole or not at all."""
     from airflow_provider_capillary.reports.error_report import ERRORS_CSV, write_error_report
 
-    with _ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-errors-") as folder:
+    with opened_ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-errors-") as folder:
         ledger.job(args.job_id)
         report = write_error_report(ledger, [args.job_id], Path(folder))
         _move(Path(folder) / ERRORS_CSV, args.output.expanduser())
     sys.stdout.write(f"{report.facts.total.problems.rows:,} rows that were not accepted: {args.output}\n")
 
 
-@_command
+@command
 def ledger_upgrade(args: Namespace) -> None:
     """Bring the ledger's tables up to date."""
     from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
 
-    with _ledger(args) as ledger:
+    with opened_ledger(args) as ledger:
         done = "was brought to" if ledger.was_upgraded else "stands at"
         sys.stdout.write(f"The ledger {ledger.description} {done} revision {HEAD}\n")
 
@@ -130,19 +130,31 @@ def simulator(args: Namespace) -> None:
 
 
 @contextmanager
-def _ledger(args: Namespace) -> Iterator[Ledger]:
+def opened_ledger(args: Namespace) -> Iterator[Ledger]:
     """The ledger, wherever Airflow keeps the connection that names it."""
-    before = os.environ.get(_CONTEXT)
-    os.environ[_CONTEXT] = "server"  # else connections of the metadata database are not seen; Airflow's own do the same
-    try:
+    with as_server():
         ledger = open_ledger(args.ledger_conn_id)
+    with closing(ledger):
+        yield ledger
+
+
+@contextmanager
+def as_server() -> Iterator[None]:
+    """Let connections of the metadata database be seen; Airflow's own commands do the same."""
+    before = os.environ.get(_CONTEXT)
+    os.environ[_CONTEXT] = "server"
+    try:
+        yield
     finally:
         if before is None:
             del os.environ[_CONTEXT]
         else:
             os.environ[_CONTEXT] = before
-    with closing(ledger):
-        yield ledger
+
+
+def person() -> str:
+    """Whose word it is, for the ledger: the person who calls."""
+    return f"user {getuser()} on {socket.gethostname()}"
 
 
 def _move(file: Path, target: Path) -> None:

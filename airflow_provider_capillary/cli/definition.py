@@ -11,9 +11,10 @@ from typing import Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command
 
+from airflow_provider_capillary.cli.seed_options import seed_arguments
 from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
 
-_COMMANDS = "airflow_provider_capillary.cli.commands"
+_PACKAGE = "airflow_provider_capillary.cli"
 
 
 def _arg(*flags: str, **options: Any) -> Arg:
@@ -51,13 +52,13 @@ ARG_FILE = _arg(
 
 def get_capillary_cli_commands() -> list[GroupCommand]:
     """Give Airflow the group ``capillary``."""
-    ledger = GroupCommand("ledger", "The ledger's tables", (_upgrade(),))
+    ledger = GroupCommand("ledger", "The ledger's tables", (_upgrade(), _seed()))
     subcommands = (*_telling(), *_settling(), _simulator(), ledger)
     return [GroupCommand("capillary", "Badge imports into Capillary: jobs, unknown rows, ledger", subcommands)]
 
 
-def _command(name: str) -> Callable[..., Any]:
-    return lazy_load_command(f"{_COMMANDS}.{name}")
+def _command(name: str, module: str = "commands") -> Callable[..., Any]:
+    return lazy_load_command(f"{_PACKAGE}.{module}.{name}")
 
 
 def _telling() -> tuple[ActionCommand, ...]:
@@ -106,6 +107,17 @@ def _upgrade() -> ActionCommand:
         help="Make the ledger's tables, or bring them up to date",
         func=_command("ledger_upgrade"),
         args=(ARG_LEDGER, ARG_VERBOSE),
+    )
+
+
+def _seed() -> ActionCommand:
+    return ActionCommand(
+        name="seed",
+        help="Note rows as granted outside the ledger, so that no import grants them again. Nothing is sent",
+        description="For badges that another tool granted, and for a ledger that was lost: give an export of what the "
+        "customers hold. Repeating it changes nothing.",
+        func=_command("ledger_seed", "seed_command"),
+        args=(*seed_arguments(_arg), ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
     )
 
 

@@ -98,7 +98,7 @@ def resolve_columns(choices: Sequence[tuple[str, ...]], found: Sequence[str]) ->
             "Rename the columns or set field_mapping="
         )
     for field, columns in zip(FIELD_COLUMNS, picked, strict=True):
-        _refuse_two(field, columns)
+        refuse_two(field, columns)
     first = [columns[0] for columns in picked]
     return Columns(*first, *(columns[1] if len(columns) > 1 else None for columns in picked[2:]))
 
@@ -107,7 +107,8 @@ def _folded(name: str) -> str:
     return "".join(name.casefold().replace("_", " ").split())
 
 
-def _refuse_two(field: str, columns: Sequence[str]) -> None:
+def refuse_two(field: str, columns: Sequence[str]) -> None:
+    """Raise ``DatasetError`` where two columns have the same form of one field's name."""
     forms = [_folded(column) for column in columns]
     if len(set(forms)) < len(forms):
         raise DatasetError(

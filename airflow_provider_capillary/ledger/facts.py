@@ -37,6 +37,7 @@ class JobScope(msgspec.Struct, frozen=True):
     map_index: int = -1
     max_tries: int = 0
     dry_run: bool = False
+    purpose: str = "import"  #: a task may do several things; each is a job of its own
 
 
 class JobPlan(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, organisations, revoking, settling
@@ -51,6 +53,7 @@ from airflow_provider_capillary.ledger.packing import Key, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.recording import Recording
 from airflow_provider_capillary.ledger.rows import rows_for
+from airflow_provider_capillary.ledger.seeding import Seed, Seeding
 
 LEASE_SECONDS = 60.0
 _BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
@@ -195,6 +198,32 @@ class Ledger:
         batches = durably(self._engine, work)
         self._badge_keys[job.organisation_key] = badge_keys
         return batches
+
+    def seed(self, job: Job, given: Seed) -> Counter[SeedPlan]:
+        """Commit rows durably as granted outside this ledger; give how many ended in which way.
+
+        Repeating it changes nothing. Rows that other jobs left without proof are accepted in those jobs' accounts.
+
+        :raises LeaseLostError: another copy took the job over.
+        :raises IntentConflictError: an import took some of the rows in the meantime; nothing was noted.
+        """
+        badge_keys: dict[str, int] = {}
+
+        def work(connection: sa.Connection) -> Counter[SeedPlan]:
+            nonlocal badge_keys
+            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
+            now = self._now(connection)
+            if not self._jobs.renew(connection, job, now):
+                raise lease_lost(job)
+            Recording(connection, self._rows, job, badge_keys, now=now, keeps_issues=True).learn(
+                set(given.badges.badge_meta_ids)
+            )
+            living = functools.cache(lambda owner: self._is_living(connection, owner))
+            return Seeding(connection, self._rows, job, badge_keys, living, now).seed(given)
+
+        counts = durably(self._engine, work)
+        self._badge_keys[job.organisation_key] = badge_keys
+        return counts
 
     def reserve_request(self, organisation: str, per_minute: int) -> float:
         """Take one request out of the organisation's budget; give the seconds until its turn.

@@ -159,6 +159,10 @@ SELECT settings FROM capillary_job WHERE job_id = :job_id
 -- The ledger's number of a job.
 SELECT id FROM capillary_job WHERE job_id = :job_id
 
+-- job_id_of_key --
+-- The id of a job, by the ledger's number.
+SELECT job_id FROM capillary_job WHERE id = :job
+
 -- job_summary --
 -- The last summary of a job.
 SELECT summary FROM capillary_job WHERE id = :job
@@ -213,6 +217,11 @@ INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has
 VALUES (:job, :fence, :attempt, 'intent', :row_count, 0, false, :fingerprint, :request_id, :now, :boot_id, :boot_time,
     :rows)
 RETURNING id
+
+-- accept_seeded_batch --
+-- Accept rows that were granted outside this ledger, in the transaction in which they were noted.
+UPDATE capillary_batch SET state = 'accepted', proof = 'seed', ids = :ids, settled_at = :now, verdict = 'SEEDED'
+WHERE id = :batch
 
 -- settle_untouched_batch --
 -- Give all rows of a batch one state at once, where none has left it or has a state of its own since the intent.

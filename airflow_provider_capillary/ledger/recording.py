@@ -76,7 +76,7 @@ class Recording:
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(QUERIES["lock_organisation"], {"organisation": self._job.organisation_key})
-        self._learn(set().union(*map(_names, notes)))
+        self.learn(set().union(*map(_names, notes)))
         for note in notes:
             if isinstance(note, Outcome):
                 self._outcome(note)
@@ -86,7 +86,8 @@ class Recording:
                 self._issues(note.rows, only_if_untold=note.only_if_untold)
         return self._intents(intents) if intents else []
 
-    def _learn(self, names: set[str]) -> None:
+    def learn(self, names: set[str]) -> None:
+        """Number badges that the ledger does not know yet."""
         for name in sorted(names - self._badge_keys.keys()):
             values = {"organisation": self._job.organisation_key, "name": name}
             self._connection.execute(QUERIES["add_badge"], values)
@@ -228,7 +229,7 @@ class Recording:
             self._connection.execute(QUERIES["batch_settled"], self._reply_values(outcome))
         if not outcome.rows and not outcome.accepted:
             return 0
-        self._learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
+        self.learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
         batch = LockedBatch(self._connection, self._rows, outcome.batch)
         if batch.is_untouched(len(outcome.rows) + len(outcome.accepted)):
             batch.settle_untouched(outcome, self._badge_keys)

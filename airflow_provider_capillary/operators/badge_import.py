@@ -209,7 +209,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         settings = self._settings()
         if settings.dry_run:
             self.outlets = []  # nothing is granted, so no event tells of it; a new list, as the old one is the DAG's
-        _refuse_text_of_something_else(self.dataset)
+        refuse_text_of_something_else(self.dataset)
         columns = column_choices(settings.field_mapping)
         options = read_options(self.dataset_format, self.csv_delimiter, allow_cut_end=self.allow_cut_end)
         self._stop = StopSignal()
@@ -217,7 +217,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
             hook = connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
                 organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
-                scope = _scope(context)
+                scope = scope_of(context)
                 self.work_done = remember_begin(named(self.dataset), client.settings.base_url, dry_run=settings.dry_run)
                 self._look_at(dataset, columns)
                 result = ImportJob(
@@ -291,7 +291,7 @@ def _check_on_empty(value: str) -> None:
         raise ConfigurationError(f"on_empty is {value!r}; it may be {allowed}")
 
 
-def _refuse_text_of_something_else(dataset: Any) -> None:
+def refuse_text_of_something_else(dataset: Any) -> None:
     """Templates render to text: one without a value to ``None``, one of a dict to what Python prints of it."""
     if dataset is None or (isinstance(dataset, str) and dataset.strip() in ("", "None")):
         raise ConfigurationError("dataset is None: the task that was to give it returned nothing")
@@ -302,7 +302,8 @@ def _refuse_text_of_something_else(dataset: Any) -> None:
         )
 
 
-def _scope(context: Context) -> JobScope:
+def scope_of(context: Context) -> JobScope:
+    """Whose job it is."""
     ti = context["ti"]
     return JobScope(
         dag_id=ti.dag_id,

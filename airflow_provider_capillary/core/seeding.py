@@ -1,0 +1,199 @@
+"""What a row that was granted outside the ledger means for the ledger. Pure: columns, one table, the account.
+
+Only the identity of a row counts (badge, customer, earn instant) and its id where there is one. The expiry is not read:
+an export may lack it, and a row that was granted stays granted whatever its expiry says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import tzinfo
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.core.earned_badge import LATEST_INSTANT, EarnedBadge, Fault, InvalidRow
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.field_mapping import (
+    Columns,
+    RowReader,
+    column_choices,
+    fitting_columns,
+    refuse_two,
+)
+from airflow_provider_capillary.core.field_values import is_absent, shortened
+from airflow_provider_capillary.core.plain_values import plain
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.timestamps import UNITS
+from airflow_provider_capillary.exceptions import DatasetError
+
+#: Names under which exports and the API give the id of an earned badge.
+ID_COLUMNS = ("earnedBadgeId", "earned_badge_id", "earnId", "earn_id")
+LONGEST_ID = 100
+UNKNOWN_EXPIRY = 0  #: of a seeded row, epoch seconds
+_FIELDS = ("badgeMetaId", "customerId", "earnEventDate")
+
+
+class SeedPlan(StrEnum):
+    """What to do with a row that a person says was granted."""
+
+    NOTE = "noted as accepted"
+    SETTLE = "accepted now: it was sent before, and nothing proved what became of it"
+    HELD = "held already: accepted, or accepted once and revoked since"
+    IN_FLIGHT = "left alone: a running import has just sent it, and settles it"
+
+
+def plan_seed(state: RowState | None, *, job_is_alive: bool) -> SeedPlan:
+    """Decide on one row.
+
+    Example: a row that the API refused last night (rejected) stands in an export as granted. Another tool granted it
+    since, so it is noted; no import sends it again. A row that waits to be sent (planned) is noted even where its job
+    runs: the intent of that job then finds it taken.
+
+    :param state: the row's state in the ledger, ``None`` where the ledger does not hold it.
+    :param job_is_alive: whether the job of an unproven row runs.
+    """
+    if state in (None, RowState.PLANNED, RowState.REJECTED):
+        return SeedPlan.NOTE
+    if state in (RowState.INTENT, RowState.UNKNOWN):
+        return SeedPlan.IN_FLIGHT if job_is_alive else SeedPlan.SETTLE
+    return SeedPlan.HELD
+
+
+class SeedColumns(msgspec.Struct, frozen=True):
+    """The dataset's columns; the last two where there are such."""
+
+    badge_meta_id: str
+    customer_id: str
+    earned_at: str
+    earned_at_iso: str | None = None  #: the same instant in a second form
+    earned_badge_id: str | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """The columns by field, for the account."""
+        earned = " and ".join(filter(None, (self.earned_at, self.earned_at_iso)))
+        chosen = dict(zip(_FIELDS, (self.badge_meta_id, self.customer_id, earned), strict=True))
+        return chosen | ({"earnedBadgeId": self.earned_badge_id} if self.earned_badge_id else {})
+
+
+class SeedChoices(msgspec.Struct, frozen=True):
+    """Column names that are accepted: for each field that must be there, and for the id."""
+
+    required: tuple[tuple[str, ...], ...]
+    ids: tuple[str, ...]
+    id_is_required: bool  #: the caller named its column
+
+    def resolve(self, found: Sequence[str]) -> SeedColumns:
+        """Pick the column of each field among those found.
+
+        :raises DatasetError: a field has no column, or two; the message names them and what to do.
+        """
+        if not found:
+            return SeedColumns(*(names[0] for names in self.required))  # a dataset without rows may have no columns
+        picked = [fitting_columns(names, found) for names in self.required]
+        missing = [" or ".join(names) for names, columns in zip(self.required, picked, strict=True) if not columns]
+        ids = fitting_columns(self.ids, found)
+        if self.id_is_required and not ids:
+            missing.append(self.ids[0])
+        if missing:
+            raise DatasetError(
+                f"the dataset lacks column(s) {'; '.join(missing)}. Found: {', '.join(found)}. "
+                "Rename the columns or set field_mapping="
+            )
+        for field, columns in zip(_FIELDS, picked, strict=True):
+            refuse_two(field, columns)
+        if len(ids) > 1:
+            raise DatasetError(
+                f"the dataset has {len(ids)} columns for earnedBadgeId: {', '.join(map(repr, ids))}. Name the one to "
+                f"use, as in field_mapping={{'earnedBadgeId': {ids[0]!r}}}, or leave the other out"
+            )
+        badge, customer, earned = picked
+        return SeedColumns(
+            badge[0], customer[0], earned[0], earned[1] if len(earned) > 1 else None, ids[0] if ids else None
+        )
+
+
+def seed_choices(field_mapping: Mapping[str, str] | None) -> SeedChoices:
+    """Give the acceptable column names of each field; refuse a mapping with unknown fields.
+
+    The mapping may be that of the import, with ``earnedBadgeId`` besides; a column for the expiry is not looked for.
+    """
+    mapping = dict(field_mapping or {})
+    named = [mapping.pop(name) for name in ID_COLUMNS if name in mapping]
+    required = column_choices(mapping)[: len(_FIELDS)]
+    return SeedChoices(tuple(required), (named[0],) if named else ID_COLUMNS, bool(named))
+
+
+class SeedReader:
+    """Checks the rows of one window after the other.
+
+    :param zone: of instants without one; without it they are invalid.
+    :param unit: of instants that are numbers, ``s`` or ``ms``.
+    """
+
+    def __init__(self, columns: SeedColumns, zone: tzinfo | None, unit: str) -> None:
+        names = Columns(columns.badge_meta_id, columns.customer_id, columns.earned_at, "", columns.earned_at_iso)
+        self._reader = RowReader(names, zone, unit)
+        self._late = (LATEST_INSTANT - 1) * UNITS[unit]  # so that no row fails for its expiry
+        self._id_name = columns.earned_badge_id or ""
+
+    def read(
+        self,
+        first_row_number: int,
+        badge_ids: Sequence[Any],
+        customer_ids: Sequence[Any],
+        earned: Sequence[Any],
+        earned_iso: Sequence[Any],
+        ids: Sequence[Any],
+    ) -> tuple[EarnedBadges, list[str | None], list[InvalidRow]]:
+        """Give the good rows, the id of each, and the invalid rows. ``ids`` may be empty: there is no such column."""
+        expires = [self._late] * len(badge_ids)
+        rows = self._reader.read(first_row_number, badge_ids, customer_ids, earned, expires, earned_iso)
+        if isinstance(rows, EarnedBadges) and _all_plain(ids):
+            return _without_expiry(rows), list(ids) or [None] * len(rows), []
+        return self._one_by_one(rows, first_row_number, ids)
+
+    def _one_by_one(
+        self, rows: Iterable[EarnedBadge | InvalidRow], first: int, ids: Sequence[Any]
+    ) -> tuple[EarnedBadges, list[str | None], list[InvalidRow]]:
+        good: list[EarnedBadge] = []
+        good_ids: list[str | None] = []
+        invalid: list[InvalidRow] = []
+        for row in rows:
+            value = plain(ids[row.row_number - first]) if ids else None
+            reason = _wrong_with_id(value)
+            if reason is None and isinstance(row, EarnedBadge):
+                good.append(row)
+                good_ids.append(None if is_absent(value) else str(value).strip(" "))
+                continue
+            faults = row.faults if isinstance(row, InvalidRow) else ()
+            more = () if reason is None else (Fault(self._id_name, shortened(value), reason),)
+            invalid.append(InvalidRow(row.row_number, (*faults, *more)))
+        return _without_expiry(EarnedBadges.of(good)), good_ids, invalid
+
+
+def _all_plain(ids: Sequence[Any]) -> bool:
+    if not ids:
+        return True
+    if set(map(type, ids)) != {str}:
+        return False
+    joined = "".join(ids)
+    return joined.isalnum() and joined.isascii() and 0 < min(map(len, ids)) <= max(map(len, ids)) <= LONGEST_ID
+
+
+def _wrong_with_id(value: Any) -> str | None:
+    """Why the value is no id, or ``None``. A missing id is none of the row's faults: it is as good as granted."""
+    if is_absent(value):
+        return None
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return f"is of type {type(value).__name__}; give the id as text"
+    text = str(value).strip(" ")
+    if len(text) > LONGEST_ID or not text.isprintable():
+        return f"is no id: at most {LONGEST_ID} printable characters"
+    return None
+
+
+def _without_expiry(rows: EarnedBadges) -> EarnedBadges:
+    expiries = [UNKNOWN_EXPIRY] * len(rows)
+    return EarnedBadges(rows.row_numbers, rows.badge_meta_ids, rows.customer_ids, rows.earned_at, expiries)

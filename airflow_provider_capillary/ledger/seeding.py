@@ -1,0 +1,172 @@
+"""Notes rows as granted outside this ledger, within the caller's transaction.
+
+A seeded row is accepted with the proof ``seed``. Its batch was never sent: it begins as an intent, as the schema asks
+of every batch, and is accepted in the same transaction, so that no other process ever sees the intent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
+
+import msgspec
+import sqlalchemy as sa
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.seeding import SeedPlan, plan_seed
+from airflow_provider_capillary.exceptions import JobIsRunningError
+from airflow_provider_capillary.ledger import settling
+from airflow_provider_capillary.ledger.changes import key_values
+from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
+from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
+from airflow_provider_capillary.ledger.packing import Key, columns_of, pack_ids, pack_rows
+from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.rows import Found, NewRows, Rows
+from airflow_provider_capillary.ledger.storable import storable_all
+
+BATCH_ROWS = 1_000  #: rows of one batch: what reads one row of it later unpacks all of them
+TOLD = "granted outside this ledger, as {} says"
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """Rows to note, the id of each where it is known, and whose word it is."""
+
+    badges: EarnedBadges
+    ids: Sequence[str | None]
+    by: str
+
+
+class Seeding:
+    """The seeding of one transaction.
+
+    :param badge_keys: ``badge_meta_id`` -> the ledger's number, of every row.
+    :param is_living: whether a job, by its number, runs.
+    """
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        tables: Rows,
+        job: Job,
+        badge_keys: Mapping[str, int],
+        is_living: Callable[[int], bool],
+        now: float,
+    ) -> None:
+        self._connection = connection
+        self._tables = tables
+        self._job = job
+        self._badge_keys = badge_keys
+        self._is_living = is_living
+        self._now = now
+
+    def seed(self, given: Seed) -> Counter[SeedPlan]:
+        """Note the rows; give how many ended in which way.
+
+        :raises IntentConflictError: an import took some of them meanwhile; nothing was noted.
+        """
+        rows = given.badges
+        badges = map(self._badge_keys.__getitem__, rows.badge_meta_ids)
+        occurrences = rows.occurrences or repeat(1)
+        keys: list[Key] = list(zip(rows.customer_ids, badges, rows.earned_at, occurrences, strict=False))
+        self._tables.lock(self._connection, sorted(keys))
+        every = map(Found._make, self._tables.find(self._connection, sorted(keys), any_date=False))
+        held = {row.key: row for row in every}
+        if not held:
+            self._note(rows, given.ids, keys, held, given.by)
+            return Counter({SeedPlan.NOTE: len(rows)})
+        plans = [self._plan(held.get(key)) for key in keys]
+        chosen = [plan is SeedPlan.NOTE for plan in plans]
+        ids = [one for one, is_chosen in zip(given.ids, chosen, strict=True) if is_chosen]
+        new = [key for key, is_chosen in zip(keys, chosen, strict=True) if is_chosen]
+        self._note(rows.where(chosen), ids, new, held, given.by)
+        counts = Counter(plans)
+        unproven = {
+            key: earned_badge_id
+            for key, earned_badge_id, plan in zip(keys, given.ids, plans, strict=True)
+            if plan is SeedPlan.SETTLE
+        }
+        settled = self._settle(unproven, given.by) if unproven else 0
+        counts[SeedPlan.SETTLE] = settled
+        counts[SeedPlan.IN_FLIGHT] += len(unproven) - settled
+        return counts
+
+    def _plan(self, found: Found | None) -> SeedPlan:
+        if found is None:
+            return SeedPlan.NOTE
+        alive = found.state in (RowState.INTENT, RowState.UNKNOWN) and self._is_living(found.job)
+        return plan_seed(RowState(found.state), job_is_alive=alive)
+
+    def _note(
+        self, rows: EarnedBadges, ids: Sequence[str | None], keys: Sequence[Key], held: Mapping[Key, Found], by: str
+    ) -> None:
+        """Note rows that the ledger does not hold, and take those that are free into the same batches."""
+        new: list[NewRows] = []
+        batches: list[int] = []
+        for start in range(0, len(rows), BATCH_ROWS):
+            part, of_part = rows[start : start + BATCH_ROWS], keys[start : start + BATCH_ROWS]
+            batch = self._add_batch(part, by)
+            new.append(NewRows(batch, [key for key in of_part if key not in held]))
+            self._take([held[key] for key in sorted(of_part) if key in held], batch)
+            batches.append(batch)
+        self._tables.insert(self._connection, new)
+        for number, batch in enumerate(batches):
+            packed = pack_ids(storable_all(ids[number * BATCH_ROWS : (number + 1) * BATCH_ROWS]))
+            self._connection.execute(QUERIES["accept_seeded_batch"], {"batch": batch, "ids": packed, "now": self._now})
+
+    def _add_batch(self, rows: EarnedBadges, by: str) -> int:
+        values = {
+            "job": self._job.key,
+            "fence": self._job.fence,
+            "attempt": 0,
+            "row_count": len(rows),
+            "fingerprint": "",
+            "request_id": f"seeded by {by}",
+            "now": self._now,
+            "boot_id": None,
+            "boot_time": None,
+            "rows": pack_rows(columns_of(rows, dict(self._badge_keys))),
+        }
+        return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one())
+
+    def _take(self, free: Sequence[Found], batch: int) -> None:
+        """Take rows that are free to be sent out of their batches; the schema refuses any other."""
+        if not free:
+            return
+        self._tables.move(self._connection, batch, [row.key for row in free])
+        if odd := [key_values(row.key) for row in free if row.is_odd]:
+            self._connection.execute(QUERIES["drop_odd_row"], odd)
+        left = Counter(row.batch for row in free)
+        values = [{"batch": key, "rows": rows} for key, rows in sorted(left.items())]
+        self._connection.execute(QUERIES["rows_left"], values)
+
+    # -- rows that an earlier import left without proof --------------------------------------------------------------
+
+    def _settle(self, unproven: Mapping[Key, str | None], by: str) -> int:
+        """Accept rows that dead or finished jobs left without proof, in those jobs' own accounts; give how many."""
+        of_job: dict[int, list[WholeRow]] = {}
+        for key in sorted(unproven):
+            if (row := whole_row(self._connection, key)) is not None:
+                of_job.setdefault(row.job, []).append(row)
+        return sum(self._settle_job(job, rows, unproven, by) for job, rows in sorted(of_job.items()))
+
+    def _settle_job(self, key: int, rows: Sequence[WholeRow], ids: Mapping[Key, str | None], by: str) -> int:
+        job_id = str(self._connection.execute(QUERIES["job_id_of_key"], {"job": key}).scalar_one())
+        try:
+            job = settling.take_stock(self._connection, job_id, self._now)
+        except JobIsRunningError:  # it began again since it was looked at
+            return 0
+        names = {number: name for name, number in self._badge_keys.items()}
+        told = [
+            Settled(_unproven(row, names), RowState.ACCEPTED, TOLD.format(by), ids[row.key] or row.earned_badge_id)
+            for row in rows
+        ]
+        return len(settling.settle(self._connection, self._tables, job, told, proof=Proof.SEED, by=by, now=self._now))
+
+
+def _unproven(row: WholeRow, names: Mapping[int, str]) -> UnprovenRow:
+    customer, badge_key, earned_at, occurrence = row.key
+    badge = EarnedBadge(row.row_number, names[badge_key], customer, earned_at, row.expires_at, occurrence)
+    return UnprovenRow(badge, badge_key, row.batch, RowState.UNKNOWN, 0, 0, "", None, row.earned_badge_id)

@@ -1,0 +1,140 @@
+"""Notes what was granted outside the ledger, so that no import grants it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.datasets.options import read_options
+from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.badge_import import refuse_text_of_something_else, scope_of
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.retry import RETRY_POLICY
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_capillary.jobs.pacing import StopSignal
+    from airflow_provider_capillary.jobs.seed import Seeded
+
+
+class BadgeSeedOperator(WorksOnEarlierJobs):
+    """Notes rows as granted outside this ledger, and sends nothing.
+
+    For organisations that were served by another tool until now, and for a ledger that was lost: give an export of
+    what the customers hold. The rows are accepted from then on, with the proof ``seed``, and who said so and when. An
+    import of the same rows sends nothing: they are ``already_accepted``. Repeating it changes nothing.
+
+    A row is known by its badge, its customer and its earn instant; the expiry is not read and may be missing. An id
+    is kept where there is a column of it, so that ``BadgeRevokeOperator`` of this job could take these badges back
+    from the customers. Two equal rows with different ids are two grants.
+
+    Rows that an import had left without proof (unknown), and rows that were refused, are accepted from then on too.
+    Rows that were revoked stay revoked; none of them is sent. Rows that a running import has just sent are left
+    alone, and the task fails for a retry. Where more rows are invalid than ``max_invalid`` allows, nothing is noted.
+
+    :param dataset: (templated) as of ``BadgeImportOperator``: Parquet, CSV or JSON Lines, or a small list of dicts.
+    :param capillary_conn_id: (templated) whose badges they are; it says the organisation, nothing is asked there.
+    :param ledger_conn_id: (templated) the same as the import's.
+    :param field_mapping: (templated) API field -> dataset column, as of the import; ``earnedBadgeId`` names the
+        column of the ids. Default of it: ``earnedBadgeId``, ``earned_badge_id``, ``earnId`` or ``earn_id``. For an
+        export whose earn instant has another name: ``{"earnEventDate": "earnedOn"}``.
+    :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
+    :param dataset_format: (templated) ``parquet``, ``csv`` or ``jsonl``. Default: by the name, else the first bytes.
+    :param csv_delimiter: (templated) one character, or ``tab``. Default: taken from the header.
+    :param timestamp_unit: (templated) of numbers in the dataset: ``s`` or ``ms``.
+    :param max_invalid: (templated) rows, or a share such as ``"1%"``, that may be invalid. What is left out here is
+        granted again by an import of it.
+    :param dry_run: (templated) check and count, note nothing.
+    :param retry_policy: as of ``BadgeImportOperator``.
+    :return: the summary of a job, as an import gives it, and besides ``seeded`` (of which ``settled`` had no proof
+        until now), ``already_held`` (of which ``repeated`` say again what another row of the dataset says),
+        ``in_flight``, ``not_seeded`` and ``assumed``. Always ``rows_read == seeded + already_held + in_flight +
+        invalid + not_seeded``. Also in XCom of a task that fails.
+    """
+
+    template_fields: Sequence[str] = (
+        "dataset",
+        "capillary_conn_id",
+        "ledger_conn_id",
+        "field_mapping",
+        "timezone",
+        "dataset_format",
+        "csv_delimiter",
+        "timestamp_unit",
+        "max_invalid",
+        "dry_run",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "field_mapping": "json"}
+    ui_color = "#e2e8f6"
+
+    def __init__(
+        self,
+        *,
+        dataset: Any,
+        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        ledger_conn_id: str | None = None,
+        field_mapping: Mapping[str, str] | None = None,
+        timezone: str | None = None,
+        dataset_format: str | None = None,
+        csv_delimiter: str | None = None,
+        timestamp_unit: str = "s",
+        max_invalid: int | str = 0,
+        dry_run: bool | str = False,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs, **retry_arguments(retry_policy))
+        self.dataset = dataset
+        self.capillary_conn_id = capillary_conn_id
+        self.ledger_conn_id = ledger_conn_id
+        self.field_mapping = field_mapping
+        self.timezone = timezone
+        self.dataset_format = dataset_format
+        self.csv_delimiter = csv_delimiter
+        self.timestamp_unit = timestamp_unit
+        self.max_invalid = max_invalid
+        self.dry_run = dry_run  # type: ignore[assignment,method-assign] # hides BaseOperator.dry_run, a printer of templates
+
+    def _work(self, context: Context, stop: StopSignal) -> Seeded:
+        from airflow_provider_capillary.core.seeding import seed_choices
+        from airflow_provider_capillary.jobs.seed import SeedJob, seed_settings
+
+        settings = seed_settings(
+            field_mapping=self.field_mapping,
+            timezone=self.timezone,
+            timestamp_unit=self.timestamp_unit,
+            max_invalid=self.max_invalid,
+            dry_run=self.dry_run,
+        )
+        refuse_text_of_something_else(self.dataset)
+        required = seed_choices(settings.field_mapping).required
+        options = read_options(self.dataset_format, self.csv_delimiter)
+        with closing(open_dataset(self.dataset, required_columns=required, options=options)) as dataset:
+            hook = connected(self.capillary_conn_id)
+            host = hook.settings.client.base_url
+            with closing(open_ledger(self.ledger_conn_id)) as ledger:
+                job = SeedJob(
+                    dataset,
+                    hook.organisation,
+                    host,
+                    ledger,
+                    scope_of(context),
+                    settings,
+                    by=whose_word(context),
+                    stop=stop,
+                )
+                result = job.run()
+        self.log.info(
+            "%s rows read: %s seeded, %s already held, %s invalid; nothing was sent; job %s",
+            f"{result.summary.rows_read:,}",
+            f"{result.seeded:,}",
+            f"{result.already_held:,}",
+            f"{result.summary.invalid:,}",
+            result.summary.job_id,
+        )
+        return result

@@ -1,0 +1,71 @@
+"""``airflow capillary ledger seed`` through Airflow's own command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_capillary.ledger.ledger import Ledger
+
+from .conftest import BADGE, EARNED, Run
+
+CONNECTION = {
+    "conn_type": "capillary",
+    "host": "https://api.example.com",
+    "login": "till.001",
+    "password": "a-till-password",
+    "extra": {"organisation": "shop"},
+}
+ENV: dict[str, str | None] = {"AIRFLOW_CONN_SHOP": json.dumps(CONNECTION)}
+
+
+def export(path: Path, count: int, earned: str = str(EARNED * 1_000)) -> str:
+    lines = [f"{BADGE},{700 + number},{earned},{number:024x}" for number in range(count)]
+    path.write_text("\n".join(["badgeMetaId,customerId,earnedOn,earnId", *lines, ""]), "utf-8")
+    return str(path)
+
+
+def seed(run: Run, *words: str) -> Any:
+    mapping = '{"earnEventDate": "earnedOn"}'
+    options = ("--conn-id", "shop", "--field-mapping", mapping, "--timestamp-unit", "ms", "-o", "json")
+    return run("ledger", "seed", *options, *words, env=ENV)
+
+
+def test_an_export_is_noted_once_with_the_person_who_said_so(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+    path = export(tmp_path / "badges_earn.csv", 20)
+    [told] = seed(run, "--dataset", path).json
+    assert (told["rows_read"], told["seeded"], told["already_held"], told["invalid"]) == (20, 20, 0, 0)
+    job = ledger.job(told["job_id"])
+    assert (job.organisation, job.task_id, job.state) == ("shop", "ledger seed", "finished")
+    assert job.run_id.startswith("user ")
+    [again] = seed(run, "--dataset", path).json
+    assert (again["seeded"], again["already_held"]) == (0, 20)
+
+
+def test_a_dry_run_notes_nothing(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+    path = export(tmp_path / "badges_earn.csv", 3)
+    [told] = seed(run, "--dataset", path, "--dry-run").json
+    assert told["seeded"] == 3
+    [told] = seed(run, "--dataset", path, "--dry-run").json
+    assert told["seeded"] == 3
+
+
+def test_invalid_rows_end_it_with_1_and_the_counts(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+    done = seed(run, "--dataset", export(tmp_path / "badges_earn.csv", 3, earned="yesterday"))
+    assert done.code == 1
+    assert done.err.startswith("3 of 3 rows are invalid")
+    [told] = done.json
+    assert (told["seeded"], told["invalid"]) == (0, 3)
+
+
+def test_a_mapping_that_is_no_json_is_refused(ledger: Ledger, run: Run) -> None:
+    done = run("ledger", "seed", "--dataset", "x.csv", "--conn-id", "shop", "--field-mapping", "a=b", env=ENV)
+    assert done.code == 1
+    assert "--field-mapping is no JSON object" in done.err
+
+
+def test_a_connection_that_is_not_there_is_named(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+    done = run("ledger", "seed", "--dataset", export(tmp_path / "a.csv", 1), "--conn-id", "nowhere", env=ENV)
+    assert done.code == 1
+    assert "'nowhere'" in done.err

@@ -23,7 +23,7 @@ import msgspec
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import check_header_validity, get_environ_proxies
+from requests.utils import check_header_validity, get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
@@ -32,7 +32,7 @@ from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Transmission
-from airflow_provider_capillary.exceptions import Trouble
+from airflow_provider_capillary.exceptions import ConfigurationError, Trouble
 
 LARGEST_REPLY = 4 * 2**20  #: bytes, decompressed, of a reply to a read: a page of badges is a tenth of it
 _TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
@@ -328,4 +328,13 @@ def _verification(verify_ssl: bool | str) -> bool | str:
 
 
 def _proxies(base_url: str) -> dict[str, str]:
-    return {} if is_loopback(urlsplit(base_url).hostname or "") else dict(get_environ_proxies(base_url))
+    proxies = {} if is_loopback(urlsplit(base_url).hostname or "") else dict(get_environ_proxies(base_url))
+    scheme, mark, address = (select_proxy(base_url, proxies) or "").partition("://")
+    if mark and scheme.lower().startswith("socks"):
+        # requests would take our connections for the proxy's own, and go past it.
+        raise ConfigurationError(
+            f"the environment (ALL_PROXY or HTTPS_PROXY) asks for the proxy {scheme}://{address.rpartition('@')[2]}. "
+            "Support for SOCKS (PySocks) is missing in this client. Give an HTTP proxy, as in "
+            "HTTPS_PROXY=http://proxy:3128, or name the host in NO_PROXY"
+        )
+    return proxies

@@ -39,5 +39,5 @@ def parse_budget(name: str, value: int | str) -> Budget:
         return Budget(text, count=count)
     except (ValueError, ZeroDivisionError):
         raise ConfigurationError(
-            f"{name}={value!r} is no budget; give a number of rows such as 100, or a share such as '5%'"
+            f"{name} is {value!r}; it may be a number of rows such as 100, or a share of the rows such as '5%'"
         ) from None

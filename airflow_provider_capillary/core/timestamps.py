@@ -37,7 +37,7 @@ def named_zone(name: str | None) -> tzinfo | None:
         return pendulum.timezone(name)
     except (InvalidTimezone, ValueError, OSError) as error:
         raise ConfigurationError(
-            f"timezone={name!r} is not an IANA time zone name; give one such as 'Europe/Berlin'"
+            f"timezone is {name!r}; it may be the IANA name of a time zone, such as 'Europe/Berlin', or None"
         ) from error
 
 

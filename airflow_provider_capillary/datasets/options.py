@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from airflow_provider_capillary.core.given_values import is_nothing
 from airflow_provider_capillary.datasets.locations import FileFormat
 from airflow_provider_capillary.exceptions import ConfigurationError
 
@@ -28,24 +27,20 @@ def read_options(
 
     :raises ConfigurationError: names the parameter and what it may be.
     """
-    file_format = _given(dataset_format)
+    file_format = None if is_nothing(dataset_format) else str(dataset_format).strip()
     if file_format is not None and file_format not in DATASET_FORMATS:
         raise ConfigurationError(
             f"dataset_format is {dataset_format!r}; it may be {', '.join(map(repr, DATASET_FORMATS))}, or None"
         )
-    return ReadOptions(file_format and DATASET_FORMATS[file_format], _delimiter(csv_delimiter), bool(allow_cut_end))
-
-
-def _given(value: Any) -> Any:
-    """Templates without a value render to nothing, or to the word None."""
-    return None if value is None or str(value).strip(" ") in ("", "None") else value
+    if not isinstance(allow_cut_end, bool):
+        raise ConfigurationError(f"allow_cut_end is {allow_cut_end!r}; it may be True or False")
+    return ReadOptions(DATASET_FORMATS[file_format] if file_format else None, _delimiter(csv_delimiter), allow_cut_end)
 
 
 def _delimiter(value: str | None) -> str | None:
-    given = _given(value)
-    if given is None:
+    if value is None or (value != "\t" and is_nothing(value)):
         return None
-    character = _NAMED_DELIMITERS.get(str(given).lower(), str(given))
+    character = _NAMED_DELIMITERS.get(str(value).lower(), str(value))
     if len(character) != 1 or character in '"\r\n' or character.isalnum():
         raise ConfigurationError(
             f"csv_delimiter is {value!r}; it may be one character such as ',', ';' or '|', the word 'tab', or None"

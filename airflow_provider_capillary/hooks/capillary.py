@@ -59,6 +59,7 @@ class CapillaryBadgeHook(BaseHook):
         conn = self.get_connection(self.capillary_conn_id)
         if conn.password:
             mask_secret(conn.password)
+            mask_secret(conn.password.rstrip("\r\n"))  # it is used without a line end
         return connection_settings(
             ConnectionFields(
                 conn_id=self.capillary_conn_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -21,6 +22,8 @@ from airflow_provider_capillary.client.settings import (
 )
 from airflow_provider_capillary.client.transport import is_loopback
 from airflow_provider_capillary.exceptions import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 LONGEST_TIMEOUT = 3600.0  #: seconds
 DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -194,6 +197,12 @@ def _credentials(fields: ConnectionFields, auth_type: AuthType) -> tuple[str, st
         if value == MASK:
             raise _FieldError(f"{field} is {_MASKED}")
     login, password = fields.login or "", fields.password or ""
+    if password.endswith(("\n", "\r")):
+        log.warning("The password ends in a line end, as secrets that were made of a file do; it is used without it.")
+        password = password.rstrip("\r\n")
+    login = login.rstrip("\r\n")
+    if not login or not password:
+        raise _FieldError("login or password is nothing but a line end")
     if auth_type is AuthType.BASIC and ":" in login:
         raise _FieldError("login holds a colon, which no till id can have")
     return login, password

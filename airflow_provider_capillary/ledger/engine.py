@@ -38,6 +38,7 @@ _POSTGRES_BEGIN = """
         CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END
 """
 _TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again
+_NO_RIGHT = "42501"  # insufficient privilege; since PostgreSQL 15 not everybody may make tables in public
 _TRIES = 5
 #: What SQLite refuses for good: a wrong statement or a missing table, a right, a damaged file, another kind of file.
 _SQLITE_REFUSALS = frozenset(
@@ -125,13 +126,26 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
         if isinstance(error, DBAPIError) and _is_refused_for_good(error):
             raise LedgerUnusableError(
                 f"the ledger {shown(engine.url)} refuses a statement: {told}. Another try would fail in the same way. "
-                "See that its user may read and write, that its tables are those of this version of the provider, and "
-                "that the file or schema is the right one. Nothing was sent that is not recorded"
+                f"{_advice(told, engine.url)}. Nothing was sent that is not recorded"
             ) from error
         raise LedgerUnavailableError(
             f"the ledger {shown(engine.url)} cannot be used: {told}. Nothing was sent that is not recorded; "
             "see that the database is reachable, writable and has space"
         ) from error
+
+
+def _advice(refusal: BaseException | None, url: URL) -> str:
+    if getattr(refusal, "sqlstate", None) != _NO_RIGHT:
+        return (
+            "See that its user may read and write, that its tables are those of this version of the provider, and "
+            "that the file or schema is the right one"
+        )
+    user = url.username or "its user"
+    return (
+        "Let the owner of the schema make or upgrade the tables, with `airflow capillary ledger upgrade` and a "
+        "connection of the owner's, and grant SELECT, INSERT, UPDATE and DELETE on them, and USAGE on their sequences, "
+        f"to {user}; or let {user} make them: GRANT CREATE ON SCHEMA public TO {user}, where public is the schema"
+    )
 
 
 def _is_refused_for_good(error: DBAPIError) -> bool:
@@ -175,7 +189,13 @@ def _sqlite(url: URL, patience: float) -> sa.Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _pooled: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    connection.execute("PRAGMA journal_mode=WAL")
+    [mode] = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":  # SQLite answers so, without an error, where files cannot be shared: on NFS, for one
+        raise ConfigurationError(
+            f"the ledger's file cannot be used here: SQLite refuses its write-ahead log (journal mode {mode!r}), as on "
+            "NFS and other network filesystems, and without it what was sent could be forgotten. Nothing was sent. "
+            "Put the file on a local disk, or use a ledger on PostgreSQL: set ledger_conn_id"
+        )
     connection.execute("PRAGMA synchronous=FULL")  # survives power loss too, and costs next to nothing in batches
     connection.execute("PRAGMA wal_autocheckpoint=8000")  # 32 MB: a page that is changed often is copied less often
     connection.execute("PRAGMA foreign_keys=ON")

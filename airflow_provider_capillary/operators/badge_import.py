@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_capillary.core.field_mapping import FIELD_COLUMNS, column_choices, resolve_columns
+from airflow_provider_capillary.core.given_values import is_known, is_nothing, one_of
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.base import Dataset
@@ -182,6 +183,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.allow_cut_end = allow_cut_end
         self._stop: StopSignal | None = None
         self._assumed: dict[str, Any] = {}
+        self._check_known()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job, or go on with it; give the summary, or fail with it in XCom."""
@@ -193,7 +195,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
             raise as_airflow_error(error) from error
         self.log.info("%s", _told(result.summary))
         summary = result.summary.as_dict() | {"complete": result.summary.is_complete, "assumed": self._assumed}
-        if result.error is None and (result.summary.rows_read or self.on_empty != OnEmpty.SKIP):
+        if result.error is None and (result.summary.rows_read or on_empty_of(self.on_empty) is not OnEmpty.SKIP):
             return summary
         push_result(context, summary)  # the report that follows needs to know which job it was
         if result.error is None:
@@ -204,6 +206,23 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         """Stop sending; batches in flight end and are recorded."""
         if self._stop is not None:
             self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
+
+    def _check_known(self) -> None:
+        """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night.
+
+        :raises BadgeTaskFailed: names the parameter and what it may be.
+        """
+        known = {name: value for name, value in self._arguments().items() if is_known(value)}
+        files = {name: getattr(self, name) for name in ("dataset_format", "csv_delimiter", "allow_cut_end")}
+        try:
+            settings = import_settings(**known)
+            named_zone(settings.timezone)
+            column_choices(settings.field_mapping)
+            read_options(**{name: value for name, value in files.items() if is_known(value)})
+            if is_known(self.on_empty):
+                on_empty_of(self.on_empty)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
 
     def _import(self, context: Context, progress: LiveProgress) -> ImportResult:
         settings = self._settings()
@@ -236,7 +255,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
 
     def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:
         """Note what is taken for granted, and refuse a dataset without rows before a job begins where that is asked."""
-        facts, on_empty = dataset.inspect(), OnEmpty(self.on_empty)
+        facts, on_empty = dataset.inspect(), on_empty_of(self.on_empty)
         chosen = msgspec.structs.astuple(resolve_columns(choices, facts.columns)) if facts.columns else ()
         fields = (*FIELD_COLUMNS, *list(FIELD_COLUMNS)[2:])
         columns: dict[str, list[str]] = {}
@@ -255,26 +274,16 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.log.info("The dataset has no rows: on_empty is %r.", on_empty.value)
 
     def _settings(self) -> ImportSettings:
-        settings = import_settings(
-            field_mapping=self.field_mapping,
-            timezone=self.timezone,
-            batch_size=self.batch_size if self._batch_size_given else _configured(),
-            max_batch_bytes=self.max_batch_bytes,
-            concurrency=self.concurrency,
-            on_unknown=self.on_unknown,
-            on_duplicate=self.on_duplicate,
-            once_per_customer=self.once_per_customer,
-            verify_after=self.verify_after,
-            max_rejected=self.max_rejected,
-            max_unknown=self.max_unknown,
-            canary=self.canary,
-            check_badges=self.check_badges,
-            dry_run=self.dry_run,
-            timestamp_unit=self.timestamp_unit,
-        )
+        chosen = self._batch_size_given and not is_nothing(self.batch_size)
+        arguments = self._arguments()
+        settings = import_settings(**arguments if chosen else {**arguments, "batch_size": _configured()})
         named_zone(settings.timezone)
-        _check_on_empty(self.on_empty)
+        on_empty_of(self.on_empty)
         return settings
+
+    def _arguments(self) -> dict[str, Any]:
+        """The parameters that are settings of a job, as they are now."""
+        return {name: getattr(self, name) for name in ImportSettings.__struct_fields__}
 
 
 def _configured() -> int:
@@ -285,10 +294,15 @@ def _configured() -> int:
         raise ConfigurationError(f"[{SECTION}] default_batch_size is {text!r}, which is no whole number") from None
 
 
-def _check_on_empty(value: str) -> None:
-    if value not in list(OnEmpty):
-        allowed = ", ".join(repr(choice.value) for choice in OnEmpty)
-        raise ConfigurationError(f"on_empty is {value!r}; it may be {allowed}")
+def on_empty_of(value: Any) -> OnEmpty:
+    """What to do where there are no rows; a template without a value is as not given.
+
+    :raises ConfigurationError: names what it may be.
+    """
+    given = OnEmpty.SUCCEED if is_nothing(value) else value
+    if given not in list(OnEmpty):
+        raise ConfigurationError(f"on_empty is {value!r}; it may be {one_of(OnEmpty)}")
+    return OnEmpty(given)
 
 
 def refuse_text_of_something_else(dataset: Any) -> None:

@@ -10,6 +10,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from sqlalchemy.engine import URL
 
+from airflow_provider_capillary.core.given_values import is_nothing
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, configured_executors, option
 
@@ -66,6 +67,11 @@ def open_ledger(ledger_conn_id: str | None) -> Ledger:
         several machines: the file would be lost or split there, and badges granted twice.
     :raises LedgerUnavailableError: the database cannot be reached or written.
     """
+    if ledger_conn_id is not None and is_nothing(ledger_conn_id):
+        raise ConfigurationError(
+            f"ledger_conn_id is {ledger_conn_id!r}, perhaps of a template without a value. The ledger decides what was "
+            "granted already, so no other is taken instead: give the id of a connection, or leave ledger_conn_id out"
+        )
     url = ledger_url(ledger_conn_id or option("ledger_conn_id"))
     if url.get_backend_name() == "sqlite":
         _refuse_file_on_many_machines(url)
@@ -101,6 +107,12 @@ def url_of(connection: Connection) -> URL:
     if kind == "sqlite":
         return URL.create("sqlite", database=_sqlite_path(connection))
     if kind in ("postgres", "postgresql"):
+        if _is_true(connection.extra_dejson.get("iam")):
+            raise ConfigurationError(
+                f"connection {connection.conn_id!r} has the extra 'iam' (a token of AWS in place of a password), which "
+                "a ledger cannot use: tokens end within minutes, and a job reconnects for hours. Give the ledger a "
+                "connection with a password, to a database user of its own"
+            )
         return URL.create(
             "postgresql+psycopg",
             username=connection.login or None,
@@ -155,6 +167,10 @@ def _sqlite_path(connection: Connection) -> str:
         )
     # not the working directory: processes that differ in it would have a ledger each
     return str(airflow_home() / path)
+
+
+def _is_true(value: Any) -> bool:
+    return str(value).strip().lower() in ("true", "1", "yes", "on")
 
 
 def _driver_options(extra: Mapping[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ import pytest
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.core.reply import Reply, Transmission
+from airflow_provider_capillary.exceptions import ConfigurationError
 
 BODY = (
     b'[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":1,"earnEventDate":1674292011,"earnExpiresOn":1705828011}]'
@@ -393,3 +394,19 @@ def test_sixteen_threads_share_a_client(serve: Serve) -> None:
             thread.join(timeout=30)
     assert [each.transmission for each in found] == [Transmission.REPLIED] * 80
     assert len(server.requests) == 80
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "HTTPS_PROXY"])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS4"])
+def test_a_socks_proxy_is_refused_and_never_gone_past(
+    monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, f"{scheme}://user:sesame@127.0.0.1:1080")
+    settings = ClientSettings(base_url="https://eu.api.example.com", login="till", password="pw")
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:1080.*PySocks.*HTTPS_PROXY=http.*NO_PROXY") as refused:
+        BadgeClient(settings)
+    assert "sesame" not in str(refused.value)
+    monkeypatch.setenv("NO_PROXY", "eu.api.example.com")
+    BadgeClient(settings).close()

@@ -10,7 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import CapillaryError, LedgerUnavailableError, LedgerUnusableError
+from airflow_provider_capillary.exceptions import (
+    CapillaryError,
+    ConfigurationError,
+    LedgerUnavailableError,
+    LedgerUnusableError,
+)
 from airflow_provider_capillary.hooks.errors import BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.ledger.engine import durably, reading
 from airflow_provider_capillary.ledger.facts import Issues, Note
@@ -225,7 +230,48 @@ def test_a_user_without_rights_is_told_so_at_once(postgres_backend: PostgresBack
     url = f"{postgres_backend.url}{separator}options=-c%20role%3Dcapillary_stranger"
     with pytest.raises(LedgerUnusableError, match="permission denied") as refused:
         begin(postgres_backend.open(url=url))
-    assert "may read and write" in str(refused.value)
+    assert "GRANT" in str(refused.value)
+
+
+def test_a_user_who_may_make_no_tables_is_refused_with_the_ways_out(postgres_backend: PostgresBackend) -> None:
+    with postgres_backend.look() as connection:
+        for statement in (
+            "DROP SCHEMA public CASCADE",
+            "CREATE SCHEMA public",
+            "DROP ROLE IF EXISTS capillary_newcomer",
+            "CREATE ROLE capillary_newcomer LOGIN",
+            "GRANT USAGE ON SCHEMA public TO capillary_newcomer",  # as PostgreSQL 15 gives it
+        ):
+            connection.execute(sa.text(statement))
+    url = sa.make_url(postgres_backend.url).set(username="capillary_newcomer")
+    with pytest.raises(LedgerUnusableError, match="permission denied for schema public") as refused:
+        postgres_backend.open(url=url)
+    assert "airflow capillary ledger upgrade" in str(refused.value)
+    assert "GRANT CREATE ON SCHEMA public TO capillary_newcomer" in str(refused.value)
+    assert not isinstance(as_airflow_error(refused.value), BadgeTaskInterrupted)
+
+
+def test_a_user_who_may_make_no_tables_uses_those_of_the_owner(postgres_backend: PostgresBackend) -> None:
+    postgres_backend.open()
+    with postgres_backend.look() as connection:
+        for statement in (
+            "DROP ROLE IF EXISTS capillary_clerk",
+            "CREATE ROLE capillary_clerk LOGIN",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+            "GRANT USAGE ON SCHEMA public TO capillary_clerk",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO capillary_clerk",
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO capillary_clerk",
+        ):
+            connection.execute(sa.text(statement))
+    ledger = postgres_backend.open(url=sa.make_url(postgres_backend.url).set(username="capillary_clerk"))
+    assert claim(ledger, begin(ledger), badge(1))
+
+
+def test_a_file_without_a_write_ahead_log_is_refused(sqlite_backend: SqliteBackend) -> None:
+    # As on a network filesystem: a file that processes cannot share memory over.
+    url = f"sqlite:///file:{sqlite_backend.path}.new?vfs=unix-dotfile&uri=true"
+    with pytest.raises(ConfigurationError, match=r"write-ahead log .*NFS.*Nothing was sent.*ledger_conn_id"):
+        sqlite_backend.open(url=url)
 
 
 @pytest.mark.parametrize("error", [LedgerUnusableError("no rights"), LedgerUnavailableError("no connection")])

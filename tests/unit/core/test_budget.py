@@ -86,7 +86,7 @@ def test_a_share_with_a_decimal_is_as_exact(per_mille: int, rows: int, rows_read
     ids=repr,
 )
 def test_what_is_no_budget_is_refused_by_name_with_what_to_give(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"max_rejected=.* is no budget; give a number of rows .* or a share"):
+    with pytest.raises(ConfigurationError, match=r"max_rejected is .*; it may be a number of rows .* or a share"):
         parse_budget("max_rejected", value)
 
 

@@ -193,3 +193,20 @@ def test_a_ca_bundle_that_exists_is_taken(tmp_path: Any) -> None:
 
 def test_fields_do_not_show_secrets() -> None:
     assert "sesame" not in repr(ConnectionFields(conn_id="cap", password="sesame", extra='{"x": "sesame"}'))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
+def test_a_line_end_behind_the_password_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture, end: str) -> None:
+    assert settings(password=f"sesame{end}", login=f"till.1{end}") == settings()
+    [warned] = caplog.messages
+    assert "line end" in warned
+    assert "sesame" not in warned
+
+
+def test_other_blanks_of_a_password_are_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    assert settings(password=" \n sesame ").client.password == " \n sesame "
+    assert not caplog.messages
+
+
+def test_a_password_of_line_ends_alone_is_none() -> None:
+    assert "line end" in refusal(password="\n")

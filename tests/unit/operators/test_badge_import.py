@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ from airflow.sdk import DAG, BaseHook, Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
+from airflow_provider_capillary.decorators.badge_import import badge_import_task
+from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 
 REQUIRED = inspect.Parameter.empty
@@ -147,7 +150,6 @@ def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> No
         ({"dataset": "{'uri': 'file:///d', 'parts': ['file:///d/0.parquet'], 'rows': 1}"}, "dataset"),
         ({"batch_size": "many"}, "batch_size"),
         ({"batch_size": 0}, "batch_size"),
-        ({"batch_size": None}, "batch_size"),
         ({"max_batch_bytes": 10}, "max_batch_bytes"),
         ({"concurrency": 0}, "concurrency"),
         ({"on_unknown": "resent"}, "on_unknown"),
@@ -160,21 +162,112 @@ def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> No
         ({"dataset_format": "xlsx"}, "dataset_format is 'xlsx'; it may be 'parquet', 'csv', 'jsonl'"),
         ({"csv_delimiter": ", "}, "csv_delimiter is ', '"),
         ({"timestamp_unit": "us"}, "timestamp_unit"),
-        ({"on_empty": "ignore"}, "on_empty is 'ignore'; it may be 'succeed', 'skip', 'fail'"),
+        ({"on_empty": "ignore"}, "on_empty is 'ignore'; it may be 'succeed', 'skip' or 'fail'"),
         ({"field_mapping": "customerId=id"}, "field_mapping"),
         ({"field_mapping": {"customerID": "id"}}, "customerID"),
         ({"timezone": "Mars/Olympus"}, "timezone"),
     ],
     ids=lambda value: None if isinstance(value, str) else str(value)[:40],
 )
-def test_a_wrong_value_fails_without_a_retry_names_its_parameter_and_touches_nothing(
+def test_a_wrong_value_that_a_template_gives_fails_without_a_retry_and_touches_nothing(
     no_world: Path, arguments: dict[str, Any], named: str
 ) -> None:
-    operator = BadgeImportOperator(task_id="import", **({"dataset": []} | arguments))
+    templates: dict[str, Any] = {"dataset": []} | dict.fromkeys(arguments, "{{ value }}")
+    operator = BadgeImportOperator(task_id="import", **templates)
+    for name, value in arguments.items():  # as Airflow does when it renders templates
+        setattr(operator, name, value)
     with pytest.raises(AirflowFailException, match=named) as failed:
         operator.execute(context())
     assert isinstance(failed.value, AirflowException)
     assert not no_world.exists()
+    assert_for_people(str(failed.value))
+
+
+#: Each with what the message must name.
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"batch_size": "many"}, "batch_size is 'many'; it may be a whole number from 1 to 10,000"),
+    ({"batch_size": True}, "batch_size is True"),
+    ({"batch_size": 2.5}, "batch_size is 2.5"),
+    ({"max_batch_bytes": None}, "max_batch_bytes is None"),
+    ({"concurrency": "four"}, "concurrency is 'four'; it may be a whole number from 1 to 64"),
+    ({"verify_after": float("nan")}, "verify_after is nan; it may be a number from 0 to 86,400"),
+    ({"on_unknown": "resent"}, "on_unknown is 'resent'; it may be 'hold', 'verify' or 'resend'"),
+    ({"on_unknown": "[]"}, "on_unknown is '\\[\\]'; it may be"),
+    ({"on_duplicate": 1}, "on_duplicate is 1; it may be 'skip', 'fail' or 'allow'"),
+    ({"timestamp_unit": "us"}, "timestamp_unit is 'us'; it may be 's' or 'ms'"),
+    ({"max_rejected": "many"}, "max_rejected is 'many'; it may be a number of rows"),
+    ({"max_unknown": ""}, "max_unknown is ''; it may be"),
+    ({"canary": "perhaps"}, "canary is 'perhaps'; it may be True or False"),
+    ({"once_per_customer": 7}, "once_per_customer is 7; it may be True or False"),
+    ({"dry_run": ""}, "dry_run is ''; it may be True or False"),
+    ({"dry_run": "None"}, "dry_run is 'None'; it may be True or False"),
+    ({"allow_cut_end": "yes"}, "allow_cut_end is 'yes'; it may be True or False"),
+    ({"dataset_format": "xlsx"}, "dataset_format is 'xlsx'; it may be"),
+    ({"csv_delimiter": "ab"}, "csv_delimiter is 'ab'; it may be"),
+    ({"on_empty": "ignore"}, "on_empty is 'ignore'; it may be 'succeed', 'skip' or 'fail'"),
+    ({"timezone": "Mars/Olympus"}, "timezone is 'Mars/Olympus'; it may be the IANA name"),
+    ({"timezone": 2}, "timezone is 2; it may be the IANA name"),
+    ({"field_mapping": "customerId=id"}, "field_mapping is 'customerId=id'; it may be a dict"),
+    ({"field_mapping": ""}, "field_mapping is ''; it may be a dict"),
+    ({"field_mapping": "[]"}, "field_mapping is '\\[\\]'; it may be a dict"),
+    ({"field_mapping": {"customerId": 5}}, "field_mapping is {'customerId': 5}; it may be a dict"),
+    ({"field_mapping": {"customer": "id"}}, "unknown field"),
+]  # fmt: skip
+NAMES = [f"{name}={value!r}" for arguments, _ in WRONG for name, value in arguments.items()]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=NAMES)
+@pytest.mark.parametrize("kind", ["operator", "decorator"])
+def test_a_wrong_value_that_is_known_fails_while_the_dag_is_parsed(
+    arguments: dict[str, Any], message: str, kind: str
+) -> None:
+    def build() -> None:
+        if kind == "operator":
+            BadgeImportOperator(task_id="import", dataset="{{ dataset }}", **arguments)
+        else:
+            badge_import_task(**arguments)(no_rows)()
+
+    with DAG("nightly", schedule=None), pytest.raises(AirflowFailException, match=message) as failed:
+        build()
+    assert_for_people(str(failed.value))
+
+
+def no_rows() -> list[Any]:
+    return []
+
+
+def assert_for_people(message: str) -> None:
+    """Nothing of a library's own language."""
+    assert not re.search(r"\$|Invalid enum|Expected `|msgspec|validation", message), message
+
+
+@pytest.mark.parametrize("name", sorted(set(TEMPLATED) - {"dataset", "field_mapping"}))
+@pytest.mark.parametrize("template", ["{{ params.value }}", "{% if a %}hold{% endif %}", "a{{ b }}"])
+def test_a_template_is_never_refused_while_the_dag_is_parsed(name: str, template: str) -> None:
+    operator = BadgeImportOperator(task_id="import", **{"dataset": [], name: template})  # type: ignore[arg-type]
+    assert getattr(operator, name) == template
+
+
+def test_another_task_s_output_is_never_refused_while_the_dag_is_parsed() -> None:
+    with DAG("nightly", schedule=None):
+        first = BadgeImportOperator(task_id="first", dataset=[])
+        second = BadgeImportOperator(
+            task_id="second",
+            dataset=[],
+            batch_size=first.output,  # type: ignore[arg-type] # Airflow renders it as it does templates
+            field_mapping={"customerId": first.output},  # type: ignore[dict-item]
+        )
+    assert second.upstream_task_ids == {"first"}
+
+
+@pytest.mark.parametrize("nothing", ["", "None", " ", None])
+def test_a_template_without_a_value_is_as_not_given_where_that_is_safe(nothing: Any) -> None:
+    given = ("timezone", "batch_size", "on_unknown", "on_duplicate", "timestamp_unit")
+    assert import_settings(**dict.fromkeys(given, nothing)) == import_settings()
+
+
+def test_a_field_mapping_may_be_json_text() -> None:
+    assert import_settings(field_mapping='{"customerId": "id"}').field_mapping == {"customerId": "id"}
 
 
 def test_a_wrong_configured_batch_size_is_named_as_the_option(monkeypatch: pytest.MonkeyPatch, no_world: Path) -> None:

@@ -197,3 +197,17 @@ def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path, monkeypat
     connection(monkeypatch, "a_file", conn_type="sqlite", host=str(tmp_path / "taken" / "ledger.db"))
     with pytest.raises(ConfigurationError, match="cannot be made"):
         open_ledger("a_file")
+
+
+@pytest.mark.parametrize("nothing", ["", " ", "None"])
+def test_a_template_without_a_value_never_stands_for_another_ledger(home: Path, nothing: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"ledger_conn_id is .*template without a value.*connection"):
+        open_ledger(nothing)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("extra", ['{"iam": true}', '{"iam": "True"}'])
+def test_a_ledger_by_tokens_of_the_cloud_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
+    connection(monkeypatch, "tokens", conn_type="postgres", host="db", login="u", extra=extra)
+    with pytest.raises(ConfigurationError, match=r"connection 'tokens' has the extra 'iam'.*password"):
+        open_ledger("tokens")

@@ -15,10 +15,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.earned_badges import EarnedBadges
-
-_MIX = 0x9E3779B97F4A7C15  # Fibonacci hashing: neighbouring customer ids spread over all lanes
-_MASK = 2**64 - 1
+from airflow_provider_capillary.core.earned_badges import EarnedBadges, lane_of
 
 #: The canary ramp: batches of these sizes go first, one at a time.
 RAMP = (1, 10, 100)
@@ -115,7 +112,7 @@ class Batcher:
             rest = rest[taken:]
             if full:
                 yield full
-        hands = _hands(rest, self._limits.lanes)
+        hands = rest.by_lane(self._limits.lanes)
         while hands:  # a batch for each lane in turn, or the others would wait for one
             for lane, hand in list(hands.items()):
                 taken, full = self._put(lane, hand, origins, unseen)
@@ -179,19 +176,6 @@ def _new(origins: Sequence[Any], last: Any) -> Sequence[Any]:
         if origin is last:
             return origins[position + 1 :]
     return origins
-
-
-def _hands(badges: EarnedBadges, lanes: int) -> dict[int, EarnedBadges]:
-    """The rows of each lane, in order."""
-    positions: list[list[int]] = [[] for _ in range(lanes)]
-    for position, customer in enumerate(badges.customer_ids):
-        positions[(((customer * _MIX) & _MASK) >> 32) % lanes].append(position)  # lane_of, written out
-    return {lane: badges.take(chosen) for lane, chosen in enumerate(positions) if chosen}
-
-
-def lane_of(customer_id: int, lanes: int) -> int:
-    """The lane of a customer: always the same one, whatever the order of the rows."""
-    return (((customer_id * _MIX) & _MASK) >> 32) % lanes
 
 
 def fingerprint(body: bytes) -> str:

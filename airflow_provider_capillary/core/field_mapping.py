@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import tzinfo
 from functools import partial
 from itertools import chain, repeat, starmap
-from operator import lt
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from airflow_provider_capillary.core.earned_badge import (
     EARLIEST_INSTANT,
@@ -33,6 +34,8 @@ from airflow_provider_capillary.core.timestamps import UNITS, NotAnInstantError
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 
 T = TypeVar("T")
+#: Of one column; as an array only of texts or of 64-bit integers.
+Values: TypeAlias = "Sequence[Any] | pa.Array[Any]"
 
 #: API name of a field -> the column names looked for when the mapping does not say.
 FIELD_COLUMNS: dict[str, tuple[str, ...]] = {
@@ -130,16 +133,18 @@ class RowReader:
         self._zone = zone
         self._per_second = UNITS[unit]
         self._badge_ids: dict[Any, str] = {badge_id: badge_id for badge_id in badge_ids}
+        self._names: tuple[str, ...] = ()
+        self._known: pc.SetLookupOptions | None = None
 
     def read(
         self,
         first_row_number: int,
-        badge_ids: Sequence[Any],
-        customer_ids: Sequence[Any],
-        earned: Sequence[Any],
-        expires: Sequence[Any],
-        earned_iso: Sequence[Any] = (),
-        expires_iso: Sequence[Any] = (),
+        badge_ids: Values,
+        customer_ids: Values,
+        earned: Values,
+        expires: Values,
+        earned_iso: Values = (),
+        expires_iso: Values = (),
     ) -> Iterable[EarnedBadge | InvalidRow]:
         """Give one result for each row. Where all are of plain, good values, no row is looked at alone.
 
@@ -147,41 +152,50 @@ class RowReader:
         :param expires_iso: likewise.
         :return: columns where all are good, else rows that are checked as they are asked for.
         """
+        again = [_as_list(values) for values in (earned_iso, expires_iso)]
         numbers = range(first_row_number, first_row_number + len(badge_ids))
-        if not any(value is not None for value in chain(earned_iso, expires_iso)):
-            earned_at, expires_at = self._in_seconds(earned), self._in_seconds(expires)
-            if self._all_good(badge_ids, customer_ids, earned_at, expires_at):
-                known = list(map(self._badge_ids.__getitem__, badge_ids))
-                return EarnedBadges(list(numbers), known, list(customer_ids), list(earned_at), list(expires_at))
+        if not any(value is not None for value in chain(*again)):
+            good = self._good(first_row_number, badge_ids, customer_ids, earned, expires)
+            if good is not None:
+                return good
             check = self._row if self._per_second == 1 else self._checked
-            return starmap(check, zip(numbers, badge_ids, customer_ids, earned, expires, strict=True))
+            return starmap(check, zip(numbers, *map(_as_list, (badge_ids, customer_ids, earned, expires)), strict=True))
         columns = (
-            numbers, badge_ids, customer_ids, earned, expires,
-            earned_iso or repeat(None, len(numbers)),
-            expires_iso or repeat(None, len(numbers)),
-        )  # fmt: skip
-        return starmap(self._examined, zip(*columns, strict=True))
-
-    def _in_seconds(self, instants: Sequence[Any]) -> Sequence[Any]:
-        if self._per_second == 1 or set(map(type, instants)) != {int}:
-            return instants
-        return [instant // self._per_second for instant in instants]
-
-    def _all_good(
-        self, badge_ids: Sequence[Any], customer_ids: Sequence[Any], earned: Sequence[Any], expires: Sequence[Any]
-    ) -> bool:
-        """Whether a row by row check would find nothing; the badge ids must have been seen before."""
-        lengths = set(map(len, (badge_ids, customer_ids, earned, expires)))
-        return (
-            lengths == {len(badge_ids)} != {0}
-            and set(map(type, customer_ids)) == set(map(type, earned)) == set(map(type, expires)) == {int}
-            and set(map(type, badge_ids)) == {str}
-            and self._badge_ids.keys() >= set(badge_ids)
-            and 0 < min(customer_ids) <= max(customer_ids) <= LARGEST_CUSTOMER_ID
-            and min(earned) >= EARLIEST_INSTANT
-            and max(expires) < LATEST_INSTANT
-            and all(map(lt, earned, expires))
+            *map(_as_list, (badge_ids, customer_ids, earned, expires)),
+            *(values or repeat(None, len(numbers)) for values in again),
         )
+        return starmap(self._examined, zip(numbers, *columns, strict=True))
+
+    def _good(self, first_row_number: int, *given: Values) -> EarnedBadges | None:
+        """The rows as columns, where a row by row check would find nothing; the badges must have been seen before."""
+        columns = [
+            array for array in map(_as_arrow, given) if array is not None and len(array) and not array.null_count
+        ]
+        if [array.type for array in columns] != [pa.string(), pa.int64(), pa.int64(), pa.int64()]:
+            return None
+        if len(set(map(len, columns))) > 1:
+            return None
+        texts, customers, earned, expires = columns
+        if self._per_second != 1:  # what is below 0 is refused however it is rounded
+            earned, expires = (pc.divide(instants, self._per_second) for instants in (earned, expires))
+        badges = pc.call_function("index_in", [texts], self._lookup())
+        is_good = (
+            not badges.null_count
+            and _within(customers, 1, LARGEST_CUSTOMER_ID)
+            and _within(earned, EARLIEST_INSTANT, LATEST_INSTANT - 1)
+            and _within(expires, EARLIEST_INSTANT, LATEST_INSTANT - 1)
+            and pc.all(pc.less(earned, expires)).as_py()
+        )
+        if not is_good:
+            return None
+        numbers = pa.array(range(first_row_number, first_row_number + len(badges)), pa.int64())
+        return EarnedBadges.of_arrow(self._names, numbers, pc.cast(badges, pa.int64()), customers, earned, expires)
+
+    def _lookup(self) -> pc.SetLookupOptions:
+        if self._known is None or len(self._names) != len(self._badge_ids):
+            self._known = pc.SetLookupOptions(pa.array(self._badge_ids, pa.string()))
+            self._names = tuple(self._badge_ids.values())
+        return self._known
 
     def _row(
         self, row_number: int, badge_id: Any, customer_id: Any, earned: Any, expires: Any
@@ -256,6 +270,29 @@ class RowReader:
             other = f"{iso_column} {shortened(iso_value)!r}"
             faults.add(column, value, f"and {other} are two instants; correct one, or name one in field_mapping")
         return instant
+
+
+def _as_list(values: Values) -> Sequence[Any]:
+    return values.to_pylist() if isinstance(values, pa.Array) else values
+
+
+def _as_arrow(values: Values) -> pa.Array[Any] | None:
+    """The values as an Arrow array, where all are whole numbers or all are texts."""
+    if isinstance(values, pa.Array):
+        return values
+    kinds = set(map(type, values))
+    if kinds not in ({int}, {str}):
+        return None
+    try:
+        array: pa.Array[Any] = pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeError):  # beyond 64 bits, or no text that can be written
+        return None
+    return array
+
+
+def _within(numbers: pa.Array[Any], lowest: int, highest: int) -> bool:
+    found = pc.min_max(numbers)
+    return bool(lowest <= found["min"].as_py() and found["max"].as_py() <= highest)
 
 
 class _Faults:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
+import pyarrow as pa
 
 
 class DatasetFacts(msgspec.Struct, frozen=True):
@@ -38,6 +39,10 @@ class Window(Protocol):
         ``None``; what Python cannot hold as an ``OddValue``. A column that this source does not have is a
         ``KeyError``, but for JSON Lines and lists of dicts, where it is all ``None``.
         """
+        ...
+
+    def arrow(self, name: str) -> pa.Array[Any] | None:
+        """The same values as an Arrow array of 64-bit integers or text, where they are kept as such; else ``None``."""
         ...
 
     def is_in_seconds(self, name: str) -> bool:

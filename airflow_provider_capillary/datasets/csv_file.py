@@ -58,6 +58,9 @@ class CsvWindow:
             return [None] * len(self)  # only other files of the dataset have it
         return self._values[name]
 
+    def arrow(self, name: str) -> None:
+        """No column is kept as an Arrow array."""
+
     def is_in_seconds(self, name: str) -> bool:
         """Whether its numbers are epoch seconds: no, they are as they were written."""
         return False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from airflow_provider_capillary.datasets.base import Window
 
 
@@ -23,6 +25,10 @@ class WithFolderValues:
     def column(self, name: str) -> Sequence[Any]:
         """All values of one column, the file's own or the folder's."""
         return [self._values[name]] * len(self) if name in self._values else self._window.column(name)
+
+    def arrow(self, name: str) -> pa.Array[Any] | None:
+        """The file's own values as an Arrow array, where they are kept as one."""
+        return None if name in self._values else self._window.arrow(name)
 
     def is_in_seconds(self, name: str) -> bool:
         """Whether its numbers are epoch seconds."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_provider_capillary.datasets.arrow_values import original_value, python_values, texts_of
+from airflow_provider_capillary.datasets.arrow_values import original_value, plain_array, python_values, texts_of
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import reading
@@ -42,6 +42,10 @@ class ParquetWindow:
         if self._lacks(name):
             return [None] * len(self)
         return python_values(self._batch.column(name))
+
+    def arrow(self, name: str) -> pa.Array[Any] | None:
+        """The same values as Arrow has them: of integers and texts, and of instants with a zone."""
+        return None if self._lacks(name) else plain_array(self._batch.column(name))
 
     def is_in_seconds(self, name: str) -> bool:
         """Whether its numbers are epoch seconds: of timestamps with a zone."""

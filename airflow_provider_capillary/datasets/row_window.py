@@ -34,6 +34,9 @@ class RowWindow:
         values = [row.get(name) for row in self._rows]
         return values if PLAIN.issuperset(map(type, values)) else list(map(plain, values))
 
+    def arrow(self, name: str) -> None:
+        """No column is kept as an Arrow array."""
+
     def is_in_seconds(self, name: str) -> bool:
         """Whether its numbers are epoch seconds: no, they are as they were written."""
         return False

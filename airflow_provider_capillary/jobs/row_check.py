@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import tzinfo
 from functools import partial
-from typing import Any
 
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.field_mapping import Columns, RowReader
+from airflow_provider_capillary.core.field_mapping import Columns, RowReader, Values
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.datasets.base import Dataset, Window
@@ -64,17 +63,17 @@ class RowChecker:
         """Give the rows that may be sent, and an issue for each of the others."""
         columns = [self._values(window, name) if name else () for name in self._names]
         missing, rows = self._missing, self._reader.read(window.first_row_number, *columns)
-        if isinstance(rows, EarnedBadges) and missing.isdisjoint(rows.badge_meta_ids):
+        if isinstance(rows, EarnedBadges) and rows.has_none_of(missing):
             return rows, []
         rows = list(rows)
         badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
         return EarnedBadges.of(badges), [issue for row in rows if (issue := self._issue(row, window)) is not None]
 
-    def _values(self, window: Window, name: str) -> Sequence[Any]:
-        values = window.column(name)
-        if self._scale == 1 or not window.is_in_seconds(name):
-            return values
-        return [value * self._scale if isinstance(value, int) else value for value in values]
+    def _values(self, window: Window, name: str) -> Values:
+        if self._scale != 1 and window.is_in_seconds(name):
+            return [value * self._scale if isinstance(value, int) else value for value in window.column(name)]
+        array = window.arrow(name)
+        return window.column(name) if array is None else array
 
     def _issue(self, row: EarnedBadge | InvalidRow, window: Window) -> RowIssue | None:
         if isinstance(row, InvalidRow):

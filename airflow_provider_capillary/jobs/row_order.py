@@ -7,7 +7,6 @@ times as much, for each of them touches another page.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import le
 
 import msgspec
 
@@ -32,7 +31,7 @@ def in_customer_order(windows: Iterable[tuple[EarnedBadges, Window]]) -> Iterato
     held: list[Window] = []
     rows = size = 0
     for badges, window in windows:
-        if not held and all(map(le, badges.customer_ids, badges.customer_ids[1:])):
+        if not held and badges.is_by_customer():
             yield badges, [window]
             continue
         parts.append(badges)
@@ -53,8 +52,7 @@ def _size(window: Window) -> int:
 
 def _sorted(parts: Sequence[EarnedBadges], windows: Sequence[Window]) -> Iterator[_Rows]:
     """The rows of all parts in order, as many at a time as a part had."""
-    every = EarnedBadges.joined(parts)
-    ordered = every.take(sorted(range(len(every)), key=every.customer_ids.__getitem__))
+    ordered = EarnedBadges.joined(parts).by_customer()
     most = max(map(len, parts))
     for start in range(0, len(ordered), most or 1):
         yield ordered[start : start + most], windows

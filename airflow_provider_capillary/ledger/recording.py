@@ -27,9 +27,9 @@ from airflow_provider_capillary.ledger.facts import (
 )
 from airflow_provider_capillary.ledger.given_ids import GivenIds
 from airflow_provider_capillary.ledger.lease import boot
-from airflow_provider_capillary.ledger.packing import Columns, Key, columns_of, pack_ids, pack_rows
+from airflow_provider_capillary.ledger.packing import Columns, Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.rows import Found, NewRows, Rows
+from airflow_provider_capillary.ledger.rows import Found, Rows
 from airflow_provider_capillary.ledger.storable import storable, storable_all
 
 log = logging.getLogger(__name__)
@@ -119,12 +119,11 @@ class Recording:
         }
         return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one()), columns
 
-    def _new_keys(self, noted: _Noted) -> Sequence[Key]:
+    def _new_keys(self, noted: _Noted) -> KeyColumns:
         """The rows that the ledger does not hold. Those that it holds and that are free move to the batch first."""
-        keys = noted.columns.keys()
         if noted.intent.unseen:
-            return keys
-        keys.sort()
+            return noted.columns.sorted_keys()
+        keys = sorted(noted.columns.keys())
         self._rows.lock(self._connection, keys)
         found = map(Found._make, self._rows.find(self._connection, keys, any_date=False))
         held = {row.key: row for row in found}
@@ -137,7 +136,7 @@ class Recording:
             }
             self._refuse_own_other_rows(noted, held)
             self._claim([held[key] for key in sorted(known)], noted.batch, known_doubts)
-        return [key for key in keys if key not in known]
+        return KeyColumns.of([key for key in keys if key not in known])
 
     def _refuse_own_other_rows(self, noted: _Noted, held: Mapping[Key, Found]) -> None:
         """Refuse to take a row of this job that was refused under another number: a repeat is not sent again."""
@@ -318,8 +317,8 @@ def _names(note: Note) -> set[str]:
 
 
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
-    customers = [customer for intent in intents for customer in intent.badges.customer_ids]
-    if len(set(customers)) == len(customers):
+    customers = [intent.badges.customer_ids for intent in intents]
+    if len(set().union(*customers)) == sum(map(len, customers)):
         return  # every customer has one row, so no two rows are equal
     taken: set[tuple[Any, ...]] = set()
     for intent in intents:

@@ -7,9 +7,8 @@ rows do not wait for each other in a circle.
 from __future__ import annotations
 
 import functools
-import struct
 from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -17,9 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airflow_provider_capillary.ledger.facts import IntentConflictError
-from airflow_provider_capillary.ledger.packing import Key
+from airflow_provider_capillary.ledger.packing import Key, NewRows, copied
 
 _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
+_NEW_TOGETHER = 500  # of new rows: each statement lets go of Python's lock, and waits for the lanes to get it back
 
 _KEY = "{a}.customer_id = {b}.customer_id AND {a}.badge_id = {b}.badge_id AND {a}.earned_at = {b}.earned_at"
 _SAME = _KEY + " AND {a}.occurrence = {b}.occurrence"
@@ -28,13 +28,6 @@ _FOUND = """
     coalesce(x.job_id, b.job_id), x.row_number, coalesce(b.settled_at, b.sent_at), d.doubt, x.state IS NOT NULL,
     b.attempt, b.settled_at IS NULL
 """
-
-
-class NewRows(NamedTuple):
-    """The rows of one batch, which the ledger does not hold yet."""
-
-    batch: int
-    keys: Sequence[Key]
 
 
 class Found(NamedTuple):
@@ -148,9 +141,15 @@ class SqliteRows:
     def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
         """Note rows."""
         for batch, keys in new:
+            rows, width = len(keys.customers), len(keys)
+            values: list[int] = [0] * (width * rows)
+            for position, column in enumerate(keys):
+                values[position::width] = column
             try:
-                for _ in _executed(connection, self._INSERT, (batch,), sorted(keys), "?1, "):
-                    pass
+                for start in range(0, rows, _NEW_TOGETHER):
+                    some = values[width * start : width * (start + _NEW_TOGETHER)]
+                    text = _with_rows(self._INSERT, len(some) // width, width, 2, "?1, ")
+                    connection.exec_driver_sql(text, (batch, *some))
             except IntegrityError as error:
                 raise _conflict(
                     error, "UNIQUE constraint failed: capillary_earned_badge." in str(error.orig)
@@ -261,14 +260,14 @@ class PostgresRows:
 
     def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
         """Note rows, those of all batches in one order."""
-        rows = sorted(chain.from_iterable(zip(keys, repeat(batch)) for batch, keys in new))
-        if not rows:
+        filled = [each for each in new if each.keys.customers]
+        if not filled:
             return
         driver: Any = connection.connection.driver_connection
         errors = connection.dialect.loaded_dbapi
         try:
             with driver.cursor().copy(self._COPY) as copy:
-                copy.write(copied(rows))
+                copy.write(copied(filled))
         except errors.Error as error:
             found = DBAPIError.instance(
                 "COPY capillary_earned_badge", None, error, errors.Error, dialect=connection.dialect
@@ -303,21 +302,6 @@ class PostgresRows:
         """Change states."""
         if rows:
             connection.exec_driver_sql(self._CHANGE_ODD, _odd_arrays(rows))
-
-
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_END = b"\xff\xff"
-#: The number of fields, then each field's length and value, in the order of the columns in ``_COPY``.
-_copied_row = struct.Struct("!hiqiqiqiiii").pack
-
-
-def copied(rows: Sequence[tuple[Key, int]]) -> bytes:
-    """Rows, each with its batch, as PostgreSQL's binary COPY reads them."""
-    packed = [
-        _copied_row(5, 8, customer, 8, earned, 8, batch, 4, badge, 4, occurrence)
-        for (customer, badge, earned, occurrence), batch in rows
-    ]
-    return b"".join([_HEADER, *packed, _END])
 
 
 def _arrays(keys: Sequence[tuple[int, ...]]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_capillary.core.batching import lane_of
+from airflow_provider_capillary.core.earned_badges import lane_of
 from airflow_provider_capillary.exceptions import (
     BudgetExceededError,
     DatasetError,

@@ -18,11 +18,10 @@ from airflow_provider_capillary.core.batching import (
     Batcher,
     BatchLimits,
     fingerprint,
-    lane_of,
     request_id,
 )
 from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
-from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.earned_badges import EarnedBadges, lane_of
 
 QUICK = settings(max_examples=25, deadline=None)
 

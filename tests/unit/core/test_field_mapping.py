@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pendulum
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -327,6 +328,33 @@ def test_a_row_of_a_badge_seen_before_is_checked_no_less(changed: dict[str, Any]
     reader = RowReader(COLUMNS, None)
     fresh = read_one(**changed)
     assert read(reader, GOOD, {**GOOD, **changed}, {**GOOD, **changed}, first=6)[1] == fresh
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"customer": 0},
+        {"customer": -(2**63)},
+        {"customer": None},
+        {"earned": EARLIEST_INSTANT - 1},
+        {"earned": -1},
+        {"expires": LATEST_INSTANT},
+        {"expires": GOOD["earned"]},
+        {"badge": BADGE_ID.upper()},
+        {"badge": None},
+    ],
+    ids=str,
+)
+def test_columns_of_arrow_are_checked_as_their_values_are(changed: dict[str, Any], unit: str) -> None:
+    rows = [dict(GOOD), {**GOOD, **changed}, dict(GOOD)]
+    for row in rows if unit == "ms" else []:
+        row.update({name: row[name] and row[name] * 1000 for name in ("earned", "expires")})
+    kinds = {"badge": pa.string(), "customer": pa.int64(), "earned": pa.int64(), "expires": pa.int64()}
+    arrays = [pa.array([row[name] for row in rows], kind) for name, kind in kinds.items()]
+    of_values = read(RowReader(COLUMNS, None, unit, [BADGE_ID]), *[dict(row) for row in rows], first=1)
+    assert list(RowReader(COLUMNS, None, unit, [BADGE_ID]).read(1, *arrays)) == of_values
 
 
 ANYTHING = st.one_of(

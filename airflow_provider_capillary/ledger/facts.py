@@ -70,13 +70,21 @@ class JobRecord(msgspec.Struct, frozen=True):
     task_id: str
     run_id: str
     map_index: int
-    state: str  #: open, finished, failed
+    state: str  #: open, dead (its process is gone, and the job did not end), finished, failed
     started_at: float
     finished_at: float | None
     rows: int
     sources: tuple[str, ...]
     summary: Mapping[str, Any] | None  #: the last summary, ``None`` while the first try runs or after it died
     commits: int  #: how often the ledger committed something of this job; only ever grows
+    max_tries: int = 0  #: of its task when it began; a clear makes a new job, with more
+    dry_run: bool = False
+    lease_left: float = 0.0  #: seconds for which its process still holds it
+
+    @property
+    def has_account(self) -> bool:
+        """Whether ``summary`` is the job's own account of its end. Of others ``Ledger.standing`` counts the rows."""
+        return self.summary is not None and self.state in ("finished", "failed")
 
 
 # -- what a job records ----------------------------------------------------------------------------------------------

@@ -204,18 +204,42 @@ class Ledger:
         """One job; raise ``UnknownJobError`` where there is none."""
         with reading(self._engine) as connection:
             row = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one_or_none()
+            now = self._now(connection)
         if row is None:
             raise UnknownJobError(
                 f"the ledger {self.description} holds no job {job_id!r}. Give the job that the import returned, and "
                 "the same ledger_conn_id as to the import; `airflow capillary jobs` lists the jobs of a ledger"
             )
-        return _job_record(row)
+        return listing.job_record(row, now)
 
     def jobs(self, limit: int = 50, *, dag_id: str | None = None) -> list[JobRecord]:
         """The latest jobs, latest first; of one DAG or of all."""
         with reading(self._engine) as connection:
             found = connection.execute(QUERIES["latest_jobs"], {"limit": limit, "dag_id": dag_id})
-            return [_job_record(row) for row in found]
+            now = self._now(connection)
+            return [listing.job_record(row, now) for row in found]
+
+    def jobs_of_run(self, dag_id: str, run_id: str, task_id: str | None = None) -> list[JobRecord]:
+        """The latest job of each task and map index of a Dag run, also of those that left no XCom; by task and index.
+
+        A clear begins a new job, and the one before it is not given.
+        """
+        values = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+        with reading(self._engine) as connection:
+            now = self._now(connection)
+            latest: dict[tuple[str, int], JobRecord] = {}
+            for row in connection.execute(QUERIES["jobs_of_run"], values):
+                latest.setdefault((row.task_id, row.map_index), listing.job_record(row, now))
+        return [latest[key] for key in sorted(latest)]
+
+    def standing(self, job_id: str) -> dict[str, int]:
+        """Where the rows of a job stand now, for one that runs or died: ``rows_read`` and the states of a summary.
+
+        ``batches`` besides. Rows in flight, or left so by a process that died, are ``unknown``; what the ledger holds
+        nothing of is ``not_sent`` (rows that an earlier job had accepted are among them).
+        """
+        with snapshot(self._engine) as connection:
+            return listing.standing(connection, job_id)
 
     def job_settings(self, job_id: str) -> dict[str, str]:
         """The settings that a job began with."""
@@ -418,10 +442,3 @@ class Ledger:
                 del self._row_numbers[next(iter(self._row_numbers))]
             self._row_numbers[batch] = numbers
         return numbers
-
-
-def _job_record(row: sa.Row[Any]) -> JobRecord:
-    values = dict(row._mapping)
-    values["sources"] = tuple(msgspec.json.decode(values["sources"]))
-    values["summary"] = msgspec.json.decode(values["summary"]) if values["summary"] else None
-    return JobRecord(**values)

@@ -10,12 +10,15 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
+from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.changes import odd_rows
-from airflow_provider_capillary.ledger.facts import Grants, LedgerRow, Proof
+from airflow_provider_capillary.ledger.facts import Grants, JobRecord, LedgerRow, Proof
+from airflow_provider_capillary.ledger.lease import is_certainly_dead
 from airflow_provider_capillary.ledger.packing import Columns, Key, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
@@ -28,6 +31,34 @@ class Mark(NamedTuple):
 
     odd: tuple[int, ...] | None = (-1, 0, 0, 0, 0)  #: row number and key of the last odd row; none: no more of them
     batch: int = 0  #: the last batch
+
+
+def job_record(row: sa.Row[Any], now: float) -> JobRecord:
+    """A job as it is shown. One that is open, and that no living process can hold, is dead."""
+    values = dict(row._mapping)
+    owner, left = values.pop("lease_owner"), max(0.0, values.pop("lease_until") - now)
+    if values["state"] == "open" and (not left or is_certainly_dead(owner)):
+        values["state"], left = "dead", 0.0
+    values["sources"] = tuple(msgspec.json.decode(values["sources"]))
+    values["summary"] = msgspec.json.decode(values["summary"]) if values["summary"] else None
+    values["dry_run"] = bool(values["dry_run"])
+    return JobRecord(**values, lease_left=left)
+
+
+def standing(connection: sa.Connection, job_id: str) -> dict[str, int]:
+    """Count the rows of a job as they are now; see ``Ledger.standing``."""
+    job = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one()
+    key = {"job": connection.execute(QUERIES["job_key"], {"job_id": job_id}).scalar_one()}
+    states = Counter({state: int(rows) for state, rows in connection.execute(QUERIES["count_states"], key)})
+    unsent = {row.state: row.row_count for row in connection.execute(QUERIES["count_unsent_issues"], key)}
+    counts = dict.fromkeys((state.value for state in FINAL_STATES), 0)
+    counts["accepted"] = states[RowState.ACCEPTED] + states[RowState.REVOKED]
+    counts["unknown"] = sum(states[state] for state in UNPROVEN)
+    counts["rejected"] = max(states[RowState.REJECTED], unsent.get("rejected", 0))
+    counts["invalid"] = unsent.get("invalid", 0)
+    counts["not_sent"] = max(0, job.rows - sum(counts.values()))
+    batches = int(connection.execute(QUERIES["count_batches"], key).scalar_one())
+    return {"rows_read": sum(counts.values()), **counts, "batches": batches}
 
 
 def next_rows(

@@ -97,7 +97,8 @@ RETURNING id, organisation_id, state, fence, lease_owner, lease_until
 
 -- close_dead_job --
 -- Shut out a process that was taken for dead and wakes up: by its fence it can note no intent any more.
-UPDATE capillary_job SET state = 'failed', fence = fence + 1, lease_until = :now, finished_at = :now
+-- A summary that is there is an earlier try's.
+UPDATE capillary_job SET state = 'failed', fence = fence + 1, lease_until = :now, finished_at = :now, summary = NULL
 WHERE id = :job AND state = 'open'
 
 -- job_settings --
@@ -119,15 +120,35 @@ UPDATE capillary_job SET summary = :summary WHERE id = :job
 -- one_job --
 -- A job as it is shown.
 SELECT j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at,
-    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits
+    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits, j.max_tries, j.dry_run, j.lease_owner,
+    j.lease_until
 FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id WHERE j.job_id = :job_id
 
 -- latest_jobs --
 -- The latest jobs, latest first; of one DAG where it is given.
 SELECT j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at,
-    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits
+    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits, j.max_tries, j.dry_run, j.lease_owner,
+    j.lease_until
 FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
 WHERE CAST(:dag_id AS text) IS NULL OR j.dag_id = :dag_id ORDER BY j.id DESC LIMIT :limit
+
+-- jobs_of_run --
+-- The jobs of a run's tasks, latest first; of one task where it is given.
+SELECT j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at,
+    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits, j.max_tries, j.dry_run, j.lease_owner,
+    j.lease_until
+FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+WHERE j.dag_id = :dag_id AND j.run_id = :run_id AND (CAST(:task_id AS text) IS NULL OR j.task_id = :task_id)
+ORDER BY j.id DESC
+
+-- count_batches --
+-- How many batches a job began to send.
+SELECT count(*) FROM capillary_batch WHERE job_id = :job
+
+-- count_unsent_issues --
+-- Rows of a job that ended before they were sent, and rejected ones: those of a missing badge are in no batch.
+SELECT state, count(*) AS row_count FROM capillary_row_issue WHERE job_id = :job AND state IN ('invalid', 'rejected')
+GROUP BY state
 
 -- living_job --
 -- Whether the lease of a job is held.

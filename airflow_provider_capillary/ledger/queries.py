@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: Parameters that stand for a list of values.
-_LISTS = frozenset({"states", "ids", "batches"})
+_LISTS = frozenset({"states", "ids", "batches", "dag_ids"})
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
 

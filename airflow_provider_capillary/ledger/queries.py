@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: Parameters that stand for a list of values.
-_LISTS = frozenset({"states", "ids", "batches", "job_ids"})
+_LISTS = frozenset({"states", "ids", "batches", "job_ids", "dag_ids"})
 _NAME = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 
 

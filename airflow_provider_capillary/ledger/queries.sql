@@ -544,3 +544,75 @@ WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND 
 -- Keep by whose word a revoked row may be imported again.
 UPDATE capillary_revocation SET freed_by = :by, freed_at = :now
 WHERE organisation_id = :organisation AND earned_badge_id = :earned_badge_id
+
+-- --------------------------------------------------------------------------------------------- what the page shows
+
+-- dag_ids_of_jobs --
+-- The DAGs that ever had a job here.
+SELECT DISTINCT dag_id FROM capillary_job ORDER BY dag_id
+
+-- organisations_of_dags --
+-- The organisations that some DAGs imported for.
+SELECT DISTINCT o.name FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+WHERE j.dag_id IN :dag_ids ORDER BY o.name
+
+-- page_of_jobs --
+-- Jobs of some DAGs, latest first; an open job whose lease is over is dead.
+SELECT j.job_id, o.name AS organisation, j.dag_id, j.task_id, j.run_id, j.map_index, j.state, j.started_at,
+    j.finished_at, j.row_count AS rows, j.sources, j.summary, j.commits, j.max_tries, j.dry_run, j.lease_owner,
+    j.lease_until
+FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id
+WHERE j.dag_id IN :dag_ids
+    AND (CAST(:dag_id AS text) IS NULL OR j.dag_id = :dag_id)
+    AND (CAST(:organisation AS text) IS NULL OR o.name = :organisation)
+    AND (CAST(:state AS text) IS NULL
+        OR CASE WHEN j.state = 'open' AND j.lease_until <= :now THEN 'dead' ELSE j.state END = :state)
+    AND j.started_at >= :since AND j.started_at < :until
+ORDER BY j.id DESC LIMIT :limit OFFSET :offset
+
+-- issue_counts --
+-- How many rows of a job have an issue, by state, stage and badge.
+SELECT state, stage, badge_meta_id, count(*) AS row_count FROM capillary_row_issue
+WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id) GROUP BY state, stage, badge_meta_id
+
+-- first_issues --
+-- Why the first rows of a job were not accepted, without the rows.
+SELECT state, stage, code, message FROM capillary_row_issue
+WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id) ORDER BY row_number LIMIT :limit
+
+-- find_issues --
+-- A page of a job's issues, of one state or of all; the text is looked for in the reason and in the row itself.
+SELECT row_number, state, stage, code, message, request_id, attempt, badge_meta_id, source, line, original
+FROM capillary_row_issue WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id)
+    AND (CAST(:state AS text) IS NULL OR state = :state)
+    AND (CAST(:pattern AS text) IS NULL OR lower(original) LIKE :json_pattern ESCAPE '!'
+        OR lower(message) LIKE :pattern ESCAPE '!' OR badge_meta_id LIKE :pattern ESCAPE '!'
+        OR CAST(code AS text) = :text)
+ORDER BY row_number LIMIT :limit OFFSET :offset
+
+-- rows_of_customer_in_job --
+-- What the ledger holds of one customer's rows in a job.
+SELECT v.customer_id, v.badge_meta_id, v.earned_at, v.state, v.request_id, v.sent_at, v.doubt FROM capillary_row v
+WHERE v.customer_id = :customer AND v.job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id)
+ORDER BY v.earned_at, v.badge_meta_id LIMIT :limit
+
+-- what_a_job_waits_for --
+-- Rows without proof: when the last of their batches was given up; batches in flight; the next turn of the budget.
+SELECT
+    (SELECT max(coalesce(b.settled_at, b.sent_at)) FROM capillary_batch b
+        WHERE b.job_id = j.id AND b.state = 'unknown') AS unproven_since,
+    (SELECT count(*) FROM capillary_batch b WHERE b.job_id = j.id AND b.state = 'intent') AS in_flight,
+    (SELECT max(r.turn) FROM capillary_request_budget r WHERE r.organisation = o.name) AS turn
+FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id WHERE j.job_id = :job_id
+
+-- settlements_of_job --
+-- By what proof and by whose word rows of a job were settled, latest first.
+SELECT settled_by, state, proof, count(*) AS row_count, min(settled_at) AS first_at, max(settled_at) AS last_at
+FROM capillary_settlement WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id)
+GROUP BY settled_by, state, proof ORDER BY max(settled_at) DESC LIMIT :limit
+
+-- revocations_of_job --
+-- Who asked to take badges of a job back, and what the API answered, latest first.
+SELECT asked_by, answer, count(*) AS row_count, min(asked_at) AS first_at, max(asked_at) AS last_at
+FROM capillary_revocation WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id)
+GROUP BY asked_by, answer ORDER BY max(asked_at) DESC LIMIT :limit

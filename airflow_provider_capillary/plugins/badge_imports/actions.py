@@ -1,0 +1,289 @@
+"""What a person can do about a job: settle unknown rows, run the import again, undo it.
+
+Each is shown first, with how many rows it is about and what happens, and confirmed. Then Airflow does it: a Dag run or
+a clear, which its own API starts for this user. This process does none of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from airflow_provider_capillary.ledger.facts import JobRecord
+from airflow_provider_capillary.ledger.reader import LedgerReader
+from airflow_provider_capillary.plugins.badge_imports import confirmation, ledgers, rights
+from airflow_provider_capillary.plugins.badge_imports.airflow_api import AirflowApi, path_of
+from airflow_provider_capillary.plugins.badge_imports.confirmation import SignedForm
+from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
+from airflow_provider_capillary.plugins.badge_imports.rendering import page
+from airflow_provider_capillary.plugins.badge_imports.started_runs import SETTLE_DAG, UNDO_DAG, started_runs
+
+router = APIRouter()
+_JOB = "/dags/{dag_id}/jobs/{job_id}"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What an action would do; ``hindrance`` says why it cannot be done now."""
+
+    action: str
+    title: str
+    rows: int
+    consequences: tuple[str, ...]
+    button: str
+    hindrance: str = ""
+    is_paused: bool = False
+    badges: Mapping[str, int] = {}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The job that an action is about, and how Airflow is asked."""
+
+    job: JobRecord
+    ledger: ledgers.NamedLedger
+    reader: LedgerReader
+    api: AirflowApi
+    user: BaseUser
+
+
+# -- settle unknown rows ---------------------------------------------------------------------------------------------
+
+
+@router.get(f"{_JOB}/settle")
+def ask_settle(request: Request, dag_id: str, job_id: str, user: rights.MayChange, ledger: str = "") -> HTMLResponse:
+    """Show what settling the job's unknown rows means."""
+    target = _target(request, dag_id, job_id, user, ledger)
+    return _ask(request, target, _plan_settle(target))
+
+
+@router.post(f"{_JOB}/settle")
+def settle(
+    request: Request, dag_id: str, job_id: str, user: rights.MayChange, signed: SignedForm, ledger: str = ""
+) -> Response:
+    """Start the review of the job's unknown rows."""
+    target = _target(request, dag_id, job_id, user, ledger)
+    plan = _checked(request, signed, target, _plan_settle(target))
+    return _started(request, target, plan, SETTLE_DAG, {"jobs": [job_id]})
+
+
+def _plan_settle(target: Target) -> Plan:
+    rows = target.reader.standing(target.job.job_id)["unknown"]
+    return _with_dag(
+        target,
+        SETTLE_DAG,
+        Plan(
+            "settle",
+            "Settle unknown rows",
+            rows,
+            (
+                f"Airflow starts the DAG {SETTLE_DAG}. It reads each of these badges back from Capillary, "
+                "and settles what a read can prove. Nothing is sent.",
+                "For rows that no read can settle it asks a person, under Required Actions in Airflow.",
+            ),
+            "Read them back",
+            "" if rows else "This job has no unknown rows.",
+        ),
+    )
+
+
+# -- run again -------------------------------------------------------------------------------------------------------
+
+
+@router.get(f"{_JOB}/again")
+def ask_again(request: Request, dag_id: str, job_id: str, user: rights.MayChange, ledger: str = "") -> HTMLResponse:
+    """Show what running the import again means."""
+    target = _target(request, dag_id, job_id, user, ledger)
+    return _ask(request, target, _plan_again(target))
+
+
+@router.post(f"{_JOB}/again")
+def again(
+    request: Request, dag_id: str, job_id: str, user: rights.MayChange, signed: SignedForm, ledger: str = ""
+) -> Response:
+    """Clear the import's task, and what follows it."""
+    target = _target(request, dag_id, job_id, user, ledger)
+    plan = _checked(request, signed, target, _plan_again(target))
+    job = target.job
+    _unpause(target, job.dag_id, plan)
+    task: Any = job.task_id if job.map_index < 0 else [job.task_id, job.map_index]
+    body = {
+        "dry_run": False,
+        "dag_run_id": job.run_id,
+        "task_ids": [task],
+        "only_failed": False,
+        "include_downstream": True,
+        "prevent_running_task": True,
+        "note": _note(target, "Run again"),
+    }
+    cleared = target.api.do("POST", path_of("dags", job.dag_id, "clearTaskInstances"), body)
+    if not (cleared or {}).get("task_instances"):
+        raise HTTPException(409, f"Airflow has no task {job.task_id} in the run {job.run_id} any more.")
+    return _done(request, target, job.dag_id, job.run_id, plan)
+
+
+def _plan_again(target: Target) -> Plan:
+    job = target.job
+    counts = target.reader.standing(job.job_id) if not job.has_account else dict(job.summary or {})
+    rows = sum(int(counts.get(state, 0)) for state in ("rejected", "invalid", "unknown", "not_sent"))
+    return _with_dag(
+        target,
+        job.dag_id,
+        Plan(
+            "again",
+            "Run the import again",
+            rows,
+            (
+                f"Airflow clears the task {job.task_id} of this run and what follows it. That begins a new job over "
+                "the same dataset and the same ledger.",
+                f"{job.rows - rows:,} rows that are accepted are not sent again. Of the {rows:,} others, those that "
+                "were refused or not sent are sent; unknown ones are read back first.",
+                "Correct what was wrong first, or the same rows are refused for the same reasons.",
+            ),
+            "Run it again",
+            "The import is running. Wait until it has ended." if job.state == "open" else "",
+        ),
+        needs_default_ledger=False,
+    )
+
+
+# -- undo ------------------------------------------------------------------------------------------------------------
+
+
+@router.get(f"{_JOB}/undo")
+def ask_undo(request: Request, dag_id: str, job_id: str, user: rights.MayUndo, ledger: str = "") -> HTMLResponse:
+    """Show what an undo takes back; for good only after a dry run of the same job."""
+    target = _target(request, dag_id, job_id, user, ledger)
+    return _ask(request, target, _plan_undo(target))
+
+
+@router.post(f"{_JOB}/undo")
+def undo(
+    request: Request, dag_id: str, job_id: str, user: rights.MayUndo, signed: SignedForm, ledger: str = ""
+) -> Response:
+    """Start the dry run; or, after one that ended well, the undo itself."""
+    target = _target(request, dag_id, job_id, user, ledger)
+    plan = _checked(request, signed, target, _plan_undo(target))
+    return _started(request, target, plan, UNDO_DAG, {"jobs": [job_id], "dry_run": plan.action == "undo-dry-run"})
+
+
+def _plan_undo(target: Target) -> Plan:
+    job = target.job
+    grants = target.reader.grants(job.job_id)
+    rows = sum(grants.with_id.values())
+    runs = [run for run in started_runs(target.api, job.job_id) if run.dag_id == UNDO_DAG and run.dry_run]
+    tried = any(run.state == "success" for run in runs)
+    running = any(run.state in ("queued", "running") for run in runs)
+    told = [f"{rows:,} badges that this job granted are taken back, each by its id."]
+    if grants.without_id:
+        told.append(f"{grants.without_id:,} accepted rows have no id, and cannot be taken back so.")
+    if grants.unknown:
+        told.append(f"{grants.unknown:,} rows are unknown: settle them first, or they stay as they are.")
+    if tried:
+        told.append("Customers see at once that the badges are gone. A later import does not grant them again.")
+    else:
+        told.insert(0, "First a dry run: Airflow counts what would be taken back, and takes nothing.")
+    hindrance = "" if rows else "This job granted nothing that can be taken back."
+    if job.state == "open":
+        hindrance = "The import is running. Wait until it has ended."
+    elif not tried and running:
+        hindrance = "The dry run is at work. Reload this page when it has ended."
+    return _with_dag(
+        target,
+        UNDO_DAG,
+        Plan(
+            "undo" if tried else "undo-dry-run",
+            "Undo this import" if tried else "Undo this import: dry run",
+            rows,
+            tuple(told),
+            f"Take {rows:,} badges back" if tried else "Start the dry run",
+            hindrance,
+            badges=dict(grants.with_id),
+        ),
+    )
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _target(request: Request, dag_id: str, job_id: str, user: BaseUser, ledger: str) -> Target:
+    where = ledgers.named(ledger)
+    reader = where.open()
+    return Target(job_of_dag(reader, dag_id, job_id), where, reader, AirflowApi(request), user)
+
+
+def _with_dag(target: Target, dag_id: str, plan: Plan, *, needs_default_ledger: bool = True) -> Plan:
+    """The plan, unless the DAG that does it is not there or works with another ledger."""
+    if plan.hindrance:
+        return plan
+    if needs_default_ledger and target.ledger.conn_id:
+        text = (
+            f"{dag_id} works with the default ledger, and this job is in {target.ledger.conn_id!r}. Copy the sample "
+            f"into your DAGs and give its operators ledger_conn_id={target.ledger.conn_id!r}; start it with this job."
+        )
+        return msgspec.structs.replace(plan, hindrance=text)
+    found = target.api.find(path_of("dags", dag_id))
+    if found is None:
+        text = (
+            f"The DAG {dag_id} is not in this Airflow, or you may not see it. It comes with the provider's samples: "
+            "copy it from airflow_provider_capillary/example_dags into your DAGs."
+        )
+        return msgspec.structs.replace(plan, hindrance=text)
+    return msgspec.structs.replace(plan, is_paused=bool(found.get("is_paused")))
+
+
+def _ask(request: Request, target: Target, plan: Plan) -> HTMLResponse:
+    return page(
+        request,
+        "confirm.html.jinja2",
+        job=target.job,
+        ledger=target.ledger,
+        plan=plan,
+        path=plan.action.partition("-")[0],
+        signed=confirmation.sign(target.user, plan.action, target.job.job_id, plan.rows),
+    )
+
+
+def _checked(request: Request, signed: str, target: Target, plan: Plan) -> Plan:
+    confirmation.check(request, signed, target.user, plan.action, target.job.job_id, plan.rows)
+    if plan.hindrance:
+        raise HTTPException(409, f"{plan.hindrance} Nothing was changed.")
+    return plan
+
+
+def _started(
+    request: Request, target: Target, plan: Plan, dag_id: str, settings: Mapping[str, Any]
+) -> RedirectResponse:
+    _unpause(target, dag_id, plan)
+    now = datetime.now(UTC)
+    body = {
+        "dag_run_id": f"badge_imports__{plan.action}__{target.job.job_id[:8]}__{now:%Y-%m-%dT%H:%M:%S.%f}",
+        "logical_date": None,
+        "conf": dict(settings),
+        "note": _note(target, plan.title),
+    }
+    run = target.api.do("POST", path_of("dags", dag_id, "dagRuns"), body)
+    return _done(request, target, dag_id, run["dag_run_id"], plan)
+
+
+def _unpause(target: Target, dag_id: str, plan: Plan) -> None:
+    if plan.is_paused:
+        target.api.do("PATCH", path_of("dags", dag_id), {"is_paused": False})
+
+
+def _note(target: Target, what: str) -> str:
+    """Who and when, with the run itself; Airflow's audit log has it too."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return f"{what}: from the page Badge imports, by {target.user.get_name()}, {now}, job {target.job.job_id}"
+
+
+def _done(request: Request, target: Target, dag_id: str, run_id: str, plan: Plan) -> RedirectResponse:
+    root = request.scope.get("root_path", "")
+    path = path_of("dags", target.job.dag_id, "jobs", target.job.job_id, "history")
+    query = urlencode({"started": plan.title, "of": dag_id, "run": run_id})
+    return RedirectResponse(f"{root}/{path}?ledger={target.ledger.conn_id}&{query}", 303)

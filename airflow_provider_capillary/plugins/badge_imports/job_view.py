@@ -1,0 +1,173 @@
+"""What the page shows of one job: the report's own view of it, and what it waits for while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.summary import Reason
+from airflow_provider_capillary.ledger.facts import JobRecord
+from airflow_provider_capillary.ledger.reader import ISSUES_LOOKED_AT, IssueCount, LedgerReader, Waits
+from airflow_provider_capillary.plugins.badge_imports.rendering import clock
+from airflow_provider_capillary.reports.facts import (
+    REPORTED_STATES,
+    BadgeProblems,
+    IssueTally,
+    JobFacts,
+    Notes,
+    Problems,
+    ReportFacts,
+    Total,
+    job_facts,
+    total_of,
+)
+from airflow_provider_capillary.reports.html_view import ReportView, arrange
+
+TOP_REASONS = 10
+MOST_BADGES = 200
+_SURE_AFTER_SECONDS = 5.0  #: an estimate before that is a guess
+_VERIFY_AFTER = 60.0  #: the import's default
+
+
+class Running(msgspec.Struct, frozen=True):
+    """How far a running job is."""
+
+    done: int
+    rows: int
+    share: int  #: per cent
+    seconds_left: int | None
+    waits_for: str  #: empty where it is at work
+
+
+def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | None = None) -> ReportView:
+    """The job in the report's own words. Few statements, each over counted rows: it is asked every few seconds.
+
+    :param progress: what the task last wrote of itself; only it knows rows that were accepted before.
+    """
+    counted = reader.issue_counts(job.job_id)
+    standing = None if job.has_account else reader.standing(job.job_id)
+    facts = job_facts(job, IssueTally())
+    problems = _problems(reader, job, counted)
+    if job.state == "open" and standing is not None:
+        ended = _ended(standing, progress, job)
+        # the view takes from here what is known of rows of a job that has not ended
+        problems = msgspec.structs.replace(problems, by_state={**problems.by_state, **ended})
+        facts = msgspec.structs.replace(facts, counts=None)
+    elif standing is not None:  # it died, and made no account of its own
+        facts = msgspec.structs.replace(facts, counts={**standing, "requests": 0})
+    facts = msgspec.structs.replace(facts, problems=problems, notes=_notes(reader, job, counted))
+    return arrange(ReportFacts(_total(facts), (facts,), reader.description))
+
+
+def running(reader: LedgerReader, job: JobRecord, view: ReportView) -> Running | None:
+    """How far a job is that runs, when it may end, and what it waits for."""
+    if job.state != "open":
+        return None
+    waits = reader.waits(job.job_id)
+    ends = view.jobs[0].ends
+    done = sum(ends[state] for state in ("accepted", "already_accepted", "rejected", "invalid"))
+    seconds = waits.now - job.started_at
+    left = None
+    if done and done < job.rows and seconds > _SURE_AFTER_SECONDS:
+        left = round(seconds / done * (job.rows - done))
+    return Running(done, job.rows, 100 * done // job.rows if job.rows else 100, left, _waits_for(waits, ends))
+
+
+def _waits_for(waits: Waits, ends: Mapping[str, int]) -> str:
+    if waits.turn is not None and waits.turn > waits.now + 1:
+        return f"its next request, at {clock(waits.turn)[11:19]} UTC: so the budget of the connection asks"
+    if waits.unproven_since is not None and not waits.in_flight and ends["unknown"]:
+        at = clock(waits.unproven_since + _VERIFY_AFTER)[11:19]
+        return f"rows without proof: it reads them back at {at} UTC or later"
+    return ""
+
+
+def _ended(standing: Mapping[str, int], progress: Mapping[str, Any] | None, job: JobRecord) -> dict[str, int]:
+    """Rows by where they stand, of a job that runs; the rest is on its way."""
+    ended = {state: standing[state] for state in ("accepted", "rejected", "invalid", "unknown")}
+    known = (progress or {}).get("counts", {}) if (progress or {}).get("job_id") == job.job_id else {}
+    before = known.get("already_accepted", 0)
+    ended["already_accepted"] = max(0, min(before, job.rows - sum(ended.values())))
+    return ended
+
+
+def _problems(reader: LedgerReader, job: JobRecord, counted: list[IssueCount]) -> Problems:
+    states: Counter[RowState] = Counter()
+    badges: dict[str | None, Counter[RowState]] = {}
+    for one in counted:
+        if one.state in REPORTED_STATES:
+            states[one.state] += one.rows
+            badges.setdefault(one.badge_meta_id, Counter())[one.state] += one.rows
+    ranked = sorted(badges.items(), key=lambda pair: (-pair[1].total(), str(pair[0])))[:MOST_BADGES]
+    return Problems(
+        rows=states.total(),
+        by_state={state.value: states[state] for state in REPORTED_STATES},
+        reasons=_top_reasons(reader, job, states.total()),
+        by_badge=tuple(BadgeProblems(badge, *(found[state] for state in REPORTED_STATES)) for badge, found in ranked),
+    )
+
+
+def _top_reasons(reader: LedgerReader, job: JobRecord, rows: int) -> tuple[Reason, ...]:
+    if not rows:
+        return ()
+    if rows > ISSUES_LOOKED_AT and job.has_account and job.summary is not None:
+        # the import has counted all of them; what was settled since is among them still
+        return msgspec.convert(job.summary.get("reasons", ()), tuple[Reason, ...])
+    return _reasons(reader, job, REPORTED_STATES)
+
+
+def _notes(reader: LedgerReader, job: JobRecord, counted: list[IssueCount]) -> Notes:
+    accepted = [one for one in counted if one.state is RowState.ACCEPTED]
+    rows = sum(one.rows for one in accepted)
+    twice = sum(one.rows for one in accepted if one.stage != "verify")
+    return Notes(rows, twice, _reasons(reader, job, (RowState.ACCEPTED,)) if rows else ())
+
+
+def _reasons(reader: LedgerReader, job: JobRecord, states: tuple[RowState, ...]) -> tuple[Reason, ...]:
+    found: Counter[tuple[str, int | None, str]] = Counter()
+    for (state, stage, code, message), rows in reader.reasons(job.job_id).items():
+        if state in states:
+            found[(stage, code, message)] += rows
+    ranked = sorted(found.items(), key=lambda pair: (-pair[1], str(pair[0])))
+    return tuple(Reason(*key, rows) for key, rows in ranked[:TOP_REASONS])
+
+
+def _total(job: JobFacts) -> Total:
+    total = total_of([job], IssueTally())
+    return msgspec.structs.replace(total, problems=job.problems, notes=job.notes)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A job in a list."""
+
+    job: JobRecord
+    name: str
+    pill: str  #: state, or attention
+    sentence: str
+    counts: Mapping[str, int]
+    seconds: int | None
+
+
+def line_of(reader: LedgerReader, job: JobRecord) -> Line:
+    """One line of a list: from the summary, or from the ledger where the job has made none."""
+    counts = dict(job.summary or {}) if job.has_account else reader.standing(job.job_id)
+    to_look_at = sum(int(counts.get(state.value, 0)) for state in REPORTED_STATES)
+    name = job.task_id if job.map_index < 0 else f"{job.task_id} [{job.map_index}]"
+    seconds = None if job.finished_at is None else max(0, int(job.finished_at - job.started_at))
+    return Line(job, name, job.state, _sentence(job, counts, to_look_at), counts, seconds)
+
+
+def _sentence(job: JobRecord, counts: Mapping[str, int], to_look_at: int) -> str:
+    if job.state == "open":
+        return f"Running: {int(counts.get('accepted', 0)):,} of {job.rows:,} rows accepted so far"
+    if job.state == "dead":
+        return f"Died: {int(counts['unknown']):,} rows in doubt, {int(counts['not_sent']):,} not sent"
+    if job.dry_run:
+        return f"Dry run of {job.rows:,} rows: nothing was sent"
+    if to_look_at:
+        return f"{to_look_at:,} of {job.rows:,} rows {'needs' if to_look_at == 1 else 'need'} attention"
+    return f"All {job.rows:,} rows are accepted" if job.rows else "The dataset was empty"

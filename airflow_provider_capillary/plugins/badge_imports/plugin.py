@@ -1,0 +1,71 @@
+"""Registers the page "Badge imports" with Airflow.
+
+Workers and the DAG processor import this file too, so it loads nothing. FastAPI, templates and ledger are loaded by the
+API server alone, with the first request for the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+URL_PREFIX = "/badge-imports"
+NAME = "Badge imports"
+#: Below the task instance's and the Dag run's address in Airflow's UI.
+TASK_TAB, RUN_TAB, NAV = "badge-import", "badge-imports-of-run", "badge-imports"
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+class PageApp:
+    """An ASGI application that loads the page with the first request.
+
+    Airflow mounts it as it is. The application around it is Airflow's own: the page's actions call its API there.
+    """
+
+    _app: Any = None
+
+    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        """Serve one request."""
+        if self._app is None:
+            from airflow_provider_capillary.plugins.badge_imports.app import build_app
+
+            PageApp._app = build_app()
+        await self._app({**scope, "airflow_app": scope.get("app")}, receive, send)
+
+
+FASTAPI_APPS: list[Any] = [{"app": PageApp(), "url_prefix": URL_PREFIX, "name": NAME}]
+# Without a slash in front: below Airflow's own address, also where that has a path.
+VIEWS: list[Any] = [
+    {
+        "name": NAME,
+        "href": f"{URL_PREFIX[1:]}/",
+        "destination": "nav",
+        "category": "browse",
+        "url_route": NAV,
+    },
+    {
+        "name": NAME,
+        "href": f"{URL_PREFIX[1:]}/dags/{{DAG_ID}}/tab?run_id={{RUN_ID}}",
+        "destination": "dag_run",
+        "url_route": RUN_TAB,
+    },
+    {
+        "name": "Badge import",
+        "href": f"{URL_PREFIX[1:]}/dags/{{DAG_ID}}/tab?run_id={{RUN_ID}}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
+        "destination": "task_instance",
+        "url_route": TASK_TAB,
+    },
+]
+
+
+class BadgeImportsPlugin(AirflowPlugin):
+    """The page in the navigation, and a tab on Dag runs and task instances."""
+
+    name = "capillary_badge_imports"
+    fastapi_apps = FASTAPI_APPS
+    external_views = VIEWS

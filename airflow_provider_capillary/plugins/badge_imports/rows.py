@@ -1,0 +1,107 @@
+"""Rows of a job: with search and paging, as ``errors.csv``, and as the report."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import FileResponse, HTMLResponse, Response
+from starlette.background import BackgroundTask
+
+from airflow_provider_capillary.operators.airflow_settings import option
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.plugins.badge_imports import ledgers, rights
+from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
+from airflow_provider_capillary.plugins.badge_imports.rendering import page
+from airflow_provider_capillary.reports.error_report import write_error_report
+from airflow_provider_capillary.reports.facts import REPORTED_STATES
+
+router = APIRouter()
+ROWS_ON_A_PAGE = 50
+_MOST_DIGITS = 19
+#: The files of a report, and how a browser gets them. The report has no script, and may run none.
+_FILES = {
+    "errors.csv": ("text/csv; charset=utf-8", "attachment"),
+    "may_be_granted_twice.csv": ("text/csv; charset=utf-8", "attachment"),
+    "summary.json": ("application/json", "attachment"),
+    "report.html": ("text/html; charset=utf-8", "inline"),
+}
+_REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+
+
+@router.get("/dags/{dag_id}/jobs/{job_id}/rows")
+def rows(
+    request: Request,
+    dag_id: str,
+    job_id: str,
+    user: rights.MayReadRows,
+    ledger: str = "",
+    search: str = Query("", max_length=200),
+    state: str = "",
+    page_number: int = Query(1, alias="page", ge=1, le=1_000_000),
+) -> HTMLResponse:
+    """The rows that were not accepted, a page at a time; of a customer's number also those that were."""
+    where = ledgers.named(ledger)
+    reader = where.open()
+    found = job_of_dag(reader, dag_id, job_id)
+    states = [one.value for one in REPORTED_STATES]
+    issues = reader.find_issues(
+        job_id,
+        text=search,
+        state=state if state in states else None,
+        limit=ROWS_ON_A_PAGE + 1,
+        offset=(page_number - 1) * ROWS_ON_A_PAGE,
+    )
+    text = search.strip()
+    customer = int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else None
+    return page(
+        request,
+        "rows.html.jinja2",
+        job=found,
+        ledger=where,
+        issues=issues[:ROWS_ON_A_PAGE],
+        has_more=len(issues) > ROWS_ON_A_PAGE,
+        page_number=page_number,
+        search=search,
+        state=state,
+        states=states,
+        customer=customer,
+        held=reader.rows_of_customer(job_id, customer) if customer is not None else [],
+    )
+
+
+@router.get("/dags/{dag_id}/jobs/{job_id}/{name}.{ending}")
+def file(dag_id: str, job_id: str, name: str, ending: str, user: rights.MayReadRows, ledger: str = "") -> Response:
+    """``errors.csv``, ``summary.json``, ``report.html``: made anew from the ledger."""
+    wanted = f"{name}.{ending}"
+    if wanted not in _FILES:
+        raise HTTPException(404, "A job has errors.csv, summary.json and report.html.")
+    where = ledgers.named(ledger)
+    job_of_dag(where.open(), dag_id, job_id)
+    folder = tempfile.TemporaryDirectory(prefix="capillary-page-")
+    try:
+        with closing(open_ledger(where.conn_id or option("ledger_conn_id") or None)) as opened:
+            report = write_error_report(opened, [job_id], Path(folder.name))
+        paths = {path.name: path for path in report.files}
+        if wanted not in paths:
+            raise HTTPException(404, "This job has no such rows.")
+    except BaseException:
+        folder.cleanup()
+        raise
+    return _as_file(paths[wanted], wanted, BackgroundTask(folder.cleanup))
+
+
+def _as_file(path: Path, name: str, afterwards: BackgroundTask) -> FileResponse:
+    kind, disposition = _FILES[name]
+    headers: dict[str, Any] = {"Content-Security-Policy": _REPORT_POLICY} if name == "report.html" else {}
+    return FileResponse(
+        path,
+        media_type=kind,
+        filename=name,
+        content_disposition_type=disposition,
+        headers=headers,
+        background=afterwards,
+    )

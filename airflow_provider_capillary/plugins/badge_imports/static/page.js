@@ -1,0 +1,68 @@
+// The only script of the page: the person's theme in Airflow, what changes while a job runs, links out of the frame.
+"use strict";
+
+const SECONDS_BETWEEN_LOOKS = 2;
+const framed = window.parent !== window;
+
+function takeTheme() {
+  try {
+    const root = window.parent.document.documentElement;
+    const theme = root.classList.contains("dark") ? "dark" : root.classList.contains("light") ? "light" : "";
+    if (framed && theme) document.documentElement.dataset.theme = theme;
+  } catch {
+    // framed by another origin, which the content security policy forbids: keep the system's theme
+  }
+}
+
+async function look() {
+  const live = document.querySelector("[data-live]");
+  if (!live) return;
+  try {
+    const reply = await fetch(live.dataset.live, { credentials: "same-origin", headers: { Accept: "text/html" } });
+    if (reply.ok) {
+      const text = await reply.text();
+      const found = new DOMParser().parseFromString(text, "text/html").getElementById("live");
+      const open = [...live.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+      if (found && found.innerHTML !== live.innerHTML && !live.contains(document.activeElement)) {
+        for (const summary of found.querySelectorAll("details > summary")) {
+          if (open.includes(summary.textContent)) summary.parentElement.open = true;
+        }
+        live.replaceWith(document.importNode(found, true));
+        // the files and actions of a job that has ended are others
+        if (!found.dataset.live) window.location.reload();
+      }
+    }
+  } catch {
+    // the server may be away for a moment: look again
+  }
+  window.setTimeout(look, SECONDS_BETWEEN_LOOKS * 1000);
+}
+
+// A frame of Airflow's may not lead its parent elsewhere, but the parent may lead itself: click a link of its own.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a.to-airflow");
+  if (!link || !framed || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const own = window.parent.document.createElement("a");
+  own.href = link.href;
+  window.parent.document.body.append(own);
+  own.click();
+  own.remove();
+});
+
+// A confirmation is sent once.
+document.addEventListener("submit", (event) => {
+  if (event.target.method === "post") {
+    for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  }
+});
+
+takeTheme();
+try {
+  if (framed) {
+    new MutationObserver(takeTheme).observe(window.parent.document.documentElement, { attributeFilter: ["class"] });
+  }
+} catch {
+  // as above
+}
+window.setTimeout(look, SECONDS_BETWEEN_LOOKS * 1000);

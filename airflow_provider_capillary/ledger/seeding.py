@@ -22,9 +22,9 @@ from airflow_provider_capillary.ledger import settling
 from airflow_provider_capillary.ledger.changes import key_values
 from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
-from airflow_provider_capillary.ledger.packing import Key, columns_of, pack_ids, pack_rows
+from airflow_provider_capillary.ledger.packing import Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.rows import Found, NewRows, Rows
+from airflow_provider_capillary.ledger.rows import Found, Rows
 from airflow_provider_capillary.ledger.storable import storable_all
 
 BATCH_ROWS = 1_000  #: rows of one batch: what reads one row of it later unpacks all of them
@@ -108,7 +108,7 @@ class Seeding:
         for start in range(0, len(rows), BATCH_ROWS):
             part, of_part = rows[start : start + BATCH_ROWS], keys[start : start + BATCH_ROWS]
             batch = self._add_batch(part, by)
-            new.append(NewRows(batch, [key for key in of_part if key not in held]))
+            new.append(NewRows(batch, KeyColumns.of(sorted(key for key in of_part if key not in held))))
             self._take([held[key] for key in sorted(of_part) if key in held], batch)
             batches.append(batch)
         self._tables.insert(self._connection, new)

@@ -155,7 +155,16 @@ class ApiUnavailableError(ApiError, RetryableError):
 
 
 class JobIsRunningError(RetryableError):
-    """Another living copy of this job holds its lease. Nothing was sent by this try."""
+    """Another living copy of this job holds its lease. Nothing was sent by this try.
+
+    ``lease``: the lease as it was seen. A copy that lives renews it, and then it is another one.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, lease: tuple[int, float] | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.lease = lease
 
 
 class ControlMissingError(RetryableError):

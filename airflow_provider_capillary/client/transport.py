@@ -30,6 +30,7 @@ from urllib3.response import BaseHTTPResponse
 
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
+from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import ConfigurationError, Trouble
@@ -174,9 +175,9 @@ class _Connection(HTTPConnection):
 class _TlsConnection(_Connection, HTTPSConnection):
     def send(self, data: Any) -> None:
         # A TLS socket starts its timeout anew with each record that it writes; this deadline is for all of them.
-        deadline = time.monotonic() + send_limits.WRITE_SECONDS
+        deadline = steady() + send_limits.WRITE_SECONDS
         for start in range(0, len(data), _TLS_RECORD):
-            left = deadline - time.monotonic()
+            left = deadline - steady()
             if left <= 0:
                 raise TimeoutError("timed out")
             self._send_within(left, data[start : start + _TLS_RECORD])

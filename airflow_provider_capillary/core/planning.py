@@ -36,8 +36,6 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     attempt: int  #: how many requests with it may have left, the one of its intent included
     batch: int
     job_is_alive: bool = False  #: whether that job is another one and its lease is held; of unsettled rows only
-    unproven_since: float | None = None  #: with intent and unknown: when it was sent or given up, epoch seconds
-    is_cut_off: bool = False  #: with intent and unknown: no process recorded how its exchange ended
     doubt: str | None = None  #: why it may be granted twice, once it was set free to be sent again without proof
 
     @property

@@ -1,7 +1,7 @@
 """How old an intent may be when its body leaves, and by when the body of a process that died has left.
 
 An import checks the age of an intent where the body is asked for, and a connection is closed where writing takes too
-long. Reading back counts ``verify_after`` from ``left_by``. Both use the numbers of this file and no others: a read
+long. Reading back waits for ``seconds_to_wait``. Both use the numbers of this file and no others: a read
 that counts from an earlier moment takes a badge for absent that is still on its way.
 
 Read the numbers from the module when they are needed: tests and campaigns that kill processes set smaller ones.
@@ -21,10 +21,13 @@ def may_leave(age: float) -> bool:
     return age <= STALE_INTENT_SECONDS
 
 
-def left_by(since: float, *, cut_off: bool) -> float:
-    """The latest moment at which the body of a batch can have left, on the clock of ``since``.
+def seconds_to_wait(age: float, verify_after: float, *, cut_off: bool) -> float:
+    """Seconds until a read may be believed that does not show a badge: ``verify_after`` since its body left, at most.
 
-    :param since: epoch seconds: when the exchange was over, or with ``cut_off`` when the intent was noted.
+    Never more than ``verify_after`` and the time in which a body can leave, whatever the clocks say.
+
+    :param age: the least seconds since the exchange was over, or with ``cut_off`` since the intent was noted.
     :param cut_off: the process recorded no end of the exchange: it died, or it still runs and lost its job.
     """
-    return since + STALE_INTENT_SECONDS + WRITE_SECONDS if cut_off else since
+    leaving = STALE_INTENT_SECONDS + WRITE_SECONDS if cut_off else 0.0
+    return max(0.0, leaving + verify_after - max(0.0, age))

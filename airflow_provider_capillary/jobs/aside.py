@@ -26,7 +26,7 @@ class Unproven(msgspec.Struct, frozen=True):
 
     batch: Batch
     key: int  #: the ledger's number of the batch in which they were sent
-    left: float  #: the latest moment at which their body can have left, by the ledger's clock
+    due: float  #: when a read may be believed, by the clock for durations
     reason: str
     request_id: str | None = None
 

@@ -52,7 +52,7 @@ class ControlReads:
     A badge that was not shown counts for the rest of the job: nothing of it is believed to be absent any more.
 
     :param now: the ledger's clock, epoch seconds.
-    :param wait_until: waits until a moment of that clock.
+    :param wait_until: waits until a moment of the clock for durations.
     :param monotonic: the clock for durations, in seconds.
     :param verify_after: how long ago a badge must have been accepted, in seconds, for reads to have to show it.
     """
@@ -115,10 +115,13 @@ class ControlReads:
 
     def _awaited(self, badge: EarnedBadge, found: Controls) -> Controls:
         """Look again when the next ones are old enough, within ``verify_after`` from now."""
-        latest = self._now() + self._verify_after + _MOMENT
-        while not found.badges and found.next_at is not None and found.next_at + self._verify_after <= latest:
+        latest = self._monotonic() + self._verify_after + _MOMENT
+        while not found.badges and found.next_at is not None:
+            due = self._monotonic() + max(found.next_at + self._verify_after - self._now(), _MOMENT)
+            if due > latest:
+                break
             log.info("Waiting until a badge that a reply proves must show in reads")
-            self._wait_until(found.next_at + self._verify_after)
+            self._wait_until(due)
             found = self._found(badge)
         return found
 

@@ -16,6 +16,7 @@ from functools import partial
 import msgspec
 
 from airflow_provider_capillary.client import wire
+from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.batching import RAMP, Batcher, BatchLimits
 from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
@@ -97,7 +98,7 @@ class ImportJob:
         stop: StopSignal | None = None,
         heartbeat_seconds: float = 15.0,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = steady,
         jitter: Callable[[], float] = random.random,
         on_progress: Show | None = None,
         witness: LedgerWitness | None = None,
@@ -165,7 +166,7 @@ class ImportJob:
             settings=self._settings.fixed_for_a_job() | sent_as,
             sources=facts.sources,
         )
-        job = once_the_lease_ran_out(lambda: self._ledger.open_job(self._scope, plan), self._stop)
+        job = once_the_lease_ran_out(partial(self._ledger.open_job, self._scope, plan), self._stop)
         begun = "Going on with" if job.resumed else "Beginning"
         log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
         return job

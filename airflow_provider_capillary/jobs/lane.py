@@ -292,7 +292,8 @@ class Lane:
         if not unknown or self._settings.on_unknown is OnUnknown.HOLD:
             return []
         batch, reason = exchanged.batch.part(unknown), exchanged.judgement.reason
-        return [Unproven(batch, exchanged.key, self._ledger.now(), reason, exchanged.request_id)]
+        due = self._monotonic() + self._settings.verify_after
+        return [Unproven(batch, exchanged.key, due, reason, exchanged.request_id)]
 
     def _after_a_pause(self, exchanged: Exchanged, badges: Sequence[EarnedBadge]) -> list[Work]:
         if not badges:

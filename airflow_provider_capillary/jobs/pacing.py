@@ -26,6 +26,7 @@ from airflow_provider_capillary.exceptions import (
     LedgerUnavailableError,
     LedgerUnusableError,
 )
+from airflow_provider_capillary.ledger.lease import Lease
 
 log = logging.getLogger(__name__)
 
@@ -89,19 +90,22 @@ def cannot_be_recorded(error: BaseException) -> bool:
     return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)
 
 
-def once_the_lease_ran_out(take: Callable[[], _Answer], stop: StopSignal) -> _Answer:
+def once_the_lease_ran_out(take: Callable[[Lease | None], _Answer], stop: StopSignal) -> _Answer:
     """Take a job's lease; where another process holds it, wait for it to run out and try once more.
 
-    A process that died holds its lease a little longer. One that lives renews it, and then this one gives up.
+    A process that died holds its lease a little longer. One that lives renews it, and then this one gives up. Where
+    the clock was put back meanwhile, the lease seems to hold for longer than any lease does; it counts as over.
+
+    :param take: takes it, given the lease that was waited for.
 
     :raises JobIsRunningError: the lease was renewed.
     """
     try:
-        return take()
+        return take(None)
     except JobIsRunningError as error:
         log.info("%s; waiting for it to run out", error)
         stop.pause((error.retry_after or 0.0) + 1.0)
-        return take()
+        return take(None if stop.requested else error.lease)
 
 
 class Backoff(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from airflow_provider_capillary.core.belief import (
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.core.send_limits import left_by
+from airflow_provider_capillary.core.send_limits import seconds_to_wait
 from airflow_provider_capillary.core.verification import Finding, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError, ImportInterruptedError
 from airflow_provider_capillary.jobs.account import Account, issue_of
@@ -34,7 +34,7 @@ from airflow_provider_capillary.jobs.control import ABOUT_THE_CUSTOMER, ControlR
 from airflow_provider_capillary.jobs.pacing import STOPPED, Pace, StopSignal
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
-from airflow_provider_capillary.ledger.facts import Adoption, Job, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.ledger.facts import Adoption, Age, Job, Outcome, RowChange, RowIssue
 from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 log = logging.getLogger(__name__)
@@ -99,10 +99,15 @@ class ReadBack:
         self._now = now
         self._pace = pace
         self._stop = stop
+        self._monotonic = monotonic
         self._verify_after = verify_after
         self._controls = ControlReads(
             client, find_controls, now, pace, self._wait_until, monotonic, verify_after=verify_after
         )
+
+    def due(self, age: Age) -> float:
+        """When a read of rows of that age may be believed, by the clock for durations."""
+        return self._monotonic() + seconds_to_wait(age.seconds, self._verify_after, cut_off=age.is_cut_off)
 
     def may_be_believed(self, badges: Sequence[EarnedBadge]) -> bool:
         """Whether a read can prove now that one of the rows is not there, without waiting for a control."""
@@ -110,15 +115,15 @@ class ReadBack:
         one_of_each = {badge.expires_at <= now: badge for badge in badges}
         return any(self._controls.may_come(badge) for badge in one_of_each.values())
 
-    def read(self, badge: EarnedBadge, *, left: float, wait: bool) -> Read:
+    def read(self, badge: EarnedBadge, *, due: float, wait: bool) -> Read:
         """Wait until a read may be believed, and read.
 
-        :param left: the latest moment at which the row's body can have left, epoch seconds by the ledger's clock.
+        :param due: when a read may be believed, by the clock for durations.
         :param wait: for a control, too, where one can be had within ``verify_after``.
         :raises ApiError: the API cannot be used, or refuses every read.
         :raises ImportInterruptedError: asked to stop.
         """
-        self._wait_until(left + self._verify_after)
+        self._wait_until(due)
         # The rows are counted before the read: what is accepted after it was not in the API's count.
         before = self._others(badge)
         try:
@@ -152,9 +157,9 @@ class ReadBack:
         return [OtherRow(one.state, one.earned_at) for one in held if (one.earned_at, one.occurrence) != own]
 
     def _wait_until(self, due: float) -> None:
-        """Wait by the ledger's clock, which need not run as ours does."""
+        """Wait by the clock for durations; the time of day may be set meanwhile."""
         is_logged = False
-        while (wait := due - self._now()) > 0 and not self._stop.requested:
+        while (wait := due - self._monotonic()) > 0 and not self._stop.requested:
             if not is_logged:
                 log.info("Reading back in %.0f s: the API may still be at work on what was sent", wait)
                 is_logged = True
@@ -215,13 +220,9 @@ class UnknownRows:
         by_batch: dict[int, list[tuple[EarnedBadge, Held]]] = {}
         for badge, held in rows:
             by_batch.setdefault(held.batch, []).append((badge, held))
+        ages = self._ledger.ages(by_batch)
         return [
-            Unproven(
-                _as_sent_before(batch, group),
-                key,
-                max(left_by(held.unproven_since or 0.0, cut_off=held.is_cut_off) for _, held in group),
-                CUT_OFF,
-            )
+            Unproven(_as_sent_before(batch, group), key, self._read_back.due(ages[key]), CUT_OFF)
             for key, group in by_batch.items()
         ]
 
@@ -267,7 +268,7 @@ class UnknownRows:
     def _is_absent(self, unproven: Unproven, badge: EarnedBadge) -> bool:
         """Read a row back. Where it is not proven absent, it is at its end: accepted, or held as unknown."""
         try:
-            read = self._read_back.read(badge, left=unproven.left, wait=self._at_end)
+            read = self._read_back.read(badge, due=unproven.due, wait=self._at_end)
         except ImportInterruptedError:
             self._hold(unproven, [badge], unproven.reason)
             return False

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from functools import partial
 
 import msgspec
 
+from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.budget import Budget, parse_budget
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.core.send_limits import left_by
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.core.verification import Finding
 from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, ConfigurationError
@@ -91,7 +90,7 @@ class ReconcileJob:
         organisation: Organisation | None = None,
         *,
         stop: StopSignal | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = steady,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger
@@ -128,7 +127,7 @@ class ReconcileJob:
                 self._stays_unknown(row.message or "its job died before the outcome was known")
 
     def _settle_job(self, record: JobRecord) -> None:
-        job = once_the_lease_ran_out(lambda: self._ledger.take_stock(record.job_id), self._stop)
+        job = once_the_lease_ran_out(partial(self._ledger.take_stock, record.job_id), self._stop)
         rows = sum(map(len, self._ledger.unproven(job.job_id)))
         if rows:
             log.info("Job %s: %s rows without proof; %s", job.job_id, f"{rows:,}", self._settings.action.value)
@@ -175,8 +174,10 @@ class ReconcileJob:
         progress, done = ProgressLine(self._monotonic), 0
         progress.begin(rows)
         for some in self._ledger.unproven(job.job_id):
+            ages = self._ledger.ages({row.batch for row in some})
+            due = {batch: read_back.due(age) for batch, age in ages.items()}
             for row in some:
-                read = read_back.read(row.badge, left=left_by(row.since, cut_off=row.is_cut_off), wait=True)
+                read = read_back.read(row.badge, due=due[row.batch], wait=True)
                 self._settle_read(job, row, read)
                 done += 1
                 progress.write(done)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +16,7 @@ import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.facts import RevokedBadge
+from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, RequestRefusedError
 from airflow_provider_capillary.jobs.account import ProgressLine
@@ -82,7 +82,7 @@ class RevokeJob:
         by: str,
         import_again: bool = False,
         stop: StopSignal | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = steady,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._ledger = ledger

@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 
+from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.budget import Budget, parse_budget
 from airflow_provider_capillary.core.earned_badge import InvalidRow
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
@@ -117,7 +119,7 @@ class SeedJob:
         by: str,
         stop: StopSignal | None = None,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = steady,
     ) -> None:
         self._dataset = dataset
         self._organisation = organisation
@@ -175,7 +177,7 @@ class SeedJob:
             settings=settings | {"purpose": "seed"},
             sources=facts.sources,
         )
-        job = once_the_lease_ran_out(lambda: self._ledger.open_job(scope, plan), self._stop)
+        job = once_the_lease_ran_out(partial(self._ledger.open_job, scope, plan), self._stop)
         log.info("Seeding job %s: %s rows; ledger %s", job.job_id, f"{facts.rows:,}", self._ledger.description)
         if not facts.rows:
             log.warning("The dataset has no rows: the ledger learns nothing of what was granted")

@@ -190,10 +190,15 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     state: RowState
     request_id: str
     sent_at: float
-    since: float  #: when its reply was noted, or when it was sent where there was none
     earned_badge_id: str | None
     proof: Proof | None  #: of what was accepted
-    is_cut_off: bool  #: no process recorded how its exchange ended: ``since`` is when its intent was noted
+
+
+class Age(msgspec.Struct, frozen=True):
+    """How old a batch without proof is."""
+
+    seconds: float  #: the least that can have passed since its exchange was over, or since its intent was noted
+    is_cut_off: bool  #: no process recorded how its exchange ended: counted from its intent
 
 
 class Controls(msgspec.Struct, frozen=True):
@@ -218,11 +223,9 @@ class UnprovenRow(msgspec.Struct, frozen=True):
     batch: int
     state: RowState  #: unknown, or intent: in flight, or left by a process that died
     sent_at: float
-    since: float  #: when it was given up, or sent where no process lived to give it up
     request_id: str
     message: str | None  #: what the job's report says of it, ``None`` where the job died before it could
     earned_badge_id: str | None  #: what a reply claimed whose other proofs did not hold
-    is_cut_off: bool = False  #: no process recorded how its exchange ended: ``since`` is when its intent was noted
 
 
 class Settled(msgspec.Struct, frozen=True):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +11,15 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from airflow_provider_capillary.clocks import boot
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
 from airflow_provider_capillary.ledger import organisations
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.queries import QUERIES
 
+LEASE_SECONDS = 60.0
+#: A lease as it was seen: its number, and until when it holds.
+Lease = tuple[int, float]
 _JOB_IDS = uuid.UUID("6f1c0a52-0d0e-5c5b-9a55-2f3a6f5f6a10")
 
 
@@ -31,7 +33,9 @@ class Jobs:
         self._owner = owner
         self._lease_seconds = lease_seconds
 
-    def open(self, connection: sa.Connection, scope: JobScope, plan: JobPlan, now: float) -> Job:
+    def open(
+        self, connection: sa.Connection, scope: JobScope, plan: JobPlan, now: float, outwaited: Lease | None
+    ) -> Job:
         """Begin the scope's job, or take the lease of the one that is there; see ``Ledger.open_job``."""
         organisation = organisations.claim(connection, plan.organisation, plan.host)
         job_id = str(uuid.uuid5(_JOB_IDS, msgspec.json.encode([organisation, scope]).decode()))
@@ -41,7 +45,7 @@ class Jobs:
             return Job(key, job_id, organisation, 1, False)
         found = connection.execute(QUERIES["find_job"], {"job_id": job_id}).one()
         _refuse_mismatch(job_id, found, plan)
-        fence = self._take_lease(connection, job_id, found, now)
+        fence = self._take_lease(connection, job_id, found, now, outwaited)
         return Job(found.id, job_id, organisation, fence, True)
 
     def renew(self, connection: sa.Connection, job: Job, now: float) -> bool:
@@ -79,11 +83,15 @@ class Jobs:
         key: int | None = connection.execute(QUERIES["add_job"], values).scalar_one_or_none()
         return key
 
-    def _take_lease(self, connection: sa.Connection, job_id: str, found: sa.Row[Any], now: float) -> int:
-        if found.lease_until > now and not is_certainly_dead(found.lease_owner):
+    def _take_lease(
+        self, connection: sa.Connection, job_id: str, found: sa.Row[Any], now: float, outwaited: Lease | None
+    ) -> int:
+        left = _seconds_left(found, now, outwaited, self._lease_seconds)
+        if left > 0:
             raise JobIsRunningError(
-                f"another copy of job {job_id} is running (its lease holds for {found.lease_until - now:.0f} s more)",
-                retry_after=found.lease_until - now,
+                f"another copy of job {job_id} is running (its lease holds for {left:.0f} s more)",
+                retry_after=left,
+                lease=(found.fence, found.lease_until),
             )
         values = {
             "job": found.id,
@@ -97,22 +105,31 @@ class Jobs:
         return int(found.fence) + 1
 
 
-def lock_resting(connection: sa.Connection, job_id: str, now: float) -> sa.Row[Any]:
+def lock_resting(connection: sa.Connection, job_id: str, now: float, outwaited: Lease | None = None) -> sa.Row[Any]:
     """Lock a job at which no process is at work; no import takes it up before the transaction is over.
 
+    :param outwaited: a lease of the job that was not renewed for as long as it held.
     :raises LookupError: there is no such job.
     :raises JobIsRunningError: the job lives.
     """
     found = connection.execute(QUERIES["lock_job"], {"job_id": job_id}).one_or_none()
     if found is None:
         raise LookupError(job_id)
-    if found.state == "open" and found.lease_until > now and not is_certainly_dead(found.lease_owner):
+    left = _seconds_left(found, now, outwaited, LEASE_SECONDS) if found.state == "open" else 0.0
+    if left > 0:
         raise JobIsRunningError(
-            f"job {job_id} is running, and settles its rows itself "
-            f"(its lease holds for {found.lease_until - now:.0f} s more)",
-            retry_after=found.lease_until - now,
+            f"job {job_id} is running, and settles its rows itself (its lease holds for {left:.0f} s more)",
+            retry_after=left,
+            lease=(found.fence, found.lease_until),
         )
     return found
+
+
+def _seconds_left(found: sa.Row[Any], now: float, outwaited: Lease | None, lease_seconds: float) -> float:
+    """How long a lease still holds. No lease is longer than ``lease_seconds``: if it seems so, the clock was set."""
+    if outwaited == (found.fence, found.lease_until) or is_certainly_dead(found.lease_owner):
+        return 0.0
+    return min(float(found.lease_until) - now, lease_seconds)
 
 
 def lease_lost(job: Job) -> LeaseLostError:
@@ -134,24 +151,11 @@ def is_certainly_dead(owner: str) -> bool:
     return _start_time(int(process_id)) != start_time
 
 
-def boot() -> tuple[str | None, float | None]:
-    """This boot of this machine, and seconds since: a clock that does not jump. Nothing where there is none."""
-    boot_id = _boot_id()
-    return (None, None) if boot_id is None else (boot_id, time.clock_gettime(time.CLOCK_BOOTTIME))
-
-
-@functools.cache
-def _boot_id() -> str | None:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-
-
 def _machine() -> str:
     """One boot of one machine, as one process namespace (a container has its own) sees it."""
     try:
-        return f"{_boot_id() or 'unknown'}.{os.stat('/proc/self/ns/pid').st_ino}"
+        here = boot()
+        return f"{here.boot_id if here else 'unknown'}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return "unknown"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -17,8 +17,11 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from airflow_provider_capillary import clocks
+from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
@@ -26,9 +29,11 @@ from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, organisations, revoking, settling
+from airflow_provider_capillary.ledger.ages import ages_of
 from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
 from airflow_provider_capillary.ledger.facts import (
+    Age,
     Answer,
     Controls,
     GrantedRow,
@@ -47,7 +52,7 @@ from airflow_provider_capillary.ledger.facts import (
     Settled,
     UnprovenRow,
 )
-from airflow_provider_capillary.ledger.lease import Jobs, lease_lost, lock_resting, this_process
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS, Jobs, Lease, lease_lost, lock_resting, this_process
 from airflow_provider_capillary.ledger.migrations.upgrade import upgrade
 from airflow_provider_capillary.ledger.packing import Key, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
@@ -55,7 +60,6 @@ from airflow_provider_capillary.ledger.recording import Recording
 from airflow_provider_capillary.ledger.rows import rows_for
 from airflow_provider_capillary.ledger.seeding import Seed, Seeding
 
-LEASE_SECONDS = 60.0
 _BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
 _STATES = {state.value: state for state in RowState}
 _NOT_SETTLED = UNPROVEN | {RowState.PLANNED}  # of other rows it does not matter whether their job lives
@@ -71,6 +75,7 @@ class Ledger:
     :param url: a SQLAlchemy URL of a SQLite file or a PostgreSQL database.
     :param clock: epoch seconds, ``time.time`` by default. For SQLite only: with PostgreSQL the database's own clock
         is used, whatever is given here, so that workers whose clocks differ agree on leases.
+    :param boot: the boot of this machine and the seconds since, for ages; ``None`` where there is no such clock.
     :param owner: the name under which leases are taken; this process by default.
     :param patience: seconds to wait for what another process has locked.
     """
@@ -80,6 +85,7 @@ class Ledger:
         url: str | URL,
         *,
         clock: Callable[[], float] | None = None,
+        boot: Callable[[], Boot | None] = clocks.boot,
         lease_seconds: float = LEASE_SECONDS,
         owner: str | None = None,
         patience: float = PATIENCE_SECONDS,
@@ -87,6 +93,7 @@ class Ledger:
         self._engine = make_engine(url, patience=patience)
         self._rows = rows_for(self._engine.dialect.name)
         self._clock = clock or time.time
+        self._boot = boot
         self._jobs = Jobs(owner or this_process(), lease_seconds)
         self._badge_keys: dict[int, dict[str, int]] = {}  #: committed ones only, by organisation
         self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches that were looked up last
@@ -127,15 +134,17 @@ class Ledger:
 
     # -- an import ---------------------------------------------------------------------------------------------------
 
-    def open_job(self, scope: JobScope, plan: JobPlan) -> Job:
+    def open_job(self, scope: JobScope, plan: JobPlan, outwaited: Lease | None = None) -> Job:
         """Begin a job, or resume it, and take its lease.
 
         Intents of a dead try become unknown. Raises ``JobIsRunningError`` (``retry_after`` seconds) while
         another copy holds the lease, ``JobMismatchError`` where a try differs from the job it resumes.
+
+        :param outwaited: a lease of the job that was not renewed for as long as it held.
         """
 
         def work(connection: sa.Connection) -> Job:
-            job = self._jobs.open(connection, scope, plan, self._now(connection))
+            job = self._jobs.open(connection, scope, plan, self._now(connection), outwaited)
             if job.resumed:
                 connection.execute(QUERIES["intents_are_unknown"], {"job": job.key})
                 self._forget_issues(connection, job)
@@ -172,6 +181,11 @@ class Ledger:
         with reading(self._engine) as connection:
             return find_controls(connection, self._rows, job, near, before=before, now=self._now(connection))
 
+    def ages(self, batches: Collection[int]) -> dict[int, Age]:
+        """How long ago batches without proof were given up, or noted as intents where their process died."""
+        with reading(self._engine) as connection:
+            return ages_of(connection, batches, self._moment(connection))
+
     def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
         """Commit the notes durably, all or none; give the batch key of each intent, in order.
 
@@ -187,8 +201,8 @@ class Ledger:
             nonlocal badge_keys
             # what is added counts only once it is committed
             badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
-            now = self._now(connection)
-            keeps_issues = holds_lease = self._jobs.renew(connection, job, now)
+            now = self._moment(connection)
+            keeps_issues = holds_lease = self._jobs.renew(connection, job, now.at)
             if not holds_lease:
                 if not all(isinstance(note, Outcome) for note in notes):
                     raise lease_lost(job)
@@ -212,10 +226,11 @@ class Ledger:
         def work(connection: sa.Connection) -> Counter[SeedPlan]:
             nonlocal badge_keys
             badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
-            now = self._now(connection)
+            moment = self._moment(connection)
+            now = moment.at
             if not self._jobs.renew(connection, job, now):
                 raise lease_lost(job)
-            Recording(connection, self._rows, job, badge_keys, now=now, keeps_issues=True).learn(
+            Recording(connection, self._rows, job, badge_keys, now=moment, keeps_issues=True).learn(
                 set(given.badges.badge_meta_ids)
             )
             living = functools.cache(lambda owner: self._is_living(connection, owner))
@@ -339,13 +354,14 @@ class Ledger:
 
     # -- rows without proof, settled outside an import ---------------------------------------------------------------
 
-    def take_stock(self, job_id: str) -> Job:
+    def take_stock(self, job_id: str, outwaited: Lease | None = None) -> Job:
         """Close a job whose process is dead, so that its rows without proof can be settled; its intents are unknown.
 
+        :param outwaited: a lease of the job that was not renewed for as long as it held.
         :raises LookupError: there is no such job.
         :raises JobIsRunningError: the job lives, and settles its rows itself.
         """
-        return durably(self._engine, lambda c: settling.take_stock(c, job_id, self._now(c)))
+        return durably(self._engine, lambda c: settling.take_stock(c, job_id, self._now(c), outwaited))
 
     def unproven(self, job_id: str) -> Iterator[list[UnprovenRow]]:
         """Pages of the rows of a job that nothing proves either way. Rows may be settled between two pages."""
@@ -467,6 +483,13 @@ class Ledger:
             return self._clock()
         return float(connection.execute(QUERIES["now"]).scalar_one())
 
+    def _moment(self, connection: sa.Connection) -> Moment:
+        at, server = self._clock(), None
+        if connection.dialect.name != "sqlite":
+            at, server = connection.execute(QUERIES["now_by_server"]).one()
+        boot = self._boot()
+        return Moment(at, server) if boot is None else Moment(at, server, boot.boot_id, boot.seconds)
+
     def _known_badges(self, connection: sa.Connection, job: Job, names: set[str]) -> dict[str, int]:
         """The numbers of those badges that the organisation ever had a row of."""
         known = self._badge_keys.setdefault(job.organisation_key, {})
@@ -483,7 +506,7 @@ class Ledger:
         """What is held of the keys, by customer and badge. No names for a row's fields: there are many rows."""
         living: dict[int, bool] = {job.key: False}
         rows = self._rows.find(connection, keys, any_date=any_date)
-        for customer, badge, earned, occurrence, batch, said, owner, number, since, doubt, _, attempt, cut_off in rows:
+        for customer, badge, earned, occurrence, batch, said, owner, number, doubt, _, attempt in rows:
             state = _STATES[said]
             alive = False
             if state in _NOT_SETTLED:
@@ -492,11 +515,7 @@ class Ledger:
                 alive = living[owner]
             if number is None and owner == job.key:
                 number = self._own_row_numbers(connection, batch)[(customer, badge, earned, occurrence)]
-            if state in UNPROVEN:
-                cut_off = bool(cut_off)
-            else:
-                since, cut_off = None, False
-            held = Held(owner, number, state, earned, occurrence, attempt, batch, alive, since, cut_off, doubt)
+            held = Held(owner, number, state, earned, occurrence, attempt, batch, alive, doubt)
             yield customer, badge, held
 
     def _is_living(self, connection: sa.Connection, job: int) -> bool:

@@ -131,10 +131,8 @@ def _odd_row(row: Any, names: dict[int, str]) -> LedgerRow:
         RowState(row.state),
         row.request_id,
         row.sent_at,
-        row.since,
         row.earned_badge_id,
         proof,
-        bool(row.is_cut_off),
     )
 
 
@@ -142,12 +140,11 @@ def _rows_of(connection: sa.Connection, rows: Rows, batch: Any, names: dict[int,
     numbers, customers, badges, earned, expires, occurrences = columns = unpack_rows(batch.rows, batch.row_count)
     ids = unpack_ids(batch.ids, batch.row_count)
     state, proof = RowState(batch.state), Proof(batch.proof) if batch.proof else None
-    sending = (state, batch.request_id, batch.sent_at, batch.since)
-    cut_off = bool(batch.is_cut_off)
+    sending = (state, batch.request_id, batch.sent_at)
     found = []
     for at in _plain(connection, rows, batch, columns):
         badge = EarnedBadge(numbers[at], names[badges[at]], customers[at], earned[at], expires[at], occurrences[at])
-        found.append(LedgerRow(badge, badges[at], batch.id, *sending, ids[at], proof, cut_off))
+        found.append(LedgerRow(badge, badges[at], batch.id, *sending, ids[at], proof))
     return found
 
 

@@ -5,6 +5,11 @@
 -- PostgreSQL's clock.
 SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
 
+-- now_by_server --
+-- PostgreSQL's clock, and when the server began whose clock it is: another one has another clock.
+SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS at,
+    CAST(extract(epoch FROM pg_postmaster_start_time()) AS double precision) AS server
+
 -- identity --
 -- The ledger's own name, made with it, and whether no job ever began in it.
 SELECT ledger_id, NOT EXISTS (SELECT 1 FROM capillary_job) AS is_empty FROM capillary_ledger
@@ -99,9 +104,10 @@ WHERE j.id = :job
 
 -- reserve_request --
 -- Take the turn of one more request: apart seconds after the last one, or now; one row, so all who ask wait in line.
+-- A thousand never wait: a turn that is farther away was taken before the clock was put back.
 INSERT INTO capillary_request_budget (organisation, turn) VALUES (:organisation, :now)
 ON CONFLICT (organisation) DO UPDATE SET turn = CASE
-    WHEN capillary_request_budget.turn + :apart > :now THEN capillary_request_budget.turn + :apart ELSE :now END
+    WHEN capillary_request_budget.turn + :apart > :now AND capillary_request_budget.turn <= :now + 1000 * :apart THEN capillary_request_budget.turn + :apart ELSE :now END
 RETURNING turn
 
 -- --------------------------------------------------------------------------------------------------- jobs and leases
@@ -213,9 +219,9 @@ SELECT 1 FROM capillary_job WHERE id = :job AND state = 'open' AND lease_until >
 -- add_batch --
 -- Note the intent to send a batch, with its rows.
 INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint, request_id,
-    sent_at, boot_id, sent_boot_time, rows)
-VALUES (:job, :fence, :attempt, 'intent', :row_count, 0, false, :fingerprint, :request_id, :now, :boot_id, :boot_time,
-    :rows)
+    sent_at, server_started, boot_id, sent_boot_time, rows)
+VALUES (:job, :fence, :attempt, 'intent', :row_count, 0, false, :fingerprint, :request_id, :now, :server, :boot_id,
+    :boot_time, :rows)
 RETURNING id
 
 -- accept_seeded_batch --
@@ -225,8 +231,9 @@ WHERE id = :batch
 
 -- settle_untouched_batch --
 -- Give all rows of a batch one state at once, where none has left it or has a state of its own since the intent.
-UPDATE capillary_batch SET state = :state, proof = :proof, ids = :ids, settled_at = :now, status = :status,
-    verdict = :verdict, settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
+UPDATE capillary_batch SET state = :state, proof = :proof, ids = :ids, settled_at = :now, server_started = :server,
+    status = :status, verdict = :verdict,
+    settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
 WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0 AND NOT has_late_id
     AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = capillary_batch.id)
 
@@ -237,7 +244,7 @@ RETURNING id, job_id, state, row_count, gone, rows, ids
 
 -- batch_settled --
 -- Note the reply to a batch.
-UPDATE capillary_batch SET settled_at = :now, status = :status, verdict = :verdict,
+UPDATE capillary_batch SET settled_at = :now, server_started = :server, status = :status, verdict = :verdict,
     settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
 WHERE id = :batch
 
@@ -256,9 +263,9 @@ UPDATE capillary_batch SET has_late_id = true WHERE id = :batch AND state = 'int
 -- add_batch_of_late_row --
 -- A batch of its own for a row that an earlier request is proven to have granted, with that request's data.
 INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, sent_with, fingerprint,
-    request_id, sent_at, boot_id, sent_boot_time, rows)
-SELECT :job, fence, attempt, 'intent', 1, 0, false, id, fingerprint, request_id, sent_at, boot_id, sent_boot_time,
-    :rows
+    request_id, sent_at, server_started, boot_id, sent_boot_time, rows)
+SELECT :job, fence, attempt, 'intent', 1, 0, false, id, fingerprint, request_id, sent_at, server_started, boot_id,
+    sent_boot_time, :rows
 FROM capillary_batch WHERE id = :batch RETURNING id
 
 -- intents_are_unknown --
@@ -277,10 +284,15 @@ UPDATE capillary_batch SET gone = gone + :rows WHERE id = :batch
 -- The packed rows of a batch, which never change.
 SELECT rows, row_count FROM capillary_batch WHERE id = :batch
 
+-- moments_of_batches --
+-- When the exchanges of batches were over, or their intents noted where no process recorded an end.
+SELECT id, coalesce(settled_at, sent_at) AS at, server_started AS server, boot_id, settled_at IS NULL AS is_cut_off,
+    CASE WHEN settled_at IS NULL THEN sent_boot_time ELSE settled_boot_time END AS boot_seconds
+FROM capillary_batch WHERE id IN :batches
+
 -- next_batch --
 -- The first batch of a job after another one that is in one of some states.
 SELECT b.id, b.state, b.row_count, b.gone, b.rows, b.ids, b.proof, b.request_id, b.sent_at,
-    coalesce(b.settled_at, b.sent_at) AS since, b.settled_at IS NULL AS is_cut_off,
     (SELECT count(*) FROM capillary_odd_row x WHERE x.batch_id = b.id) AS odd
 FROM capillary_batch b WHERE b.job_id = :job AND b.state IN :states AND b.id > :after ORDER BY b.id LIMIT 1
 
@@ -319,8 +331,7 @@ WHERE batch_id = :batch
 -- odd_rows_of_job --
 -- Rows of a job that have a state of their own, by row number.
 SELECT x.customer_id, x.badge_id, x.earned_at, x.occurrence, x.state, x.batch_id, x.row_number, x.expires_at,
-    x.earned_badge_id, x.proof, b.request_id, b.sent_at, coalesce(b.settled_at, b.sent_at) AS since,
-    b.settled_at IS NULL AS is_cut_off
+    x.earned_badge_id, x.proof, b.request_id, b.sent_at
 FROM capillary_odd_row x JOIN capillary_batch b ON b.id = x.batch_id
 WHERE x.job_id = :job AND x.state IN :states AND (x.row_number, x.customer_id, x.badge_id, x.earned_at, x.occurrence)
     > (:row_number, :customer, :badge, :earned, :occurrence)

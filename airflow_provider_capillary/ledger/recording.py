@@ -11,8 +11,10 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
+from airflow_provider_capillary.ledger.ages import moment_values
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
@@ -26,7 +28,6 @@ from airflow_provider_capillary.ledger.facts import (
     RowIssue,
 )
 from airflow_provider_capillary.ledger.given_ids import GivenIds
-from airflow_provider_capillary.ledger.lease import boot
 from airflow_provider_capillary.ledger.packing import Columns, Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
@@ -60,7 +61,7 @@ class Recording:
         job: Job,
         badge_keys: dict[str, int],
         *,
-        now: float,
+        now: Moment,
         keeps_issues: bool,
     ) -> None:
         self._connection = connection
@@ -104,7 +105,6 @@ class Recording:
 
     def _batch(self, intent: Intent) -> tuple[int, Columns]:
         columns = columns_of(intent.badges, self._badge_keys)
-        boot_id, boot_time = boot()
         values = {
             "job": self._job.key,
             "fence": self._job.fence,
@@ -112,9 +112,7 @@ class Recording:
             "row_count": len(intent.badges),
             "fingerprint": intent.fingerprint,
             "request_id": intent.request_id,
-            "now": self._now,
-            "boot_id": boot_id,
-            "boot_time": boot_time,
+            **moment_values(self._now),
             "rows": pack_rows(columns),
         }
         return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one()), columns
@@ -212,14 +210,11 @@ class Recording:
         return self._connection.execute(QUERIES["settle_untouched_batch"], values).rowcount == 1
 
     def _reply_values(self, outcome: Outcome) -> dict[str, Any]:
-        boot_id, boot_time = boot()
         return {
             "batch": outcome.batch,
-            "now": self._now,
             "status": outcome.status,
             "verdict": outcome.verdict,
-            "boot_id": boot_id,
-            "boot_time": boot_time,
+            **moment_values(self._now),
         }
 
     def _change_rows(self, outcome: Outcome) -> int:

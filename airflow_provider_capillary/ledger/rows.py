@@ -25,8 +25,7 @@ _KEY = "{a}.customer_id = {b}.customer_id AND {a}.badge_id = {b}.badge_id AND {a
 _SAME = _KEY + " AND {a}.occurrence = {b}.occurrence"
 _FOUND = """
     t.customer_id, t.badge_id, t.earned_at, t.occurrence, t.batch_id, coalesce(x.state, b.state),
-    coalesce(x.job_id, b.job_id), x.row_number, coalesce(b.settled_at, b.sent_at), d.doubt, x.state IS NOT NULL,
-    b.attempt, b.settled_at IS NULL
+    coalesce(x.job_id, b.job_id), x.row_number, d.doubt, x.state IS NOT NULL, b.attempt
 """
 
 
@@ -41,11 +40,9 @@ class Found(NamedTuple):
     state: str
     job: int
     row_number: int | None  #: where it has a state of its own
-    since: float  #: when its batch was sent, or its reply noted
     doubt: str | None
     is_odd: bool
     attempt: int
-    is_cut_off: bool  #: no process recorded how its exchange ended
 
     @property
     def key(self) -> Key:

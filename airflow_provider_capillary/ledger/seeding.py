@@ -125,6 +125,7 @@ class Seeding:
             "fingerprint": "",
             "request_id": f"seeded by {by}",
             "now": self._now,
+            "server": None,
             "boot_id": None,
             "boot_time": None,
             "rows": pack_rows(columns_of(rows, dict(self._badge_keys))),
@@ -169,4 +170,4 @@ class Seeding:
 def _unproven(row: WholeRow, names: Mapping[int, str]) -> UnprovenRow:
     customer, badge_key, earned_at, occurrence = row.key
     badge = EarnedBadge(row.row_number, names[badge_key], customer, earned_at, row.expires_at, occurrence)
-    return UnprovenRow(badge, badge_key, row.batch, RowState.UNKNOWN, 0, 0, "", None, row.earned_badge_id)
+    return UnprovenRow(badge, badge_key, row.batch, RowState.UNKNOWN, 0, "", None, row.earned_badge_id)

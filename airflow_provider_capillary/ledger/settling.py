@@ -18,19 +18,19 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
 from airflow_provider_capillary.ledger.facts import Job, LedgerRow, Proof, Settled, UnprovenRow
-from airflow_provider_capillary.ledger.lease import lock_resting
+from airflow_provider_capillary.ledger.lease import Lease, lock_resting
 from airflow_provider_capillary.ledger.packing import Key
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Rows
 
 
-def take_stock(connection: sa.Connection, job_id: str, now: float) -> Job:
+def take_stock(connection: sa.Connection, job_id: str, now: float, outwaited: Lease | None = None) -> Job:
     """Close the job if its process is dead; its intents become unknown, as if a retry had found them.
 
     :raises LookupError: there is no such job.
     :raises JobIsRunningError: the job lives, and settles its rows itself.
     """
-    found = lock_resting(connection, job_id, now)
+    found = lock_resting(connection, job_id, now, outwaited)
     connection.execute(QUERIES["close_dead_job"], {"job": found.id, "now": now})
     connection.execute(QUERIES["intents_are_unknown"], {"job": found.id})
     fence = found.fence + (found.state == "open")
@@ -51,11 +51,9 @@ def unproven(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> 
             row.batch,
             row.state,
             row.sent_at,
-            row.since,
             row.request_id,
             messages.get(row.badge.row_number),
             row.earned_badge_id,
-            row.is_cut_off,
         )
         for row in rows
     ]

@@ -6,14 +6,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.exceptions import LeaseLostError, LedgerUnavailableError
-from airflow_provider_capillary.ledger.facts import Controls, Intent, IntentConflictError, Job, Note
+from airflow_provider_capillary.ledger.facts import Age, Controls, Intent, IntentConflictError, Job, Note
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,10 @@ class LedgerWriter:
     def find(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
         """See ``Ledger.find``."""
         return self._ask(lambda: self._ledger.find(self._job, badges, any_date=any_date))
+
+    def ages(self, batches: Collection[int]) -> dict[int, Age]:
+        """See ``Ledger.ages``."""
+        return self._ask(lambda: self._ledger.ages(batches))
 
     def find_controls(self, near: EarnedBadge, *, before: float) -> Controls:
         """See ``Ledger.find_controls``."""

@@ -25,7 +25,6 @@ def _broken(columns: set[str], reason: str, *names: str) -> dict[str, Break]:
 
 
 _ASSUMED = "breaks by the table of outcomes, which takes this for a proof that nothing was applied; ask Capillary (a)"
-_CLOCK = "breaks: the time since the send is measured by the wall clock alone"
 _PAUSED = "breaks: nothing can prevent it; the second grant is reported, with both ids"
 _WITNESS = "breaks: nothing compares the ledger with the one that Airflow last saw"
 _CONTROL = "breaks: 'not there' is believed without a control and without counting"
@@ -34,9 +33,6 @@ _NAMELESS = "breaks: nothing in the reply says whom it is about"
 EXPECTED_BREAKS: dict[str, Break] = {
     **_twice(_ASSUMED, "422 with an error envelope, after applying", "429 with an error envelope, after applying"),
     **_broken({"twice"}, _PAUSED, "paused over its lease as the body leaves"),
-    **_twice(_CLOCK, "clock an hour behind at the intent, put right before the retry"),
-    **_broken({"stuck", "unknown"}, _CLOCK, "clock an hour ahead at the intent, put right before the retry"),
-    **_broken({"stuck"}, _CLOCK, "clock put an hour back while rows wait to be read back"),
     **_broken(
         {"twice", "untold", "ids_lost"},
         _WITNESS,

@@ -23,19 +23,10 @@ class Rules(msgspec.Struct, frozen=True):
 
 ALL_RULES = Rules()
 
-#: Rules that the code does not have yet, and what it does instead. Take one out here once the code has it.
-MISSING_IN_THE_CODE = {
-    "age_counts_sleep": "jobs/lane.py measures the age by time.monotonic, which stops while Linux sleeps",
-    "steady_clock": "ledger/ledger.py stamps intents on SQLite with the wall clock only",
-}
-
 
 def without(*names: str) -> Rules:
     """All rules but these."""
     return msgspec.structs.replace(ALL_RULES, **dict.fromkeys(names, False))
-
-
-AS_THE_CODE_IS = without(*MISSING_IN_THE_CODE)
 
 
 class World(msgspec.Struct, frozen=True):

@@ -10,14 +10,12 @@ import pytest
 from .counterexamples import NEEDED
 from .rules import (
     ALL_RULES,
-    AS_THE_CODE_IS,
     BLIND,
     COPIES,
     CUTTING,
     HONEST,
     JOBS,
     LISTING,
-    MISSING_IN_THE_CODE,
     Bound,
     Mishaps,
     Rules,
@@ -84,24 +82,3 @@ def test_a_counterexample_can_be_followed_step_by_step() -> None:
     assert [int(line.split(".")[0]) for line in lines] == list(range(1, len(lines) + 1))
     assert all(re.match(r" +\d+\. (worker \d \(job \d\)|API|time) +\S", line) for line in lines)
     assert end == "  => row 1 is granted twice"
-
-
-def _as_the_code_is() -> list[object]:
-    missing = MISSING_IN_THE_CODE
-    return [
-        pytest.param(rule, marks=pytest.mark.xfail(reason=missing[rule]) if rule in missing else ()) for rule in NEEDED
-    ]
-
-
-@pytest.mark.parametrize("rule", _as_the_code_is())
-def test_the_code_has_the_rule(rule: str) -> None:
-    rules = without(rule) if rule in MISSING_IN_THE_CODE else ALL_RULES
-    result = explored(rules, NEEDED[rule].world, NEEDED[rule].bound)
-    assert result.fault is None, result.run
-
-
-@pytest.mark.xfail(bool(MISSING_IN_THE_CODE), reason="rules are missing in the code: " + ", ".join(MISSING_IN_THE_CODE))
-def test_the_code_as_it_is_keeps_every_promise() -> None:
-    world, jobs, mishaps = MAIN
-    result = explored(AS_THE_CODE_IS, world, Bound(jobs, mishaps=mishaps))
-    assert result.fault is None, result.run

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from airflow_provider_capillary.core.belief import Control, Disbelief, disbelieved, earns_known, earns_possible
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.core.send_limits import WRITE_SECONDS, left_by, may_leave
+from airflow_provider_capillary.core.send_limits import WRITE_SECONDS, may_leave, seconds_to_wait
 from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, settle
 
 from . import api, ledger
@@ -95,8 +95,8 @@ def _wait(model: Model, held: Held) -> int:
     """How many ticks to wait before the row is read back."""
     if not model.rules.verify_after:
         return 0
-    due = left_by(-held.age * TICK, cut_off=held.cut_off and model.rules.margin) + VERIFY_AFTER
-    return max(0, math.ceil(due / TICK))
+    seconds = seconds_to_wait(held.age * TICK, VERIFY_AFTER, cut_off=held.cut_off and model.rules.margin)
+    return math.ceil(seconds / TICK)
 
 
 def _may_leave(worker: Worker) -> bool:

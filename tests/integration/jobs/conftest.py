@@ -22,6 +22,7 @@ import pytest
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.facts import CustomerBadge
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
@@ -62,11 +63,29 @@ class Clock:
         self._lock = threading.Lock()
         self._now = 1_750_000_000.0
         self.waits: list[float] = []
+        self.set_by = 0.0
         self.meanwhile: Callable[[float], object] = lambda seconds: None  #: what happens while a job waits
 
     def now(self) -> float:
         with self._lock:
             return self._now
+
+    def boot(self) -> Boot:
+        """A clock beside it that is never set; both go on together."""
+        return Boot("this boot", self.now() - self.set_by)
+
+    def of_a_ledger(self) -> dict[str, Any]:
+        """What a ledger is given of it."""
+        return {"clock": self.now, "boot": self.boot}
+
+    def steady(self) -> float:
+        """Seconds that pass, however the time of day is set."""
+        return self.boot().seconds
+
+    def set_to(self, seconds: float) -> None:
+        """Set the time of day forward, or back."""
+        self.set_by += seconds
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         with self._lock:
@@ -127,7 +146,7 @@ class WatchedLedger(Ledger):
     """A ledger whose moments are told. Of a dead process it takes nothing any more."""
 
     def __init__(self, url: str, moments: Moments, clock: Clock, **arguments: Any) -> None:
-        super().__init__(url, clock=clock.now, **arguments)
+        super().__init__(url, **clock.of_a_ledger() | arguments)
         self._moments = moments
 
     def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
@@ -317,7 +336,7 @@ class Trial:
                 chosen,
                 stop=stop or self.stop_signal(),
                 clock=self.clock.now,
-                monotonic=monotonic or self.clock.now,
+                monotonic=monotonic or self.clock.steady,
                 jitter=lambda: jitter,
                 witness=witness,
             ).run()
@@ -346,7 +365,7 @@ class Trial:
 
     def held_rows(self) -> list[LedgerRow]:
         """Every row of the ledger, job by job."""
-        with closing(Ledger(self.ledger_url, clock=self.clock.now)) as ledger:
+        with closing(Ledger(self.ledger_url, **self.clock.of_a_ledger())) as ledger:
             return [row for job in ledger.jobs(1_000) for page in ledger.rows(job.job_id) for row in page]
 
     def stories(self, result: ImportResult) -> list[tuple[int, str, str, int | None, str]]:
@@ -363,7 +382,7 @@ class Trial:
 
     def summary_of(self, result: ImportResult) -> dict[str, Any]:
         """The job's summary as the ledger keeps it now."""
-        with closing(Ledger(self.ledger_url, clock=self.clock.now)) as ledger:
+        with closing(Ledger(self.ledger_url, **self.clock.of_a_ledger())) as ledger:
             return dict(ledger.job(result.summary.job_id).summary or {})
 
     def _compare(self, result: ImportResult, rows_read: int) -> None:

@@ -44,7 +44,7 @@ def reconcile(
     job_ids = [each if isinstance(each, str) else each.summary.job_id for each in results]
     chosen = ReconcileSettings(action=Action(action), by=BY, **settings)
     with (
-        closing(Watched(trial.ledger_url, clock=trial.clock.now)) as ledger,
+        closing(Watched(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger,
         closing(trial.client(**(client or {}))) as badge_client,
     ):
         ledger.before_settling = before_settling
@@ -55,7 +55,7 @@ def reconcile(
             chosen,
             asked if action == "verify" else None,
             stop=stop or trial.stop_signal(),
-            monotonic=trial.clock.now,
+            monotonic=trial.clock.steady,
             jitter=lambda: 0.0,
         )
         result = job.run()

@@ -48,7 +48,7 @@ def revoke(
 ) -> Revoked:
     job_ids = [each if isinstance(each, str) else each.summary.job_id for each in results]
     with (
-        closing(Watched(trial.ledger_url, clock=trial.clock.now)) as ledger,
+        closing(Watched(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger,
         closing(trial.client()) as client,
     ):
         ledger.before_note, ledger.before_answer = before_note, before_answer
@@ -60,7 +60,7 @@ def revoke(
             by=BY,
             import_again=import_again,
             stop=stop or trial.stop_signal(),
-            monotonic=trial.clock.now,
+            monotonic=trial.clock.steady,
             jitter=lambda: 0.0,
         )
         result = job.run()

@@ -27,7 +27,7 @@ MOMENTS = {"finding-done": 1, "intent": 3, "intent-done": 3, "send": 3, "sent": 
 
 def told_as_twice(trial: Trial) -> list[int]:
     """Row numbers that the report of any job lists as accepted and perhaps granted twice."""
-    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+    with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger:
         issues = [issue for job in ledger.jobs() for issue in ledger.issues(job.job_id)]
     assert all("may be granted twice" in issue.message for issue in issues if may_be_twice(issue))
     return sorted(issue.row_number for issue in issues if may_be_twice(issue))
@@ -146,7 +146,7 @@ def test_the_word_of_a_person_neither_ends_a_doubt_nor_is_a_proof(trial: Trial, 
         trial.faults(LOST)
         trial.run(trial.rows(12), on_unknown="hold")
     trial.faults()
-    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+    with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger:
         jobs = [job.job_id for job in ledger.jobs()]
         assert ReconcileJob(ledger, jobs, ReconcileSettings(action=action, by="Ada")).run().unknown_before == 4
     assert told_as_twice(trial) == (RESENT if action is Action.ACCEPT else [])
@@ -167,7 +167,7 @@ def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Tr
     trial.faults({**LOST, "numbers": [1]})
     first = trial.run(trial.rows(4), on_unknown="resend")
     assert granted_twice(trial) == told_as_twice(trial) == [1, 2, 3, 4]
-    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger, closing(trial.client()) as client:
+    with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger, closing(trial.client()) as client:
         organisation = Organisation(client, "org")
         undo = RevokeJob(ledger, [first.summary.job_id], organisation, by="Ada", import_again=True)
         assert undo.run().revoked == 4

@@ -38,7 +38,7 @@ UNPROVEN: dict[str, tuple[dict[str, Any], int, int]] = {
 
 
 def in_ledger(trial: Trial) -> set[str]:
-    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+    with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger:
         return set(ledger.earned_badge_ids())
 
 

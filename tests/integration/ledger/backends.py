@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 NOON = 1_767_268_800.0
@@ -72,7 +73,10 @@ class SqliteBackend(_Opened):
             shutil.copy(template, self.path)
 
     def open(self, **arguments: Any) -> Ledger:
-        return self._keep(Ledger(arguments.pop("url", self.url), **{"clock": lambda: self._now, **arguments}))
+        return self._keep(Ledger(arguments.pop("url", self.url), **self._clocks() | arguments))
+
+    def _clocks(self) -> dict[str, Any]:
+        return {"clock": lambda: self._now, "boot": lambda: Boot("this boot", self._now)}
 
     def pass_time(self, seconds: float) -> None:
         self._now += seconds
@@ -103,7 +107,8 @@ class PostgresBackend(_Opened):
         self.url = uri.replace("postgresql:", "postgresql+psycopg:", 1)
 
     def open(self, **arguments: Any) -> Ledger:
-        return self._keep(Ledger(arguments.pop("url", self.url), **arguments))
+        # its clock alone is put forward
+        return self._keep(Ledger(arguments.pop("url", self.url), **{"boot": lambda: None} | arguments))
 
     def pass_time(self, seconds: float) -> None:
         with self.look() as connection:

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError, JobIsRunningError
 from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Issues, Note
-from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend, PostgresBackend
 from .building import EARNED, badge, begin, bring_to, claim, held, intent, issue, outcome, state

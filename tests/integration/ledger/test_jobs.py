@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
 from airflow_provider_capillary.ledger.facts import Adoption, Issues, Job, JobRecord, JobScope, Note, Outcome, RowChange
-from airflow_provider_capillary.ledger.lease import this_process
-from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS, this_process
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend, PostgresBackend, SqliteBackend
 from .building import badge, begin, bring_to, claim, held, intent, issue, outcome, plan, scope, state
@@ -79,15 +79,13 @@ def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(le
         bring_to(ledger, job, end, badge(row))
     other = begin(ledger, "another run")
     claim(ledger, other, badge(9))
-    sent = held(ledger, job, badge(1))
     ledger.finish_job(job, "failed", None)
     again = begin(ledger)
     assert [state(ledger, again, badge(row)) for row in range(1, 6)] == [RowState.UNKNOWN, *ends[1:]]
     assert state(ledger, other, badge(9)) is RowState.INTENT
     unproven = held(ledger, again, badge(1))
-    assert sent is not None
     assert unproven is not None
-    assert unproven.unproven_since == sent.unproven_since  # the time to verify counts from the send
+    assert ledger.ages([unproven.batch])[unproven.batch].is_cut_off  # the time to verify counts from the intent
 
 
 def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stands_so(ledger: Ledger, job: Job) -> None:
@@ -299,11 +297,11 @@ def test_workers_whose_clocks_are_hours_apart_agree_on_leases(postgres_backend: 
     with pytest.raises(JobIsRunningError) as refused:
         begin(ahead)
     assert refused.value.retry_after == pytest.approx(LEASE_SECONDS, abs=20)
-    claim(behind, job, badge(1))
+    batch = claim(behind, job, badge(1))
     found = held(ahead, begin(ahead, "another run"), badge(1))
     assert found is not None
     assert found.job_is_alive
-    assert found.unproven_since == pytest.approx(time.time(), abs=60)
+    assert ahead.ages([batch])[batch].seconds == pytest.approx(0, abs=60)
 
 
 # ------------------------------------------------------------------------------------------------ the end of a job

@@ -15,7 +15,8 @@ from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError, LedgerUnusableError
 from airflow_provider_capillary.ledger.facts import Adoption, Intent, IntentConflictError, Issues, Job, Proof, Settled
-from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend
 from .building import badge, begin, bring_to, claim, held, intent, issue, outcome, state, states, unproven
@@ -162,7 +163,7 @@ def test_intents_of_a_dead_job_are_unknown_and_its_process_can_send_nothing_if_i
 
     rows = unproven(ledger, job.job_id)
     assert [(row.state, row.message, row.batch) for row in rows] == [(RowState.UNKNOWN, None, batch)] * 2
-    assert rows[0].since == rows[0].sent_at
+    assert ledger.ages([batch])[batch].is_cut_off
     record = ledger.job(job.job_id)
     assert (record.state, record.summary) == ("failed", None)
     with pytest.raises(LeaseLostError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Issues, Job
-from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend
 from .building import badge, begin, bring_to, claim, issue, plan, scope

@@ -16,7 +16,8 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError
 from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Job, Outcome, RowChange
-from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .building import badge, begin, held, intent, rows_of
 
@@ -68,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         path = Path(self.folder.name) / "ledger.db"
         path.write_bytes(template())
         self.clock = 1_700_000_000.0
-        self.ledger = Ledger(f"sqlite:///{path}", clock=lambda: self.clock, owner="elsewhere")
+        self.ledger = Ledger(f"sqlite:///{path}", clock=lambda: self.clock, boot=lambda: None, owner="elsewhere")
         self.rows: dict[int, Row] = {}
         self.job_ids: dict[str, str] = {}
         self.job_keys: dict[str, int] = {}

@@ -48,7 +48,6 @@ def test_a_row_left_unproven_is_adopted_as_unknown_with_its_batch(ledger: Ledger
     after = held(ledger, heir, badge(1))
     assert after is not None
     assert (after.job, after.row_number, after.state, after.batch) == (heir.key, 5, RowState.UNKNOWN, batch)
-    assert after.unproven_since == before.unproven_since
     ledger.record(heir, [outcome(batch, RowState.ACCEPTED, badge(1))])
     assert ledger.counts(heir) == {RowState.ACCEPTED: 1}
     assert ledger.counts(job) == {}
@@ -140,21 +139,17 @@ def test_a_job_is_alive_while_its_lease_holds_and_it_is_open(backend: Backend, l
 
 
 def test_a_row_is_unproven_since_it_was_sent_or_given_up(backend: Backend, ledger: Ledger, job: Job) -> None:
-    began = ledger.now()
     batch = claim(ledger, job, badge(1))
-    sent = held(ledger, job, badge(1))
     backend.pass_time(30)
+    sent = ledger.ages([batch])[batch]
+    assert sent.is_cut_off
+    assert sent.seconds == pytest.approx(30, abs=20)
     ledger.record(job, [outcome(batch, RowState.UNKNOWN, badge(1))])
-    given_up = held(ledger, job, badge(1))
-    backend.pass_time(30)
+    backend.pass_time(70)
     ledger.record(job, [Outcome(batch, "", None, [])])  # a finding is no reply
-    assert sent is not None
-    assert sent.unproven_since == pytest.approx(began, abs=20)
-    assert given_up is not None
-    assert given_up.unproven_since == pytest.approx(began + 30, abs=20)
-    assert held(ledger, job, badge(1)) == given_up
-    ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1))])
-    assert held(ledger, job, badge(1)).unproven_since is None  # type: ignore[union-attr]
+    given_up = ledger.ages([batch])[batch]
+    assert not given_up.is_cut_off
+    assert given_up.seconds == pytest.approx(70, abs=20)
 
 
 def test_counts_are_those_of_the_jobs_own_rows(ledger: Ledger, job: Job) -> None:

@@ -13,7 +13,8 @@ import pytest
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError, LedgerUnavailableError
 from airflow_provider_capillary.ledger.facts import IntentConflictError, Issues, Job, Note
-from airflow_provider_capillary.ledger.ledger import LEASE_SECONDS, Ledger
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 from .backends import Backend, SqliteBackend

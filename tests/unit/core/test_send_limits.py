@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_capillary.core import send_limits
-from airflow_provider_capillary.core.send_limits import STALE_INTENT_SECONDS, WRITE_SECONDS, left_by, may_leave
+from airflow_provider_capillary.core.send_limits import STALE_INTENT_SECONDS, WRITE_SECONDS, may_leave, seconds_to_wait
 
 SECONDS = st.floats(0, 1_000)
 
@@ -21,9 +21,15 @@ def test_a_body_leaves_only_while_its_intent_is_fresh(over: float, leaves: bool)
 @given(asked_for=SECONDS, writing=st.floats(0, WRITE_SECONDS))
 def test_a_body_that_may_leave_has_left_in_time(asked_for: float, writing: float) -> None:
     if may_leave(asked_for):
-        assert asked_for + writing <= left_by(0.0, cut_off=True)
+        assert asked_for + writing <= seconds_to_wait(0.0, 0.0, cut_off=True)
 
 
 def test_an_exchange_that_was_seen_to_end_needs_no_margin() -> None:
-    assert left_by(7.0, cut_off=False) == 7.0
-    assert left_by(7.0, cut_off=True) == 7.0 + STALE_INTENT_SECONDS + WRITE_SECONDS
+    assert seconds_to_wait(7.0, 60.0, cut_off=False) == 53.0
+    assert seconds_to_wait(7.0, 60.0, cut_off=True) == 53.0 + STALE_INTENT_SECONDS + WRITE_SECONDS
+
+
+@pytest.mark.parametrize("age", [-7_200.0, 0.0])
+def test_no_clock_makes_a_wait_longer_than_the_rule(age: float) -> None:
+    assert seconds_to_wait(age, 60.0, cut_off=False) == 60.0
+    assert seconds_to_wait(1e9, 60.0, cut_off=True) == 0.0

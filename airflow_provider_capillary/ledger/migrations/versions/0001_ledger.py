@@ -218,6 +218,8 @@ def _create_jobs() -> None:
         sa.Column("fingerprint", sa.Text, nullable=False),
         sa.Column("request_id", sa.Text, nullable=False),
         sa.Column("sent_at", sa.Double, nullable=False),
+        # when the PostgreSQL server began to run whose clock says the times; empty with SQLite
+        sa.Column("server_started", sa.Double),
         sa.Column("boot_id", sa.Text),  # of the machine that sent
         sa.Column("sent_boot_time", sa.Double),  # seconds since that boot
         sa.Column("settled_at", sa.Double),

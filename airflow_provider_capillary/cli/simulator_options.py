@@ -16,6 +16,7 @@ SIMULATOR_OPTIONS = {
     "--latency": "how long each call takes, in milliseconds",
     "--zone": "time zone of the server, e.g. Asia/Kolkata",
     "--methods": "what the import answers to: PUT, POST or PUT,POST",
+    "--timestamps": "how instants are read: epoch_seconds, epoch_milliseconds, iso_inline or iso_fields",
     "--unknown-badge": "what code 1054 refuses: row or call",
     "--reads": 'how reads answer, JSON, e.g. {"show_imports": false}',
     "--token-ttl": "lifetime of tokens in seconds",

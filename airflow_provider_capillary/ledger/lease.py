@@ -30,7 +30,7 @@ class Jobs:
     """
 
     def __init__(self, owner: str, lease_seconds: float) -> None:
-        self._owner = owner
+        self.owner = owner
         self._lease_seconds = lease_seconds
 
     def open(
@@ -77,7 +77,7 @@ class Jobs:
             "sources": _encoded(plan.sources),
             "row_count": plan.rows,
             "now": now,
-            "owner": self._owner,
+            "owner": self.owner,
             "until": now + self._lease_seconds,
         }
         key: int | None = connection.execute(QUERIES["add_job"], values).scalar_one_or_none()
@@ -97,7 +97,7 @@ class Jobs:
             "job": found.id,
             "fence": found.fence,
             "seen": found.lease_until,
-            "owner": self._owner,
+            "owner": self.owner,
             "until": now + self._lease_seconds,
         }
         if connection.execute(QUERIES["take_lease"], values).rowcount != 1:

@@ -24,11 +24,12 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import UnknownJobError
-from airflow_provider_capillary.ledger import given_ids, listing, organisations, revoking, settling
+from airflow_provider_capillary.ledger import given_ids, listing, organisations, probing, revoking, settling
 from airflow_provider_capillary.ledger.ages import ages_of
 from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
@@ -55,6 +56,7 @@ from airflow_provider_capillary.ledger.facts import (
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS, Jobs, Lease, lease_lost, lock_resting, this_process
 from airflow_provider_capillary.ledger.migrations.upgrade import upgrade
 from airflow_provider_capillary.ledger.packing import Key, unpack_rows
+from airflow_provider_capillary.ledger.probing import ProbeGrant, ProbeRecord
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.recording import Recording
 from airflow_provider_capillary.ledger.rows import rows_for
@@ -444,6 +446,50 @@ class Ledger:
         They are set aside under an occurrence below 0, so that their identities are free and their history stays.
         """
         return durably(self._engine, lambda c: revoking.free(c, job, by=by, limit=limit, now=self._now(c)))
+
+    # -- probes ------------------------------------------------------------------------------------------------------
+
+    def begin_probe(self, organisation: str, customer_id: int, badge_meta_id: str, before: Before, *, by: str) -> int:
+        """Note that a probe begins, and what a read showed before it; give its number."""
+        return durably(
+            self._engine,
+            lambda c: probing.begin(
+                c, organisation, customer_id, badge_meta_id, before, by, self._jobs.owner, self._now(c)
+            ),
+        )
+
+    def note_probe_grant(self, probe: int, earned_at: int, way: Way, request_id: str) -> int:
+        """Note durably that a badge is about to be granted; give the note's number."""
+        fields = msgspec.structs.asdict(way)
+        return durably(self._engine, lambda c: probing.note(c, probe, earned_at, fields, request_id, self._now(c)))
+
+    def answer_probe_grant(self, grant: int, state: str, earned_badge_id: str | None = None) -> None:
+        """Note what became of it: ``granted``, ``revoked`` or ``absent``."""
+        durably(self._engine, lambda c: probing.answer(c, grant, state, earned_badge_id, self._now(c)))
+
+    def open_probe_grants(self, organisation: str) -> list[ProbeGrant]:
+        """What probes of the organisation granted, or may have granted, and did not revoke; oldest first."""
+        with reading(self._engine) as connection:
+            return probing.open_grants(connection, organisation)
+
+    def probe_ids(self, organisation: str, *, like: ProbeGrant | None = None) -> set[str]:
+        """Ids of all that probes of the organisation granted; ``like``: of this badge to this customer, since then."""
+        with reading(self._engine) as connection:
+            return probing.known_ids(connection, organisation, like)
+
+    @property
+    def owner(self) -> str:
+        """The name under which this process takes leases and notes what its probes grant."""
+        return self._jobs.owner
+
+    def finish_probe(self, probe: int, answers: dict[str, Any]) -> None:
+        """Keep what a probe found out."""
+        durably(self._engine, lambda c: probing.finish(c, probe, answers, self._now(c)))
+
+    def latest_probe(self, organisation: str) -> ProbeRecord | None:
+        """The answers of the organisation's latest probe that ended."""
+        with reading(self._engine) as connection:
+            return probing.latest(connection, organisation)
 
     # -- parts -------------------------------------------------------------------------------------------------------
 

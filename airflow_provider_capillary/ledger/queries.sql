@@ -496,6 +496,7 @@ SELECT row_count, ids FROM capillary_batch WHERE ids IS NOT NULL
 -- All ids that stand elsewhere.
 SELECT earned_badge_id FROM capillary_odd_row WHERE earned_badge_id IS NOT NULL
 UNION SELECT earned_badge_id FROM capillary_given_id
+UNION SELECT earned_badge_id FROM capillary_probe_grant WHERE earned_badge_id IS NOT NULL
 
 -- -------------------------------------------------------------------------------------------- settling and revoking
 
@@ -627,3 +628,42 @@ GROUP BY settled_by, state, proof ORDER BY max(settled_at) DESC LIMIT :limit
 SELECT asked_by, answer, count(*) AS row_count, min(asked_at) AS first_at, max(asked_at) AS last_at
 FROM capillary_revocation WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id)
 GROUP BY asked_by, answer ORDER BY max(asked_at) DESC LIMIT :limit
+-- ------------------------------------------------------------------------------------------------------------ probes
+
+-- add_probe --
+-- Note that a probe begins.
+INSERT INTO capillary_probe (organisation, customer_id, badge_meta_id, before_it, asked_by, owner, started_at)
+VALUES (:organisation, :customer, :name, :before, :by, :owner, :now) RETURNING id
+
+-- add_probe_grant --
+-- Note that a probe is about to grant a badge.
+INSERT INTO capillary_probe_grant (probe_id, earned_at, import_method, timestamp_format, request_id, state, noted_at)
+VALUES (:probe, :earned, :import_method, :timestamp_format, :request_id, 'intent', :now) RETURNING id
+
+-- answer_probe_grant --
+-- Note what became of a grant of a probe.
+UPDATE capillary_probe_grant SET state = :state, answered_at = :now,
+    earned_badge_id = coalesce(:earned_badge_id, earned_badge_id)
+WHERE id = :grant
+
+-- open_probe_grants --
+-- Grants of probes that may still be there.
+SELECT g.id, g.probe_id, p.customer_id, p.badge_meta_id, g.earned_at, g.state, g.earned_badge_id, g.noted_at, p.owner,
+    p.before_it
+FROM capillary_probe_grant g JOIN capillary_probe p ON p.id = g.probe_id
+WHERE p.organisation = :organisation AND g.state IN ('intent', 'granted') ORDER BY g.id
+
+-- ids_of_probes --
+-- Ids of all grants of the probes of an organisation, or of those to one customer from one probe on.
+SELECT g.earned_badge_id FROM capillary_probe_grant g JOIN capillary_probe p ON p.id = g.probe_id
+WHERE p.organisation = :organisation AND g.earned_badge_id IS NOT NULL AND (CAST(:customer AS bigint) IS NULL
+    OR p.customer_id = :customer AND p.badge_meta_id = :name AND p.id >= :since)
+
+-- finish_probe --
+-- Keep what a probe found out.
+UPDATE capillary_probe SET answers = :answers, finished_at = :now WHERE id = :probe
+
+-- latest_probe --
+-- The latest probe of an organisation that ended.
+SELECT organisation, started_at, finished_at, asked_by, answers FROM capillary_probe
+WHERE organisation = :organisation AND finished_at IS NOT NULL ORDER BY id DESC LIMIT 1

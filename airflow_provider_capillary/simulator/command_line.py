@@ -10,8 +10,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from airflow_provider_capillary.simulator.fault_plan import read_plan
+from airflow_provider_capillary.simulator.request_rows import Timestamps
 from airflow_provider_capillary.simulator.server import RunningSimulator
 from airflow_provider_capillary.simulator.settings import SimulatorSettings, read_catalogue, read_customers, read_reads
 from airflow_provider_capillary.simulator.simulator import Simulator
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--latency", type=float, default=0.0, metavar="MS", help="how long each call takes")
     add("--zone", default=_DEFAULTS.zone, help="time zone of the server, e.g. Asia/Kolkata")
     add("--methods", default="PUT", help="what the import answers to: PUT, POST or PUT,POST")
+    add("--timestamps", choices=get_args(Timestamps), default=_DEFAULTS.timestamps, help="how instants are read")
     add("--unknown-badge", choices=("row", "call"), default="row", help="what code 1054 refuses")
     add("--refuse-repeated-request-ids", action="store_true", help="400 with code 809 for them")
     add("--no-earns-detail", action="store_true", help="read-backs have counts only")
@@ -53,6 +56,7 @@ def settings_of(arguments: argparse.Namespace) -> SimulatorSettings:
         token_ttl_seconds=arguments.token_ttl,
         zone=arguments.zone,
         methods=tuple(arguments.methods.upper().split(",")),
+        timestamps=arguments.timestamps,
         unknown_badge=arguments.unknown_badge,
         refuse_repeated_request_ids=arguments.refuse_repeated_request_ids,
         earns_detail=not arguments.no_earns_detail,

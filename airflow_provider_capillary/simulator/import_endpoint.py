@@ -29,7 +29,7 @@ class ImportEndpoint:
     def __call__(self, request: Request, refuse_row: RefuseRow | None = None) -> Reply:
         """Grant what can be granted; the reply has one entry per row, in order."""
         try:
-            rows = read_rows(request.body)
+            rows = read_rows(request.body, self._settings.timestamps)
         except UnreadableBodyError as error:
             return parse_error(str(error))
         if self._settings.unknown_badge == "call" and any(row[0] not in self._badges for row in rows):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,6 +11,10 @@ from airflow_provider_capillary.simulator.instants import Instant, read_instant,
 
 #: badgeMetaId, customerId, earn event date, expiry; ``None`` where the row does not say.
 SentRow = tuple[str | None, int | None, Instant | None, Instant | None]
+
+#: How a cluster reads instants: numbers as seconds (the default) or milliseconds, with ISO text and ``*ISO`` fields
+#: besides; ISO text in the un-suffixed fields only; or ``*ISO`` fields only.
+Timestamps = Literal["epoch_seconds", "epoch_milliseconds", "iso_inline", "iso_fields"]
 
 _SOURCE = "at [Source: (org.springframework.util.StreamUtils$NonClosingInputStream)"
 _INTEGER = re.compile(r"\s*[+-]?\d{1,19}\s*")
@@ -34,15 +38,20 @@ class _WireRow(msgspec.Struct, gc=False):
 _DECODER = msgspec.json.Decoder(list[_WireRow])
 
 
-def read_rows(body: bytes) -> list[SentRow]:
-    """All rows of an import, in order. Raises :class:`UnreadableBodyError`."""
+def read_rows(body: bytes, timestamps: Timestamps = "epoch_seconds") -> list[SentRow]:
+    """All rows of an import, in order. Raises :class:`UnreadableBodyError`.
+
+    :param timestamps: how this cluster reads instants.
+    """
     try:
         wire_rows = _DECODER.decode(body)
     except msgspec.ValidationError as error:
         raise UnreadableBodyError(_jackson("databind.exc.MismatchedInputException", str(error))) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableBodyError(_jackson("core.JsonParseException", str(error))) from error
-    return [_read_plain(row) or _read_row(index, row) for index, row in enumerate(wire_rows)]
+    if timestamps != "epoch_seconds":
+        return [_read_row(index, row, timestamps) for index, row in enumerate(wire_rows)]
+    return [_read_plain(row) or _read_row(index, row, timestamps) for index, row in enumerate(wire_rows)]
 
 
 def _read_plain(row: _WireRow) -> SentRow | None:
@@ -61,7 +70,7 @@ def _read_plain(row: _WireRow) -> SentRow | None:
     return None
 
 
-def _read_row(index: int, row: _WireRow) -> SentRow:
+def _read_row(index: int, row: _WireRow, timestamps: Timestamps) -> SentRow:
     name, value = "badgeMetaId", row.badge
     try:
         badge = value if type(value) is str else _read_text(value)
@@ -70,17 +79,30 @@ def _read_row(index: int, row: _WireRow) -> SentRow:
         name, value = "earnEventDateISO", row.earned_iso
         earned = read_iso(value)
         # The *ISO field wins where both are given; the documentation says so of the sibling calls.
-        if earned is None:
+        if earned is None or timestamps == "iso_inline":
             name, value = "earnEventDate", row.earned
-            earned = read_instant(value)
+            earned = _read_date(value, timestamps)
         name, value = "earnExpiresOnISO", row.expires_iso
         expires = read_iso(value)
-        if expires is None:
+        if expires is None or timestamps == "iso_inline":
             name, value = "earnExpiresOn", row.expires
-            expires = read_instant(value)
+            expires = _read_date(value, timestamps)
     except ValueError as error:
         raise UnreadableBodyError(_wrong_value(index, name, value, error)) from error
     return badge, customer, earned, expires
+
+
+def _read_date(value: Any, timestamps: Timestamps) -> Instant | None:
+    """An un-suffixed date, as this cluster reads it."""
+    if timestamps == "iso_inline":
+        return read_iso(value)
+    if timestamps == "iso_fields":
+        raise ValueError("the ISO field is mandatory")
+    instant = read_instant(value)
+    if timestamps == "epoch_milliseconds" and instant is not None and not isinstance(value, str):
+        seconds, milliseconds = divmod(instant[0], 1_000)
+        return seconds, milliseconds * 1_000_000
+    return instant
 
 
 def _read_long(value: Any) -> int | None:

@@ -6,10 +6,12 @@ import json
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+
+from airflow_provider_capillary.simulator.request_rows import Timestamps
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class SimulatorSettings:
     identifiers: Mapping[tuple[str, str], int] = field(default_factory=dict)
     zone: str = "UTC"  #: time zone of the server: ``UTC`` as in Europe, ``Asia/Kolkata`` as in India
     methods: tuple[str, ...] = ("PUT",)  #: what the import answers to; others get 405
+    timestamps: Timestamps = "epoch_seconds"  #: how instants of an import are read
     unknown_badge: Literal["row", "call"] = "row"  #: 1054 refuses only its row, or the whole call
     #: 400 with code 809 for an ``X-CAP-REQUEST-ID`` that was used for an import before
     refuse_repeated_request_ids: bool = False
@@ -130,5 +133,7 @@ class SimulatorSettings:
             ZoneInfo(self.zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ValueError(f"zone: {self.zone!r} is not an IANA time zone") from error
+        if self.timestamps not in get_args(Timestamps):
+            raise ValueError(f"timestamps: one of {', '.join(get_args(Timestamps))}, not {self.timestamps!r}")
         if not self.methods or not set(self.methods) <= {"PUT", "POST"}:
             raise ValueError(f"methods: one or both of PUT and POST, not {self.methods!r}")

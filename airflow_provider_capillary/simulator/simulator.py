@@ -212,7 +212,7 @@ class Simulator:
             customer = arrival.params.get("customer_id", "")
             return [(int(customer) if customer.isdigit() else None, arrival.params.get("badge_id"))]
         try:
-            return [(customer, badge) for badge, customer, _, _ in read_rows(request.body)]
+            return [(customer, badge) for badge, customer, _, _ in read_rows(request.body, self.settings.timestamps)]
         except UnreadableBodyError:
             return []
 

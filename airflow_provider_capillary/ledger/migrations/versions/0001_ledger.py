@@ -107,6 +107,7 @@ def upgrade() -> None:
     _create_jobs()
     _create_rows()
     _create_later_work()
+    _create_probes()
     on_sqlite = op.get_bind().dialect.name == "sqlite"
     op.execute(sa.text(_VIEW))
     for guard in _GUARDS:
@@ -343,6 +344,38 @@ def _create_later_work() -> None:
         ),
     )
     op.create_index("capillary_revocation_of_job", "capillary_revocation", ["job_id"])
+
+
+def _create_probes() -> None:
+    """First contacts: what they granted, noted before it is asked for, and what they found out."""
+    op.create_table(
+        "capillary_probe",
+        sa.Column("id", _KEY, primary_key=True),
+        sa.Column("organisation", sa.Text, nullable=False),
+        sa.Column("customer_id", sa.BigInteger, nullable=False),
+        sa.Column("badge_meta_id", sa.Text, nullable=False),
+        sa.Column("before_it", sa.Text, nullable=False),  # what a read showed before the first grant
+        sa.Column("asked_by", sa.Text, nullable=False),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("started_at", sa.Double, nullable=False),
+        sa.Column("finished_at", sa.Double),
+        sa.Column("answers", sa.Text),
+    )
+    op.create_table(
+        "capillary_probe_grant",
+        sa.Column("id", _KEY, primary_key=True),
+        sa.Column("probe_id", sa.BigInteger, sa.ForeignKey("capillary_probe.id"), nullable=False),
+        sa.Column("earned_at", sa.BigInteger, nullable=False),
+        sa.Column("import_method", sa.Text, nullable=False),
+        sa.Column("timestamp_format", sa.Text, nullable=False),
+        sa.Column("request_id", sa.Text, nullable=False),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("earned_badge_id", sa.Text),
+        sa.Column("noted_at", sa.Double, nullable=False),
+        sa.Column("answered_at", sa.Double),
+        sa.CheckConstraint("state IN ('intent', 'granted', 'revoked', 'absent')", name="capillary_probe_grant_state"),
+    )
+    op.create_index("capillary_probe_grant_of_probe", "capillary_probe_grant", ["probe_id"])
 
 
 def _key(*, primary: bool = True) -> list[sa.Column[int]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ARG_VERBOSE, ActionCommand, Arg, GroupCommand, lazy_load_command
 
+from airflow_provider_capillary.cli.probe_options import probe_arguments
 from airflow_provider_capillary.cli.seed_options import seed_arguments
 from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
 
@@ -53,7 +54,7 @@ ARG_FILE = _arg(
 def get_capillary_cli_commands() -> list[GroupCommand]:
     """Give Airflow the group ``capillary``."""
     ledger = GroupCommand("ledger", "The ledger's tables", (_upgrade(), _seed()))
-    subcommands = (*_telling(), *_settling(), _simulator(), ledger)
+    subcommands = (*_telling(), *_settling(), _simulator(), _probe(), ledger)
     return [GroupCommand("capillary", "Badge imports into Capillary: jobs, unknown rows, ledger", subcommands)]
 
 
@@ -118,6 +119,18 @@ def _seed() -> ActionCommand:
         "customers hold. Repeating it changes nothing.",
         func=_command("ledger_seed", "seed_command"),
         args=(*seed_arguments(_arg), ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+    )
+
+
+def _probe() -> ActionCommand:
+    return ActionCommand(
+        name="probe",
+        help="First contact with an organisation: find out what to set. Grants up to three badges, and revokes them",
+        description="Answers by trying: method, unit of instants, whether a repeated request id is refused, whether "
+        "reads show imported badges, how and after how long. Grants one to three badges to the customer named, after "
+        "one confirmation, and revokes them. Call it again if it was cut off: it revokes what was left.",
+        func=_command("probe", "probe_command"),
+        args=(*probe_arguments(_arg), ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
     )
 
 

@@ -1,7 +1,7 @@
 """Runs commands of Airflow's command line in one process, for the tests beside it: one start for all of them.
 
-Reads one JSON object a line: ``words`` and ``env`` (``null``: not set). Answers with one, first of all with the
-modules of this package that Airflow's parser has loaded.
+Reads one JSON object a line: ``words``, ``env`` (``null``: not set) and what is ``typed``. Answers with one, first of
+all with the modules of this package that Airflow's parser has loaded.
 """
 
 from __future__ import annotations
@@ -23,12 +23,19 @@ def main() -> None:
 
     parser = get_parser()
     answer(answers, {"loaded": sorted(name for name in sys.modules if name.startswith(f"{PACKAGE}."))})
-    for line in sys.stdin:
+    for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
         out, err = io.StringIO(), io.StringIO()
         # Nobody waits here for a lease to run out.
         patience = mock.patch(f"{PACKAGE}.jobs.pacing.StopSignal.pause", return_value=None)
-        with environment(asked["env"]), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patience:
+        typed = mock.patch("sys.stdin", io.StringIO(asked["typed"]))
+        with (
+            environment(asked["env"]),
+            typed,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            patience,
+        ):
             code = called(parser, asked["words"])
         answer(answers, {"code": code, "out": out.getvalue(), "err": err.getvalue()})
 

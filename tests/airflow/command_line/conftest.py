@@ -51,8 +51,8 @@ class Commands:
         self._process = LineProcess(script, {**os.environ, "AIRFLOW_HOME": str(home)}, home / "commands.log")
         self.loaded: list[str] = self._process.next_line()["loaded"]
 
-    def run(self, words: Sequence[str], env: dict[str, str | None]) -> Ran:
-        return Ran(**self._process.ask({"words": words, "env": env}))
+    def run(self, words: Sequence[str], env: dict[str, str | None], typed: str = "") -> Ran:
+        return Ran(**self._process.ask({"words": words, "env": env, "typed": typed}))
 
     def close(self) -> None:
         self._process.close()
@@ -101,12 +101,15 @@ def imported(ledger: Ledger, dag_id: str, run_id: str, first_customer: int = 0) 
 
 @pytest.fixture
 def run(commands: Commands, tmp_path: Path) -> Run:
-    """``run("jobs", "-o", "json")``: a command, with the ledger ``books``; ``env`` is what it sees besides."""
+    """``run("jobs", "-o", "json")``: a command, with the ledger ``books``.
 
-    def call(*words: str, books: bool = True, env: dict[str, str | None] | None = None) -> Ran:
+    ``env`` is what it sees besides, ``typed`` what a person types.
+    """
+
+    def call(*words: str, books: bool = True, env: dict[str, str | None] | None = None, typed: str = "") -> Ran:
         ledger_of_test = ("--ledger-conn-id", "books") if books else ()
         path = f"sqlite:///{tmp_path / 'books.db'}"
-        return commands.run(["capillary", *words, *ledger_of_test], {"AIRFLOW_CONN_BOOKS": path, **(env or {})})
+        return commands.run(["capillary", *words, *ledger_of_test], {"AIRFLOW_CONN_BOOKS": path, **(env or {})}, typed)
 
     return call
 

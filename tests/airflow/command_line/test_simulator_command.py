@@ -59,5 +59,6 @@ def test_the_simulator_serves_until_it_is_told_to_stop(airflow_process: AirflowP
 def test_the_command_line_of_airflow_loads_nothing_of_this_package_but_the_names_of_its_commands(
     commands: Commands,
 ) -> None:
-    names = ("cli", "cli.definition", "cli.seed_options", "cli.simulator_options", "get_provider_info")
+    modules = ("definition", "probe_options", "seed_options", "simulator_options")
+    names = ("cli", *(f"cli.{module}" for module in modules), "get_provider_info")
     assert commands.loaded == [f"airflow_provider_capillary.{name}" for name in names]

@@ -43,7 +43,6 @@ class _Side(msgspec.Struct):
 
     control: Control = Control.NONE_YET
     shown_at: float = 0.0  #: by the clock for durations
-    gave_up: bool = False  #: waiting brought none, and would bring none
 
 
 class ControlReads:
@@ -93,11 +92,10 @@ class ControlReads:
         """
         with self._lock:
             side = self._side_of(badge)
-            if side.control is Control.NONE_YET and not side.gave_up:
+            if side.control is Control.NONE_YET:
                 found = self._found(badge)
-                if wait and not found.badges:
+                if wait:
                     found = self._awaited(badge, found)
-                    side.gave_up = not found.badges
                 side.control = self._read(found)
                 side.shown_at = self._monotonic()
                 if side.control is Control.NOT_SHOWN:

@@ -23,6 +23,8 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.facts import CustomerBadge
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.clocks import Boot
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
@@ -35,7 +37,17 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.settings import import_settings
-from airflow_provider_capillary.ledger.facts import Adoption, Intent, Issues, Job, JobScope, LedgerRow, Note, Outcome
+from airflow_provider_capillary.ledger.facts import (
+    Adoption,
+    Intent,
+    Issues,
+    Job,
+    JobPlan,
+    JobScope,
+    LedgerRow,
+    Note,
+    Outcome,
+)
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 
@@ -267,6 +279,21 @@ class Trial:
             for position, row in enumerate(rows, 1)
         ]
         self.simulator.store.grant(earns, "elsewhere", self.clock.now())
+
+    def prove_reads(self, *, seconds: float = 3_600.0) -> None:
+        """Note a badge that an import was granted so long ago: a read of it shows that reads show imports."""
+        (row,) = self.rows(1, first=90_000)
+        self.grant_elsewhere(row)
+        badge = EarnedBadge(1, BADGE, row["customerId"], row["earnEventDate"], row["earnExpiresOn"])
+        ids = [grant.earned_badge_id for grant in self.simulator.store.grants_of(badge.customer_id)]
+        rows = EarnedBadges.of([badge])
+        with closing(Ledger(self.ledger_url, clock=self.clock.now)) as ledger:
+            plan = JobPlan("org", self.simulator.url, "the night before", 1, {})
+            job = ledger.open_job(JobScope("sync", "import", "the night before"), plan)
+            (batch,) = ledger.record(job, [Intent(rows, "body", "the night before", 1)])
+            ledger.record(job, [Outcome(batch, "PER_ROW", 200, accepted=rows, ids=ids)])
+            ledger.finish_job(job, "finished", None)
+        self.clock.advance(seconds)
 
     # -- a job -----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from tests.integration.jobs.revoking import active, revoke
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial
 
+DELAY = 10**6  #: seconds until reads show a grant
 ROWS = 20
 #: Reply without proof -> how many rows get their id from it, and how many grants can be taken back.
 UNPROVEN: dict[str, tuple[dict[str, Any], int, int]] = {
@@ -69,35 +70,37 @@ def test_the_ids_of_an_unproven_reply_are_kept_and_can_be_taken_back(
 
 
 def test_an_id_with_errors_beside_it_outlives_a_read_that_shows_nothing(trial: Trial) -> None:
-    trial.start(read_delay_seconds=10**6)
+    trial.start(read_delay_seconds=DELAY)
     given = trial.simulator.simulator.watch_given_ids()
+    trial.prove_reads(seconds=DELAY)
     trial.faults({"kind": "echo", "field": "expiry", "numbers": [1]})
     result = trial.run(trial.rows(4))
-    assert trial.times_granted() == [2]  # reads that show nothing in time are not seen through
-    assert {each for ids in given.values() for each in ids} == in_ledger(trial)
+    assert trial.times_granted() == [1, 2]  # reads that show nothing in time are not seen through
+    assert {each for ids in given.values() for each in ids} < in_ledger(trial)
     doubts = [message for _, state, *_, message in trial.stories(result) if state == "accepted"]
     assert len(doubts) == 4
     assert all("may be granted twice" in message for message in doubts)
     assert revoke(trial, result).revoked == 8
-    assert active(trial) == 0
+    assert active(trial) == 1  # of the night before
 
 
 def second_copy(trial: Trial) -> None:
     """Another copy of the job takes over, finds nothing yet, and sends all again."""
     trial.clock.advance(61)
-    second = trial.run(trial.rows(10), batch_size=5)
+    second = trial.run(trial.rows(10), batch_size=10)  # so that it reads before it sends anything of its own
     assert (second.error, trial.ends(second)) == (None, {"accepted": 10})
 
 
 def test_a_copy_that_wakes_up_late_reports_the_second_grant_with_both_ids(trial: Trial) -> None:
-    trial.start(read_delay_seconds=10**6)
+    trial.start(read_delay_seconds=DELAY)
     given = trial.simulator.simulator.watch_given_ids()
+    trial.prove_reads(seconds=DELAY)
     trial.moments.at("sent", lambda: second_copy(trial))
     with pytest.raises(LeaseLostError):
         trial.run(trial.rows(10), batch_size=5)
     assert trial.times_granted() == [1, 2]
-    assert {each for ids in given.values() for each in ids} == in_ledger(trial)
-    [(job_id,)] = trial.ask_ledger("SELECT job_id FROM capillary_job")
+    assert {each for ids in given.values() for each in ids} < in_ledger(trial)
+    _, (job_id,) = trial.ask_ledger("SELECT job_id FROM capillary_job ORDER BY id")
     issues = trial.ask_ledger("SELECT row_number, state, stage, message FROM capillary_row_issue ORDER BY row_number")
     assert [(number, state, stage) for number, state, stage, _ in issues] == [
         (number, "accepted", "send") for number in range(1, 6)
@@ -108,12 +111,13 @@ def test_a_copy_that_wakes_up_late_reports_the_second_grant_with_both_ids(trial:
         assert "may be granted twice" in message
     assert revoke(trial, job_id, dry_run=True).to_revoke == 15
     assert revoke(trial, job_id).revoked == 15
-    assert active(trial) == 0
-    assert (trial.states(), revoke(trial, job_id).to_revoke) == ({"revoked": 10}, 0)
+    assert active(trial) == 1  # of the night before
+    assert (trial.states(), revoke(trial, job_id).to_revoke) == ({"accepted": 1, "revoked": 10}, 0)
 
 
 def test_the_next_try_goes_on_reporting_a_second_grant(trial: Trial) -> None:
-    trial.start(read_delay_seconds=10**6)
+    trial.start(read_delay_seconds=DELAY)
+    trial.prove_reads(seconds=DELAY)
     trial.moments.at("sent", lambda: second_copy(trial))
     with pytest.raises(LeaseLostError):
         trial.run(trial.rows(10), batch_size=5)

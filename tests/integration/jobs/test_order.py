@@ -39,6 +39,7 @@ def test_four_lanes_keep_each_customers_order(trial: Trial, canary: bool) -> Non
 
 @pytest.mark.parametrize("policy", ["verify", "hold"])
 def test_trouble_on_the_way_does_not_change_a_customers_order(trial: Trial, policy: str) -> None:
+    trial.prove_reads()
     trial.faults(
         {"kind": "status", "status": 429, "retry_after": 1, "every": 7},
         {"kind": "drop", "at": "after_applying", "first": 3, "every": 9},
@@ -49,7 +50,7 @@ def test_trouble_on_the_way_does_not_change_a_customers_order(trial: Trial, poli
     result = trial.run(rows, concurrency=4, batch_size=7, on_unknown=policy, max_unknown="50%", verify_after=5)
     assert result.error is None
     assert trial.ends(result).keys() <= {"accepted", "unknown"}
-    assert len(trial.simulator.store) == 240
+    assert len(trial.simulator.store) == 1 + 240
     assert trial.times_granted() == [1]
     assert_in_order(trial)
 
@@ -67,6 +68,7 @@ def test_requests_are_really_at_the_server_at_once(trial: Trial) -> None:
 @pytest.mark.parametrize("canary", [True, False])
 def test_rows_that_a_dead_try_left_unproven_go_before_the_customers_later_rows(trial: Trial, canary: bool) -> None:
     rows = customers_with_many_rows(trial, 1, 12)
+    trial.prove_reads()
     trial.moments.die("send")
     with pytest.raises(trial.killed):
         trial.run(rows)
@@ -83,6 +85,7 @@ def test_a_row_that_an_earlier_job_left_unproven_keeps_its_place_among_the_custo
     trial: Trial, canary: bool
 ) -> None:
     rows = customers_with_many_rows(trial, 1, 6)
+    trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
     trial.run(rows[3:4], on_unknown="hold", run_id="before")
     result = trial.run(rows, canary=canary, concurrency=4)

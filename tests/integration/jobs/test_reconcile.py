@@ -58,6 +58,7 @@ def test_the_import_itself_goes_on_from_what_was_settled(trial: Trial, again: di
 def test_a_read_that_proves_nothing_leaves_the_row_unknown_and_says_why(trial: Trial) -> None:
     trial.start(earns_detail=False)
     rows = trial.rows(2)
+    trial.prove_reads()
     trial.grant_elsewhere({**rows[0], "earnEventDate": rows[0]["earnEventDate"] + 60})
     first = held(trial, {**LOST_BEFORE, "numbers": [1]}, rows=rows)
     result = reconcile(trial, first)
@@ -167,6 +168,7 @@ def test_rows_that_repeat_an_unknown_one_are_told_anew_with_it(
     if settings:
         for row in rows:
             row |= {"who": row.pop("customerId"), "earnEventDate": "2025-02-20T10:00:00"}
+    trial.prove_reads()
     first = held(trial, {**fault, "numbers": [1]}, rows=[*rows, rows[0], rows[2]], batch_size=6, **settings)
     assert first.summary.unknown == 6
     reconcile(trial, first)

@@ -103,6 +103,7 @@ def test_a_signal_after_the_intent_takes_it_back(trial: Trial) -> None:
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_signal_while_waiting_to_verify_leaves_the_rows_unknown_for_the_next_try(trial: Trial, applied: bool) -> None:
     stop = trial.stop_signal()
+    trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [2]})
     trial.clock.meanwhile = lambda seconds: stop.request(INTERRUPTED)
     result = trial.run(trial.rows(12), stop=stop)

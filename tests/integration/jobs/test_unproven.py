@@ -214,12 +214,13 @@ def test_a_badge_is_found_by_its_last_earn_date_where_single_earns_are_not_liste
 @pytest.mark.parametrize("earns_detail", [True, False])
 def test_an_earlier_earn_of_the_same_badge_does_not_pass_for_ours(trial: Trial, earns_detail: bool) -> None:
     trial.start(earns_detail=earns_detail)
+    trial.prove_reads()
     trial.run(trial.rows(4), run_id="before")
     later = [row | {"earnEventDate": row["earnEventDate"] + 1_000} for row in trial.rows(4)]
-    trial.faults({"kind": "drop", "at": "after_reading", "numbers": [2]})
+    trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
     result = trial.run(later)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
-    assert len(trial.simulator.store) == 8
+    assert len(trial.simulator.store) == 9
     assert trial.times_granted() == [1]
 
 
@@ -238,6 +239,7 @@ def test_what_a_read_cannot_tell_stays_unknown_and_is_not_sent_again(trial: Tria
 
 def test_only_the_absent_rows_of_a_batch_that_was_half_applied_are_sent_again(trial: Trial) -> None:
     rows = trial.rows(8)
+    trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
     trial.clock.meanwhile = lambda seconds: trial.grant_elsewhere(rows[1], rows[2])
     result = trial.run(rows, batch_size=8)
@@ -259,6 +261,7 @@ def test_verification_waits_out_reads_that_fail_for_a_while(trial: Trial) -> Non
 
 
 def test_verification_whose_reads_keep_failing_leaves_the_rows_unknown_for_the_next_try(trial: Trial) -> None:
+    trial.prove_reads()
     trial.faults(
         {"kind": "drop", "at": "after_applying", "numbers": [1]},
         {"kind": "status", "status": 503, "operation": "customer_badge"},

@@ -58,13 +58,17 @@ def earns_known(others: Sequence[OtherRow], view: CustomerBadgeView) -> int:
     :param others: as the ledger held them before the read. A row that is accepted after the read was not in its count.
     """
     proven = sum(other.state in (RowState.ACCEPTED, RowState.REVOKED) for other in others)
+    return proven + earns_found(others, view)
+
+
+def earns_found(others: Sequence[OtherRow], view: CustomerBadgeView) -> int:
+    """How many unproven rows a read shows. Settle these first: a row that is sent again may hide their earns."""
     at = Counter(other.earned_at for other in others)
-    shown = (
+    return sum(
         settle(other.earned_at, view, others_at_instant=at[other.earned_at] - 1).finding is Finding.GRANTED
         for other in others
         if other.state in UNPROVEN
     )
-    return proven + sum(shown)
 
 
 def earns_possible(others: Sequence[OtherRow]) -> int:

@@ -120,10 +120,12 @@ class Lane:
     def work_off_aside(self, batcher: Batcher) -> None:
         """Settle what was set aside because no read could be believed yet, then send the rows that waited for it.
 
-        On the reading thread, when the other lanes are still: rows of one customer stay in the dataset's order.
+        On the reading thread, when the other lanes are still: rows of one customer stay in the dataset's order. All are
+        read before one is sent again, which could hide the earns of others of its customer.
         """
-        for unproven in self._unknown_rows.take_unproven():
-            self.work_off(unproven)
+        unproven = self._unknown_rows.take_unproven()
+        for batch in [batch for each in unproven for batch in self._unknown_rows.settle(each)]:
+            self.work_off(batch)
         for some in self._unknown_rows.take_later_rows(_LATER_ROWS):
             for batch in batcher.fill(some.badges, some.origins, unseen=some.unseen):
                 self.work_off(batch)

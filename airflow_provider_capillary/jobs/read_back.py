@@ -19,6 +19,7 @@ from airflow_provider_capillary.core.belief import (
     Disbelief,
     OtherRow,
     disbelieved,
+    earns_found,
     earns_known,
     earns_possible,
 )
@@ -56,6 +57,7 @@ class Read(msgspec.Struct, frozen=True):
     earned_badge_id: str | None = None
     why: str = Finding.UNDECIDED.value
     code: int | None = None
+    shows_others: bool = False  #: other unknown rows of the customer and badge, of which this one would hide the earns
 
     @property
     def lacks_control(self) -> bool:
@@ -148,7 +150,7 @@ class ReadBack:
             why = disbelieved(verified.finding, view, known=known, possible=possible, control=control)
         if why is not None:
             return Read(Finding.UNDECIDED, None, why.value)
-        return Read(verified.finding, verified.earned_badge_id)
+        return Read(verified.finding, verified.earned_badge_id, shows_others=earns_found(after, view) > 0)
 
     def _others(self, badge: EarnedBadge) -> list[OtherRow]:
         """Other rows that the ledger holds of the same customer and badge, at whatever instant."""
@@ -276,9 +278,10 @@ class UnknownRows:
             # the job stops, and the rows that follow are held without a read
             self._stop.request(error)
             read = Read(Finding.UNDECIDED)
-        if read.lacks_control and not self._at_end:
+        if not self._at_end and (read.lacks_control or (read.finding is Finding.ABSENT and read.shows_others)):
             self._aside.put(msgspec.structs.replace(unproven, batch=unproven.batch.part([badge])))
-        elif read.finding is Finding.UNDECIDED:
+            return False
+        if read.finding is Finding.UNDECIDED:
             self._account.lacks_control += read.lacks_control
             self._hold(unproven, [badge], f"{unproven.reason}; {read.why}", code=read.code)
         elif read.finding is Finding.GRANTED:

@@ -27,7 +27,6 @@ def _broken(columns: set[str], reason: str, *names: str) -> dict[str, Break]:
 _ASSUMED = "breaks by the table of outcomes, which takes this for a proof that nothing was applied; ask Capillary (a)"
 _PAUSED = "breaks: nothing can prevent it; the second grant is reported, with both ids"
 _WITNESS = "breaks: nothing compares the ledger with the one that Airflow last saw"
-_CONTROL = "breaks: 'not there' is believed without a control and without counting"
 _NAMELESS = "breaks: nothing in the reply says whom it is about"
 
 EXPECTED_BREAKS: dict[str, Break] = {
@@ -48,19 +47,6 @@ EXPECTED_BREAKS: dict[str, Break] = {
     # A process whose file goes away in mid-commit may end without a report.
     "ledger's file removed while the job runs": Break(
         frozenset({"twice", "untold", "ids_lost"}), _WITNESS, at_times=frozenset({"stuck"})
-    ),
-    **_twice(
-        _CONTROL,
-        "reads do not show imports; counts only",
-        "reads 5:30 h early; earns listed",
-        "reads 5:30 h early; counts only",
-        "reads 1 s early; earns listed",
-        "reads 1 s early; counts only",
-        "reads cut to the minute; earns listed",
-        "reads cut to the minute; counts only",
-        "reads cut to the day; earns listed",
-        "reads cut to the day; counts only",
-        "reads show the earn sent last, not the latest; counts only",
     ),
     **_broken({"twice", "untold", "not_granted"}, _NAMELESS, "reads answered with another customer, who is not named"),
 }

@@ -30,6 +30,7 @@ Steps = tuple[tuple[float, float], ...]
 
 def killed_in_flight(stage: Stage, connect_seconds: float = 0.0, clock: Steps = (), clock_after: Steps = ()) -> None:
     """A process is killed as its request arrives; the retry comes at once, while the request is not yet applied."""
+    stage.prove_reads()
     child = stage.begin(connect_seconds=connect_seconds, clock=clock)
     stage.simulator.wait_for_imports(1, seconds=connect_seconds + 6)
     stage.kill(child)
@@ -41,12 +42,14 @@ def killed_in_flight(stage: Stage, connect_seconds: float = 0.0, clock: Steps = 
 
 def clock_steps(stage: Stage, clock: Steps) -> None:
     """The clock steps while the process waits to read rows back."""
+    stage.prove_reads()
     stage.run(clock=clock)
     stage.end()
 
 
 def paused(stage: Stage, call: str, moment: str = "before") -> None:
     """A process is paused after its intent, for longer than its lease; another copy ends the job meanwhile."""
+    stage.prove_reads()
     child = stage.begin(end=End(call=call, moment=moment, number=1, pause=True))
     if stage.wait_until_paused(child):
         stage.run()  # waits for the lease

@@ -15,8 +15,9 @@ from .mode import Mode
 from .stage import Stage
 
 _FIRST = (1,)  #: the import that goes wrong
-#: Half of the rows are applied, and no reply says which.
-_HALF = DropFault(at="after_applying", applied_share=0.5, numbers=_FIRST)
+#: Half of the second batch is applied, and no reply says which. The first one shows that reads show imports.
+_HALF = DropFault(at="after_applying", applied_share=0.5, numbers=(2,))
+_HALF_OF_THE_FIRST = DropFault(at="after_applying", applied_share=0.5, numbers=_FIRST)
 _LOST = DropFault(at="after_applying", numbers=_FIRST)
 _INTERIM = InterimFault(operation="any", statuses=(102, 103))
 _ONE_BATCH = {"batch_size": 20}
@@ -37,7 +38,7 @@ def always(stage: Stage) -> None:
 
 def _before_a_read(status: int) -> Mode:
     interim = InterimFault(operation="customer_badge", statuses=(status,), seconds=1.5, numbers=_FIRST)
-    return Mode(f"{status} before a read's reply", once, (_HALF, interim), _SLOW, _ONE_BATCH)
+    return Mode(f"{status} before a read's reply", once, (_HALF, interim), _SLOW)
 
 
 def _before_an_import(status: int) -> Mode:
@@ -66,7 +67,16 @@ WIRE_MODES = (
     _before_an_import(102),
     _before_an_import(103),
     Mode("102 and 103 at once before every reply", always, (_LOST, _INTERIM)),
-    Mode("reply lost, half of the rows applied", once, (_HALF,), {}, _ONE_BATCH),
+    Mode("reply lost, half of the rows applied", once, (_HALF,)),
+    Mode("reply to the first batch of all lost, half of it applied", once, (_HALF_OF_THE_FIRST,)),
+    Mode(
+        "reply to the only batch lost, half of it applied",
+        once,
+        (_HALF_OF_THE_FIRST,),
+        {},
+        _ONE_BATCH,
+        may_stay_unknown=True,
+    ),
     _applied(408, "envelope"),
     _applied(408, "html", in_tests=False),
     _applied(408, "gateway", in_tests=False),

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import sqlalchemy as sa
 
-from airflow_provider_capillary.ledger.facts import JobScope
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.ledger.engine import make_engine
+from airflow_provider_capillary.ledger.facts import Intent, JobPlan, JobScope, Outcome
+from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.fault_plan import FaultPlan
 from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .comparison import Difference, Rules, compare, read_ledger
-from .dataset import Row
+from .dataset import Row, even_rows
 from .fork_server import Child, ForkServer
 from .ids import ids_in_ledger
-from .life import Told
+from .life import ORGANISATION, Told
 from .lives import Lives
 from .plans import End, Plan
 from .watched import WatchedSimulator, watched
@@ -91,6 +97,25 @@ class Stage:
             if child.over.wait(0.02):
                 return False
         return True
+
+    def prove_reads(self) -> None:
+        """Let the ledger and the API hold a badge of an earlier night: reads of it show that reads show imports."""
+        (row,) = even_rows(self.seed, 1, earlier=86_400)
+        row = row._replace(customer="1")
+        earned, expires = int(row.earned), int(row.expires)
+        ids = self.simulator.store.grant([(1, 1, row.badge, (earned, 0), (expires, 0))], "earlier", time.time() - 3_600)
+        badges = EarnedBadges.of([EarnedBadge(1, row.badge, 1, earned, expires)])
+        with contextlib.closing(Ledger(self.ledger)) as ledger:
+            plan = JobPlan(ORGANISATION, self.running.url, "earlier", 1, {})
+            job = ledger.open_job(msgspec.structs.replace(NIGHT, run_id="an earlier night"), plan)
+            (batch,) = ledger.record(job, [Intent(badges, "body", "earlier", 1)])
+            ledger.record(job, [Outcome(batch, "PER_ROW", 200, accepted=badges, ids=ids)])
+            ledger.finish_job(job, "finished", None)
+        engine = make_engine(self.ledger)
+        with engine.begin() as connection:
+            connection.execute(sa.text("UPDATE capillary_batch SET settled_at = settled_at - 3600"))
+        engine.dispose()
+        self.rows = [*self.rows, row]
 
     def heal(self) -> None:
         """Take the simulator's faults away; what its settings say stays."""

@@ -282,14 +282,14 @@ class Trial:
 
     def prove_reads(self, *, seconds: float = 3_600.0) -> None:
         """Note a badge that an import was granted so long ago: a read of it shows that reads show imports."""
-        (row,) = self.rows(1, first=90_000)
+        (row,) = self.rows(1, first=90_000 + len(self.simulator.store))
         self.grant_elsewhere(row)
         badge = EarnedBadge(1, BADGE, row["customerId"], row["earnEventDate"], row["earnExpiresOn"])
         ids = [grant.earned_badge_id for grant in self.simulator.store.grants_of(badge.customer_id)]
         rows = EarnedBadges.of([badge])
         with closing(Ledger(self.ledger_url, clock=self.clock.now)) as ledger:
             plan = JobPlan("org", self.simulator.url, "the night before", 1, {})
-            job = ledger.open_job(JobScope("sync", "import", "the night before"), plan)
+            job = ledger.open_job(JobScope("sync", "import", f"before {row['customerId']}"), plan)
             (batch,) = ledger.record(job, [Intent(rows, "body", "the night before", 1)])
             ledger.record(job, [Outcome(batch, "PER_ROW", 200, accepted=rows, ids=ids)])
             ledger.finish_job(job, "finished", None)

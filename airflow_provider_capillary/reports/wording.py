@@ -38,7 +38,8 @@ STATES: dict[RowState, StateWords] = {
         "unknown",
         "The row was sent, but nothing proves whether the badge was granted.",
         "Do not simply send these rows again: customers could get the badge twice. Let BadgeReconcileOperator read "
-        'them back, or clear the import task with on_unknown="verify". What stays unknown, a person decides.',
+        'them back, or clear the import task with on_unknown="verify". Where the reason says that a read is not '
+        "believed yet, do so after another import has granted some badges. What stays unknown, a person decides.",
     ),
     RowState.NOT_SENT: StateWords(
         "not sent",

@@ -365,19 +365,8 @@ WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND 
 
 -- ------------------------------------------------------------------------------------------------------------ issues
 
--- add_issue --
--- Keep why a row was not accepted; a later issue replaces an earlier one.
-INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt, badge_meta_id,
-    source, line, original)
-VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt, :badge_meta_id, :source, :line,
-    :original)
-ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
-    code = excluded.code, message = excluded.message, request_id = excluded.request_id,
-    attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
-    line = excluded.line, original = excluded.original
-
 -- add_first_issue --
--- The same, but a row that has an issue already keeps it.
+-- Keep why a row was not accepted, or may be granted twice; a row that has an issue already keeps it.
 INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt, badge_meta_id,
     source, line, original)
 VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt, :badge_meta_id, :source, :line,

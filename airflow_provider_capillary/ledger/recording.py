@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
@@ -28,10 +27,11 @@ from airflow_provider_capillary.ledger.facts import (
     RowIssue,
 )
 from airflow_provider_capillary.ledger.given_ids import GivenIds
+from airflow_provider_capillary.ledger.issues import add_issues
 from airflow_provider_capillary.ledger.packing import Columns, Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
-from airflow_provider_capillary.ledger.storable import storable, storable_all
+from airflow_provider_capillary.ledger.storable import storable_all
 
 log = logging.getLogger(__name__)
 
@@ -298,8 +298,7 @@ class Recording:
 
     def _issues(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
         if issues:
-            values = [_issue_values(issue) | {"job": self._job.key} for issue in issues]
-            self._connection.execute(QUERIES["add_first_issue" if only_if_untold else "add_issue"], values)
+            add_issues(self._connection, self._job.key, issues, keep_earlier=only_if_untold)
 
 
 def _names(note: Note) -> set[str]:
@@ -337,14 +336,3 @@ def _by_row_number(badges: Sequence[EarnedBadge], ids: Sequence[str | None]) -> 
         return ids
     of_row: Mapping[int, str | None] = dict(zip(numbers, ids, strict=True))
     return [of_row[number] for number in sorted(numbers)]
-
-
-def _issue_values(issue: RowIssue) -> dict[str, Any]:
-    values = msgspec.structs.asdict(issue)
-    for name in ("stage", "message", "source", "request_id", "badge_meta_id"):
-        values[name] = storable(values[name])
-    values["state"] = issue.state.value
-    values["original"] = msgspec.json.encode(issue.original).decode()
-    # a code comes from the API, which may say anything
-    values["code"] = issue.code if issue.code is not None and abs(issue.code) <= _LARGEST else None
-    return values

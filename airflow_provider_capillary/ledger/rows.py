@@ -160,26 +160,26 @@ class SqliteRows:
     ) -> Iterator[tuple[Any, ...]]:
         """Find rows."""
         statement = self._FIND + ("" if any_date else " AND t.earned_at = k.column3")
-        for result in _executed(connection, statement, (), keys):
+        for result in executed(connection, statement, (), keys):
             yield from result.cursor.fetchall()
 
     def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
         """Move rows."""
-        for _ in _executed(connection, self._MOVE, (batch,), keys):
+        for _ in executed(connection, self._MOVE, (batch,), keys):
             pass
 
     def add_odd(self, connection: sa.Connection, batch: int, rows: Sequence[OwnState]) -> None:
         """Give rows states of their own."""
-        for _ in _executed(connection, self._ADD_ODD, (batch,), rows, "?1, "):
+        for _ in executed(connection, self._ADD_ODD, (batch,), rows, "?1, "):
             pass
 
     def change_odd(self, connection: sa.Connection, rows: Sequence[OwnState]) -> None:
         """Change states."""
-        for _ in _executed(connection, self._CHANGE_ODD, (), rows):
+        for _ in executed(connection, self._CHANGE_ODD, (), rows):
             pass
 
 
-def _executed(
+def executed(
     connection: sa.Connection,
     statement: str,
     first: tuple[Any, ...],
@@ -305,7 +305,7 @@ def _arrays(keys: Sequence[tuple[int, ...]]) -> dict[str, str]:
     customers, badges, dates, *occurrences = zip(*keys, strict=True)
     columns = {"customers": customers, "badges": badges, "dates": dates}
     columns["occurrences"] = occurrences[0] if occurrences else (1,) * len(keys)
-    return {name: _array(numbers) for name, numbers in columns.items()}
+    return {name: number_array(numbers) for name, numbers in columns.items()}
 
 
 def _odd_arrays(rows: Sequence[OwnState]) -> dict[str, str]:
@@ -314,12 +314,12 @@ def _odd_arrays(rows: Sequence[OwnState]) -> dict[str, str]:
     columns = {"customers": customers, "badges": badges, "dates": dates, "occurrences": occurrences}
     columns |= {"jobs": jobs, "numbers": row_numbers, "expiries": expiries}
     texts = {"states": states, "ids": ids, "proofs": proofs}
-    return {name: _array(column) for name, column in columns.items()} | {
-        name: _text_array(column) for name, column in texts.items()
+    return {name: number_array(column) for name, column in columns.items()} | {
+        name: text_array(column) for name, column in texts.items()
     }
 
 
-def _text_array(texts: Sequence[str | None]) -> str:
+def text_array(texts: Sequence[str | None]) -> str:
     """The same of texts, whatever stands in them: an id comes from the API."""
     return f"{{{','.join(map(_quoted, texts))}}}"
 
@@ -333,7 +333,7 @@ def _quoted(text: str | None) -> str:
     return f'"{escaped}"'
 
 
-def _array(numbers: Sequence[int]) -> str:
+def number_array(numbers: Sequence[int]) -> str:
     """PostgreSQL's own text of an array, which is JSON's but for the brackets; the driver would take its time."""
     return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
 

@@ -257,3 +257,17 @@ def test_what_the_api_granted_is_kept_for_a_later_revocation(backend: Backend, l
     with backend.look() as connection:
         settled = connection.execute(sa.text("SELECT status, verdict FROM capillary_batch")).one()
     assert tuple(settled) == (200, "UNKNOWN")
+
+
+def test_of_two_issues_of_a_row_noted_together_one_counts(ledger: Ledger, job: Job) -> None:
+    odd = 'a "quoted" \\ text, {with} NULL, \0 and \ud800 é'
+    twice = [issue(1, RowState.REJECTED, "first"), issue(1, RowState.REJECTED, odd), issue(2, RowState.INVALID)]
+    ledger.record(job, [Issues(twice)])
+    ledger.record(job, [Issues([issue(2, RowState.REJECTED), issue(3, RowState.INVALID)], only_if_untold=True)])
+    found = list(ledger.issues(job.job_id))
+    assert [(one.row_number, one.state) for one in found] == [
+        (1, RowState.REJECTED),
+        (2, RowState.INVALID),
+        (3, RowState.INVALID),
+    ]
+    assert found[0].message.startswith('a "quoted" \\ text, {with} NULL, ')

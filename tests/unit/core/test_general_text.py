@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_capillary.core import general_text
 from airflow_provider_capillary.core.general_text import LONGEST, general
 
 QUICK = settings(max_examples=25, deadline=None)
@@ -144,3 +145,31 @@ def test_a_general_text_stays_the_same_when_made_general_again(message: str) -> 
     printable = "".join(character for character in message if character.isprintable() and character not in "'\"\\@")
     once = general(printable)
     assert general(once) == once
+
+
+PIECES = [
+    "'",
+    '"',
+    " ",
+    "s ",
+    "'s ",
+    "\N{RIGHT SINGLE QUOTATION MARK}s ",
+    "a",
+    "x1",
+    "12345",
+    "é",
+    "\\",
+    "_",
+    "@",
+    "\n",
+    "; ",
+    "65" * 12,
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.lists(st.sampled_from(PIECES)).map("".join))
+def test_what_is_remembered_of_a_message_is_what_would_be_found_anew(text: str, value: str) -> None:
+    faults = f"customer_id '{value}' is not Capillary's own; earn '{value}y' is bad"
+    for message in (text, faults):
+        assert general(message) == general_text._general(message)

@@ -32,7 +32,11 @@ JOB_ID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 QUESTION = """
 {% set found = ti.xcom_pull(task_ids='verify') -%}
 Of {{ found.unknown_before }} unknown rows in {{ found.jobs }} jobs, reading back has settled {{ found.accepted }} as
-granted and {{ found.resend }} as not granted. **{{ found.unknown }} are left:**
+granted and {{ found.resend }} as not granted. **{{ found.unknown }} are left.**
+To see each with its customer and badge:
+{% for job in params.jobs %}
+`airflow capillary unknown {{ job }}`
+{% endfor %}
 
 | rows | why |
 |---|---|

@@ -23,7 +23,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 
 if TYPE_CHECKING:
-    from airflow_provider_capillary.ledger.facts import UnprovenRow
+    from airflow_provider_capillary.ledger.facts import JobRecord, UnprovenRow
     from airflow_provider_capillary.ledger.ledger import Ledger
 
 _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
@@ -36,6 +36,10 @@ def command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
     def called(args: Namespace) -> None:
         try:
             work(args)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader has had enough, such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
         except CapillaryError as error:
             sys.stderr.write(f"{' '.join(str(error).split())}\n")
             raise SystemExit(1) from None
@@ -50,8 +54,8 @@ def jobs(args: Namespace) -> None:
     if args.limit < 1:
         raise ConfigurationError(f"--limit {args.limit} lists nothing; give 1 or more")
     with opened_ledger(args) as ledger:
-        found = ledger.jobs(args.limit, dag_id=args.dag_id)
-    display.print_rows([display.job_row(job) for job in found], args.output)
+        rows = [display.job_row(job, _standing(ledger, job)) for job in ledger.jobs(args.limit, dag_id=args.dag_id)]
+    display.print_rows(rows, args.output)
 
 
 @command
@@ -59,8 +63,8 @@ def job(args: Namespace) -> None:
     """Tell of one import."""
     with opened_ledger(args) as ledger:
         record = ledger.job(args.job_id)
-        grants = ledger.grants(args.job_id)
-    display.print_details(display.job_details(record, grants), args.output)
+        details = display.job_details(record, ledger.grants(args.job_id), _standing(ledger, record))
+    display.print_details(details, args.output)
 
 
 @command
@@ -80,6 +84,9 @@ def resolve(args: Namespace) -> None:
     """Settle unknown rows by the word of the person who calls."""
     from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
 
+    resend = args.resolution == "resend"
+    if resend and not args.row and not args.yes:
+        _ask(f"Free ALL unknown rows of job {args.job_id}? Where one was granted, the next import grants it twice")
     settings = ReconcileSettings(
         action=Action.ACCEPT if args.resolution == "accepted" else Action.RESEND,
         by=person(),
@@ -102,6 +109,83 @@ def errors(args: Namespace) -> None:
         report = write_error_report(ledger, [args.job_id], Path(folder))
         _move(Path(folder) / ERRORS_CSV, args.output.expanduser())
     sys.stdout.write(f"{report.facts.total.problems.rows:,} rows that were not accepted: {args.output}\n")
+    for job in report.facts.jobs:
+        if job.failure is not None:
+            sys.stdout.write(f"The import {job.failure}\n")
+        not_sent = 0 if job.counts is None or job.dry_run else job.counts["not_sent"]
+        if unlisted := max(0, not_sent - job.problems.by_state["not_sent"]):
+            sources = ", ".join(job.sources)
+            sys.stdout.write(f"{unlisted:,} rows that were not sent stand in the dataset only: {sources}\n")
+
+
+@command
+def report(args: Namespace) -> None:
+    """Write all files of the report of one import into a folder."""
+    from airflow_provider_capillary.reports.destination import publish_files
+    from airflow_provider_capillary.reports.error_report import write_error_report
+
+    with opened_ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-report-") as folder:
+        ledger.job(args.job_id)
+        written = write_error_report(ledger, [args.job_id], Path(folder))
+        uris = publish_files(written.files, f"file://{args.output.expanduser().absolute()}")
+    sys.stdout.write("".join(f"{uri}\n" for uri in uris))
+
+
+@command
+def revoke(args: Namespace) -> None:
+    """Take back what one import granted; without ``--yes`` only count it."""
+    from airflow_provider_capillary.jobs.organisation import Organisation
+    from airflow_provider_capillary.jobs.revoke import RevokeJob
+    from airflow_provider_capillary.operators.earlier_jobs import connected
+
+    by = person()
+    with opened_ledger(args) as ledger:
+        organisation = None
+        if args.yes:
+            with as_server():
+                hook = connected(args.conn_id)
+            organisation = Organisation(hook.get_conn(), hook.organisation, hook.requests_per_minute)
+        result = RevokeJob(ledger, [args.job_id], organisation, by=by, import_again=args.import_again).run()
+    display.print_details({"job_id": args.job_id, **result.as_dict()}, args.output)
+    if not args.yes:
+        sys.stderr.write("Dry run: nothing was revoked. Say --yes to take these badges back\n")
+    if result.error is not None:
+        raise result.error
+
+
+@command
+def test(args: Namespace) -> None:
+    """Try a connection, reading only."""
+    from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+
+    with as_server():
+        works, message = CapillaryBadgeHook(args.conn_id).test_connection()
+    if not works:
+        raise ConfigurationError(message)
+    sys.stdout.write(f"{message}\n")
+
+
+@command
+def customer(args: Namespace) -> None:
+    """List all that the ledger holds of one customer."""
+    with opened_ledger(args) as ledger:
+        rows = ledger.rows_of_customer(args.customer_id)
+    display.print_rows([display.customer_row(row) for row in rows], args.output)
+
+
+def _standing(ledger: Ledger, job: JobRecord) -> dict[str, int] | None:
+    """Where the rows of a job stand that made no account of its own."""
+    return None if job.has_account else ledger.standing(job.job_id)
+
+
+def _ask(question: str) -> None:
+    """Go on only where a person says yes."""
+    try:
+        answer = input(f"{question}. Type yes to go on: ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise ConfigurationError("nothing was changed. Name rows with --row, or say --yes")
 
 
 @command
@@ -109,7 +193,7 @@ def ledger_upgrade(args: Namespace) -> None:
     """Bring the ledger's tables up to date."""
     from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
 
-    with opened_ledger(args) as ledger:
+    with opened_ledger(args, make=True) as ledger:
         done = "was brought to" if ledger.was_upgraded else "stands at"
         sys.stdout.write(f"The ledger {ledger.description} {done} revision {HEAD}\n")
 
@@ -130,17 +214,19 @@ def simulator(args: Namespace) -> None:
 
 
 @contextmanager
-def opened_ledger(args: Namespace) -> Iterator[Ledger]:
-    """The ledger, wherever Airflow keeps the connection that names it."""
+def opened_ledger(args: Namespace, *, make: bool = False) -> Iterator[Ledger]:
+    """The ledger, wherever Airflow keeps the connection that names it. Only an upgrade makes one."""
     with as_server():
-        ledger = open_ledger(args.ledger_conn_id)
+        ledger = open_ledger(args.ledger_conn_id, make=make)
     with closing(ledger):
+        if not make:
+            sys.stderr.write(f"Ledger: {ledger.description}\n")
         yield ledger
 
 
 @contextmanager
 def as_server() -> Iterator[None]:
-    """Let connections of the metadata database be seen; Airflow's own commands do the same."""
+    """See connections of the metadata database, as Airflow's own commands do."""
     before = os.environ.get(_CONTEXT)
     os.environ[_CONTEXT] = "server"
     try:

@@ -50,11 +50,21 @@ ARG_FILE = _arg(
     "--output", help="Where to write the CSV file; it is replaced", type=Path, required=True, metavar="FILE"
 )
 
+ARG_YES = _arg("--yes", "-y", help="Do not ask", action="store_true")
+ARG_DO_IT = _arg(
+    "--yes", "-y", "--no-dry-run", help="Take the badges back; without it they are only counted", action="store_true"
+)
+ARG_IMPORT_AGAIN = _arg("--import-again", help="Let a later import grant the revoked rows again", action="store_true")
+ARG_CONN = _arg("--conn-id", help="Connection of the import (default: capillary_default)", default="capillary_default")
+ARG_TESTED_CONN = _arg("conn_id", help="The connection", metavar="CONN_ID")
+ARG_CUSTOMER = _arg("customer_id", help="Capillary's own customer id", type=int)
+ARG_FOLDER = _arg("--output", help="The folder for the files", type=Path, required=True, metavar="DIR")
+
 
 def get_capillary_cli_commands() -> list[GroupCommand]:
     """Give Airflow the group ``capillary``."""
     ledger = GroupCommand("ledger", "The ledger's tables", (_upgrade(), _seed()))
-    subcommands = (*_telling(), *_settling(), _simulator(), _probe(), ledger)
+    subcommands = (*_telling(), *_settling(), *_trying(), _simulator(), _probe(), ledger)
     return [GroupCommand("capillary", "Badge imports into Capillary: jobs, unknown rows, ledger", subcommands)]
 
 
@@ -83,6 +93,18 @@ def _telling() -> tuple[ActionCommand, ...]:
             args=(ARG_JOB_ID, ARG_FILE, ARG_LEDGER, ARG_VERBOSE),
         ),
         ActionCommand(
+            name="report",
+            help="Write the report of an import (report.html, errors.csv, summary.json) into a folder",
+            func=_command("report"),
+            args=(ARG_JOB_ID, ARG_FOLDER, ARG_LEDGER, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="customer",
+            help="List all that the ledger holds of one customer",
+            func=_command("customer"),
+            args=(ARG_CUSTOMER, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
             name="unknown",
             help="List the rows of an import of which nothing proves whether they were granted (with customer ids)",
             func=_command("unknown"),
@@ -97,7 +119,24 @@ def _settling() -> tuple[ActionCommand, ...]:
             name="resolve",
             help="Say what became of unknown rows; the ledger keeps who said so. Nothing is sent",
             func=_command("resolve"),
-            args=(ARG_JOB_ID, ARG_AS, ARG_ROW, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+            args=(ARG_JOB_ID, ARG_AS, ARG_ROW, ARG_YES, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="revoke",
+            help="Take back what an import granted, by the ids in the ledger; a dry run unless --yes is given",
+            func=_command("revoke"),
+            args=(ARG_JOB_ID, ARG_DO_IT, ARG_IMPORT_AGAIN, ARG_CONN, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+    )
+
+
+def _trying() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="test",
+            help="Try a connection: reads one badge, changes nothing, and says what to fix",
+            func=_command("test"),
+            args=(ARG_TESTED_CONN, ARG_VERBOSE),
         ),
     )
 

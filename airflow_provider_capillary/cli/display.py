@@ -12,6 +12,7 @@ from airflow.cli.simple_table import AirflowConsole
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, UnprovenRow
 
+WIDE = 2_000
 _STRUCTURED = ("json", "yaml")
 
 
@@ -19,6 +20,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str) -> None:
     """Print a list, in one of the formats of Airflow's ``--output``."""
     plain = [dict(row) for row in rows]
     console = AirflowConsole()
+    if not console.is_terminal:
+        console.width = WIDE  # a file or a pipe has no right edge at which an id would have to be broken
     if output == "json":
         console.print_as_json(plain)  # type: ignore[arg-type]  # it takes whatever JSON takes
     elif output == "yaml":
@@ -35,33 +38,38 @@ def print_details(facts: Mapping[str, Any], output: str) -> None:
         print_rows([{"property": name, "value": value} for name, value in _lines(facts)], output)
 
 
-def job_row(job: JobRecord) -> dict[str, Any]:
-    """A job in the list. Counts are missing for a job that runs, or died before it could count."""
-    counts: Mapping[str, Any] = job.summary or {}
+def job_row(job: JobRecord, standing: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """A job in the list. ``settled_since``: rows that were unknown at its end and are not any more.
+
+    :param standing: where its rows stand, of one that made no account: it runs, or it died.
+    """
+    counts: Mapping[str, Any] = (job.summary if standing is None else standing) or {}
+    if job.state == "open":
+        counts = {}
     return {
         "job_id": job.job_id,
         "dag_id": job.dag_id,
         "task_id": job.task_id if job.map_index < 0 else f"{job.task_id}[{job.map_index}]",
         "run_id": job.run_id,
         "state": job.state,
+        "dry_run": job.dry_run,
         "started_at": _iso(job.started_at),
         "rows": job.rows,
         **{state.value: counts.get(state.value) for state in FINAL_STATES},
+        "settled_since": dict((job.summary or {}).get("settled", {})),
     }
 
 
-def job_details(job: JobRecord, grants: Grants) -> dict[str, Any]:
-    """All that the ledger tells of a job."""
+def job_details(job: JobRecord, grants: Grants, standing: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """All that the ledger knows of a job."""
     summary: Mapping[str, Any] = job.summary or {}
-    return job_row(job) | {
+    return job_row(job, standing) | {
         "finished_at": None if job.finished_at is None else _iso(job.finished_at),
         "organisation": job.organisation,
         "sources": list(job.sources),
-        "dry_run": bool(summary.get("dry_run", False)),
         "requests": summary.get("requests"),
         "batches": summary.get("batches"),
         "reasons": list(summary.get("reasons", ())),
-        "settled_since": dict(summary.get("settled", {})),
         "revoked_since": grants.revoked,
         "revocable": sum(grants.with_id.values()),
     }
@@ -80,6 +88,11 @@ def unknown_row(row: UnprovenRow) -> dict[str, Any]:
         "request_id": row.request_id,
         "message": row.message,
     }
+
+
+def customer_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of one customer, with its instants as text."""
+    return dict(row) | {"earned_at": _iso(row["earned_at"]), "sent_at": _iso(row["sent_at"])}
 
 
 def _lines(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:

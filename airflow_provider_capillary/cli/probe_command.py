@@ -39,7 +39,7 @@ def probe(args: Namespace) -> None:
     with as_server():
         hook = connected(args.conn_id)
         organisation = Organisation(hook.get_conn(), hook.organisation, hook.requests_per_minute)
-    with opened_ledger(args) as ledger, _clients(hook) as client_of:
+    with opened_ledger(args, make=True) as ledger, _clients(hook) as client_of:
         if not args.yes and not _confirmed(hook, customer, badge):
             raise ConfigurationError("not confirmed: nothing was granted")
         job = ProbeJob(organisation, client_of, ledger, customer, badge, by=person(), wait=args.wait)

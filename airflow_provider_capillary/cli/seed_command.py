@@ -46,7 +46,7 @@ def _seeded(args: Namespace) -> Seeded:
         hook = connected(args.capillary_conn_id)
         organisation, host = hook.organisation, hook.settings.client.base_url
         dataset = open_dataset(list(args.dataset), required_columns=required, options=options)
-    with closing(dataset), opened_ledger(args) as ledger:
+    with closing(dataset), opened_ledger(args, make=True) as ledger:
         # A run of its own each time: what it repeats is held already.
         scope = JobScope("airflow capillary", "ledger seed", f"{person()}, {time.time_ns()}")
         return SeedJob(dataset, organisation, host, ledger, scope, settings, by=person()).run()

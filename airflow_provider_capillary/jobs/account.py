@@ -92,11 +92,14 @@ def issue_of(
     code: int | None = None,
     request_id: str | None = None,
     attempt: int = 0,
+    badge_meta_id: str | None = None,
 ) -> RowIssue:
     """Describe a row, with its place in the dataset and its original columns.
 
     Never raises for what the dataset holds: the outcome of a whole batch is recorded together with its issues, and is
     not lost for a value that cannot be shown.
+
+    :param badge_meta_id: the badge of a row that is invalid for another reason.
     """
     place = place_of(badge, origins)
     return RowIssue(
@@ -110,7 +113,7 @@ def issue_of(
         code=code,
         request_id=request_id,
         attempt=attempt,
-        badge_meta_id=badge.badge_meta_id if isinstance(badge, EarnedBadge) else None,
+        badge_meta_id=badge.badge_meta_id if isinstance(badge, EarnedBadge) else badge_meta_id,
     )
 
 

@@ -167,9 +167,22 @@ class ImportJob:
             sources=facts.sources,
         )
         job = once_the_lease_ran_out(partial(self._ledger.open_job, self._scope, plan), self._stop)
+        if job.resumed:
+            self._warn_of_ended(job)
         begun = "Going on with" if job.resumed else "Beginning"
         log.info("%s job %s: %s rows; ledger %s", begun, job.job_id, f"{facts.rows:,}", self._ledger.description)
         return job
+
+    def _warn_of_ended(self, job: Job) -> None:
+        """A run that was deleted and made again with the same ids looks like a retry, and may not be meant as one."""
+        refused = (self._ledger.job(job.job_id).summary or {}).get("rejected", 0)
+        if refused:
+            log.warning(
+                "Job %s had come to its end before, with %s rejected rows. The same DAG, run, task and max_tries are a "
+                "retry: it goes on with that job, and these rows are not sent again. To send them, clear the task, or "
+                "use another run id",
+                *(job.job_id, f"{refused:,}"),
+            )
 
     def _refuse_duplicates(self, checker: RowChecker, ledger: LedgerWriter, job: Job) -> None:
         found: list[tuple[EarnedBadge, Plan]] = []

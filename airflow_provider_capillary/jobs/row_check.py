@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import tzinfo
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -66,8 +67,11 @@ class RowChecker:
         if isinstance(rows, EarnedBadges) and rows.has_none_of(missing):
             return rows, []
         rows = list(rows)
+        given = window.column(self._names[0]) if self._names[0] else ()
         badges = [row for row in rows if isinstance(row, EarnedBadge) and row.badge_meta_id not in missing]
-        return EarnedBadges.of(badges), [issue for row in rows if (issue := self._issue(row, window)) is not None]
+        return EarnedBadges.of(badges), [
+            issue for row in rows if (issue := self._issue(row, window, given)) is not None
+        ]
 
     def _values(self, window: Window, name: str) -> Values:
         if self._scale != 1 and window.is_in_seconds(name):
@@ -75,9 +79,13 @@ class RowChecker:
         array = window.arrow(name)
         return window.column(name) if array is None else array
 
-    def _issue(self, row: EarnedBadge | InvalidRow, window: Window) -> RowIssue | None:
+    def _issue(self, row: EarnedBadge | InvalidRow, window: Window, badge_ids: Sequence[Any]) -> RowIssue | None:
         if isinstance(row, InvalidRow):
-            return issue_of(row, [window], RowState.INVALID, "validate", row.message)
+            # The badge may be good although another value is not: the report counts by badge.
+            given = badge_ids[row.row_number - window.first_row_number]
+            text = given.strip(" ").lower() if isinstance(given, str) else ""
+            badge = text if _BADGE_ID.fullmatch(text) else None
+            return issue_of(row, [window], RowState.INVALID, "validate", row.message, badge_meta_id=badge)
         if row.badge_meta_id in self._missing:
             return issue_of(row, [window], RowState.REJECTED, "badge_check", NOT_FOUND, code=NOT_FOUND_CODE)
         return None

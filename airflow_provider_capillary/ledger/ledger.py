@@ -28,7 +28,7 @@ from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
-from airflow_provider_capillary.exceptions import UnknownJobError
+from airflow_provider_capillary.exceptions import ConfigurationError, UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, organisations, probing, revoking, settling
 from airflow_provider_capillary.ledger.ages import ages_of
 from airflow_provider_capillary.ledger.controls import find_controls
@@ -80,6 +80,7 @@ class Ledger:
     :param boot: the boot of this machine and the seconds since, for ages; ``None`` where there is no such clock.
     :param owner: the name under which leases are taken; this process by default.
     :param patience: seconds to wait for what another process has locked.
+    :param make: whether its tables are made or upgraded; ``False``: one that is not there is refused.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Ledger:
         lease_seconds: float = LEASE_SECONDS,
         owner: str | None = None,
         patience: float = PATIENCE_SECONDS,
+        make: bool = True,
     ) -> None:
         self._engine = make_engine(url, patience=patience)
         self._rows = rows_for(self._engine.dialect.name)
@@ -101,10 +103,20 @@ class Ledger:
         self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches that were looked up last
         self.description = shown(self._engine.url)  #: where it is, without credentials
         try:
-            self.was_upgraded = durably(self._engine, upgrade)  #: whether tables were made or changed just now
+            #: whether tables were made or changed just now
+            self.was_upgraded = durably(self._engine, upgrade) if make else self._refuse_missing()
         except BaseException:
             self._engine.dispose()  # the caller gets no ledger that it could close
             raise
+
+    def _refuse_missing(self) -> bool:
+        with reading(self._engine) as connection:
+            if sa.inspect(connection).has_table("capillary_ledger"):
+                return False
+        raise ConfigurationError(
+            f"there is no ledger at {self.description}. Give the --ledger-conn-id of the imports, or their "
+            "AIRFLOW_HOME; a first import makes the ledger"
+        )
 
     @functools.cached_property
     def ledger_id(self) -> str:
@@ -320,6 +332,16 @@ class Ledger:
             for row in connection.execute(QUERIES["jobs_of_run"], values):
                 latest.setdefault((row.task_id, row.map_index), listing.job_record(row, now))
         return [latest[key] for key in sorted(latest)]
+
+    def rows_of_customer(self, customer_id: int) -> list[dict[str, Any]]:
+        """All that the ledger holds of one customer, of every organisation, in the order of the earn instants.
+
+        Each row has its organisation, badge, instant (epoch seconds), occurrence (below 0: set aside after it was
+        revoked), state, job, DAG, run, request id, and the doubt where it may be granted twice.
+        """
+        with reading(self._engine) as connection:
+            found = connection.execute(QUERIES["all_rows_of_customer"], {"customer": customer_id})
+            return [dict(row._mapping) for row in found]
 
     def standing(self, job_id: str) -> dict[str, int]:
         """Where the rows of a job stand now, for one that runs or died: ``rows_read`` and the states of a summary.

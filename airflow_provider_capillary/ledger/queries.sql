@@ -477,6 +477,13 @@ ORDER BY k.earned_badge_id
 -- The rows of one badge of one customer.
 SELECT earned_at, occurrence FROM capillary_earned_badge WHERE customer_id = :customer AND badge_id = :badge
 
+-- all_rows_of_customer --
+-- All rows of one customer, of every organisation, with the jobs that have them.
+SELECT o.name AS organisation, r.badge_meta_id, r.earned_at, r.occurrence, r.state, j.job_id, j.dag_id, j.run_id,
+    r.request_id, r.sent_at, r.doubt
+FROM capillary_row r JOIN capillary_job j ON j.id = r.job_id JOIN capillary_organisation o ON o.id = r.organisation_id
+WHERE r.customer_id = :customer ORDER BY r.earned_at, o.name, r.badge_meta_id, r.occurrence
+
 -- ids_of_batches --
 -- The packed ids of all batches.
 SELECT row_count, ids FROM capillary_batch WHERE ids IS NOT NULL

@@ -13,7 +13,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_capillary.core.field_mapping import FIELD_COLUMNS, column_choices, resolve_columns
 from airflow_provider_capillary.core.given_values import is_known, is_nothing, one_of
-from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.base import Dataset
 from airflow_provider_capillary.datasets.open_dataset import named, open_dataset
@@ -35,6 +34,7 @@ from airflow_provider_capillary.operators.airflow_settings import SECTION, optio
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.asset_event import warn_of_many_events
 from airflow_provider_capillary.operators.earlier_jobs import connected
+from airflow_provider_capillary.operators.end_of_log import counts_line, end_block, reason_line
 from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
@@ -193,7 +193,8 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
                 result = self._import(context, progress)
         except CapillaryError as error:
             raise as_airflow_error(error) from error
-        self.log.info("%s", _told(result.summary))
+        for line in end_block(result):
+            self.log.info("%s", line)
         summary = result.summary.as_dict() | {"complete": result.summary.is_complete, "assumed": self._assumed}
         if result.error is None and (result.summary.rows_read or on_empty_of(self.on_empty) is not OnEmpty.SKIP):
             return summary
@@ -328,18 +329,10 @@ def scope_of(context: Context) -> JobScope:
     )
 
 
-def _told(summary: Summary) -> str:
-    counts = ", ".join(f"{getattr(summary, state.value):,} {state.value.replace('_', ' ')}" for state in FINAL_STATES)
-    return f"{summary.rows_read:,} rows read: {counts}; {summary.requests:,} requests; job {summary.job_id}"
-
-
 def _failure(result: ImportResult) -> str:
     summary = result.summary
-    reasons = "; ".join(
-        f"{reason.rows:,} x {reason.stage}{f' {reason.code}' if reason.code is not None else ''}: {reason.message}"
-        for reason in summary.reasons[:3]
-    )
+    reasons = "; ".join(map(reason_line, summary.reasons[:3]))
     return (
-        f"{result.error}. {_told(summary)}. Top reasons: {reasons or 'none'}. "
+        f"{result.error}. {counts_line(summary)}. Top reasons: {reasons or 'none'}. "
         f"Every row that was not accepted, with its reason: BadgeErrorReportOperator of job {summary.job_id}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -58,11 +59,12 @@ _POSTGRES_EXTRAS = (
 )
 
 
-def open_ledger(ledger_conn_id: str | None) -> Ledger:
+def open_ledger(ledger_conn_id: str | None, *, make: bool = True) -> Ledger:
     """Open the ledger; close it when done. Nothing may be sent before this has returned.
 
     :param ledger_conn_id: an Airflow connection to PostgreSQL or to an SQLite file; ``None`` for the option
         ``ledger_conn_id`` of ``[capillary]``, and without that a file in ``AIRFLOW_HOME``.
+    :param make: whether a ledger that is not there is made; who only reads does not.
     :raises ConfigurationError: no such connection, or of an unfit type, or an SQLite file where tasks may run on
         several machines: the file would be lost or split there, and badges granted twice.
     :raises LedgerUnavailableError: the database cannot be reached or written.
@@ -75,11 +77,16 @@ def open_ledger(ledger_conn_id: str | None) -> Ledger:
     url = ledger_url(ledger_conn_id or option("ledger_conn_id"))
     if url.get_backend_name() == "sqlite":
         _refuse_file_on_many_machines(url)
+        if not make and not Path(url.database or "").exists():
+            raise ConfigurationError(
+                f"there is no ledger at {url.database}. Give the --ledger-conn-id of the imports, or their "
+                "AIRFLOW_HOME; a first import makes the ledger"
+            )
     # SQLAlchemy and Alembic take their time to load; a DAG file that names an operator need not wait for them.
     from airflow_provider_capillary.ledger.ledger import Ledger
 
     try:
-        return Ledger(url)
+        return Ledger(url, make=make)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"the ledger's database driver is missing ({error.name}). Install airflow-provider-capillary[postgres]"

@@ -22,13 +22,13 @@ def test_a_word_settles_all_unknown_rows_of_the_job_and_the_ledger_keeps_whose_w
     ledger: Ledger, run: Run, word: str, counts: dict[str, int], told: str
 ) -> None:
     job, other = job_id(ledger), job_id(ledger, "run-2")
-    [said] = run("resolve", job, "--as", word, "-o", "json").json
+    [said] = run("resolve", job, "--as", word, "--yes", "-o", "json").json
     assert said == {"job_id": job, "unknown_before": 3, **counts, "unknown": 0}
     assert (states(ledger, job), len(states(ledger, other))) == ({}, 3)
     stories = list(ledger.issues(job))
     assert [story.state.value for story in stories] == [told] * 3
     assert f"user {getpass.getuser()} on " in stories[0].message
-    again = run("resolve", job, "--as", word, "-o", "json")
+    again = run("resolve", job, "--as", word, "--yes", "-o", "json")
     assert (again.code, again.json[0]["unknown_before"]) == (0, 0)
 
 
@@ -41,7 +41,7 @@ def test_a_word_can_be_limited_to_rows(ledger: Ledger, run: Run, rows: tuple[str
 
 
 def test_a_row_that_is_not_unknown_settles_nothing(ledger: Ledger, run: Run) -> None:
-    ran = run("resolve", job_id(ledger), "--as", "resend", "--row", "1", "3")
+    ran = run("resolve", job_id(ledger), "--as", "resend", "--yes", "--row", "1", "3")
     assert (ran.code, ran.out) == (1, "")
     assert "no unknown row of number 1" in ran.err
     assert len(states(ledger, job_id(ledger))) == 3

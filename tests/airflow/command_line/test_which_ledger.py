@@ -34,8 +34,14 @@ def test_a_ledger_is_made_and_brought_up_to_date(run: Run, tmp_path: Path) -> No
 def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     configured = {"AIRFLOW__CAPILLARY__LEDGER_CONN_ID": "books"}
     assert len(run("jobs", "-o", "json", books=False, env=configured).json) == 3
-    assert run("jobs", "-o", "json", books=False, env={"AIRFLOW_HOME": str(tmp_path / "home")}).json == []
-    assert (tmp_path / "home" / "capillary_ledger.db").exists()
+
+
+def test_a_command_that_reads_makes_no_ledger(run: Run, tmp_path: Path) -> None:
+    for words in (("jobs",), ("job", "x"), ("unknown", "x"), ("customer", "7"), ("revoke", "x")):
+        ran = run(*words, books=False, env={"AIRFLOW_HOME": str(tmp_path / "home")})
+        assert (ran.code, ran.out) == (1, "")
+        assert f"there is no ledger at {tmp_path / 'home' / 'capillary_ledger.db'}" in ran.err
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_connection_of_the_metadata_database_is_found_and_json_comes_alone_on_stdout(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -95,3 +96,20 @@ def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_go
     assert len(simulator.store) == 30
     assert ends(task(try_number=2).run(rows(200), **arguments)) == {"accepted": 200}
     assert granted_twice(simulator) == []
+
+
+def test_a_run_id_that_is_used_again_says_that_rejected_rows_are_not_sent_again(
+    simulator: RunningSimulator, task: Callable[..., Any], logged: Callable[[int], str]
+) -> None:
+    dates = {"earn_event_date": "2025-01-15T12:00:00Z", "earn_expires_on": "2026-01-15T12:00:00Z"}
+    badges = ("654e08f2041fd452b3ef5b2e", "0123456789abcdef01234567")
+    given = [{"badge_meta_id": badge, "customer_id": 7, **dates} for badge in badges]
+    first = task().run(given, max_rejected=1, check_badges=False)
+    logged(logging.INFO)
+    again = task().run(given, max_rejected=1, check_badges=False)
+    text = logged(logging.INFO)
+    assert (again["job_id"], again["accepted"], again["rejected"]) == (first["job_id"], 1, 1)
+    assert again["requests"] == 0
+    assert "these rows are not sent again. To send them, clear the task, or use another run id" in text
+    assert "The task succeeds within its budgets, but 1 rows are to be looked at." in text
+    assert f"airflow capillary errors {first['job_id']}" in text

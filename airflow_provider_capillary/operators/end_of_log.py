@@ -1,0 +1,43 @@
+"""How the log of an import ends: counts, a line for each reason, what to do, where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_provider_capillary.core.summary import FINAL_STATES, Reason, Summary
+from airflow_provider_capillary.jobs.import_job import ImportResult
+
+MOST_REASONS = 5
+
+
+def end_block(result: ImportResult) -> Iterator[str]:
+    """The last lines of the log of an import that made its account."""
+    summary = result.summary
+    yield f"Dry run, nothing was sent. {counts_line(summary)}" if summary.dry_run else counts_line(summary)
+    for reason in summary.reasons[:MOST_REASONS]:
+        yield f"  {reason_line(reason)}"
+    refused = summary.rejected + summary.invalid
+    left = refused + summary.unknown + (0 if summary.dry_run else summary.not_sent)
+    if not left:
+        return
+    if result.error is None:
+        yield f"The task succeeds within its budgets, but {left:,} rows are to be looked at."
+    if refused:
+        yield "What to do: correct the rows in errors.csv and import that file; or mend the cause and clear the task."
+    if summary.unknown:
+        yield f"What to do: unknown rows may be granted. Run the DAG review_unknown_badges with job {summary.job_id}."
+    if summary.not_sent and not summary.dry_run:
+        yield "What to do: retry or clear the task to send the rows that were not sent."
+    yield f"Where to look: the report's task, or airflow capillary errors {summary.job_id} --output errors.csv"
+
+
+def counts_line(summary: Summary) -> str:
+    """How many rows ended how, and of which job."""
+    counts = ", ".join(f"{getattr(summary, state.value):,} {state.value.replace('_', ' ')}" for state in FINAL_STATES)
+    return f"{summary.rows_read:,} rows read: {counts}; {summary.requests:,} requests; job {summary.job_id}"
+
+
+def reason_line(reason: Reason) -> str:
+    """One reason with its count."""
+    code = f" {reason.code}" if reason.code is not None else ""
+    return f"{reason.rows:,} x {reason.stage}{code}: {reason.message}"

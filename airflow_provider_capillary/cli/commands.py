@@ -156,10 +156,10 @@ def revoke(args: Namespace) -> None:
 @command
 def test(args: Namespace) -> None:
     """Try a connection, reading only."""
-    from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+    from airflow_provider_capillary.operators.earlier_jobs import connected
 
     with as_server():
-        works, message = CapillaryBadgeHook(args.conn_id).test_connection()
+        works, message = connected(args.conn_id).test_connection()
     if not works:
         raise ConfigurationError(message)
     sys.stdout.write(f"{message}\n")

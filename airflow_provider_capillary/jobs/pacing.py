@@ -194,8 +194,11 @@ class AdaptiveLimit:
 
 
 def lanes_for(concurrency: int) -> int:
-    """How many lanes keep so many requests in flight: half as many more record intents and outcomes meanwhile."""
-    return concurrency if concurrency == 1 else concurrency + (concurrency + 1) // 2
+    """How many lanes keep so many requests in flight: half as many more, and one at least.
+
+    They encode and record intents and outcomes meanwhile. Between two requests these take an eighth of 100 ms.
+    """
+    return concurrency + (concurrency + 1) // 2
 
 
 class Pace:
@@ -226,6 +229,8 @@ class Pace:
     def call(self, request: Callable[[], _Answer]) -> _Answer:
         """Make a request that may be repeated, when its turn comes, and again while the API cannot be used.
 
+        It takes one of the places for requests in flight, as an import request does.
+
         :raises ApiUnavailableError: still not after the last try.
         :raises ImportInterruptedError: asked to stop before an answer came.
         """
@@ -235,7 +240,8 @@ class Pace:
             if self._stop.requested:
                 raise ImportInterruptedError(STOPPED)
             try:
-                return request()
+                with self.in_flight():
+                    return request()
             except ApiUnavailableError as error:
                 if self.backoff.exhausted(tries, asked=error.retry_after):
                     raise

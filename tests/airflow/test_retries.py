@@ -20,9 +20,10 @@ ROWS, ASKED, WAITING = 20, 2.0, ("asked_to_wait", "mapped")
 pytestmark = pytest.mark.timeout(300)  # Airflow starts with the first test of the folder
 
 
-def dataset(path: Path, first: int) -> str:
-    dates = {"earnEventDate": 1_736_942_400, "earnExpiresOn": 1_768_478_400}
-    rows = [{"badgeMetaId": BADGE, "customerId": first + number, **dates} for number in range(ROWS)]
+def dataset(path: Path, customer: int) -> str:
+    """Rows of one customer, so that all are of one lane: its refusals are counted."""
+    row = {"badgeMetaId": BADGE, "customerId": customer, "earnExpiresOn": 1_768_478_400}
+    rows = [row | {"earnEventDate": 1_736_942_400 + 86_400 * day} for day in range(ROWS)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
 

@@ -10,6 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from airflow_provider_capillary.jobs import import_job
+from airflow_provider_capillary.jobs.pacing import lanes_for
+
 
 class PostgresServer:
     """A real server on a Unix socket. What it makes is gone with it."""
@@ -68,3 +71,9 @@ def postgres_server() -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def postgres_uri(postgres_server: PostgresServer) -> str:
     return postgres_server.uri
+
+
+@pytest.fixture(autouse=True)
+def one_lane_for_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one request at a time batches go one after the other, so that a test can say what happens to the third."""
+    monkeypatch.setattr(import_job, "lanes_for", lambda requests: 1 if requests == 1 else lanes_for(requests))

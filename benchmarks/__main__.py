@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import extraction, growth, latency, partitions, peers, reporting, steps
+from . import extraction, growth, latency, limits, partitions, peers, reporting, steps
 from .chart import draw
 from .servers import running_postgres
 from .versions import versions
@@ -27,6 +27,7 @@ PARTS = {
     "peers": peers,
     "steps": steps,
     "latency": latency,
+    "limits": limits,
     "growth": growth,
     "partitions": partitions,
     "reporting": reporting,

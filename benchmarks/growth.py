@@ -52,7 +52,7 @@ def _on_one_ledger(
         start(seed, "seed")
         if held:
             fill_postgres(postgres, held) if connection else fill_sqlite(state / "ledger.db", held)
-        size_of = _bytes_in_postgres(postgres) if connection else (state / "ledger.db").stat
+        size_of = bytes_in_postgres(postgres) if connection else (state / "ledger.db").stat
         for size, dataset in datasets.items():
             told = start(dataset, str(size))
             rows.append(
@@ -70,7 +70,9 @@ def _on_one_ledger(
     return rows
 
 
-def _bytes_in_postgres(postgres: Path) -> Callable[[], int]:
+def bytes_in_postgres(postgres: Path) -> Callable[[], int]:
+    """Ask what the ledger's tables and indexes take on disk."""
+
     def size() -> int:
         with connect(postgres) as connection:
             found = connection.execute(_BYTES).fetchone()

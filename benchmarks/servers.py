@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,22 @@ def running_postgres() -> Iterator[Path]:
 def connect(postgres: Path) -> psycopg.Connection:
     """As its owner, every statement committed."""
     return psycopg.connect(host=str(postgres), user="postgres", dbname="postgres", autocommit=True)
+
+
+def processor_seconds(postgres: Path) -> float:
+    """CPU that the server has used so far, with the processes that it started; of those that ended too."""
+    server = (postgres / "postmaster.pid").read_text().split()[0]
+    ticks = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        if folder.name == server:
+            ticks += sum(map(int, fields[11:15]))
+        elif fields[1] == server:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def connection_of(postgres: Path) -> str:

@@ -74,6 +74,7 @@ class Sink:
         self._granted = 0
         self._earned: dict[tuple[int, str], list[int]] = {}
         self._ids = 0x697B5F6F << 64
+        self._answered: list[float] = []  #: when each import was answered, monotonic seconds
         self._lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
 
@@ -128,6 +129,7 @@ class Sink:
             request_id = headers.get(b"x-cap-request-id", b"f93f710fa1a54a5e8d8a5b1f0f6c5a50").decode()
             reply = reply_to(rows, request_id, first_id, self._refuse_every)
             time.sleep(max(0.0, self._latency - (time.monotonic() - came)))
+            self._answered.append(time.monotonic())
         connection.sendall(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(reply), reply)
         )
@@ -148,8 +150,11 @@ class Sink:
         return json.dumps({"data": data, "errors": None, "warnings": None}).encode()
 
     def _told(self, path: bytes) -> bytes:
+        if path == b"/sink/answered":
+            return json.dumps(self._answered).encode()
         with self._lock:
             if path == b"/sink/reset":
+                self._answered.clear()
                 self._granted = 0
                 self._earned.clear()
             different = sum(len(set(instants)) for instants in self._earned.values())

@@ -23,6 +23,11 @@ class SinkProcess:
         counts: dict[str, int] = self._get("counts")
         return counts
 
+    def answered(self) -> list[float]:
+        """When each import was answered since the last ``reset``, in seconds."""
+        moments: list[float] = self._get("answered")
+        return moments
+
     def reset(self) -> None:
         """Forget what was counted."""
         self._get("reset")

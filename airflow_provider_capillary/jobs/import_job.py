@@ -213,7 +213,7 @@ class ImportJob:
                 try:
                     for badges, windows in in_customer_order(self._checked(checker, planner)):
                         rows = planner.preview(badges) if settings.dry_run else planner.sort_new(badges)
-                        planner.end(rows.done, windows)
+                        planner.end_done(rows, windows)
                         if settings.dry_run:
                             account.count(RowState.NOT_SENT, len(rows.send) + len(rows.settle))
                         else:

@@ -41,6 +41,7 @@ class Sorted(msgspec.Struct):
     settle: list[tuple[EarnedBadge, Held]]
     done: list[tuple[EarnedBadge, Plan]]
     unseen: bool = False  #: what the ledger holds of the rows to send was not looked up
+    already: int = 0  #: further rows that an earlier job has accepted; nothing more is to be said of them
 
 
 class Planner:
@@ -64,6 +65,7 @@ class Planner:
         self._all_new = False  #: the rows that were looked up last, or expected to be
         counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
+        self._names_duplicates = settings.on_duplicate is OnDuplicate.FAIL
         self._numbers_occurrences = settings.on_duplicate is OnDuplicate.ALLOW and not self._once
 
     @property
@@ -87,8 +89,11 @@ class Planner:
         found = {} if unseen else self._find(badges)
         if not unseen:
             self._all_new = not found
+        already = 0
+        if found and not repeated and not self._names_duplicates:
+            badges, already = self._without_accepted(badges, found)
         rows = self._sorted(badges, repeated, found) if found or repeated else Sorted(badges, [], [])
-        rows.unseen = unseen
+        rows.unseen, rows.already = unseen, already
         return rows
 
     def preview(self, badges: EarnedBadges) -> Sorted:
@@ -132,6 +137,25 @@ class Planner:
 
     def _find(self, badges: Sequence[EarnedBadge]) -> _Found:
         return self._ledger.find(badges, any_date=self._once)
+
+    def _without_accepted(self, badges: EarnedBadges, found: _Found) -> tuple[EarnedBadges, int]:
+        """Leave out the rows of which the ledger holds one row, that very one, accepted by another job and not in
+        doubt; give how many they are. A night that is imported again has hardly any others.
+        """
+        if self._once or badges.occurrences is not None:
+            return badges, 0
+        pairs = zip(badges.customer_ids, badges.badge_meta_ids, strict=True)
+        is_left = [
+            len(every) != 1
+            or (held := every[0]).state is not RowState.ACCEPTED
+            or held.doubt is not None
+            or held.job == self._job
+            or held.occurrence != 1
+            or held.earned_at != earned_at
+            for every, earned_at in zip(map(found.get, pairs, repeat(())), badges.earned_at, strict=True)
+        ]
+        left = is_left.count(True)
+        return (badges, 0) if left == len(badges) else (badges.where(is_left), len(badges) - left)
 
     def _keys(self, badges: EarnedBadges) -> Iterable[tuple[object, ...]]:
         """What equal rows have in common."""
@@ -198,6 +222,12 @@ class Planner:
             self._doubts.pop(number, None)
 
     # -- rows that end without a request -----------------------------------------------------------------------------
+
+    def end_done(self, rows: Sorted, origins: Sequence[Window]) -> None:
+        """End the rows of a window whose end is clear from what the ledger holds."""
+        if rows.already:
+            self._account.count(RowState.ALREADY_ACCEPTED, rows.already)
+        self.end(rows.done, origins)
 
     def end(self, done: Sequence[tuple[EarnedBadge, Plan]], origins: Sequence[Window]) -> None:
         """End rows whose end is clear from what the ledger holds."""

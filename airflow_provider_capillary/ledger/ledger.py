@@ -185,10 +185,7 @@ class Ledger:
             every = zip(rows.customer_ids, map(ids.get, rows.badge_meta_ids), dates, strict=False)
             keys = {(customer, badge, date) for customer, badge, date in every if badge is not None}
             names = {key: name for name, key in ids.items()}
-            held: dict[tuple[int, str], list[Held]] = {}
-            for customer, badge, found in self._held(connection, job, sorted(keys), any_date):
-                held.setdefault((customer, names[badge]), []).append(found)
-        return held
+            return self._held(connection, job, self._rows.find(connection, sorted(keys), any_date=any_date), names)
 
     def find_controls(self, job: Job, near: EarnedBadge, *, before: float) -> Controls:
         """Badges of the organisation that are known to be there since ``before``, such as ``near`` may be."""
@@ -569,11 +566,11 @@ class Ledger:
         return {name: known[name] for name in names if name in known}
 
     def _held(
-        self, connection: sa.Connection, job: Job, keys: Sequence[tuple[int, ...]], any_date: bool
-    ) -> Iterator[tuple[int, int, Held]]:
-        """What is held of the keys, by customer and badge. No names for a row's fields: there are many rows."""
+        self, connection: sa.Connection, job: Job, rows: Iterable[tuple[Any, ...]], names: Mapping[int, str]
+    ) -> dict[tuple[int, str], list[Held]]:
+        """What is held, by customer and badge. One loop and no names for a row's fields: there are many rows."""
+        held: dict[tuple[int, str], list[Held]] = {}
         living: dict[int, bool] = {job.key: False}
-        rows = self._rows.find(connection, keys, any_date=any_date)
         for customer, badge, earned, occurrence, batch, said, owner, number, doubt, _, attempt in rows:
             state = _STATES[said]
             alive = False
@@ -583,8 +580,13 @@ class Ledger:
                 alive = living[owner]
             if number is None and owner == job.key:
                 number = self._own_row_numbers(connection, batch)[(customer, badge, earned, occurrence)]
-            held = Held(owner, number, state, earned, occurrence, attempt, batch, alive, doubt)
-            yield customer, badge, held
+            one = Held(owner, number, state, earned, occurrence, attempt, batch, alive, doubt)
+            name = (customer, names[badge])
+            if name in held:
+                held[name].append(one)
+            else:
+                held[name] = [one]
+        return held
 
     def _is_living(self, connection: sa.Connection, job: int) -> bool:
         values = {"job": job, "now": self._now(connection)}

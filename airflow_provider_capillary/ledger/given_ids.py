@@ -20,7 +20,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange
 from airflow_provider_capillary.ledger.packing import Columns, Key, pack_rows, unpack_ids, unpack_rows
-from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Rows
 from airflow_provider_capillary.ledger.storable import storable
 
@@ -53,7 +53,7 @@ class GivenIds:
     def keep(self, batch: int, given: Sequence[GivenId], *, is_proven: bool = False) -> None:
         """Keep ids with the batch in whose reply they came."""
         if given:
-            self._connection.execute(QUERIES["keep_id"], [self._values(batch, one, is_proven) for one in given])
+            insert_many(self._connection, "keep_id", [self._values(batch, one, is_proven) for one in given])
 
     def keep_late(self, batch: int, accepted: Sequence[RowChange]) -> None:
         """Keep the ids of those rows that did not become accepted under them."""

@@ -29,7 +29,7 @@ from airflow_provider_capillary.ledger.facts import (
 from airflow_provider_capillary.ledger.given_ids import GivenIds
 from airflow_provider_capillary.ledger.issues import add_issues
 from airflow_provider_capillary.ledger.packing import Columns, Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
-from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Found, Rows
 from airflow_provider_capillary.ledger.storable import storable_all
 
@@ -250,7 +250,7 @@ class Recording:
         unknown = [key for key in sorted(here) if batch.state_of(key) is RowState.UNKNOWN]
         if unknown:
             values = [key_values(key) | {"doubt": doubt} for key in unknown]
-            self._connection.execute(QUERIES["add_doubt"], values)
+            insert_many(self._connection, "add_doubt", values)
 
     def _doubt_ids(self, batch: LockedBatch, absent: Sequence[Change]) -> None:
         """Rows that a read found absent, although a reply without proof gave an id for them."""
@@ -261,7 +261,7 @@ class Recording:
             if odd and odd.state is RowState.UNKNOWN and odd.earned_badge_id
         ]
         if doubts:
-            self._connection.execute(QUERIES["add_doubt"], doubts)
+            insert_many(self._connection, "add_doubt", doubts)
 
     # -- adoption ----------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, Locke
 from airflow_provider_capillary.ledger.facts import Job, LedgerRow, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.lease import Lease, lock_resting
 from airflow_provider_capillary.ledger.packing import Key
-from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Rows
 
 
@@ -81,7 +81,7 @@ def settle(
     if done:
         own = {"job": job.key, "proof": proof.value, "by": by, "now": now}
         notes = [own | key_values(_key(one)) | _settlement(one) for one in done]
-        connection.execute(QUERIES["note_settlement"], notes)
+        insert_many(connection, "note_settlement", notes)
     doubts = {one.row.badge.row_number: _doubt(connection, one) for one in done}
     tell(connection, job, [(one.row.badge.row_number, _reported_as(one), one.told) for one in done], doubts)
     for one in done:
@@ -97,7 +97,7 @@ def _settle_batch(
     still = [one for one in rows if _key(one) in here and _is_unknown_row_of(batch, job, _key(one))]
     doubts = [key_values(_key(one)) | {"doubt": doubt} for one in still if (doubt := _doubt_of(batch, one))]
     if doubts:
-        connection.execute(QUERIES["add_doubt"], doubts)
+        insert_many(connection, "add_doubt", doubts)
     changes = [
         Change(_key(one), one.row.badge.row_number, one.row.badge.expires_at, one.state, one.earned_badge_id)
         for one in still

@@ -1,4 +1,4 @@
-"""The result of one query, streamed from any ``DbApiHook``; on PostgreSQL through a cursor on the server."""
+"""The result of one query, streamed from any ``DbApiHook``; where there are cursors on the server, through one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def read_result(hook: DbApiHook, query: Query, consume: Consumer) -> None:
         comes as it is
     """
     declared = query.server_side_cursor and hook.conn_type == "postgres"
-    sql = f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {query.sql}" if declared else query.sql
+    text = _without_semicolon(query.sql) if getattr(hook, "strip_semicolon", False) else query.sql
+    sql = f"DECLARE {_CURSOR} CURSOR FOR {text}" if declared else text
     begun = False
 
     def take(cursor: Any) -> list[Any]:
@@ -62,6 +63,11 @@ def read_result(hook: DbApiHook, query: Query, consume: Consumer) -> None:
     with _explained(declared, bool(query.parameters), lambda: begun):
         # Hooks that split by themselves would give the rows of several statements one after another.
         hook.run(sql, parameters=query.parameters, handler=take, split_statements=False)
+
+
+def _without_semicolon(sql: str) -> str:
+    """Oracle and Trino refuse the semicolon that ends a statement; their hooks remove it only where they split."""
+    return sql.rstrip().removesuffix(";")
 
 
 def _has_more_statements(cursor: Any, declared: bool) -> bool:
@@ -96,7 +102,7 @@ def _must_have_result(cursor: Any) -> None:
 
 def _columns_of(cursor: Any, conn_type: str) -> tuple[str, ...]:
     _must_have_result(cursor)
-    columns = tuple(str(column[0]) for column in cursor.description)
+    columns = tuple(_text(column[0]) for column in cursor.description)
     if conn_type == "duckdb" and columns == ("Count",):
         # What DuckDB answers to a statement that changes or creates something.
         raise ConfigurationError("The SQL gives a count only: it is not a query. Give one SELECT.")
@@ -104,6 +110,10 @@ def _columns_of(cursor: Any, conn_type: str) -> tuple[str, ...]:
     if twice:
         raise ConfigurationError(f"The query gives the column {twice[0]!r} twice. Name each with AS.")
     return columns
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)  # redshift_connector gave bytes for a time
 
 
 @contextmanager
@@ -119,6 +129,10 @@ def _explained(declared: bool, has_parameters: bool, has_begun: Callable[[], boo
             raise ConfigurationError(
                 f"{str(error).strip()}\nOn PostgreSQL the SQL must be one SELECT, WITH, VALUES or TABLE: it is read "
                 "through a cursor. For another statement that gives rows set server_side_cursor=False."
+            ) from error
+        if "fetch size" in str(error).lower() and "limit" in str(error).lower():  # Redshift's words
+            raise ConfigurationError(
+                f"{str(error).strip()}\nRedshift gives fewer rows at a time, on one node 1,000: set fetch_size=1000."
             ) from error
         if state is None and type(error).__name__ == "DataError":  # psycopg 3, of endless and very early instants
             raise ConfigurationError(

@@ -13,6 +13,7 @@ from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.core.field_mapping import fitting_columns
+from airflow_provider_capillary.core.given_values import is_known, is_nothing, shown
 from airflow_provider_capillary.datasets.disk import room_on_disk
 from airflow_provider_capillary.datasets.part_writer import PartWriter
 from airflow_provider_capillary.datasets.publish import check_target, publish
@@ -23,10 +24,19 @@ from airflow_provider_capillary.transfers.extract_output import ExtractOutput
 from airflow_provider_capillary.transfers.query_result import Query, Rows, read_result
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import Connection, Context
 
 MOST_PARTITIONS = 1_024  #: as many task instances as Airflow maps over by default
+MOST_FETCHED = 1_000_000  #: rows at a time
 CALM_SECONDS = 10.0  #: between two lines of progress
+#: What to use where a connection's own type has a hook that is not for SQL.
+_OTHER_TYPES = {
+    "google_cloud_platform": (
+        " For BigQuery, create a connection of type 'gcpbigquery' with the same extra, and set "
+        "hook_params={'use_legacy_sql': False, 'location': 'EU'}, with your location."
+    ),
+    "aws": " For Athena or Redshift, create a connection of type 'athena' or 'redshift'.",
+}
 _CUSTOMER_COLUMNS = ("customerId", "customer_id")
 
 
@@ -60,6 +70,8 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     :param fetch_size: rows fetched at a time; less of them where a row has many kilobytes
     :param server_side_cursor: on PostgreSQL, stream from the server; turn it off for a statement that cannot be
         declared as a cursor (a ``CALL``, or ``INSERT ... RETURNING``): its whole result is then held in memory
+    :param hook_params: arguments for the connection's hook, as ``SQLExecuteQueryOperator`` has them, such as
+        ``{"use_legacy_sql": False}`` for BigQuery (templated)
     :return: ``{"uri", "parts": [...], "rows", "columns"}``; ``.expand(dataset=extract.output["parts"])`` works, by
         way of a small task ``<task_id>_parts`` that appears in the DAG
     """
@@ -71,9 +83,10 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         "partitions",
         "parameters",
         "partition_by",
+        "hook_params",
     )
     template_ext: Sequence[str] = (".sql",)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json", "hook_params": "json"}
     ui_color = "#e8f1e4"
 
     def __init__(
@@ -87,6 +100,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         partition_by: str | None = None,
         fetch_size: int = 10_000,
         server_side_cursor: bool = True,
+        hook_params: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -98,6 +112,8 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         self.partition_by = partition_by
         self.fetch_size = fetch_size
         self.server_side_cursor = server_side_cursor
+        self.hook_params = hook_params
+        self._check_known()
 
     @property
     def output(self) -> ExtractOutput:
@@ -117,6 +133,19 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         except CapillaryError as error:
             raise as_airflow_error(error) from error
 
+    def _check_known(self) -> None:
+        """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night."""
+        try:
+            if is_known(self.partitions):
+                _number(self.partitions, "partitions", MOST_PARTITIONS)
+            _number(self.fetch_size, "fetch_size", MOST_FETCHED)
+            if is_known(self.sql):
+                _check_sql(self.sql)
+            if is_known(self.parameters):
+                _check_parameters(self.parameters)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+
     def _extract(self) -> dict[str, Any]:
         partitions = _number(self.partitions, "partitions", MOST_PARTITIONS)
         query = self._query()
@@ -133,27 +162,23 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         return {"uri": self.dataset_path, "parts": parts, "rows": writer.rows, "columns": list(writer.columns)}
 
     def _query(self) -> Query:
-        sql: Any = self.sql
-        if not isinstance(sql, str) or not sql.strip():
-            raise ConfigurationError("sql is empty, or no text. Give one SELECT, or the name of a .sql file.")
-        if isinstance(self.parameters, (str, bytes)):
-            raise ConfigurationError(
-                "parameters is a text, whose letters would be bound one by one. Give a list or a dict, with templates "
-                "inside it."
-            )
-        fetch_size = _number(self.fetch_size, "fetch_size", 1_000_000)
-        return Query(sql, self.parameters, fetch_size, self.server_side_cursor)
+        _check_sql(self.sql)
+        _check_parameters(self.parameters)
+        fetch_size = _number(self.fetch_size, "fetch_size", MOST_FETCHED)
+        return Query(self.sql, self.parameters, fetch_size, self.server_side_cursor)
 
     def _hook(self) -> DbApiHook:
         try:
-            hook = BaseHook.get_connection(self.conn_id).get_hook()  # type: ignore[no-untyped-call]
+            connection = BaseHook.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
             raise ConfigurationError(
                 f"There is no connection {self.conn_id!r}. Create it, or correct conn_id"
             ) from error
+        hook = _hook_of(connection, self.hook_params)
         if not isinstance(hook, DbApiHook):
             raise ConfigurationError(
-                f"Connection {self.conn_id!r} is for no SQL database: its hook {type(hook).__name__} is no DbApiHook."
+                f"Connection {self.conn_id!r} is of type {connection.conn_type!r}, which is for no SQL database: its "
+                f"hook {type(hook).__name__} is no DbApiHook.{_OTHER_TYPES.get(connection.conn_type or '', '')}"
             )
         hook.log_sql = False  # it would log the parameters, which may be personal
         return hook
@@ -187,6 +212,33 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         raise ConfigurationError(
             f"No column {' or '.join(map(repr, accepted))} to divide the rows by; the query gives "
             f"{', '.join(map(repr, columns))}. Name the column of the customer in partition_by."
+        )
+
+
+def _hook_of(connection: Connection, hook_params: Any) -> Any:
+    if is_nothing(hook_params):
+        return connection.get_hook()  # type: ignore[no-untyped-call]
+    if not isinstance(hook_params, Mapping):
+        raise ConfigurationError(f"hook_params is {shown(hook_params)}; it may be a dict of the hook's arguments")
+    try:
+        return connection.get_hook(hook_params=dict(hook_params))  # type: ignore[no-untyped-call]
+    except TypeError as error:
+        raise ConfigurationError(
+            f"hook_params is {shown(hook_params)}, which the hook of connection type {connection.conn_type!r} does not "
+            f"take ({error}). Give the arguments that its class has"
+        ) from error
+
+
+def _check_sql(sql: Any) -> None:
+    if not isinstance(sql, str) or not sql.strip():
+        raise ConfigurationError("sql is empty, or no text. Give one SELECT, or the name of a .sql file.")
+
+
+def _check_parameters(parameters: Any) -> None:
+    if isinstance(parameters, (str, bytes)):
+        raise ConfigurationError(
+            "parameters is a text, whose letters would be bound one by one. Give a list or a dict, with templates "
+            "inside it."
         )
 
 

@@ -201,7 +201,9 @@ def test_connection_that_is_no_database_is_refused(
     extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_FILES", json.dumps({"conn_type": "fs"}))
-    with pytest.raises(BadgeTaskFailed, match="'files' is for no SQL database: its hook FSHook is no DbApiHook"):
+    with pytest.raises(
+        BadgeTaskFailed, match="'files' is of type 'fs', which is for no SQL database: its hook FSHook is no DbApiHook"
+    ):
         extract("SELECT 1", tmp_path / "out", conn_id="files")
 
 

@@ -23,6 +23,7 @@ TEMPLATES: dict[str, Any] = {
     "partitions": "{{ params.partitions }}",
     "parameters": {"day": "{{ ds }}"},
     "partition_by": "{{ params.column }}",
+    "hook_params": {"location": "{{ params.location }}"},
 }
 
 
@@ -34,7 +35,11 @@ def test_templated_arguments_are_assigned_as_they_are() -> None:
 
 def test_sql_files_are_templates_and_shown_as_sql() -> None:
     assert SqlToBadgeDatasetOperator.template_ext == (".sql",)
-    assert SqlToBadgeDatasetOperator.template_fields_renderers == {"sql": "sql", "parameters": "json"}
+    assert SqlToBadgeDatasetOperator.template_fields_renderers == {
+        "sql": "sql",
+        "parameters": "json",
+        "hook_params": "json",
+    }
 
 
 def test_a_sql_file_is_rendered_and_what_is_a_parameter_stays_one(tmp_path: Path) -> None:
@@ -50,10 +55,16 @@ def test_a_sql_file_is_rendered_and_what_is_a_parameter_stays_one(tmp_path: Path
 
 
 @pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": "many"}, {"partitions": 1_025}, {"fetch_size": 0}])
-def test_wrong_numbers_are_refused_before_any_connection_is_looked_up(wrong: dict[str, Any]) -> None:
+def test_wrong_numbers_are_refused_while_the_dag_is_parsed(wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
-    operator = SqlToBadgeDatasetOperator(task_id="extract", **arguments)
     with pytest.raises(BadgeTaskFailed, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
+        SqlToBadgeDatasetOperator(task_id="extract", **arguments)
+
+
+def test_a_wrong_number_of_a_template_is_refused_before_any_connection_is_looked_up() -> None:
+    operator = extract(conn_id="there_is_none", partitions="{{ n }}")
+    operator.partitions = "many"  # type: ignore[assignment] # as Airflow renders it
+    with pytest.raises(BadgeTaskFailed, match=r"partitions is 'many'; it must be a whole number"):
         operator.execute({})
 
 
@@ -65,12 +76,12 @@ def test_wrong_numbers_are_refused_before_any_connection_is_looked_up(wrong: dic
         ({"parameters": "{'day': '2026-01-01'}"}, "parameters is a text"),
     ],
 )
-def test_sql_and_parameters_that_cannot_be_meant_are_refused_before_any_connection_is_looked_up(
+def test_sql_and_parameters_that_cannot_be_meant_are_refused_while_the_dag_is_parsed(
     wrong: dict[str, Any], reason: str
 ) -> None:
     arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
     with pytest.raises(BadgeTaskFailed, match=reason):
-        SqlToBadgeDatasetOperator(task_id="extract", **arguments).execute({})
+        SqlToBadgeDatasetOperator(task_id="extract", **arguments)
 
 
 def test_progress_is_told_at_a_calm_pace() -> None:

@@ -57,7 +57,7 @@ class Window(Protocol):
         ...
 
     def line(self, index: int) -> int:
-        """Where the row stands in its own source, from 1 (rows, not counting a header)."""
+        """Where the row stands in its own source, from 1: in text the line, as an editor counts, else the row."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -16,6 +16,7 @@ from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, Disti
 from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import TextBytes, not_utf8, open_bytes, reading
+from airflow_provider_capillary.datasets.text_lines import LinesPassed, lines_of
 from airflow_provider_capillary.exceptions import DatasetError
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class CsvWindow:
         source: str,
         first_row_number: int,
         first_line: int,
+        without_row: Collection[int] | None = (),
     ) -> None:
         self._length = len(rows)
+        self._rows = rows
+        self._without_row = without_row
         self._values = dict(zip(header, zip(*rows, strict=True), strict=True))
         self._columns = columns
         self.source = source
@@ -70,8 +74,10 @@ class CsvWindow:
         return {name: self._values[name][index] if name in self._values else None for name in self._columns}
 
     def line(self, index: int) -> int:
-        """The row's place in its file, from 1; the header and blank lines are not counted."""
-        return self._first_line + index
+        """The line on which the row begins, as an editor counts, with the header and all others."""
+        if self._without_row is None:
+            return self._first_line + index
+        return lines_of(self._rows, self._first_line, self._without_row)[index]
 
 
 class CsvFile:
@@ -111,21 +117,33 @@ class CsvFile:
 
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[CsvWindow]:
         """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
-        stream = self._rows(None)
+        passed = LinesPassed()
+        stream = self._rows(None, passed)
         header = next(stream, [])
         gathered: list[list[str]] = []
         done = 0
         for row in stream:
             gathered.append(row)
             if len(gathered) == rows:
-                yield CsvWindow(gathered, header, columns, self._uri, rows_before + done + 1, done + 1)
+                yield self._window(gathered, header, columns, rows_before + done + 1, passed)
                 done += rows
                 gathered = []
         if gathered:
-            yield CsvWindow(gathered, header, columns, self._uri, rows_before + done + 1, done + 1)
+            yield self._window(gathered, header, columns, rows_before + done + 1, passed)
 
-    def _rows(self, problems: Problems | None) -> Iterator[list[str]]:
-        """The header, then every row; a ragged one goes to ``problems``, or is raised where none is given."""
+    def _window(
+        self, rows: list[list[str]], header: list[str], columns: tuple[str, ...], first_row: int, passed: LinesPassed
+    ) -> CsvWindow:
+        last = passed.last
+        first, without_row = passed.next_window(last)
+        plain = last - first + 1 == len(rows)  # each row on a line of its own
+        return CsvWindow(rows, header, columns, self._uri, first_row, first, None if plain else without_row)
+
+    def _rows(self, problems: Problems | None, passed: LinesPassed | None = None) -> Iterator[list[str]]:
+        """The header, then every row; a ragged one goes to ``problems``, or is raised where none is given.
+
+        :param passed: gets the lines without a row.
+        """
         with reading(self._uri), open_bytes(self._path) as stream:
             start = _start_of(stream)
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -136,9 +154,12 @@ class CsvFile:
                     text.readline()
                 reader = csv.reader(text, strict=True, delimiter=self.delimiter or ",")
                 header, width = self._header(reader)
+                if passed is not None:
+                    passed.reader, passed.before = reader, skipped
+                    passed.first = passed.last + 1
                 if header:
                     yield header
-                    found = yield from self._values(reader, header, width, skipped, problems)
+                    found = yield from self._values(reader, header, width, skipped, problems, passed)
                     if problems is not None and found <= len(header):
                         self._must_have_an_end(stream, header, problems)
             except csv.Error as error:
@@ -151,7 +172,13 @@ class CsvFile:
                 raise not_utf8(self._uri, self._path) from error
 
     def _values(
-        self, reader: Reader, header: list[str], width: int, skipped: int, problems: Problems | None
+        self,
+        reader: Reader,
+        header: list[str],
+        width: int,
+        skipped: int,
+        problems: Problems | None,
+        passed: LinesPassed | None,
     ) -> Generator[list[str], None, int]:
         """Every row, cut to the named columns; return how many values the last one had."""
         named, row = len(header), [""] * width
@@ -160,8 +187,10 @@ class CsvFile:
                 yield row
             elif len(row) > named and any(row) and not any(row[named:]):
                 yield row[:named]
-            elif any(row):  # else a blank line, or nothing but delimiters, as spreadsheets leave behind
+            elif any(row):
                 self._ragged(reader.line_num + skipped, named, len(row), problems)
+            elif passed is not None:  # a blank line, or nothing but delimiters, as spreadsheets leave behind
+                passed.without_row.append(reader.line_num + skipped)
         return len(row)
 
     def _must_have_an_end(self, stream: BinaryIO, header: list[str], problems: Problems) -> None:

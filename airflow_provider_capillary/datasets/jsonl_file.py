@@ -14,6 +14,7 @@ from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems
 from airflow_provider_capillary.datasets.row_window import RowWindow
 from airflow_provider_capillary.datasets.text_files import open_bytes, reading
+from airflow_provider_capillary.datasets.text_lines import LinesPassed
 from airflow_provider_capillary.exceptions import DatasetError
 
 LONGEST_LINE = 16 << 20  #: bytes; a longer one is a file without line ends, which would fill the memory
@@ -47,18 +48,28 @@ class JsonLinesFile:
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[RowWindow]:
         """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
         gathered: list[dict[str, Any]] = []
+        passed = LinesPassed()
         done = 0
-        for row in self._rows(None):
+        for row in self._rows(None, passed):
             gathered.append(row)
             if len(gathered) == rows:
-                yield RowWindow(gathered, columns, self._uri, rows_before + done + 1, done + 1)
+                yield self._window(gathered, columns, rows_before + done + 1, passed)
                 done += rows
                 gathered = []
         if gathered:
-            yield RowWindow(gathered, columns, self._uri, rows_before + done + 1, done + 1)
+            yield self._window(gathered, columns, rows_before + done + 1, passed)
 
-    def _rows(self, problems: Problems | None) -> Iterator[dict[str, Any]]:
-        """Every row; a line that is none goes to ``problems``, or is raised where none is given."""
+    def _window(
+        self, rows: list[dict[str, Any]], columns: tuple[str, ...], first_row: int, passed: LinesPassed
+    ) -> RowWindow:
+        first, without_row = passed.next_window(passed.first + len(rows) + len(passed.without_row) - 1)
+        return RowWindow(rows, columns, self._uri, first_row, first, without_row)
+
+    def _rows(self, problems: Problems | None, passed: LinesPassed | None = None) -> Iterator[dict[str, Any]]:
+        """Every row; a line that is none goes to ``problems``, or is raised where none is given.
+
+        :param passed: gets the lines without a row.
+        """
         decode = _OBJECT.decode
         with reading(self._uri), open_bytes(self._path) as stream:
             if _first_mark(stream) == b"[":
@@ -76,6 +87,8 @@ class JsonLinesFile:
                     yield decode(line)
                 except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                     self._note(number, line, error, problems)
+                    if passed is not None:
+                        passed.without_row.append(number)
 
     def _note(self, number: int, line: bytes, error: Exception, problems: Problems | None) -> None:
         if not line.strip():

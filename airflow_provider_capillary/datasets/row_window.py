@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 from airflow_provider_capillary.core.plain_values import PLAIN, plain
 from airflow_provider_capillary.datasets.json_ready import json_ready
+from airflow_provider_capillary.datasets.text_lines import lines_of
 
 
 class RowWindow:
@@ -19,12 +21,14 @@ class RowWindow:
         source: str,
         first_row_number: int,
         first_line: int,
+        without_row: Collection[int] = (),
     ) -> None:
         self._rows = rows
         self._columns = columns
         self.source = source
         self.first_row_number = first_row_number
         self._first_line = first_line
+        self._without_row = without_row
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -47,5 +51,7 @@ class RowWindow:
         return {name: json_ready(row.get(name)) for name in self._columns}
 
     def line(self, index: int) -> int:
-        """The row's place in its own source, from 1."""
-        return self._first_line + index
+        """The row's line, as an editor counts; of a list of dicts, the row's place in it from 1."""
+        if not self._without_row:
+            return self._first_line + index
+        return lines_of(repeat((), index + 1), self._first_line, self._without_row)[-1]

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
-REPORT_COLUMNS = ("stage", "state", "code", "message", "request_id", "attempt", "source", "line", "job_id")
+REPORT_COLUMNS = ("stage", "state", "code", "message", "request_id", "attempt", "source", "line", "row", "job_id")
 _PREFIX = "import_"
 #: A dataset that has all of these is an error report that somebody has mended.
 _SIGNATURE = frozenset({"stage", "code", "message", "request_id", "attempt"})

@@ -14,7 +14,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 _CURSOR = "capillary_badge_dataset"
 # A syntax error, a feature that is not supported (such as data changed in a WITH), a cursor that cannot be.
 _NO_CURSOR_STATES = frozenset({"42601", "0A000", "42P11"})
-_BINDING_WORDS = ("placeholder", "parameter", "binding")
+_BINDING_WORDS = ("placeholder", "parameter", "binding", "format string")
 _SEVERAL = (
     "The SQL holds more than one statement. Give one SELECT, and what must be run before it to a task of its own."
 )
@@ -125,14 +125,14 @@ def _explained(declared: bool, has_parameters: bool, has_begun: Callable[[], boo
         raise
     except Exception as error:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        if "fetch size" in str(error).lower() and "limit" in str(error).lower():  # Redshift's words
+            raise ConfigurationError(
+                f"{str(error).strip()}\nRedshift gives fewer rows at a time, on one node 1,000: set fetch_size=1000."
+            ) from error
         if declared and state in _NO_CURSOR_STATES:
             raise ConfigurationError(
                 f"{str(error).strip()}\nOn PostgreSQL the SQL must be one SELECT, WITH, VALUES or TABLE: it is read "
                 "through a cursor. For another statement that gives rows set server_side_cursor=False."
-            ) from error
-        if "fetch size" in str(error).lower() and "limit" in str(error).lower():  # Redshift's words
-            raise ConfigurationError(
-                f"{str(error).strip()}\nRedshift gives fewer rows at a time, on one node 1,000: set fetch_size=1000."
             ) from error
         if state is None and type(error).__name__ == "DataError":  # psycopg 3, of endless and very early instants
             raise ConfigurationError(

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from . import mariadb
+
 Extract = Callable[..., dict[str, Any]]
 
 
@@ -22,6 +24,15 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlit
     connection = sqlite3.connect(path)
     yield connection
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb_socket() -> Iterator[Path]:
+    """The socket of one MariaDB server for all tests of this process."""
+    if not mariadb.installed():
+        pytest.skip(mariadb.MISSING)
+    with mariadb.mariadb_server() as socket:
+        yield socket
 
 
 @pytest.fixture

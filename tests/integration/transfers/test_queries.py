@@ -151,9 +151,11 @@ def test_a_failure_in_the_middle_of_the_result_leaves_the_earlier_dataset_whole(
         "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100) "
         "SELECT i AS customer_id, abs(-9223372036854775808 + (i <> 90)) AS badge FROM n",
         "duckdb": "SELECT i AS customer_id, CASE WHEN i = 90 THEN error('overflow') END AS badge FROM range(100) n(i)",
+        # A subquery of several rows fails only at the row that asks for it.
+        "mariadb": "SELECT seq AS customer_id, IF(seq = 90, (SELECT 1 UNION SELECT 2), 1) AS badge FROM seq_1_to_100",
     }
     sql = "SELECT i AS customer_id, 1 / (i - 90) AS badge FROM generate_series(1, 100) AS i"
-    with pytest.raises(Exception, match=r"overflow|division by zero"):
+    with pytest.raises(Exception, match=r"overflow|division by zero|more than 1 row"):
         extract(failing.get(warehouse.kind, sql), tmp_path / "out", fetch_size=10)
     assert values({"uri": "", "parts": earlier["parts"]}, "customer_id") == [1, 2, 3]
     assert open_dataset(str(tmp_path / "out")).inspect().rows == 3

@@ -383,7 +383,7 @@ def test_a_folder_s_value_can_be_a_field_but_never_replaces_a_column(tmp_path: P
     assert row == {"badge_meta_id": "b1", "note": "1", "CUSTOMER_ID": "7"}
     [window] = opened(tmp_path).windows(10)
     assert window.column("CUSTOMER_ID") == ["7"]
-    assert (window.line(0), window.source, len(window)) == (1, str(path), 1)
+    assert (window.line(0), window.source, len(window)) == (2, str(path), 1)
 
 
 def test_a_folder_s_value_is_part_of_the_fingerprint(tmp_path: Path) -> None:

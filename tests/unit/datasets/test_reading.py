@@ -64,7 +64,8 @@ def test_windows_never_cross_a_file_and_number_the_rows_of_the_whole(tmp_path: P
             seen.append(int(value))
             assert window.first_row_number + index == int(value)
             assert window.source == (first if int(value) <= 10 else second)
-            assert window.line(index) == (int(value) if int(value) <= 10 else int(value) - 10)
+            row = int(value) if int(value) <= 10 else int(value) - 10
+            assert window.line(index) == row + suffix.startswith(".csv")  # an editor counts the header
     assert seen == list(range(1, 18))
 
 

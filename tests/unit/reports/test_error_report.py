@@ -64,7 +64,7 @@ def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
     assert list(written) == [*row, *REPORT_COLUMNS]
     assert list(written.values()) == [
         *("x", "7", ""),
-        *("send", "rejected", "1054", "refused", "r-1", "2", "file:///data/rows.csv", "5", job.job_id),
+        *("send", "rejected", "1054", "refused", "r-1", "2", "file:///data/rows.csv", "5", "3", job.job_id),
     ]
 
 

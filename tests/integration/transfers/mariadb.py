@@ -1,0 +1,92 @@
+"""A MariaDB server of one's own: Debian's, in a folder, reached by a socket, gone with the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pymysql  # type: ignore[import-untyped]
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+from pymysql.cursors import SSCursor  # type: ignore[import-untyped]
+
+#: Where Debian puts servers; not on every user's path.
+_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+MISSING = "mariadbd is not installed (Debian: mariadb-server-core and mariadb-client)"
+_PATIENCE = 60.0
+
+
+def installed() -> bool:
+    """Whether the server's programs are there."""
+    return all(shutil.which(name, path=_PATH) for name in ("mariadbd", "mariadb-install-db", "my_print_defaults"))
+
+
+@contextmanager
+def mariadb_server() -> Iterator[Path]:
+    """Start a server; give its socket, whose path must be short."""
+    with tempfile.TemporaryDirectory(prefix="capillary-mariadb-") as folder:
+        root = Path(folder)
+        common = ["--no-defaults", f"--datadir={root / 'data'}"]
+        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        install = shutil.which("mariadb-install-db", path=_PATH) or ""
+        subprocess.run(
+            [install, *common, *as_root, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            check=True,
+            capture_output=True,
+        )
+        socket = root / "socket"
+        server = shutil.which("mariadbd", path=_PATH) or ""
+        log = (root / "log").open("wb")
+        with log, _running([server, *common, *as_root, f"--socket={socket}", "--skip-networking"], log) as process:
+            _await(process, socket, root / "log")
+            yield socket
+
+
+@contextmanager
+def _running(command: list[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        if not socket.exists():
+            time.sleep(0.05)
+            continue
+        with suppress(pymysql.err.OperationalError), closing(pymysql.connect(unix_socket=str(socket), user="root")):
+            return
+    raise RuntimeError(f"mariadbd did not start: {log.read_text(errors='replace')[-2_000:]}")
+
+
+class MariaDbHook(DbApiHook):
+    """A hook as Airflow's for MySQL, over a driver that needs no compiler: the host is the socket."""
+
+    conn_name_attr = "mysql_conn_id"
+    default_conn_name = "mysql_default"
+    conn_type = "mysql"
+
+    def get_conn(self) -> Any:
+        """A connection of the driver, whose cursors stream where the extra says ``{"cursor": "sscursor"}``."""
+        connection = self.get_connection(self.get_conn_id())
+        streams = connection.extra_dejson.get("cursor") == "sscursor"
+        return pymysql.connect(
+            unix_socket=connection.host,
+            user=connection.login,
+            database=connection.schema,
+            cursorclass=SSCursor if streams else pymysql.cursors.Cursor,
+        )

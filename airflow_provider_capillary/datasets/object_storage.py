@@ -18,6 +18,8 @@ _S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs by itself woul
 _STORED_OTHERWISE = (
     "Its end would be cut off. Store it without Content-Encoding, under a name that ends in .gz where it is compressed."
 )
+#: What differs between two versions of an object, as S3, Google's and Azure's filesystems and fsspec's own call it.
+_VERSION_MARKS = ("size", "ETag", "etag", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
 _BUCKETS = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
 
 
@@ -82,7 +84,8 @@ def copy_to_local(uri: str, target: Path) -> bytes:
     digest = hashlib.blake2b(digest_size=32)
     with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
         size = getattr(source, "size", None)
-        _must_be_stored_as_read(uri, getattr(source, "details", None) or filesystem.info(path))
+        details = getattr(source, "details", None) or filesystem.info(path)
+        _must_be_stored_as_read(uri, details)
         with room_on_disk(uri), target.open("wb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
@@ -93,7 +96,21 @@ def copy_to_local(uri: str, target: Path) -> bytes:
                 raise DatasetError(
                     f"{uri}: gives more than the {size} bytes that its storage states. {_STORED_OTHERWISE}"
                 )
+        if size is None or size > _AHEAD_BYTES:  # else it came in one request, and so as one version
+            _must_be_unchanged(uri, filesystem, path, details)
     return digest.digest()
+
+
+def _must_be_unchanged(uri: str, filesystem: Any, path: str, before: dict[str, Any]) -> None:
+    """Refuse an object that was overwritten while it was read in pieces: the copy may be of two versions."""
+    filesystem.invalidate_cache(filesystem._parent(path))
+    after = filesystem.info(path)
+    changed = [name for name in _VERSION_MARKS if before.get(name) != after.get(name)]
+    if changed:
+        raise DatasetError(
+            f"{uri}: was overwritten while it was read ({', '.join(changed)} changed). Let the task that writes it "
+            "finish first, and write under a new name each time."
+        )
 
 
 def _must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:

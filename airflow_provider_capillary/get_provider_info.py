@@ -41,7 +41,10 @@ def get_provider_info() -> dict[str, Any]:
             {"name": "capillary_badge_import", "class-name": f"{_PACKAGE}.decorators.badge_import.badge_import_task"}
         ],
         "connection-types": [_connection_type()],
-        "extra-links": [f"{_PACKAGE}.operators.report_link.BadgeReportLink"],
+        "extra-links": [
+            f"{_PACKAGE}.operators.report_link.BadgeImportLink",
+            f"{_PACKAGE}.operators.report_link.BadgeReportLink",
+        ],
         "asset-uris": [
             {
                 "schemes": ["capillary"],

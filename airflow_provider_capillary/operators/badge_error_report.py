@@ -19,7 +19,7 @@ from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, r
 from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
-from airflow_provider_capillary.operators.report_link import BadgeReportLink, address_of
+from airflow_provider_capillary.operators.report_link import BadgeReportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.upstream_imports import Imports, look_up, nearest_imports, task_ids_in
 from airflow_provider_capillary.operators.xcom import push_result
@@ -89,7 +89,6 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         self.ledger_conn_id = ledger_conn_id
         self.fail_with_import = fail_with_import
         self._import_tasks = task_ids_in(job)  # rendering puts values in the place of references
-        self.report_address: str | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report and return where it lies.
@@ -127,7 +126,6 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
             **total.counts,
             "may_be_granted_twice": total.notes.may_be_granted_twice,
         }
-        self.report_address = address_of(files["report_html"])
         sources = tuple(source for job in report.facts.jobs for source in job.sources)
         self.work_done = WorkDone(inputs=sources, outputs=tuple(uris), report=counts)
         if all(job.dry_run for job in report.facts.jobs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,12 +39,13 @@ from airflow_provider_capillary.operators.import_told import remember_begin, tel
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
 from airflow_provider_capillary.operators.live_progress import LiveProgress
+from airflow_provider_capillary.operators.report_link import BadgeImportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.witness_variable import witness_of
 from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
 
 class _NotGiven(int):
@@ -125,6 +126,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         "on_empty",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "field_mapping": "json"}
+    operator_extra_links: Collection[BaseOperatorLink] = (BadgeImportLink(),)
     ui_color = "#e3f2e1"
 
     def __init__(

@@ -233,8 +233,10 @@ def test_a_dry_run_and_its_report_start_no_dag_that_waits_for_badges(seen: Seen)
     assert [one for one in seen.assets if one[1] == "watched_dry_run"] == []
 
 
-def test_a_report_on_the_worker_s_disk_has_no_button(seen: Seen) -> None:
-    assert seen.links == ["", "", ""]
+def test_each_report_has_a_button_that_leads_to_the_imports_of_its_run(seen: Seen) -> None:
+    assert [
+        link.startswith("dags/watched") and link.endswith("/plugin/badge-imports-of-run") for link in seen.links
+    ] == [True] * 3
 
 
 def test_no_customer_is_told_to_anybody(seen: Seen) -> None:

@@ -86,7 +86,7 @@ def tab(
     own = [pair for pair in found if not task_id or pair[1].task_id == task_id]
     if map_index.isdigit():
         own = [pair for pair in own if pair[1].map_index in (-1, int(map_index))]
-    if task_id and len({job.job_id for _, job in own}) == 1:
+    if len(own) == 1:
         ledger, job = own[0]
         return _job_page(request, user, ledger, job)
     return page(

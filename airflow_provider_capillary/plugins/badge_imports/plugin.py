@@ -13,8 +13,6 @@ from airflow.plugins_manager import AirflowPlugin
 
 URL_PREFIX = "/badge-imports"
 NAME = "Badge imports"
-#: Below the task instance's and the Dag run's address in Airflow's UI.
-TASK_TAB, RUN_TAB, NAV = "badge-import", "badge-imports-of-run", "badge-imports"
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -46,19 +44,19 @@ VIEWS: list[Any] = [
         "href": f"{URL_PREFIX[1:]}/",
         "destination": "nav",
         "category": "browse",
-        "url_route": NAV,
+        "url_route": "badge-imports",
     },
     {
         "name": NAME,
         "href": f"{URL_PREFIX[1:]}/dags/{{DAG_ID}}/tab?run_id={{RUN_ID}}",
         "destination": "dag_run",
-        "url_route": RUN_TAB,
+        "url_route": "badge-imports-of-run",  # operators/report_link.py leads here
     },
     {
         "name": "Badge import",
         "href": f"{URL_PREFIX[1:]}/dags/{{DAG_ID}}/tab?run_id={{RUN_ID}}&task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
         "destination": "task_instance",
-        "url_route": TASK_TAB,
+        "url_route": "badge-import",
     },
 ]
 

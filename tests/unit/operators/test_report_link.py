@@ -1,62 +1,68 @@
 from __future__ import annotations
 
-import json
-import os
-from typing import Any, cast
+from typing import Any, NamedTuple
 
 import pytest
 
+from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
-from airflow_provider_capillary.operators.report_link import BadgeReportLink, address_of
-
-NO_KEY = cast(Any, None)
-
-
-@pytest.fixture(autouse=True)
-def _only_these_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
-    login = {"conn_type": "aws", "login": "key", "password": "secret"}
-    monkeypatch.setenv("AIRFLOW_CONN_AMAZON", json.dumps(login))
-    own = login | {"extra": {"endpoint_url": "http://127.0.0.1:9000"}}
-    monkeypatch.setenv("AIRFLOW_CONN_OWN_STORE", json.dumps(own))
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+from airflow_provider_capillary.operators.report_link import BadgeImportLink, BadgeReportLink
+from airflow_provider_capillary.plugins.badge_imports.plugin import VIEWS
 
 
-@pytest.mark.parametrize(
-    ("uri", "address"),
-    [
-        (
-            "s3://amazon@reports/nightly/run 1/report.html",
-            "https://s3.console.aws.amazon.com/s3/object/reports?prefix=nightly/run%201/report.html",
-        ),
-        ("gs://google@reports/a/report.html", "https://storage.cloud.google.com/reports/a/report.html"),
-        ("gs://reports/a?b#c/report.html", "https://storage.cloud.google.com/reports/a%3Fb%23c/report.html"),
-        ("s3://own_store@reports/report.html", None),
-        ("s3://no_such_connection@reports/report.html", None),
-        ("file:///home/airflow/report.html", None),
-        ("abfs://azure@reports/report.html", None),
-        ("memory://reports/report.html", None),
-        ("javascript:alert(1)", None),
-    ],
-)
-def test_a_report_has_an_address_only_where_a_browser_gets_at_it(uri: str, address: str | None) -> None:
-    assert address_of(uri) == address
+class Key(NamedTuple):
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
 
 
-def test_an_s3_of_one_s_own_that_the_environment_names_is_not_taken_for_amazon_s(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9000")
-    assert address_of("s3://amazon@reports/report.html") is None
+OF_TASK = Key("nightly", "manual__2026-11-28T02:00:00+00:00", "group.import", -1)
 
 
-def test_the_button_opens_the_address_and_there_is_none_without_one() -> None:
-    operator = BadgeErrorReportOperator(task_id="report", job="{{ job }}")
-    [link] = operator.operator_extra_links
+def test_an_import_leads_to_its_own_tab() -> None:
+    operator = BadgeImportOperator(task_id="import", dataset=[])
+    (link,) = operator.operator_extra_links
+
+    assert isinstance(link, BadgeImportLink)
+    assert link.get_link(operator, ti_key=OF_TASK) == (
+        "dags/nightly/runs/manual__2026-11-28T02%3A00%3A00%2B00%3A00/tasks/group.import/plugin/badge-import"
+    )
+
+
+def test_each_mapped_import_leads_to_the_tab_of_its_own_index() -> None:
+    operator = BadgeImportOperator(task_id="import", dataset=[])
+
+    address = BadgeImportLink().get_link(operator, ti_key=OF_TASK._replace(map_index=12))
+
+    assert address.endswith("/tasks/group.import/mapped/12/plugin/badge-import")
+
+
+def test_a_report_leads_to_the_imports_of_its_run() -> None:
+    operator = BadgeErrorReportOperator(task_id="report", job="4f")
+    (link,) = operator.operator_extra_links
+
     assert isinstance(link, BadgeReportLink)
-    assert link.name == "Badge report"
-    assert link.get_link(operator, ti_key=NO_KEY) == ""
-    operator.report_address = "https://storage.cloud.google.com/reports/report.html"
-    assert link.get_link(operator, ti_key=NO_KEY) == "https://storage.cloud.google.com/reports/report.html"
-    assert link.get_link(cast(Any, object()), ti_key=NO_KEY) == ""
+    assert link.get_link(operator, ti_key=OF_TASK) == (
+        "dags/nightly/runs/manual__2026-11-28T02%3A00%3A00%2B00%3A00/plugin/badge-imports-of-run"
+    )
+
+
+@pytest.mark.parametrize("link", [BadgeImportLink(), BadgeReportLink()])
+def test_a_hostile_id_stays_one_part_of_the_address(link: Any) -> None:
+    address = link.get_link(None, ti_key=Key('a/../"x', "r?y#z", "t/u", 0))
+
+    assert address.startswith("dags/a%2F..%2F%22x/runs/r%3Fy%23z/")
+
+
+def test_the_tabs_are_those_that_the_page_registers() -> None:
+    routes = {view["url_route"] for view in VIEWS}
+
+    assert {"badge-import", "badge-imports-of-run"} <= routes
+
+
+def test_the_provider_names_both_links() -> None:
+    assert get_provider_info()["extra-links"] == [
+        f"{kind.__module__}.{kind.__qualname__}" for kind in (BadgeImportLink, BadgeReportLink)
+    ]

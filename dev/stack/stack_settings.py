@@ -12,6 +12,7 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 LEDGER_CONN_ID = "capillary_ledger"
 USER = "admin"
+VIEWER = "viewer"  #: may look, and change nothing
 
 
 def environment(
@@ -28,7 +29,7 @@ def environment(
             "load_examples": "False",
             "executor": "LocalExecutor",
             "auth_manager": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_users": f"{USER}:admin,{VIEWER}:viewer",
             "simple_auth_manager_passwords_file": str(passwords_file(home)),
             "execution_api_server_url": f"{url}/execution/",
             "test_connection": "Enabled",

@@ -25,13 +25,13 @@ SECONDS_TO_START = 900.0
 class Up:
     """A stack that was started as a person starts it, and is stopped as a person stops it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dags: Path = DAGS) -> None:
         self.folder = folder
         self.output_file = folder.parent / "output"
         command = [sys.executable, "-m", "dev.stack.up", "--folder", str(folder)]
         with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
-                [*command, "--port", "0", "--dags", str(DAGS), "--stop-with-input"],
+                [*command, "--port", "0", "--dags", str(dags), "--stop-with-input"],
                 stdin=subprocess.PIPE,  # which ends with this process, however that ends
                 stdout=output,
                 stderr=output,

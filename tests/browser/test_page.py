@@ -1,0 +1,380 @@
+"""The product as a person meets it, in a real Chromium: forms of Airflow, and the page "Badge imports" within it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import requests
+
+from dev.sample_data.warehouse import BADGES
+from tests.browser.conftest import Stack, Visitor
+
+BADGE = next(iter(BADGES.values()))
+LOADED = "document.fonts.ready.then(() => true)"
+REFUSED_ROWS = 100_000
+#: The simulator's own account, as `make up` sets it up.
+pytestmark = [pytest.mark.timeout(300)]
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+
+def faults(stack: Stack, *plan: dict[str, Any]) -> None:
+    reply = requests.put(f"{stack.simulator}/simulator/faults", json={"seed": 7, "faults": list(plan)}, timeout=10)
+    reply.raise_for_status()
+
+
+def dataset(stack: Stack, name: str, rows: int, first: int, *, bad: int = 0) -> str:
+    """A file of rows for customers from ``first`` on; the last ``bad`` ones name no customer."""
+    path = stack.folder / f"{name}.csv"
+    earned = datetime(2026, 5, 1, tzinfo=UTC)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["badgeMetaId", "customerId", "earnEventDateISO", "earnExpiresOnISO"])
+        for nth in range(rows):
+            customer = f"mobile-{nth}" if nth >= rows - bad else str(first + nth)
+            writer.writerow([BADGE, customer, earned.isoformat(), (earned + timedelta(days=9_000)).isoformat()])
+    return str(path)
+
+
+def run(stack: Stack, dag_id: str, name: str, **conf: str) -> str:
+    stack.api.patch(f"dags/{dag_id}", {"is_paused": False})
+    stack.api.post(f"dags/{dag_id}/dagRuns", {"dag_run_id": name, "logical_date": None, "conf": conf})
+    return name
+
+
+def ended(stack: Stack, dag_id: str, run_id: str, seconds: float = 90) -> str:
+    deadline = time.monotonic() + seconds
+    while (state := stack.api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"]) not in ("success", "failed"):
+        assert time.monotonic() < deadline, f"{dag_id} {run_id} is {state}"
+        time.sleep(0.3)
+    return str(state)
+
+
+def runs_of(stack: Stack, dag_id: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stack.api.get(f"dags/{dag_id}/dagRuns", order_by="-run_after")["dag_runs"]
+    return found
+
+
+def open_job(visitor: Visitor, run_id: str) -> Any:
+    """The tab of the import's task."""
+    visitor.open(f"/dags/shop_badges/runs/{run_id}/tasks/import_badges/plugin/badge-import")
+    return visitor.frame()
+
+
+def content(visitor: Visitor) -> Any:
+    """The frame itself, for what needs a frame and no locator."""
+    visitor.frame().locator("main").wait_for()
+    return next(one for one in visitor.page.frames if "/badge-imports/" in one.url)
+
+
+def serious(visitor: Visitor) -> list[tuple[str, str]]:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    found = axe.Axe().run(content(visitor)).response["violations"]
+    return [
+        (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")
+    ]
+
+
+# -- Airflow's own forms ---------------------------------------------------------------------------------------------
+
+
+def test_a_connection_is_made_in_the_form_and_tested_there(admin: Visitor, stack: Stack) -> None:
+    host, port = stack.simulator.removeprefix("http://").split(":")
+    page = admin.open("/connections")
+    secret = secret_of(stack)
+
+    for name, given_port, password, expected in (
+        ("with_port", port, secret, "success"),
+        ("bad_password", port, "not-the-password", "401"),
+        ("no_port", "", secret, "port"),
+    ):
+        page.get_by_role("button", name=re.compile("Add Connection", re.I)).click()
+        form = page.get_by_role("dialog")
+        form.get_by_label("Connection ID").fill(name)
+        form.get_by_role("combobox", name="Connection Type").fill("Capillary")
+        page.get_by_role("option", name="Capillary").click()
+        form.get_by_label("Cluster URL").fill(f"http://{host}" if given_port else f"http://{host}:{port}")
+        form.get_by_label(re.compile("^Till id")).fill("sample.till")
+        form.get_by_label(re.compile("^Till password")).fill(password)
+        if given_port:
+            form.get_by_label(re.compile("^Port")).fill(given_port)
+        form.get_by_role("button", name="Save").click()
+        form.wait_for(state="hidden")
+        row = page.get_by_role("row").filter(has_text=name)
+        with page.expect_response(re.compile("connections/test")) as tested:
+            row.get_by_role("button").first.click()
+        answer = tested.value
+        told = answer.text()
+        if expected == "success":
+            assert answer.status == 200
+            assert '"status":true' in told, told
+        else:
+            assert expected in told, told
+            assert '"status":true' not in told
+        assert secret not in told
+
+
+def secret_of(stack: Stack) -> str:
+    text = (stack.folder / "airflow" / "prepared.json").read_text("utf-8")
+    found = re.search(r'"password": "([^"]+)"', text)
+    assert found
+    return found[1]
+
+
+def test_a_dag_is_triggered_with_what_its_form_asks_for(admin: Visitor, stack: Stack) -> None:
+    path = dataset(stack, "form", 30, 1_000, bad=3)
+    page = admin.open("/dags/shop_badges")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("textbox").nth(0).fill(path)
+    form.get_by_role("button", name="Trigger", exact=True).click()
+    form.wait_for(state="hidden")
+    deadline = time.monotonic() + 20
+    while not (found := runs_of(stack, "shop_badges")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    run_id = found[0]["dag_run_id"]
+
+    assert ended(stack, "shop_badges", run_id) == "success"
+    job = open_job(admin, run_id)
+    job.get_by_text("3 rows need attention").wait_for()
+    assert job.get_by_text("mobile").count() == 0  # counts and reasons have no values of rows
+
+
+# -- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_a_running_job_is_watched_to_its_end_without_a_reload(admin: Visitor, stack: Stack) -> None:
+    faults(stack, {"kind": "slow", "seconds": 1.5})
+    run_id = run(stack, "shop_badges", "watched", file=dataset(stack, "watched", 140, 2_000, bad=5))
+    job = open_job(admin, run_id)
+    # Airflow's page asks for the tab once: it may be there before the job
+    running = job.get_by_role("heading", name=re.compile(r"^Running: \d+ of 140 rows"))
+    while not running.count():
+        time.sleep(0.3)
+        if not running.count():
+            admin.open(f"/dags/shop_badges/runs/{run_id}/tasks/import_badges/plugin/badge-import")
+            job.locator("main").wait_for()
+    before = admin.page.evaluate("performance.timeOrigin")
+    admin.shoot("job_running")
+
+    job.get_by_role("heading", name="5 rows need attention").wait_for()
+
+    assert admin.page.evaluate("performance.timeOrigin") == before
+    faults(stack)
+    assert ended(stack, "shop_badges", run_id) == "success"
+
+
+def test_the_import_task_s_button_leads_to_its_job_and_the_report(admin: Visitor, stack: Stack) -> None:
+    page = admin.open("/dags/shop_badges/runs/watched/tasks/import_badges/details")
+    page.get_by_role("link", name="Badge import").last.click()
+    page.wait_for_url(re.compile("/plugin/badge-import$"))
+    job = admin.frame()
+    job.get_by_role("heading", name="5 rows need attention").wait_for()
+    admin.shoot("job")
+    job.get_by_role("link", name="Report").click()
+
+    job.get_by_text("Why rows were not accepted").wait_for()
+    admin.shoot("report")
+    page.go_back()
+    job.get_by_role("link", name="import_badges").click()  # out of the frame, within Airflow
+    page.wait_for_url(re.compile("/tasks/import_badges$"))
+
+
+def test_the_report_task_leads_to_the_imports_of_its_run(admin: Visitor) -> None:
+    page = admin.open("/dags/shop_badges/runs/watched/tasks/report/plugin/badge-import")
+    admin.frame().get_by_text("This task imports no badges itself").wait_for()
+    admin.frame().get_by_role("link", name="shop_badges").click()
+
+    admin.frame().get_by_role("heading", name="5 rows need attention").wait_for()
+    assert "/plugin/badge-import" in page.url
+
+
+def test_errors_csv_comes_down_as_a_file(admin: Visitor, tmp_path: Path) -> None:
+    job = open_job(admin, "watched")
+    with admin.page.expect_download() as coming:
+        job.get_by_role("link", name=re.compile("^errors.csv")).click()
+    coming.value.save_as(tmp_path / "errors.csv")
+
+    with (tmp_path / "errors.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["customerId"] for row in rows] == [f"mobile-{nth}" for nth in range(135, 140)]
+
+
+def test_a_hundred_thousand_refused_rows_are_searched(admin: Visitor, stack: Stack) -> None:
+    with psycopg.connect(stack.ledger) as ledger:
+        ledger.execute(
+            "INSERT INTO capillary_row_issue SELECT j.id, 1000 + n, 'rejected', 'send', 1054, 'badge ' || n ||"
+            " ' is not there', 'request-' || n, 1, %s, 'file', n, '{\"customerId\": ' || (5000000 + n) || '}'"
+            " FROM capillary_job j, generate_series(1, %s) n WHERE j.run_id = 'watched'",
+            [BADGE, REFUSED_ROWS],
+        )
+    job = open_job(admin, "watched")
+    job.get_by_role("link", name="Rows", exact=True).click()
+    job.get_by_label("Search").fill("5077777")
+    with admin.page.expect_response(re.compile("/rows")) as reply:
+        job.get_by_role("button", name="Search").click()
+
+    job.get_by_text("badge 77777 is not there").wait_for()
+    assert reply.value.request.timing["responseStart"] < 1_000  # milliseconds
+    admin.shoot("rows")
+    job.get_by_label("Search").fill("")
+    job.get_by_role("button", name="Search").click()
+    job.get_by_role("link", name="Next").click()
+    job.get_by_text("Page 2").wait_for()
+    with psycopg.connect(stack.ledger) as ledger:
+        ledger.execute("DELETE FROM capillary_row_issue WHERE request_id LIKE 'request-%%'")
+
+
+def test_unknown_rows_are_settled_and_the_import_run_again(admin: Visitor, stack: Stack) -> None:
+    faults(stack, {"kind": "drop", "at": "after_applying", "first": 3, "times": 3})
+    run_id = run(stack, "shop_badges", "unproven", file=dataset(stack, "unproven", 60, 3_000))
+    assert ended(stack, "shop_badges", run_id) in ("failed", "success")
+    faults(stack)
+    job = open_job(admin, run_id)
+    job.get_by_role("heading", name=re.compile("need attention")).wait_for()
+    job.get_by_role("link", name=re.compile("Settle")).click()
+    job.get_by_text("review_unknown_badges").first.wait_for()
+    admin.shoot("settle")
+    job.get_by_role("button", name="Read them back").click()
+    job.get_by_role("heading", name="Started: Settle unknown rows").wait_for()
+    (review,) = runs_of(stack, "review_unknown_badges")
+
+    assert review["triggering_user_name"] == "admin"
+    assert "by admin" in review["note"]
+    ended(stack, "review_unknown_badges", review["dag_run_id"])
+    job = open_job(admin, run_id)
+    job.get_by_role("link", name="History").click()
+    job.get_by_role("cell", name=re.compile("review_unknown_badges")).first.wait_for()
+    admin.shoot("history")
+
+
+def test_an_import_is_run_again_by_a_clear(admin: Visitor, stack: Stack) -> None:
+    job = open_job(admin, "unproven")
+    job.get_by_role("link", name="Run again …").click()
+    job.get_by_text("begins a new job").wait_for()
+    job.get_by_role("button", name="Run it again").click()
+    job.get_by_role("heading", name="Started: Run the import again").wait_for()
+
+    assert ended(stack, "shop_badges", "unproven") == "success"
+    open_job(admin, "unproven").get_by_role("heading", name="Every row is accepted").wait_for()
+    granted = requests.get(f"{stack.simulator}/simulator/summary", timeout=10).json()
+    assert granted["grantedTwice"] == 0
+
+
+def test_an_undo_takes_badges_back_after_a_dry_run(admin: Visitor, stack: Stack) -> None:
+    job = open_job(admin, "watched")
+    job.get_by_role("link", name="Undo …").click()
+    job.get_by_text("First a dry run").wait_for()
+    job.get_by_role("button", name="Start the dry run").click()
+    job.get_by_role("heading", name=re.compile("^Started: Undo this import: dry run")).wait_for()
+    (tried,) = runs_of(stack, "undo_badges")
+    assert ended(stack, "undo_badges", tried["dag_run_id"]) == "success"
+    job = open_job(admin, "watched")
+    job.get_by_role("link", name="Undo …").click()
+    button = job.get_by_role("button", name="Take 135 badges back")
+    button.wait_for()
+    admin.shoot("undo")
+    button.click()
+    job.get_by_role("heading", name="Started: Undo this import").wait_for()
+
+    assert ended(stack, "undo_badges", runs_of(stack, "undo_badges")[0]["dag_run_id"]) == "success"
+    job = open_job(admin, "watched")
+    job.get_by_role("link", name="History").click()
+    job.get_by_role("cell", name="revoked", exact=True).wait_for()
+
+
+def test_nights_are_backfilled_from_the_dialog(admin: Visitor, stack: Stack) -> None:
+    stack.api.patch("dags/nightly_badge_sync", {"is_paused": False})
+    today = datetime.now(UTC).date()
+    page = admin.open("/dags/nightly_badge_sync")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    form.get_by_text("Backfill", exact=True).click()
+    form.locator("input[type=datetime-local]").nth(0).fill(f"{today - timedelta(days=3)}T00:00")
+    form.locator("input[type=datetime-local]").nth(1).fill(f"{today - timedelta(days=1)}T00:00")
+    form.get_by_role("button", name=re.compile("Run Backfill|Trigger", re.I)).last.click()
+    form.wait_for(state="hidden")
+    deadline = time.monotonic() + 120
+    while True:
+        runs = [one for one in runs_of(stack, "nightly_badge_sync") if one["run_type"] == "backfill"]
+        if runs and all(one["state"] in ("success", "failed") for one in runs):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+    assert {one["state"] for one in runs} == {"success"}
+    admin.open("/plugin/badge-imports")
+    listed = admin.frame()
+    listed.get_by_label("DAG").select_option("nightly_badge_sync")
+    listed.get_by_role("button", name="Show").click()
+    listed.get_by_role("link", name="Show all").wait_for()
+    assert listed.get_by_role("row").count() >= len(runs)
+
+
+# -- for everybody ---------------------------------------------------------------------------------------------------
+
+
+def test_a_viewer_reads_and_may_do_nothing(viewer: Visitor) -> None:
+    job = open_job(viewer, "unproven")
+    job.get_by_role("heading", name="Every row is accepted").wait_for()
+
+    assert job.get_by_role("link", name="Run again …").count() == 0
+    assert job.get_by_role("link", name="Undo …").count() == 0
+    address = content(viewer).url.replace("/tab?", "/jobs/x/again?")
+    assert viewer.context.request.get(address).status == 403
+    assert viewer.context.request.post(address, form={"confirmation": "x"}).status == 403
+
+
+def test_the_pages_are_accessible_in_light_and_dark_and_on_a_phone(admin: Visitor) -> None:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for theme in ("light", "dark"):
+        admin.open("/plugin/badge-imports")
+        admin.page.evaluate(f"localStorage.setItem('theme', '{theme}')")
+        admin.open("/plugin/badge-imports")
+        content(admin).evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        found[f"list {theme}"] = serious(admin)
+        admin.shoot(f"list_{theme}")
+        for path in ("", "Rows", "History", "Undo …"):
+            job = open_job(admin, "watched")
+            content(admin).evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            if path:
+                job.get_by_role("link", name=path, exact=True).click()
+                job.locator(f'main:not(:has-text("Files"))').wait_for()
+                content(admin).evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+            found[f"{path or 'job'} {theme}"] = serious(admin)
+    admin.page.set_viewport_size({"width": 390, "height": 800})
+    admin.open(content(admin).url.removeprefix(admin.stack.url).replace("/undo", ""))
+    admin.page.locator("main").wait_for()
+    wide = admin.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+    admin.shoot("phone", full_page=True)
+    admin.page.set_viewport_size({"width": 1400, "height": 900})
+
+    assert {place: problems for place, problems in found.items() if problems} == {}
+    assert not wide
+
+
+def test_the_list_is_worked_by_keyboard_alone(admin: Visitor) -> None:
+    page = admin.open("/badge-imports/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('table') !== null"):
+            break
+    page.keyboard.press("Enter")
+
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_url(re.compile("/jobs/"))
+
+
+def test_no_request_leaves_the_host(admin: Visitor) -> None:
+    assert [url for url in admin.foreign if "gravatar" not in url] == []

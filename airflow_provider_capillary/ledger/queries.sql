@@ -605,11 +605,12 @@ WHERE v.customer_id = :customer AND v.job_id = (SELECT id FROM capillary_job WHE
 ORDER BY v.earned_at, v.badge_meta_id LIMIT :limit
 
 -- what_a_job_waits_for --
--- Rows without proof: when the last of their batches was given up; batches in flight; the next turn of the budget.
+-- Rows without proof: when the last of their batches was given up; rows in flight; the next turn of the budget.
 SELECT
     (SELECT max(coalesce(b.settled_at, b.sent_at)) FROM capillary_batch b
         WHERE b.job_id = j.id AND b.state = 'unknown') AS unproven_since,
-    (SELECT count(*) FROM capillary_batch b WHERE b.job_id = j.id AND b.state = 'intent') AS in_flight,
+    (SELECT CAST(coalesce(sum(b.row_count - b.gone), 0) AS bigint) FROM capillary_batch b
+        WHERE b.job_id = j.id AND b.state = 'intent') AS in_flight,
     (SELECT max(r.turn) FROM capillary_request_budget r WHERE r.organisation = o.name) AS turn
 FROM capillary_job j JOIN capillary_organisation o ON o.id = j.organisation_id WHERE j.job_id = :job_id
 

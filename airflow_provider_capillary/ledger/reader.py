@@ -59,7 +59,7 @@ class Waits(msgspec.Struct, frozen=True):
 
     now: float
     unproven_since: float | None  #: when the last rows without proof were given up
-    in_flight: int  #: batches that are on their way
+    in_flight: int  #: rows that are on their way
     turn: float | None  #: of the organisation's next request, by its budget
 
 
@@ -89,11 +89,15 @@ class LedgerReader:
 
     def organisations(self, dag_ids: Collection[str]) -> list[str]:
         """The organisations that these DAGs imported for."""
+        if not dag_ids:
+            return []
         with reading(self._opened()) as connection:
             return list(connection.execute(QUERIES["organisations_of_dags"], {"dag_ids": list(dag_ids)}).scalars())
 
     def jobs(self, wanted: JobFilter, *, limit: int, offset: int = 0) -> list[JobRecord]:
         """Jobs, latest first."""
+        if not wanted.dag_ids:
+            return []  # PostgreSQL would not know the type of an empty list
         values = msgspec.structs.asdict(wanted) | {
             "dag_ids": list(wanted.dag_ids),
             "limit": limit,

@@ -37,13 +37,7 @@ class Stack:
 def stack() -> Iterator[Stack]:
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
-    import os  # TEMP
 
-    if os.environ.get("TEMP_STACK"):  # TEMP
-        fake = Up.__new__(Up)  # TEMP
-        fake.folder, fake.output_file = Path("/tmp/w/page_up"), Path("/tmp/w/page_up.log")  # TEMP
-        yield Stack(fake)  # TEMP
-        return  # TEMP
     folder = Path(tempfile.mkdtemp(prefix="capillary-browser-"))
     up = Up(folder / "up", Path(__file__).with_name("dags"))
     try:
@@ -71,9 +65,7 @@ class Visitor:
 
     def __init__(self, browser: Any, stack: Stack, user: str, **settings: Any) -> None:
         self.stack = stack
-        self.context = browser.new_context(
-            viewport={"width": 1400, "height": 900}, accept_downloads=True, **settings
-        )
+        self.context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True, **settings)
         self.context.set_default_timeout(30_000)
         self.foreign: list[str] = []
         self.page = self.context.new_page()

@@ -53,7 +53,7 @@ def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | 
     facts = job_facts(job, IssueTally())
     problems = _problems(reader, job, counted)
     if job.state == "open" and standing is not None:
-        ended = _ended(standing, progress, job)
+        ended = _ended(standing, reader.waits(job.job_id).in_flight, progress, job)
         # the view takes from here what is known of rows of a job that has not ended
         problems = msgspec.structs.replace(problems, by_state={**problems.by_state, **ended})
         facts = msgspec.structs.replace(facts, counts=None)
@@ -86,9 +86,12 @@ def _waits_for(waits: Waits, ends: Mapping[str, int]) -> str:
     return ""
 
 
-def _ended(standing: Mapping[str, int], progress: Mapping[str, Any] | None, job: JobRecord) -> dict[str, int]:
+def _ended(
+    standing: Mapping[str, int], in_flight: int, progress: Mapping[str, Any] | None, job: JobRecord
+) -> dict[str, int]:
     """Rows by where they stand, of a job that runs; the rest is on its way."""
     ended = {state: standing[state] for state in ("accepted", "rejected", "invalid", "unknown")}
+    ended["unknown"] = max(0, ended["unknown"] - in_flight)
     known = (progress or {}).get("counts", {}) if (progress or {}).get("job_id") == job.job_id else {}
     before = known.get("already_accepted", 0)
     ended["already_accepted"] = max(0, min(before, job.rows - sum(ended.values())))

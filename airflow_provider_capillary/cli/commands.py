@@ -53,7 +53,7 @@ def jobs(args: Namespace) -> None:
     """List imports, the newest first."""
     if args.limit < 1:
         raise ConfigurationError(f"--limit {args.limit} lists nothing; give 1 or more")
-    with opened_ledger(args) as ledger:
+    with opened_ledger(args, only_reading=True) as ledger:
         rows = [display.job_row(job, _standing(ledger, job)) for job in ledger.jobs(args.limit, dag_id=args.dag_id)]
     display.print_rows(rows, args.output)
 
@@ -61,7 +61,7 @@ def jobs(args: Namespace) -> None:
 @command
 def job(args: Namespace) -> None:
     """Tell of one import."""
-    with opened_ledger(args) as ledger:
+    with opened_ledger(args, only_reading=True) as ledger:
         record = ledger.job(args.job_id)
         details = display.job_details(record, ledger.grants(args.job_id), _standing(ledger, record))
     display.print_details(details, args.output)
@@ -71,7 +71,7 @@ def job(args: Namespace) -> None:
 def unknown(args: Namespace) -> None:
     """List rows of which nothing proves whether they were granted."""
     rows: list[UnprovenRow] = []
-    with opened_ledger(args) as ledger:
+    with opened_ledger(args, only_reading=True) as ledger:
         ledger.job(args.job_id)
         for page in ledger.unproven(args.job_id):
             rows += page
@@ -104,7 +104,10 @@ def errors(args: Namespace) -> None:
     """Write ``errors.csv`` of one import to a file, whole or not at all."""
     from airflow_provider_capillary.reports.error_report import ERRORS_CSV, write_error_report
 
-    with opened_ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-errors-") as folder:
+    with (
+        opened_ledger(args, only_reading=True) as ledger,
+        tempfile.TemporaryDirectory(prefix="capillary-errors-") as folder,
+    ):
         ledger.job(args.job_id)
         report = write_error_report(ledger, [args.job_id], Path(folder))
         _move(Path(folder) / ERRORS_CSV, args.output.expanduser())
@@ -124,7 +127,10 @@ def report(args: Namespace) -> None:
     from airflow_provider_capillary.reports.destination import publish_files
     from airflow_provider_capillary.reports.error_report import write_error_report
 
-    with opened_ledger(args) as ledger, tempfile.TemporaryDirectory(prefix="capillary-report-") as folder:
+    with (
+        opened_ledger(args, only_reading=True) as ledger,
+        tempfile.TemporaryDirectory(prefix="capillary-report-") as folder,
+    ):
         ledger.job(args.job_id)
         written = write_error_report(ledger, [args.job_id], Path(folder))
         uris = publish_files(written.files, f"file://{args.output.expanduser().absolute()}")
@@ -168,7 +174,7 @@ def test(args: Namespace) -> None:
 @command
 def customer(args: Namespace) -> None:
     """List all that the ledger holds of one customer."""
-    with opened_ledger(args) as ledger:
+    with opened_ledger(args, only_reading=True) as ledger:
         rows = ledger.rows_of_customer(args.customer_id)
     display.print_rows([display.customer_row(row) for row in rows], args.output)
 
@@ -214,10 +220,12 @@ def simulator(args: Namespace) -> None:
 
 
 @contextmanager
-def opened_ledger(args: Namespace, *, make: bool = False) -> Iterator[Ledger]:
-    """The ledger, wherever Airflow keeps the connection that names it. Only an upgrade makes one."""
+def opened_ledger(
+    args: Namespace, *, only_reading: bool = False, make: bool = False, without_wal: bool = False
+) -> Iterator[Ledger]:
+    """The ledger, wherever Airflow keeps the connection that names it. A command that makes none says which it is."""
     with as_server():
-        ledger = open_ledger(args.ledger_conn_id, make=make)
+        ledger = open_ledger(args.ledger_conn_id, only_reading=only_reading, make=make, without_wal=without_wal)
     with closing(ledger):
         if not make:
             sys.stderr.write(f"Ledger: {ledger.description}\n")

@@ -50,7 +50,6 @@ ARG_FILE = _arg(
     "--output", help="Where to write the CSV file; it is replaced", type=Path, required=True, metavar="FILE"
 )
 
-ARG_YES = _arg("--yes", "-y", help="Do not ask", action="store_true")
 ARG_DO_IT = _arg(
     "--yes", "-y", "--no-dry-run", help="Take the badges back; without it they are only counted", action="store_true"
 )
@@ -59,12 +58,28 @@ ARG_CONN = _arg("--conn-id", help="Connection of the import (default: capillary_
 ARG_TESTED_CONN = _arg("conn_id", help="The connection", metavar="CONN_ID")
 ARG_CUSTOMER = _arg("customer_id", help="Capillary's own customer id", type=int)
 ARG_FOLDER = _arg("--output", help="The folder for the files", type=Path, required=True, metavar="DIR")
+ARG_CAPILLARY = _arg(
+    "--capillary-conn-id",
+    help="Connection of type capillary, whose organisation is meant (default: capillary_default)",
+    default="capillary_default",
+    metavar="CONN_ID",
+)
+ARG_ORGANISATION = _arg("--organisation", help="The organisation's name, instead of a connection's", metavar="NAME")
+ARG_YES = _arg("-y", "--yes", help="Ask nothing", action="store_true")
+_PLACE = "a connection's id, a SQLAlchemy URL, or the path of an SQLite file"
+ARG_FROM = _arg("source", help=f"The ledger: {_PLACE}", metavar="FROM")
+ARG_TO = _arg("target", help=f"Where to: {_PLACE}", metavar="TO")
+ARG_BACKUP = _arg("file", help="The SQLite file to write; it must not be there yet", type=Path, metavar="FILE")
+ARG_ACTION = _arg(
+    "action", help="list (default), add or rename", choices=("list", "add", "rename"), nargs="?", default="list"
+)
+ARG_NAMES = _arg("names", help="add: the name. rename: the old name and the new one", nargs="*", metavar="NAME")
 
 
 def get_capillary_cli_commands() -> list[GroupCommand]:
     """Give Airflow the group ``capillary``."""
-    ledger = GroupCommand("ledger", "The ledger's tables", (_upgrade(), _seed()))
-    subcommands = (*_telling(), *_settling(), *_trying(), _simulator(), _probe(), ledger)
+    ledger = GroupCommand("ledger", "The ledger: its tables, its copies, which one counts", (*_ledger(), _seed()))
+    subcommands = (*_telling(), *_settling(), *_trying(), _organisations(), _simulator(), _probe(), ledger)
     return [GroupCommand("capillary", "Badge imports into Capillary: jobs, unknown rows, ledger", subcommands)]
 
 
@@ -141,12 +156,32 @@ def _trying() -> tuple[ActionCommand, ...]:
     )
 
 
-def _upgrade() -> ActionCommand:
-    return ActionCommand(
-        name="upgrade",
-        help="Make the ledger's tables, or bring them up to date",
-        func=_command("ledger_upgrade"),
-        args=(ARG_LEDGER, ARG_VERBOSE),
+def _ledger() -> tuple[ActionCommand, ...]:
+    return (
+        ActionCommand(
+            name="upgrade",
+            help="Make the ledger's tables, or bring them up to date",
+            func=_command("ledger_upgrade"),
+            args=(ARG_LEDGER, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="accept",
+            help="Take the ledger by your word where Airflow expects another one, or a later state of it",
+            func=_of_ledger("accept"),
+            args=(ARG_CAPILLARY, ARG_ORGANISATION, ARG_YES, ARG_LEDGER, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="copy",
+            help="Copy a ledger, with its identity, to a place without one, and seal the source",
+            func=_of_ledger("copy"),
+            args=(ARG_FROM, ARG_TO, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="backup",
+            help="Write all that the ledger holds at this moment to a new SQLite file; imports may go on",
+            func=_of_ledger("backup"),
+            args=(ARG_BACKUP, ARG_LEDGER, ARG_VERBOSE),
+        ),
     )
 
 
@@ -171,6 +206,19 @@ def _probe() -> ActionCommand:
         func=_command("probe", "probe_command"),
         args=(*probe_arguments(_arg), ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
     )
+
+
+def _organisations() -> ActionCommand:
+    return ActionCommand(
+        name="organisations",
+        help="List the organisations that the ledger knows, or: add NAME, rename OLD NEW",
+        func=_of_ledger("organisations"),
+        args=(ARG_ACTION, ARG_NAMES, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+    )
+
+
+def _of_ledger(name: str) -> Callable[..., Any]:
+    return lazy_load_command(f"airflow_provider_capillary.cli.ledger_commands.{name}")
 
 
 def _simulator() -> ActionCommand:

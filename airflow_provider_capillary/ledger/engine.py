@@ -12,7 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
-from airflow_provider_capillary.exceptions import ConfigurationError, LedgerUnavailableError, LedgerUnusableError
+from airflow_provider_capillary.exceptions import (
+    ConfigurationError,
+    LedgerUnavailableError,
+    LedgerUnusableError,
+    WrongLedgerError,
+)
+from airflow_provider_capillary.ledger import sqlite_file
 
 SUPPORTED = ("sqlite", "postgresql")
 PATIENCE_SECONDS = 60.0
@@ -63,8 +69,14 @@ def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Eng
     if dialect not in SUPPORTED:
         raise ConfigurationError(f"a ledger on {dialect} is not supported; use PostgreSQL, or SQLite on one machine")
     engine = _sqlite(parsed, patience) if dialect == "sqlite" else _postgres(parsed)
-    sa.event.listen(engine, "begin", _begin(dialect, patience))
+    watched = sqlite_file.Watched(file) if (file := file_of(engine)) is not None else None
+    sa.event.listen(engine, "begin", _begin(dialect, patience, watched))
     return engine
+
+
+def file_of(engine: sa.Engine) -> Path | None:
+    """The SQLite file; ``None`` on PostgreSQL."""
+    return sqlite_file.path_of(engine.url.database or "") if engine.dialect.name == "sqlite" else None
 
 
 def shown(url: URL) -> str:
@@ -119,7 +131,12 @@ def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _translated(engine: sa.Engine) -> Iterator[None]:
     try:
         yield
-    except IntegrityError:
+    except IntegrityError as error:
+        if "the ledger is sealed" in str(error.orig):
+            raise WrongLedgerError(
+                f"the ledger {shown(engine.url)} is sealed: it was copied to another place. Nothing was sent that is "
+                "not recorded. Set ledger_conn_id to that place"
+            ) from error
         raise  # a defect of the caller, not trouble of the database
     except (DBAPIError, sa.exc.TimeoutError) as error:
         told = error.orig if isinstance(error, DBAPIError) else error
@@ -189,25 +206,22 @@ def _sqlite(url: URL, patience: float) -> sa.Engine:
 
 def _prepare_sqlite(connection: sqlite3.Connection, _pooled: Any) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    [mode] = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-    if mode != "wal":  # SQLite answers so, without an error, where files cannot be shared: on NFS, for one
-        raise ConfigurationError(
-            f"the ledger's file cannot be used here: SQLite refuses its write-ahead log (journal mode {mode!r}), as on "
-            "NFS and other network filesystems, and without it what was sent could be forgotten. Nothing was sent. "
-            "Put the file on a local disk, or use a ledger on PostgreSQL: set ledger_conn_id"
-        )
+    sqlite_file.begin_wal(connection)
     connection.execute("PRAGMA synchronous=FULL")  # survives power loss too, and costs next to nothing in batches
-    connection.execute("PRAGMA wal_autocheckpoint=8000")  # 32 MB: a page that is changed often is copied less often
+    connection.execute("PRAGMA wal_autocheckpoint=2000")  # 8 MB; 32 MB would write a tenth less
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _begin(dialect: str, patience: float) -> Callable[[sa.Connection], None]:
+def _begin(dialect: str, patience: float, watched: sqlite_file.Watched | None) -> Callable[[sa.Connection], None]:
     # IMMEDIATE: a reader that turns writer in mid-transaction would fail instead of waiting
     on_postgres = {_WRITING: _POSTGRES_BEGIN.format(milliseconds=int(patience * 1000))}
     statements = {_WRITING: "BEGIN IMMEDIATE", _SNAPSHOT: "BEGIN"} if dialect == "sqlite" else on_postgres
 
     def begin(connection: sa.Connection) -> None:
-        statement = statements.get(connection.get_execution_options().get(_PURPOSE, ""))
+        purpose = connection.get_execution_options().get(_PURPOSE, "")
+        if watched is not None and purpose == _WRITING:
+            watched.look()
+        statement = statements.get(purpose)
         if statement:
             connection.exec_driver_sql(statement)
 

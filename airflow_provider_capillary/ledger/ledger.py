@@ -10,6 +10,7 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, TypeVar
 
@@ -28,11 +29,19 @@ from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
-from airflow_provider_capillary.exceptions import ConfigurationError, UnknownJobError
+from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, organisations, probing, revoking, settling
 from airflow_provider_capillary.ledger.ages import ages_of
 from airflow_provider_capillary.ledger.controls import find_controls
-from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, durably, make_engine, reading, shown, snapshot
+from airflow_provider_capillary.ledger.engine import (
+    PATIENCE_SECONDS,
+    durably,
+    file_of,
+    make_engine,
+    reading,
+    shown,
+    snapshot,
+)
 from airflow_provider_capillary.ledger.facts import (
     Age,
     Answer,
@@ -54,13 +63,14 @@ from airflow_provider_capillary.ledger.facts import (
     UnprovenRow,
 )
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS, Jobs, Lease, lease_lost, lock_resting, this_process
-from airflow_provider_capillary.ledger.migrations.upgrade import upgrade
+from airflow_provider_capillary.ledger.migrations.upgrade import current_revision, upgrade
 from airflow_provider_capillary.ledger.packing import Key, unpack_rows
 from airflow_provider_capillary.ledger.probing import ProbeGrant, ProbeRecord
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.recording import Recording
 from airflow_provider_capillary.ledger.rows import rows_for
 from airflow_provider_capillary.ledger.seeding import Seed, Seeding
+from airflow_provider_capillary.ledger.sqlite_file import end_wal, refuse_unfit
 
 _BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
 _STATES = {state.value: state for state in RowState}
@@ -80,7 +90,8 @@ class Ledger:
     :param boot: the boot of this machine and the seconds since, for ages; ``None`` where there is no such clock.
     :param owner: the name under which leases are taken; this process by default.
     :param patience: seconds to wait for what another process has locked.
-    :param make: whether its tables are made or upgraded; ``False``: one that is not there is refused.
+    :param without_wal: a person said that nothing is missing where an SQLite file has lost the file beside it.
+    :param must_exist: make no ledger where there is none, but raise ``ConfigurationError``.
     """
 
     def __init__(
@@ -92,9 +103,13 @@ class Ledger:
         lease_seconds: float = LEASE_SECONDS,
         owner: str | None = None,
         patience: float = PATIENCE_SECONDS,
-        make: bool = True,
+        without_wal: bool = False,
+        must_exist: bool = False,
     ) -> None:
         self._engine = make_engine(url, patience=patience)
+        self._file = file_of(self._engine)
+        if self._file is not None:
+            refuse_unfit(self._file, without_wal=without_wal)
         self._rows = rows_for(self._engine.dialect.name)
         self._clock = clock or time.time
         self._boot = boot
@@ -103,20 +118,12 @@ class Ledger:
         self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches that were looked up last
         self.description = shown(self._engine.url)  #: where it is, without credentials
         try:
-            #: whether tables were made or changed just now
-            self.was_upgraded = durably(self._engine, upgrade) if make else self._refuse_missing()
+            if must_exist:
+                self._refuse_absence()
+            self.was_upgraded = durably(self._engine, upgrade)  #: whether tables were made or changed just now
         except BaseException:
-            self._engine.dispose()  # the caller gets no ledger that it could close
+            self.close()  # the caller gets no ledger that it could close
             raise
-
-    def _refuse_missing(self) -> bool:
-        with reading(self._engine) as connection:
-            if sa.inspect(connection).has_table("capillary_ledger"):
-                return False
-        raise ConfigurationError(
-            f"there is no ledger at {self.description}. Give the --ledger-conn-id of the imports, or their "
-            "AIRFLOW_HOME; a first import makes the ledger"
-        )
 
     @functools.cached_property
     def ledger_id(self) -> str:
@@ -124,11 +131,48 @@ class Ledger:
         with reading(self._engine) as connection:
             return str(connection.execute(QUERIES["identity"]).one().ledger_id)
 
+    @property
+    def sealed_for(self) -> str | None:
+        """Where the ledger was copied to, if it was: nothing more may be done with it."""
+        with reading(self._engine) as connection:
+            place: str | None = connection.execute(QUERIES["identity"]).one().sealed_for
+        return place
+
+    def seal(self, place: str | None) -> None:
+        """Let nothing more be done with the ledger; ``None`` lets it be done again.
+
+        :raises JobIsRunningError: a job runs.
+        """
+
+        def work(connection: sa.Connection) -> None:
+            living = connection.execute(QUERIES["any_living_job"], {"now": self._now(connection)}).scalar()
+            if living is not None and place is not None:
+                raise JobIsRunningError(
+                    f"job {living} is running; copy the ledger when it has ended. Nothing was copied"
+                )
+            connection.execute(QUERIES["seal"], {"place": place})
+
+        durably(self._engine, work)
+
+    @contextmanager
+    def contents(self) -> Iterator[sa.Connection]:
+        """A connection to read all tables as they are at one moment."""
+        with snapshot(self._engine) as connection:
+            yield connection
+
+    def unguarded_replicas(self) -> int:
+        """How many replicas of a PostgreSQL server may lack the last commits; 0 on SQLite."""
+        if self._engine.dialect.name == "sqlite":
+            return 0
+        with reading(self._engine) as connection:
+            return int(connection.execute(QUERIES["unguarded_replicas"]).scalar_one())
+
     def state(self, job_ids: Iterable[str] = ()) -> LedgerState:
         """The ledger's identity, and how often these jobs have committed to it."""
         with snapshot(self._engine) as connection:
             ledger = connection.execute(QUERIES["identity"]).one()
-            found = connection.execute(QUERIES["commits"], {"job_ids": list(job_ids)}).all()
+            wanted = list(job_ids)
+            found = connection.execute(QUERIES["commits"], {"job_ids": wanted}).all() if wanted else []
         return LedgerState(ledger.ledger_id, bool(ledger.is_empty), {row.job_id: row.commits for row in found})
 
     def newest_jobs(self, organisation: str, limit: int) -> list[str]:
@@ -145,6 +189,8 @@ class Ledger:
     def close(self) -> None:
         """Give connections back."""
         self._engine.dispose()
+        if self._file is not None:
+            end_wal(self._file)
 
     # -- an import ---------------------------------------------------------------------------------------------------
 
@@ -511,6 +557,17 @@ class Ledger:
             return probing.latest(connection, organisation)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _refuse_absence(self) -> None:
+        exists = self._file is None or self._file.exists()
+        if exists:
+            with reading(self._engine) as connection:
+                exists = current_revision(connection) is not None
+        if not exists:
+            raise ConfigurationError(
+                f"there is no ledger at {self.description}, and none was made. See ledger_conn_id and AIRFLOW_HOME: "
+                "they must be those of the imports"
+            )
 
     def _pages(
         self,

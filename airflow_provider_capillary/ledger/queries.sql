@@ -12,7 +12,20 @@ SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS at,
 
 -- identity --
 -- The ledger's own name, made with it, and whether no job ever began in it.
-SELECT ledger_id, NOT EXISTS (SELECT 1 FROM capillary_job) AS is_empty FROM capillary_ledger
+SELECT ledger_id, sealed_for, NOT EXISTS (SELECT 1 FROM capillary_job) AS is_empty FROM capillary_ledger
+
+-- unguarded_replicas --
+-- Replicas that no commit waits for (PostgreSQL; without the right to see more, each counts).
+SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN 0 ELSE count(*) END
+FROM pg_stat_replication WHERE coalesce(state, 'streaming') IN ('streaming', 'catchup')
+
+-- seal --
+-- Let nothing more be done with the ledger, or, with nothing given, let it be done again.
+UPDATE capillary_ledger SET sealed_for = :place
+
+-- any_living_job --
+-- A job that runs, of whatever organisation.
+SELECT job_id FROM capillary_job WHERE state = 'open' AND lease_until > :now LIMIT 1
 
 -- ------------------------------------------------------------------------------------------ organisations and badges
 

@@ -47,6 +47,8 @@ from airflow_provider_capillary.operators.xcom import push_result
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
+    from airflow_provider_capillary.ledger.ledger import Ledger
+
 
 class _NotGiven(int):
     """A default that can be told from the same number given: only for the first counts the configured default."""
@@ -239,6 +241,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
             hook = connected(self.capillary_conn_id)
             with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
                 organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
+                self._warn_of_replicas(ledger)
                 scope = scope_of(context)
                 self.work_done = remember_begin(named(self.dataset), client.settings.base_url, dry_run=settings.dry_run)
                 self._look_at(dataset, columns)
@@ -255,6 +258,14 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
             sources = dataset.inspect().sources
         self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources)
         return result
+
+    def _warn_of_replicas(self, ledger: Ledger) -> None:
+        if replicas := ledger.unguarded_replicas():
+            self.log.warning(
+                "The ledger's PostgreSQL has %d replicas and no synchronous_standby_names: a failover may lose what "
+                "was committed last, and badges would be granted again. Name a synchronous standby",
+                replicas,
+            )
 
     def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:
         """Note what is taken for granted, and refuse a dataset without rows before a job begins where that is asked."""

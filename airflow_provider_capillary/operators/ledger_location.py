@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from airflow_provider_capillary.core.given_values import is_nothing
-from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.exceptions import ConfigurationError, WrongLedgerError
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, configured_executors, option
 
 if TYPE_CHECKING:
@@ -59,12 +60,17 @@ _POSTGRES_EXTRAS = (
 )
 
 
-def open_ledger(ledger_conn_id: str | None, *, make: bool = True) -> Ledger:
+def open_ledger(
+    ledger_conn_id: str | None, *, only_reading: bool = False, make: bool = True, without_wal: bool = False
+) -> Ledger:
     """Open the ledger; close it when done. Nothing may be sent before this has returned.
 
     :param ledger_conn_id: an Airflow connection to PostgreSQL or to an SQLite file; ``None`` for the option
         ``ledger_conn_id`` of ``[capillary]``, and without that a file in ``AIRFLOW_HOME``.
-    :param make: whether a ledger that is not there is made; who only reads does not.
+    :param make: whether a ledger that is not there is made.
+    :param only_reading: make no ledger either, and take one that is sealed.
+    :param without_wal: a person said that nothing is missing where an SQLite file has lost the file beside it.
+    :raises WrongLedgerError: it is sealed, or lies where it cannot be kept.
     :raises ConfigurationError: no such connection, or of an unfit type, or an SQLite file where tasks may run on
         several machines: the file would be lost or split there, and badges granted twice.
     :raises LedgerUnavailableError: the database cannot be reached or written.
@@ -74,19 +80,29 @@ def open_ledger(ledger_conn_id: str | None, *, make: bool = True) -> Ledger:
             f"ledger_conn_id is {ledger_conn_id!r}, perhaps of a template without a value. The ledger decides what was "
             "granted already, so no other is taken instead: give the id of a connection, or leave ledger_conn_id out"
         )
-    url = ledger_url(ledger_conn_id or option("ledger_conn_id"))
+    ledger = ledger_at(
+        ledger_url(ledger_conn_id or option("ledger_conn_id")),
+        must_exist=only_reading or not make,
+        without_wal=without_wal,
+    )
+    if only_reading or (place := ledger.sealed_for) is None:
+        return ledger
+    ledger.close()
+    raise WrongLedgerError(
+        f"the ledger {ledger.description} is sealed: it was copied to {place}. Nothing was sent. Set ledger_conn_id to "
+        "a connection to that place"
+    )
+
+
+def ledger_at(url: URL, *, must_exist: bool = False, without_wal: bool = False) -> Ledger:
+    """Open the ledger at a URL, sealed or not; see ``open_ledger``."""
     if url.get_backend_name() == "sqlite":
         _refuse_file_on_many_machines(url)
-        if not make and not Path(url.database or "").exists():
-            raise ConfigurationError(
-                f"there is no ledger at {url.database}. Give the --ledger-conn-id of the imports, or their "
-                "AIRFLOW_HOME; a first import makes the ledger"
-            )
     # SQLAlchemy and Alembic take their time to load; a DAG file that names an operator need not wait for them.
     from airflow_provider_capillary.ledger.ledger import Ledger
 
     try:
-        return Ledger(url, make=make)
+        return Ledger(url, must_exist=must_exist, without_wal=without_wal)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"the ledger's database driver is missing ({error.name}). Install airflow-provider-capillary[postgres]"
@@ -106,6 +122,18 @@ def ledger_url(ledger_conn_id: str | None) -> URL:
             f"there is no connection {ledger_conn_id!r} for the ledger. Create it, or correct ledger_conn_id"
         ) from error
     return url_of(connection)
+
+
+def place_url(place: str) -> URL:
+    """Where a ledger is, as a person writes it: a connection's id, a SQLAlchemy URL, or the path of an SQLite file."""
+    if "://" in place:
+        try:
+            return make_url(place)
+        except ArgumentError:
+            raise ConfigurationError("that is no SQLAlchemy URL such as sqlite:////path/ledger.db") from None
+    if "/" in place or place.endswith(".db"):
+        return URL.create("sqlite", database=str(Path(place).expanduser().absolute()))
+    return ledger_url(place)
 
 
 def url_of(connection: Connection) -> URL:

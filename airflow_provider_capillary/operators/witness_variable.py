@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
@@ -33,17 +34,29 @@ def witness_of(ledger: Ledger, organisation: str) -> LedgerWitness:
     return LedgerWitness(store, ledger, organisation)
 
 
-class TaskVariable:
-    """The Variable as a task reaches it: through its supervisor and the Execution API."""
-
+class _OneVariable:
     def __init__(self, organisation: str) -> None:
         self._organisation = organisation
-        self._key = variable_of(organisation)
+        self.key = variable_of(organisation)
+
+    def _unavailable(self, done: str, why: object) -> WitnessUnavailableError:
+        return WitnessUnavailableError(
+            f"Airflow's witness of the ledger, the Variable {self.key} of organisation {self._organisation!r}, cannot "
+            f"be {done}: {why}. See that Airflow answers, and that its Variables may be read and written here"
+        )
+
+    @property
+    def _description(self) -> str:
+        return f"Capillary ledger of {self._organisation}: do not change"
+
+
+class TaskVariable(_OneVariable):
+    """The Variable as a task reaches it: through its supervisor and the Execution API."""
 
     def read(self) -> str | None:
         """What secrets backends, the environment or Airflow's database hold, in this order."""
         try:
-            return str(Variable.get(self._key))
+            return str(Variable.get(self.key))
         except AirflowRuntimeError as error:
             if error.error.error is not ErrorType.VARIABLE_NOT_FOUND:
                 raise self._unavailable("read", error) from error
@@ -57,7 +70,7 @@ class TaskVariable:
     def write(self, text: str) -> None:
         """Write to Airflow's database."""
         try:
-            Variable.set(self._key, text, description=f"Capillary ledger of {self._organisation}: do not change")
+            Variable.set(self.key, text, description=self._description)
         except Exception as error:
             raise self._unavailable("written", error) from error
 
@@ -66,18 +79,43 @@ class TaskVariable:
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
         try:
-            reply = SUPERVISOR_COMMS.send(GetVariable(key=self._key))
+            reply = SUPERVISOR_COMMS.send(GetVariable(key=self.key))
         except AirflowRuntimeError as error:
             reply = error.error
         except Exception as error:
             raise self._unavailable("read", error) from error
         return isinstance(reply, ErrorResponse) and reply.error is ErrorType.VARIABLE_NOT_FOUND
 
-    def _unavailable(self, done: str, why: object) -> WitnessUnavailableError:
-        return WitnessUnavailableError(
-            f"Airflow's witness of the ledger, the Variable {self._key} of organisation {self._organisation!r}, cannot "
-            f"be {done}: {why}. See that Airflow's API server answers, and that tasks may read and write Variables"
-        )
+
+class DatabaseVariable(_OneVariable):
+    """The Variable as Airflow's own command line reaches it: in the metadata database."""
+
+    def read(self) -> str | None:
+        """What secrets backends, the environment or the database hold, in this order."""
+        try:
+            value: str | None = _model().get(self.key, default_var=None)
+        except Exception as error:
+            raise self._unavailable("read", error) from error
+        return value
+
+    def write(self, text: str) -> None:
+        """Write to the database."""
+        try:
+            _model().set(self.key, text, description=self._description)
+        except Exception as error:
+            raise self._unavailable("written", error) from error
+
+    def delete(self) -> None:
+        """Take it out of the database."""
+        try:
+            _model().delete(self.key)
+        except Exception as error:
+            raise self._unavailable("deleted", error) from error
+
+
+def _model() -> Any:
+    """The table's class: the SDK's own ``Variable`` works in a task only."""
+    return import_module("airflow.models.variable").Variable
 
 
 def _has_supervisor() -> bool:

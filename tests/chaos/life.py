@@ -19,6 +19,7 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.settings import import_settings
@@ -44,8 +45,24 @@ class Life(msgspec.Struct, frozen=True):
     elsewhere: bool
     end: End
     told: str  #: where the result goes
+    witness: str = ""  #: the file that stands for Airflow's Variable; none: there is no Airflow
     connect_seconds: float = 0.0  #: how long each connection takes to be made, name and all
     clock: tuple[tuple[float, float], ...] = ()  #: steps of the wall clock; see ``surround``
+
+
+class WitnessFile:
+    """Keeps the witness as Airflow's database would: outside the ledger, and outliving the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> str | None:
+        return self._path.read_text() if self._path.exists() else None
+
+    def write(self, text: str) -> None:
+        unfinished = self._path.with_suffix(f".{os.getpid()}")
+        unfinished.write_text(text)
+        unfinished.rename(self._path)
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -87,6 +104,7 @@ def _import(life: Life, stop: StopSignal) -> ImportResult:
     client = BadgeClient(msgspec.convert(life.client, ClientSettings, strict=False))
     owner = f"elsewhere-{uuid.uuid4()}/{os.getpid()}/1" if life.elsewhere else None
     ledger = Ledger(life.ledger, lease_seconds=life.lease_seconds, owner=owner)
+    store = WitnessFile(Path(life.witness)) if life.witness else None
     job = ImportJob(
         open_dataset(life.dataset),
         Organisation(cast(BadgeClient, CrashingClient(client, points)), ORGANISATION),
@@ -96,5 +114,6 @@ def _import(life: Life, stop: StopSignal) -> ImportResult:
         stop=stop,
         heartbeat_seconds=life.lease_seconds / 5,
         jitter=lambda: 0.02,
+        witness=LedgerWitness(store, ledger, ORGANISATION),
     )
     return job.run()

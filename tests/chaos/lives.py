@@ -22,6 +22,7 @@ FORESEEN = frozenset(
     {
         "ApiUnavailableError", "AuthenticationError", "RequestRefusedError", "ImportStoppedError",
         "ImportInterruptedError", "JobIsRunningError", "LeaseLostError",
+        "WrongLedgerError", "LedgerUnusableError",
     }
 )  # fmt: skip
 
@@ -73,6 +74,7 @@ class Lives:
             elsewhere=self._plan.elsewhere,
             end=end,
             told=str(told),
+            witness=str(self._folder / "witness.json"),
         )
         life = msgspec.structs.replace(life, **changes)
         child = self._server.start(life, self._folder / f"life-{number}.log")

@@ -415,6 +415,8 @@ class Trial:
     def _compare(self, result: ImportResult, rows_read: int) -> None:
         summary = result.summary
         assert summary.rows_read == rows_read == sum(self.ends(result).values())
+        if self.ledger_url.startswith("postgresql"):
+            return self._compare_grants()
         held = dict(
             self.ask_ledger(
                 "SELECT e.state, count(*) FROM capillary_row e JOIN capillary_job j ON j.id = e.job_id "
@@ -431,7 +433,7 @@ class Trial:
         assert stories["not_sent"] <= summary.not_sent
         if result.error is None and not summary.dry_run:
             assert summary.not_sent == 0
-        self._compare_grants()
+        return self._compare_grants()
 
     def _compare_grants(self) -> None:
         """Whatever the ledger calls accepted was granted, under the id that it keeps."""

@@ -37,10 +37,12 @@ TABLE = {
     "FixableError": FAIL,
     "ConfigurationError": FAIL,
     "UnknownJobError": FAIL,
+    "UnknownOrganisationError": FAIL,
     "DatasetError": FAIL,
     "AuthenticationError": FAIL,
     "RequestRefusedError": FAIL,
     "JobMismatchError": FAIL,
+    "WrongLedgerError": FAIL,
     "LedgerUnusableError": FAIL,
     "ImportStoppedError": FAIL,
     "BudgetExceededError": FAIL,
@@ -50,9 +52,17 @@ TABLE = {
     "JobIsRunningError": AGAIN,
     "LeaseLostError": AGAIN,
     "LedgerUnavailableError": AGAIN,
+    "WitnessUnavailableError": AGAIN,
     "ImportInterruptedError": AGAIN,
 }
-ASKING = ("RetryableError", "ApiUnavailableError", "JobIsRunningError", "LeaseLostError", "LedgerUnavailableError")
+ASKING = (
+    "RetryableError",
+    "ApiUnavailableError",
+    "JobIsRunningError",
+    "LeaseLostError",
+    "LedgerUnavailableError",
+    "WitnessUnavailableError",
+)
 
 
 def decide(error: BaseException, chance: float = 0.0) -> Any:

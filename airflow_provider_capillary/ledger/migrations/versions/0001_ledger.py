@@ -75,13 +75,19 @@ _OLD_STATE = """
             AND x.earned_at = OLD.earned_at AND x.occurrence = OLD.occurrence AND x.batch_id = OLD.batch_id),
         (SELECT b.state FROM capillary_batch b WHERE b.id = OLD.batch_id), 'missing')
 """
+_IS_SEALED = "(SELECT sealed_for FROM capillary_ledger) IS NOT NULL"
 _CHANGES = f"OLD.state <> NEW.state AND OLD.state || '>' || NEW.state NOT IN ({_TRANSITIONS})"
+
+_SEALED = "the ledger is sealed: it was copied to another place"
 
 #: (name, when, table, condition that refuses, what is said)
 _GUARDS = (
     ("capillary_batch_begins", "BEFORE INSERT", "capillary_batch", "NEW.state <> 'intent'", _BEGINS),
     ("capillary_batch_changes", "BEFORE UPDATE OF state", "capillary_batch", _CHANGES, _NOT_ALLOWED),
     ("capillary_batch_stays", "BEFORE DELETE", "capillary_batch", "1 = 1", _BATCH_STAYS),
+    # every commit of a job counts itself there
+    ("capillary_job_begins_unsealed", "BEFORE INSERT", "capillary_job", _IS_SEALED, _SEALED),
+    ("capillary_job_goes_on_unsealed", "BEFORE UPDATE OF commits", "capillary_job", _IS_SEALED, _SEALED),
     (
         "capillary_earned_badge_leaves",
         "BEFORE UPDATE OF batch_id",
@@ -152,6 +158,7 @@ def _create_registers() -> None:
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("ledger_id", sa.Text, nullable=False),
         sa.Column("made_at", sa.Double, nullable=False),
+        sa.Column("sealed_for", sa.Text),  # where it was copied to: nothing more is done here
         sa.CheckConstraint("id = 1", name="capillary_ledger_is_one"),
     )
     op.create_table(

@@ -50,6 +50,7 @@ TABLE = {
     "RetryableError": AGAIN,
     "ApiUnavailableError": AGAIN,
     "JobIsRunningError": AGAIN,
+    "ControlMissingError": AGAIN,
     "LeaseLostError": AGAIN,
     "LedgerUnavailableError": AGAIN,
     "WitnessUnavailableError": AGAIN,

@@ -26,7 +26,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import DatasetError
 from airflow_provider_capillary.jobs.account import issue_of
-from airflow_provider_capillary.jobs.row_check import RowChecker
+from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of
 from airflow_provider_capillary.ledger.facts import RowIssue
 
 BADGE = "654e08f2041fd452b3ef5b2e"
@@ -44,7 +44,8 @@ def issues_of(given_dataset: Any, unit: str, zone: Any) -> list[RowIssue]:
     """One issue for each row: its own if it has one, else as if the API had refused it."""
     dataset = open_dataset(given_dataset, required_columns=CHOICES)
     facts = dataset.inspect()
-    checker = RowChecker(resolve_columns(CHOICES, facts.columns), zone, (), unit, facts.distinct.get("badgeMetaId", ()))
+    columns = resolve_columns(CHOICES, facts.columns)
+    checker = RowChecker(columns, zone, (), unit, badge_ids_of(dataset, columns.badge_meta_id, 3))
     found: list[RowIssue] = []
     for window in dataset.windows(3):
         badges, issues = checker.check(window)

@@ -7,7 +7,9 @@ way; what a killed stack left behind is ended by the next one in the same folder
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import shlex
 import shutil
 import signal
 import sys
@@ -34,6 +36,7 @@ from dev.stack import stack_settings
 from dev.stack.airflow_api import AirflowApi
 from dev.stack.folder_lock import FolderLock
 from dev.stack.postgres import SIGNALS, Postgres
+from dev.stack.prepare_metadata import POOL
 from dev.started_processes import (
     ProcessesStillThereError,
     StartedProcesses,
@@ -101,6 +104,7 @@ class LocalStack:
         self.simulator = SimulatorAccount("")
         self.api = AirflowApi("", "", "")
         self.password = ""
+        self.command_line = self.folder / "airflow.sh"
         self.began = 0.0
 
     def __enter__(self) -> Self:
@@ -133,6 +137,7 @@ class LocalStack:
         )
         with self._step("Airflow's database"):
             self._prepare_metadata(env)
+        self._write_command_line(env)
         with self._step("Airflow"):
             since = datetime.now(UTC)
             for name in (API_SERVER, *_NEEDED):
@@ -229,7 +234,9 @@ class LocalStack:
             stack_settings.LEDGER_CONN_ID: (self.postgres.airflow_connection("ledger"), "what was sent and granted"),
         }
         connections = {name: {**fields, "description": text} for name, (fields, text) in sources.items()}
-        wanted = json.dumps({"airflow": version("apache-airflow-core"), "connections": connections}, indent=1)
+        wanted = json.dumps(
+            {"airflow": version("apache-airflow-core"), "connections": connections, "pool": POOL}, indent=1
+        )
         done, asked = self.home / "prepared.json", self.home / "to_be_prepared.json"
         if done.exists() and done.read_text("utf-8") == wanted and self.postgres.has_table("airflow", "connection"):
             return
@@ -240,6 +247,14 @@ class LocalStack:
         self.processes.stop(METADATA)
         asked.replace(done)
         done.write_text(wanted, "utf-8")
+
+    def _write_command_line(self, env: Mapping[str, str]) -> None:
+        """Airflow's command line in the surroundings of this stack, for the person who looks at it."""
+        set_here = {name: value for name, value in env.items() if os.environ.get(name) != value}
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in sorted(set_here.items()))
+        python = shlex.quote(sys.executable)
+        self.command_line.touch(mode=0o700)  # it has the database's address
+        self.command_line.write_text(f'#!/bin/sh\n{exports}exec {python} -m airflow "$@"\n', "utf-8")
 
     def _password(self) -> str:
         """The login's password: made once, kept where Airflow itself looks for it."""

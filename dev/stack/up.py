@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from dev.airflow_home import dags_folder
+from dev.airflow_home import LOGIN, PASSWORD, dags_folder
 from dev.processes import one_interrupt
 from dev.sample_data.recent_warehouse import load_recent_days
 from dev.screen import Screen
@@ -79,15 +80,19 @@ def _input_has_ended() -> bool:
 def _what_to_try(stack: LocalStack) -> str:
     today = datetime.now(UTC).date()
     week_ago, dags = today - timedelta(days=7), f"{stack.api.url}/dags"
+    host, port = urlsplit(stack.simulator.url).hostname, urlsplit(stack.simulator.url).port
     return f"""
   Airflow    {stack.api.url}
   login      {stack.login}
   password   {stack.password}
   simulator  {stack.simulator.url}/simulator/summary
+  its till   {LOGIN}, password {PASSWORD} (for a connection of your own: host {host}, port {port}, schema http)
+  shell      {stack.command_line} capillary jobs    (any command of `airflow`)
 
 What to try
   1. Import last night's badges: {dags}/nightly_badge_sync, Trigger.
-     The counts are in import_badges, Storage, XCom; the report is in {stack.reports}.
+     Counts, reasons, rows and report are in Browse, Badge imports, and in a tab of the run.
+     For a dry run untick "Unpause" in the form, or last night's scheduled run begins too, and is none.
   2. Backfill a week: Trigger, Backfill, from {week_ago} to {today}. Then again with "All Runs":
      every row is accepted already, and the simulator has granted each badge once.
   3. The same days in one import: {dags}/backfill_badges, Trigger,

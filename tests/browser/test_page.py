@@ -191,7 +191,7 @@ def test_the_import_task_s_button_leads_to_its_job_and_the_report(admin: Visitor
     admin.shoot("job")
     job.get_by_role("link", name="Report").click()
 
-    job.get_by_text("Why rows were not accepted").wait_for()
+    job.get_by_role("heading", name="Badge import into Capillary").wait_for()
     admin.shoot("report")
     open_job(admin, "watched").get_by_role("link", name="import_badges").click()  # out of the frame, within Airflow
     page.wait_for_url(re.compile("/tasks/import_badges$"))

@@ -169,7 +169,7 @@ def undo(
     """Start the dry run; or, after one that ended well, the undo itself."""
     target = _target(request, dag_id, job_id, user, ledger)
     plan = _checked(request, signed, target, _plan_undo(target))
-    return _started(request, target, plan, UNDO_DAG, {"jobs": [job_id], "dry_run": plan.action == "undo-dry-run"})
+    return _started(request, target, plan, UNDO_DAG, {"job": job_id, "dry_run": plan.action == "undo-dry-run"})
 
 
 def _plan_undo(target: Target) -> Plan:

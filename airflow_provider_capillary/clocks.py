@@ -6,6 +6,7 @@ Ages of intents and waits for a read are measured by ``steady``; ``boot`` is wha
 from __future__ import annotations
 
 import functools
+import os
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class Boot(msgspec.Struct, frozen=True):
-    """One boot of one machine, and seconds since then. Processes on it agree on both, containers too."""
+    """One boot of one machine, and seconds since then. Processes on it agree on both."""
 
     boot_id: str
     seconds: float
@@ -29,7 +30,7 @@ def steady() -> float:
 
 
 def boot() -> Boot | None:
-    """This boot of this machine; ``None`` where the system does not name its boots."""
+    """This boot of this machine, as this time namespace sees it; ``None`` where the system does not name its boots."""
     boot_id = _boot_id()
     return None if boot_id is None else Boot(boot_id, steady())
 
@@ -37,6 +38,11 @@ def boot() -> Boot | None:
 @functools.cache
 def _boot_id() -> str | None:
     try:
-        return _BOOT_ID.read_text().strip()
+        boot_id = _BOOT_ID.read_text().strip()
     except OSError:
         return None
+    try:
+        # each time namespace has an offset of its own
+        return f"{boot_id}.{os.stat('/proc/self/ns/time').st_ino}"
+    except OSError:  # a kernel without them
+        return boot_id

@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.queries import QUERIES
 
 LEASE_SECONDS = 60.0
+_UNKNOWN = "unknown"
 #: A lease as it was seen: its number, and until when it holds.
 Lease = tuple[int, float]
 _JOB_IDS = uuid.UUID("6f1c0a52-0d0e-5c5b-9a55-2f3a6f5f6a10")
@@ -139,33 +140,55 @@ def lease_lost(job: Job) -> LeaseLostError:
 
 def this_process() -> str:
     """Name this process: machine boot and process namespace, process id, start time."""
-    return f"{_machine()}/{os.getpid()}/{_start_time(os.getpid()) or 'unknown'}"
+    return f"{_machine()}/{os.getpid()}/{_status('self').start_time or _UNKNOWN}"
 
 
 def is_certainly_dead(owner: str) -> bool:
-    """Whether the process of that name is gone for sure. Of processes elsewhere nothing is known: ``False``."""
+    """Whether the process of that name is gone for sure.
+
+    ``False`` where it may live: of a process elsewhere nothing is known, nor of one that ``/proc`` hides (another
+    user's, with ``hidepid``). Its lease then says when it is taken for gone.
+    """
     machine, _, rest = owner.partition("/")
     process_id, _, start_time = rest.partition("/")
-    if machine != _machine() or not process_id.isdigit() or start_time == "unknown":
+    if machine != _machine() or _UNKNOWN in machine or not process_id.isdigit() or not int(process_id):
         return False
-    return _start_time(int(process_id)) != start_time
+    try:
+        os.kill(int(process_id), 0)
+    except ProcessLookupError:
+        return True  # no process of this namespace has the number, whoever asks
+    except (OSError, OverflowError):
+        pass  # there is one, of another user
+    found = _status(process_id)
+    if found.start_time is None or start_time == _UNKNOWN:
+        return False
+    return found.has_ended or found.start_time != start_time  # another process has the number by now
+
+
+class _Status(NamedTuple):
+    """What ``/proc`` says of a process."""
+
+    start_time: str | None = None  #: none: it cannot be read
+    has_ended: bool = False
 
 
 def _machine() -> str:
     """One boot of one machine, as one process namespace (a container has its own) sees it."""
     try:
         here = boot()
-        return f"{here.boot_id if here else 'unknown'}.{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{here.boot_id if here else _UNKNOWN}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
-        return "unknown"
+        return _UNKNOWN
 
 
-def _start_time(process_id: int) -> str | None:
+def _status(process: str) -> _Status:
     try:
-        fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in ("Z", "X") else fields[19]
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return _Status()  # the /proc of another namespace, where the same number is another process
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return _Status(fields[19], fields[0] in ("Z", "X"))
+    except (OSError, IndexError):
+        return _Status()
 
 
 def _refuse_mismatch(job_id: str, found: sa.Row[Any], plan: JobPlan) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from airflow_provider_capillary.ledger import lease
 from airflow_provider_capillary.ledger.lease import is_certainly_dead, this_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is ever taken for dead")
@@ -44,3 +47,53 @@ def test_another_process_under_the_same_number_is_not_taken_for_the_dead_one() -
 )
 def test_of_processes_elsewhere_and_of_names_it_cannot_read_nothing_is_said(name: str) -> None:
     assert not is_certainly_dead(name.format(machine=this_process().split("/")[0]))
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``/proc`` shows no other process than this one, as to another user where it is mounted with ``hidepid``."""
+    read = Path.read_text
+
+    def read_text(path: Path, *arguments: Any, **named: Any) -> str:
+        if path.match("/proc/[0-9]*/stat"):
+            raise FileNotFoundError(path)
+        return read(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+@pytest.mark.usefixtures("hidden")
+def test_a_process_that_proc_hides_is_not_taken_for_dead() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
+    name = f"{this_process().split('/')[0]}/{child.pid}/123"
+    assert not is_certainly_dead(name)
+    child.kill()
+    child.communicate()
+    assert is_certainly_dead(name)  # no process has its number
+
+
+@pytest.mark.parametrize("unreadable", ["/proc/self/ns/pid", "boot id"])
+def test_on_machines_without_a_name_no_process_is_taken_for_dead(
+    monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    stat = os.stat
+    if unreadable == "boot id":
+        monkeypatch.setattr(lease, "boot", lambda: None)
+    else:
+
+        def fail(path: Any, *arguments: Any, **named: Any) -> Any:
+            if path == unreadable:
+                raise PermissionError(path)
+            return stat(path, *arguments, **named)
+
+        monkeypatch.setattr(os, "stat", fail)
+    machine, *_ = this_process().split("/")
+    assert "unknown" in machine
+    assert not is_certainly_dead(f"{machine}/{2**22 + 1}/1")
+
+
+def test_of_a_proc_of_another_namespace_nothing_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, number, start_time = this_process().split("/")
+    monkeypatch.setattr(os, "readlink", lambda path: "1")
+    assert this_process() == f"{machine}/{number}/unknown"
+    assert not is_certainly_dead(f"{machine}/{number}/{int(start_time) + 1}")

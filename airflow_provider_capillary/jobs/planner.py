@@ -26,7 +26,7 @@ from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 _Found = dict[tuple[int, str], list[Held]]  # by customer and badge
 
-_BEST_FIRST = (RowState.ACCEPTED, RowState.UNKNOWN, RowState.REJECTED)
+_BEST_FIRST = (RowState.ACCEPTED, RowState.REVOKED, RowState.UNKNOWN, RowState.REJECTED)
 _ENDS = {
     Plan.ACCEPTED: RowState.ACCEPTED,
     Plan.ALREADY_ACCEPTED: RowState.ALREADY_ACCEPTED,

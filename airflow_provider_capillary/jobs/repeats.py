@@ -17,6 +17,7 @@ from airflow_provider_capillary.ledger.facts import RowIssue
 #: How equal rows ended -> how the row that repeats them is reported.
 _ENDS = {
     RowState.ACCEPTED: (RowState.ALREADY_ACCEPTED, Plan.DUPLICATE.value),
+    RowState.REVOKED: (RowState.ALREADY_ACCEPTED, Plan.DUPLICATE.value),  # it is not granted again
     RowState.REJECTED: (RowState.REJECTED, f"{Plan.DUPLICATE.value}, and was rejected"),
     RowState.UNKNOWN: (RowState.UNKNOWN, f"{Plan.DUPLICATE.value}, and what became of it is unknown"),
 }

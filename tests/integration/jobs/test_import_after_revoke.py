@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.jobs.account import Account
+from airflow_provider_capillary.jobs.planner import Planner
+from airflow_provider_capillary.jobs.settings import import_settings
+from airflow_provider_capillary.ledger.facts import JobPlan, JobScope
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 from .reconciling import reconcile
 from .revoking import BY, active, asked, revoke
@@ -49,6 +60,22 @@ def test_rows_that_repeat_a_revoked_one_end_as_it_does(trial: Trial, again: dict
     revoke(trial, first)
     result = trial.run(rows, max_rejected="100%", **again)
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4, "invalid": 1})
+
+
+def test_a_row_that_repeats_one_revoked_meanwhile_counts_as_granted_before(trial: Trial) -> None:
+    """As at the end of an import whose rows another process has revoked since they were planned."""
+    revoke(trial, trial.run(trial.rows(1)))
+    repeat = EarnedBadge(2, trial.badge, trial.first_customer, trial.first_earned, EXPIRES_LATER)
+    scope, plan = JobScope("sync", "import", "night-2"), JobPlan("org", "host", "dataset", 2, {})
+    with closing(Ledger(trial.ledger_url, clock=trial.clock.now)) as ledger:
+        job = ledger.open_job(scope, plan)
+        with closing(LedgerWriter(ledger, job, heartbeat_seconds=60)) as writer:
+            planner, account = Planner(writer, job.key, import_settings(), Account()), Account()
+            planner.repeats.note(repeat)
+            states = planner.states_of_equals([repeat])
+            window = next(open_dataset(trial.rows(2)).windows(10))
+            assert planner.repeats.end_as_equals(window, [repeat], lambda _: states, account) == []
+    assert account.tally.rows == {RowState.ALREADY_ACCEPTED: 1}
 
 
 def test_the_earn_of_a_revoked_row_is_no_proof_that_an_equal_one_was_granted(trial: Trial) -> None:

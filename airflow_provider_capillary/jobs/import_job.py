@@ -166,7 +166,7 @@ class ImportJob:
             settings=self._settings.fixed_for_a_job() | sent_as,
             sources=facts.sources,
         )
-        job = once_the_lease_ran_out(partial(self._ledger.open_job, self._scope, plan), self._stop)
+        job = once_the_lease_ran_out(partial(self._ledger.open_job, self._scope, plan), self._stop, self._monotonic)
         if job.resumed:
             self._warn_of_ended(job)
         begun = "Going on with" if job.resumed else "Beginning"

@@ -90,22 +90,25 @@ def cannot_be_recorded(error: BaseException) -> bool:
     return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)
 
 
-def once_the_lease_ran_out(take: Callable[[Lease | None], _Answer], stop: StopSignal) -> _Answer:
+def once_the_lease_ran_out(
+    take: Callable[[Lease | None], _Answer], stop: StopSignal, monotonic: Callable[[], float]
+) -> _Answer:
     """Take a job's lease; where another process holds it, wait for it to run out and try once more.
 
     A process that died holds its lease a little longer. One that lives renews it, and then this one gives up. Where
     the clock was put back meanwhile, the lease seems to hold for longer than any lease does; it counts as over.
 
     :param take: takes it, given the lease that was waited for.
-
+    :param monotonic: the clock for durations, in seconds.
     :raises JobIsRunningError: the lease was renewed.
     """
     try:
         return take(None)
     except JobIsRunningError as error:
         log.info("%s; waiting for it to run out", error)
-        stop.pause((error.retry_after or 0.0) + 1.0)
-        return take(None if stop.requested else error.lease)
+        begun, seconds = monotonic(), error.retry_after or 0.0
+        stop.pause(seconds + 1.0)
+        return take(error.lease if monotonic() - begun > seconds else None)
 
 
 class Backoff(msgspec.Struct, frozen=True):

@@ -127,7 +127,7 @@ class ReconcileJob:
                 self._stays_unknown(row.message or "its job died before the outcome was known")
 
     def _settle_job(self, record: JobRecord) -> None:
-        job = once_the_lease_ran_out(partial(self._ledger.take_stock, record.job_id), self._stop)
+        job = once_the_lease_ran_out(partial(self._ledger.take_stock, record.job_id), self._stop, self._monotonic)
         rows = sum(map(len, self._ledger.unproven(job.job_id)))
         if rows:
             log.info("Job %s: %s rows without proof; %s", job.job_id, f"{rows:,}", self._settings.action.value)

@@ -119,7 +119,7 @@ class RevokeJob:
             pace = organisation.pace(self._ledger.reserve_request, self._stop, self._jitter, self._monotonic)
             self._progress.begin(sum(sum(one.with_id.values()) for one in found) + self._second.total())
             for job_id in self._job_ids:
-                job = once_the_lease_ran_out(partial(self._ledger.take_stock, job_id), self._stop)
+                job = once_the_lease_ran_out(partial(self._ledger.take_stock, job_id), self._stop, self._monotonic)
                 self._revoke_job(job, organisation.client, pace)
         return self._result(found)
 

@@ -130,6 +130,7 @@ class SeedJob:
         self._by = by
         self._stop = stop or StopSignal()
         self._clock = clock
+        self._monotonic = monotonic
         self._progress = ProgressLine(monotonic)
         self._tally = Tally()
         self._counts: Counter[SeedPlan] = Counter()
@@ -177,7 +178,7 @@ class SeedJob:
             settings=settings | {"purpose": "seed"},
             sources=facts.sources,
         )
-        job = once_the_lease_ran_out(partial(self._ledger.open_job, scope, plan), self._stop)
+        job = once_the_lease_ran_out(partial(self._ledger.open_job, scope, plan), self._stop, self._monotonic)
         log.info("Seeding job %s: %s rows; ledger %s", job.job_id, f"{facts.rows:,}", self._ledger.description)
         if not facts.rows:
             log.warning("The dataset has no rows: the ledger learns nothing of what was granted")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,12 +17,28 @@ def moment_values(now: Moment) -> dict[str, Any]:
     return {"now": now.at, "server": now.server, "boot_id": now.boot_id, "boot_time": now.boot_seconds}
 
 
-def ages_of(connection: sa.Connection, batches: Collection[int], now: Moment) -> dict[int, Age]:
-    """How long ago the exchanges of batches were over, or their intents noted where no end was."""
-    found = connection.execute(QUERIES["moments_of_batches"], {"batches": sorted(batches)})
-    return {
-        row.id: Age(
-            least_seconds_between(Moment(row.at, row.server, row.boot_id, row.boot_seconds), now), bool(row.is_cut_off)
-        )
-        for row in found
-    }
+class Ages:
+    """How old batches are. Where no clock can say, they count from when this process first looked.
+
+    After a failover no clock may be left that saw both moments. Every intent that was there at the first look is at
+    least as old as that look, so that one wait is enough for all of them.
+    """
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._newest: int | None = None  #: the newest batch at the first look
+        self._looked_at = 0.0
+
+    def of(self, connection: sa.Connection, batches: Collection[int], now: Moment) -> dict[int, Age]:
+        """How long ago their exchanges were over, or their intents noted where no end was."""
+        if self._newest is None:
+            self._newest = int(connection.execute(QUERIES["newest_batch"]).scalar() or 0)
+            self._looked_at = self._steady()
+        seen_for = self._steady() - self._looked_at
+        ages: dict[int, Age] = {}
+        for row in connection.execute(QUERIES["moments_of_batches"], {"batches": sorted(batches)}):
+            least = least_seconds_between(Moment(row.at, row.server, row.boot_id, row.boot_seconds), now)
+            if row.is_cut_off and row.id <= self._newest:  # the end of an exchange may have come since then
+                least = max(least, seen_for)
+            ages[row.id] = Age(least, bool(row.is_cut_off))
+        return ages

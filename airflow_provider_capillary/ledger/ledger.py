@@ -31,7 +31,7 @@ from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownJobError
 from airflow_provider_capillary.ledger import given_ids, listing, organisations, probing, revoking, settling
-from airflow_provider_capillary.ledger.ages import ages_of
+from airflow_provider_capillary.ledger.ages import Ages
 from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.engine import (
     PATIENCE_SECONDS,
@@ -88,6 +88,7 @@ class Ledger:
     :param clock: epoch seconds, ``time.time`` by default. For SQLite only: with PostgreSQL the database's own clock
         is used, whatever is given here, so that workers whose clocks differ agree on leases.
     :param boot: the boot of this machine and the seconds since, for ages; ``None`` where there is no such clock.
+    :param steady: seconds by a clock that is never set.
     :param owner: the name under which leases are taken; this process by default.
     :param patience: seconds to wait for what another process has locked.
     :param without_wal: a person said that nothing is missing where an SQLite file has lost the file beside it.
@@ -100,6 +101,7 @@ class Ledger:
         *,
         clock: Callable[[], float] | None = None,
         boot: Callable[[], Boot | None] = clocks.boot,
+        steady: Callable[[], float] = clocks.steady,
         lease_seconds: float = LEASE_SECONDS,
         owner: str | None = None,
         patience: float = PATIENCE_SECONDS,
@@ -113,6 +115,7 @@ class Ledger:
         self._rows = rows_for(self._engine.dialect.name)
         self._clock = clock or time.time
         self._boot = boot
+        self._ages = Ages(steady)
         self._jobs = Jobs(owner or this_process(), lease_seconds)
         self._badge_keys: dict[int, dict[str, int]] = {}  #: committed ones only, by organisation
         self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches that were looked up last
@@ -241,7 +244,7 @@ class Ledger:
     def ages(self, batches: Collection[int]) -> dict[int, Age]:
         """How long ago batches without proof were given up, or noted as intents where their process died."""
         with reading(self._engine) as connection:
-            return ages_of(connection, batches, self._moment(connection))
+            return self._ages.of(connection, batches, self._moment(connection))
 
     def record(self, job: Job, notes: Sequence[Note]) -> list[int]:
         """Commit the notes durably, all or none; give the batch key of each intent, in order.

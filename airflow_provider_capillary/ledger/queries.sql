@@ -297,6 +297,10 @@ UPDATE capillary_batch SET gone = gone + :rows WHERE id = :batch
 -- The packed rows of a batch, which never change.
 SELECT rows, row_count FROM capillary_batch WHERE id = :batch
 
+-- newest_batch --
+-- The number of the newest batch of all.
+SELECT max(id) FROM capillary_batch
+
 -- moments_of_batches --
 -- When the exchanges of batches were over, or their intents noted where no process recorded an end.
 SELECT id, coalesce(settled_at, sent_at) AS at, server_started AS server, boot_id, settled_at IS NULL AS is_cut_off,

@@ -88,7 +88,7 @@ class Clock:
 
     def of_a_ledger(self) -> dict[str, Any]:
         """What a ledger is given of it."""
-        return {"clock": self.now, "boot": self.boot}
+        return {"clock": self.now, "boot": self.boot, "steady": self.steady}
 
     def steady(self) -> float:
         """Seconds that pass, however the time of day is set."""

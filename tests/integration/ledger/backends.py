@@ -76,7 +76,7 @@ class SqliteBackend(_Opened):
         return self._keep(Ledger(arguments.pop("url", self.url), **self._clocks() | arguments))
 
     def _clocks(self) -> dict[str, Any]:
-        return {"clock": lambda: self._now, "boot": lambda: Boot("this boot", self._now)}
+        return {"clock": lambda: self._now, "boot": lambda: Boot("this boot", self._now), "steady": lambda: self._now}
 
     def pass_time(self, seconds: float) -> None:
         self._now += seconds

@@ -69,7 +69,7 @@ def _connection_type() -> dict[str, Any]:
                 "host": "Cluster URL",
                 "login": "Till id (Basic) or client key (OAuth)",
                 "password": "Till password (Basic) or client secret (OAuth)",
-                "port": "Port, where the URL has none",
+                "port": "Port (443 for https; Test needs it)",
                 "schema": "Scheme, where the URL has none",
             },
             "placeholders": {

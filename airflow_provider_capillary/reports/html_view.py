@@ -149,7 +149,7 @@ def _verdict(facts: ReportFacts, to_mend: int, not_ended: str, died: str) -> tup
     if facts.total.notes.may_be_granted_twice:
         return "attention", "Every row is accepted, but some may be granted twice"
     if any(job.state == "failed" for job in facts.jobs):
-        return "attention", "An import failed, although no row is left"
+        return "attention", "The import failed; all its rows are accepted by now"
     return "good", "Every row is accepted" if facts.total.counts["rows_read"] else "The dataset was empty"
 
 

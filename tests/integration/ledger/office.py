@@ -13,7 +13,7 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.exceptions import JobIsRunningError
+from airflow_provider_capillary.exceptions import ImportInterruptedError, JobIsRunningError
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
@@ -63,15 +63,16 @@ class Office:
 
     def reconcile(self, job_id: str) -> Reconciled | None:
         """``None``: refused, because the import is running."""
-        # a lease is not waited for: it would take a minute
-        stop = StopSignal(wait=lambda seconds: None)
+        # A lease is not waited for: it would take a minute. The wait must not just return early: a lease that was
+        # not renewed during a whole wait counts as over.
+        stop = StopSignal(wait=lambda seconds: stop.request(ImportInterruptedError("nothing is waited for")))
         with closing(self.client()) as client, closing(self.backend.open()) as ledger:
             settings = ReconcileSettings(by="a person", verify_after=0)
             job = ReconcileJob(ledger, [job_id], settings, Organisation(client, "shop"), stop=stop)
             self.line.wait(60)
             try:
                 return job.run()
-            except JobIsRunningError:
+            except (JobIsRunningError, ImportInterruptedError):
                 return None
 
     def states(self) -> Counter[str]:

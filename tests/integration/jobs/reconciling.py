@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_capillary.exceptions import ImportInterruptedError
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.reconcile import Action, Reconciled, ReconcileJob, ReconcileSettings
@@ -28,6 +29,12 @@ class Watched(Ledger):
     def settle(self, *arguments: Any, **named: Any) -> Any:
         self.before_settling()
         return super().settle(*arguments, **named)
+
+
+def impatient() -> StopSignal:
+    """Stops where it would wait. It must not just return early: a lease that outlasts a whole wait counts as over."""
+    stop = StopSignal(wait=lambda seconds: stop.request(ImportInterruptedError("nothing is waited for")))
+    return stop
 
 
 def reconcile(

@@ -14,10 +14,9 @@ from airflow_provider_capillary.exceptions import (
     ImportInterruptedError,
     JobIsRunningError,
 )
-from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.reconcile import Reconciled
 
-from .reconciling import LOST_AFTER, LOST_BEFORE, held, reconcile
+from .reconciling import LOST_AFTER, LOST_BEFORE, held, impatient, reconcile
 
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial
@@ -119,7 +118,7 @@ def test_an_import_that_lives_keeps_its_rows_and_ends_as_if_nobody_had_come_by(t
         _, (job_id,) = trial.ask_ledger("SELECT job_id FROM capillary_job ORDER BY id")
         for action in ("verify", "accept", "resend"):
             try:
-                reconcile(trial, job_id, action=action, stop=StopSignal(wait=lambda seconds: None))
+                reconcile(trial, job_id, action=action, stop=impatient())
             except JobIsRunningError:
                 refused.append((action, trial.states()))
 

@@ -17,9 +17,9 @@ from airflow_provider_capillary.exceptions import (
     JobIsRunningError,
     RequestRefusedError,
 )
-from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.revoke import Revoked
 
+from .reconciling import impatient
 from .revoking import active, asked, notes, revoke
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def test_an_import_that_runs_is_left_alone(trial: Trial) -> None:
     def come_by() -> None:
         [(job_id,)] = trial.ask_ledger("SELECT job_id FROM capillary_job")
         try:
-            revoke(trial, job_id, stop=StopSignal(wait=lambda seconds: None))
+            revoke(trial, job_id, stop=impatient())
         except JobIsRunningError:
             refused.append(trial.states()["accepted"])
 

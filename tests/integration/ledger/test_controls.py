@@ -76,6 +76,7 @@ def test_a_row_that_is_too_young_says_when_it_will_serve(backend: Backend) -> No
 def test_rows_of_another_organisation_do_not_serve(backend: Backend) -> None:
     ledger = backend.open()
     bring_to(ledger, begin(ledger), ACCEPTED, badge(1))
+    ledger.add_organisation("other")
     other = begin(ledger, "other", organisation="other")
     assert found(ledger, other) == Controls(())
     bring_to(ledger, other, ACCEPTED, badge(2))

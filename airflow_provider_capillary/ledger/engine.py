@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.pool import NullPool
 
 from airflow_provider_capillary.exceptions import (
     ConfigurationError,
@@ -71,6 +72,23 @@ def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Eng
     engine = _sqlite(parsed, patience) if dialect == "sqlite" else _postgres(parsed)
     watched = sqlite_file.Watched(file) if (file := file_of(engine)) is not None else None
     sa.event.listen(engine, "begin", _begin(dialect, patience, watched))
+    if file is not None:
+        # whoever closes the file last must leave it so, also one that only read
+        sa.event.listen(engine, "engine_disposed", lambda _: sqlite_file.end_wal(file))
+    return engine
+
+
+def make_reading_engine(url: URL, *, patience: float = PATIENCE_SECONDS) -> sa.Engine:
+    """Build an engine that changes nothing, not even how an SQLite file is kept; it holds no file open."""
+    if url.get_backend_name() != "sqlite":
+        return make_engine(url, patience=patience)
+    name = f"{sqlite_file.path_of(url.database or '').as_uri()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(name, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+
+    engine = sa.create_engine(url.set(drivername="sqlite"), creator=connect, poolclass=NullPool, hide_parameters=True)
+    sa.event.listen(engine, "begin", _begin("sqlite", patience, None))
     return engine
 
 

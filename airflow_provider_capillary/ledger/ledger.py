@@ -70,7 +70,7 @@ from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.recording import Recording
 from airflow_provider_capillary.ledger.rows import rows_for
 from airflow_provider_capillary.ledger.seeding import Seed, Seeding
-from airflow_provider_capillary.ledger.sqlite_file import end_wal, refuse_unfit
+from airflow_provider_capillary.ledger.sqlite_file import refuse_unfit
 
 _BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
 _STATES = {state.value: state for state in RowState}
@@ -192,8 +192,6 @@ class Ledger:
     def close(self) -> None:
         """Give connections back."""
         self._engine.dispose()
-        if self._file is not None:
-            end_wal(self._file)
 
     # -- an import ---------------------------------------------------------------------------------------------------
 

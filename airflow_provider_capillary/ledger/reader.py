@@ -19,7 +19,7 @@ from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import LedgerUnusableError, UnknownJobError
 from airflow_provider_capillary.ledger import listing
-from airflow_provider_capillary.ledger.engine import make_engine, reading, shown, snapshot
+from airflow_provider_capillary.ledger.engine import make_reading_engine, reading, shown, snapshot
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, RowIssue
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import rows_for
@@ -203,7 +203,7 @@ class LedgerReader:
         if self._file is not None and not self._file.exists():
             raise NoLedgerError(f"there is no ledger at {self.description} yet")
         if self._engine is None:
-            self._engine = make_engine(self._url, patience=PATIENCE_SECONDS)
+            self._engine = make_reading_engine(self._url, patience=PATIENCE_SECONDS)
         engine = self._engine
         if not self._is_there:
             with reading(engine) as connection:

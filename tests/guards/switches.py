@@ -69,15 +69,15 @@ GUARDS = (
         (
             (
                 f"{_PACKAGE}/core/send_limits.py",
-                "return since + STALE_INTENT_SECONDS + WRITE_SECONDS if cut_off else since",
-                "return since",
+                "leaving = STALE_INTENT_SECONDS + WRITE_SECONDS if cut_off else 0.0",
+                "leaving = 0.0",
             ),
         ),
         ("tests/integration/jobs/test_slow_connections.py",),
     ),
     Guard(
         "a living copy keeps its lease",
-        ((f"{_PACKAGE}/ledger/lease.py", "if found.lease_until > now and", "if found.lease_until > now + 1e12 and"),),
+        ((f"{_PACKAGE}/ledger/lease.py", "return min(float(found.lease_until) - now, lease_seconds)", "return 0.0"),),
         ("tests/integration/jobs", "tests/integration/ledger"),
     ),
     Guard(
@@ -159,7 +159,7 @@ GUARDS = (
     ),
     Guard(
         "no read is trusted before verify_after",
-        ((f"{_PACKAGE}/jobs/read_back.py", "        self._wait_until(left + self._verify_after)\n", ""),),
+        ((f"{_PACKAGE}/jobs/read_back.py", "        self._wait_until(due)\n", ""),),
         ("tests/integration/jobs",),
     ),
     Guard(

@@ -96,7 +96,10 @@ def test_bars_of_badges_can_be_compared_and_none_is_wider_than_the_longest(rows:
             [record(0, {"invalid": 2, "unknown": 1}), record(1, {"not_sent": 2_000}, state="failed")],
             ("attention", "2,003 rows need attention"),
         ),
-        ([record(0, {"accepted": 1}, state="failed")], ("attention", "The import failed; all its rows are accepted by now")),
+        (
+            [record(0, {"accepted": 1}, state="failed")],
+            ("attention", "The import failed; all its rows are accepted by now"),
+        ),
         ([record(0, {"not_sent": 5}, dry=True)], ("dry", "Dry run: nothing was sent")),
         (
             [record(0, {"not_sent": 5, "invalid": 2}, dry=True)],

@@ -1,0 +1,25 @@
+"""Whoever closes an SQLite ledger last leaves it so that the next import takes it, also one that only read."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.reader import LedgerReader
+
+
+@pytest.mark.parametrize("reader_leaves_last", [True, False])
+def test_a_page_that_was_read_leaves_the_ledger_fit(tmp_path: Path, reader_leaves_last: bool) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    reader = LedgerReader(url)
+    with closing(Ledger(url)) as ledger:
+        if reader_leaves_last:
+            assert reader.dag_ids() == []
+        assert ledger.jobs(1) == []
+    assert reader.dag_ids() == []
+    reader.close()
+    with closing(Ledger(url)) as ledger:
+        assert ledger.jobs(1) == []

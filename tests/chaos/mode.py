@@ -40,6 +40,7 @@ class Mode(msgspec.Struct, frozen=True):
     rows: int = 20
     may_stay_unknown: bool = False  #: the truthful end of it: nothing can prove the rows
     database: Literal["sqlite", "postgres"] = "sqlite"
+    may_be_refused: bool = False  #: the ledger is not the right one, so that lives may be refused it
     in_tests: bool = True  #: whether ``make test`` runs it too
 
 
@@ -77,4 +78,8 @@ def run_mode(mode: Mode, seed: int, *, server: ForkServer, postgres: str | None,
             mode.scene(stage)
         except NotPossibleHereError as error:
             return ModeResult(mode.name, seed, Difference(), skipped=str(error))
-        return ModeResult(mode.name, seed, stage.difference(), stage.stuck, time.monotonic() - started)
+        found = stage.difference()
+        if stage.was_refused and not mode.may_be_refused:
+            found.unaccounted += 1
+            found.problems = [*found.problems, "a life was refused its ledger, so that the mode tried nothing"]
+        return ModeResult(mode.name, seed, found, stage.stuck, time.monotonic() - started)

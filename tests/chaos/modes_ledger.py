@@ -147,7 +147,7 @@ def _path(stage: Stage) -> Path:
     return Path(str(sa.make_url(stage.ledger).database))
 
 
-LEDGER_MODES = (
+_MODES = (
     Mode("ledger copied without -wal", partial(moved, move=copied_without_wal)),
     Mode("-wal removed as litter", partial(moved, move=wal_removed), in_tests=False),
     Mode("ledger by a hard link", partial(moved, move=hard_linked)),
@@ -161,3 +161,4 @@ LEDGER_MODES = (
     Mode("search_path leads to another schema", another_schema, database="postgres"),
     Mode("standby promoted that lacks the last night", promoted_standby, database="postgres", in_tests=False),
 )
+LEDGER_MODES = tuple(msgspec.structs.replace(mode, may_be_refused=True) for mode in _MODES)

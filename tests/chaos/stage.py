@@ -55,6 +55,7 @@ class Stage:
         self.folder = folder
         self.afterwards = afterwards  #: what a scene leaves to be taken away
         self._given = running.simulator.watch_given_ids()
+        self.was_refused = False
         self._is_refused = False  #: the last life's ledger: then it has no account of the rows, and nothing was sent
         self.stuck = 0  #: lives that were killed because they took too long
         self._lives = Lives(_plan(seed, settings), rows, "verify", ledger, folder, server)
@@ -88,6 +89,7 @@ class Stage:
             self.kill(child)
         told = self._lives.wait(child)
         self._is_refused = told.error == "WrongLedgerError"
+        self.was_refused |= self._is_refused
         return told
 
     def kill(self, child: Child) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +38,9 @@ _POSTGRES_DEFAULTS = {
 # Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays.
 # Without two joins and the scan each row is looked up by itself; by statistics that lag behind, the whole table would
 # be read.
+# BEGIN is ours, not the driver's: with the settings it takes one trip to the server.
 _POSTGRES_BEGIN = """
+    BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('lock_timeout', '{milliseconds}', true),
         set_config('idle_in_transaction_session_timeout', '{milliseconds}', true),
         set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
@@ -47,6 +50,8 @@ _POSTGRES_BEGIN = """
 _TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again
 _NO_RIGHT = "42501"  # insufficient privilege; since PostgreSQL 15 not everybody may make tables in public
 _TRIES = 5
+_WARM_SECONDS = 1.0  # a connection that was used so lately is not asked whether it is there
+_USED_AT = "capillary_used_at"
 #: What SQLite refuses for good: a wrong statement or a missing table, a right, a damaged file, another kind of file.
 _SQLITE_REFUSALS = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -104,13 +109,18 @@ def shown(url: URL) -> str:
 
 
 def durably(engine: sa.Engine, work: Callable[[sa.Connection], _Result]) -> _Result:
-    """Do the work in one durable transaction; do it anew where the database took it back to end a deadlock."""
+    """Do the work in one durable transaction.
+
+    It is done anew where the database took it back to end a deadlock, or the connection broke before the work began.
+    """
     for _ in range(_TRIES - 1):
+        begun = False
         try:
             with _writing(engine) as connection:
+                begun = True
                 return work(connection)
         except LedgerUnavailableError as error:
-            if not _was_taken_back(error):
+            if not (_was_taken_back(error) if begun else _was_cut_off(error)):
                 raise
     with _writing(engine) as connection:
         return work(connection)
@@ -137,11 +147,10 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    with (
-        _translated(engine),
-        engine.connect().execution_options(**{_PURPOSE: _WRITING}) as connection,
-        connection.begin(),
-    ):
+    options: dict[str, Any] = {_PURPOSE: _WRITING}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "AUTOCOMMIT"  # no BEGIN of the driver's before ours
+    with _translated(engine), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
@@ -195,17 +204,43 @@ def _was_taken_back(error: LedgerUnavailableError) -> bool:
     return getattr(getattr(error.__cause__, "orig", None), "sqlstate", None) in _TAKEN_BACK
 
 
+def _was_cut_off(error: LedgerUnavailableError) -> bool:
+    """Whether a connection that was there is gone; one that could not be made is another matter."""
+    return isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated
+
+
 def _postgres(url: URL) -> sa.Engine:
     defaults = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
-    return sa.create_engine(
+    engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
         # Claims rest on seeing what others committed while this one waited.
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         hide_parameters=True,
         # Prepared statements would be lost between two transactions behind a pooler.
         connect_args={"prepare_threshold": None, **defaults},
     )
+    sa.event.listen(engine, "checkout", _ping_unless_warm(engine))
+    sa.event.listen(engine, "checkin", _note_use)
+    return engine
+
+
+def _ping_unless_warm(engine: sa.Engine) -> Callable[[Any, Any, Any], None]:
+    """Each question to the server costs a commit of an import about a tenth, and a warm connection is seldom gone."""
+
+    def ping(connection: Any, record: Any, _pooled: Any) -> None:
+        used_at = record.info.get(_USED_AT)
+        if used_at is None or time.monotonic() - used_at < _WARM_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise sa.exc.DisconnectionError from error  # the pool makes a new one
+
+    return ping
+
+
+def _note_use(_connection: Any, record: Any) -> None:
+    record.info[_USED_AT] = time.monotonic()
 
 
 def _sqlite(url: URL, patience: float) -> sa.Engine:

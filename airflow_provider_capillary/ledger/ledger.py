@@ -215,7 +215,8 @@ class Ledger:
 
     def renew_lease(self, job: Job) -> None:
         """Say that this process is alive; raise ``LeaseLostError`` where another copy took over."""
-        if not durably(self._engine, lambda connection: self._jobs.renew(connection, job, self._now(connection))):
+        _, holds_lease = durably(self._engine, lambda connection: self._renew(connection, job))
+        if not holds_lease:
             raise lease_lost(job)
 
     def find(
@@ -259,8 +260,8 @@ class Ledger:
             nonlocal badge_keys
             # what is added counts only once it is committed
             badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
-            now = self._moment(connection)
-            keeps_issues = holds_lease = self._jobs.renew(connection, job, now.at)
+            now, holds_lease = self._renew(connection, job)
+            keeps_issues = holds_lease
             if not holds_lease:
                 if not all(isinstance(note, Outcome) for note in notes):
                     raise lease_lost(job)
@@ -284,9 +285,9 @@ class Ledger:
         def work(connection: sa.Connection) -> Counter[SeedPlan]:
             nonlocal badge_keys
             badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
-            moment = self._moment(connection)
+            moment, holds_lease = self._renew(connection, job)
             now = moment.at
-            if not self._jobs.renew(connection, job, now):
+            if not holds_lease:
                 raise lease_lost(job)
             Recording(connection, self._rows, job, badge_keys, now=moment, keeps_issues=True).learn(
                 set(given.badges.badge_meta_ids)
@@ -606,10 +607,21 @@ class Ledger:
             return self._clock()
         return float(connection.execute(QUERIES["now"]).scalar_one())
 
+    def _renew(self, connection: sa.Connection, job: Job) -> tuple[Moment, bool]:
+        """Renew the lease; give the moment, and ``False`` where the lease is lost."""
+        if connection.dialect.name == "sqlite":
+            now = self._moment(connection)
+            return now, self._jobs.renew(connection, job, now.at)
+        renewed = self._jobs.renew_by_server(connection, job)
+        return (self._moment(connection), False) if renewed is None else (self._with_boot(*renewed), True)
+
     def _moment(self, connection: sa.Connection) -> Moment:
         at, server = self._clock(), None
         if connection.dialect.name != "sqlite":
             at, server = connection.execute(QUERIES["now_by_server"]).one()
+        return self._with_boot(at, server)
+
+    def _with_boot(self, at: float, server: float | None) -> Moment:
         boot = self._boot()
         return Moment(at, server) if boot is None else Moment(at, server, boot.boot_id, boot.seconds)
 

@@ -149,6 +149,14 @@ WHERE id = :job AND fence = :fence AND lease_until = :seen
 UPDATE capillary_job SET lease_until = :until, commits = commits + 1
 WHERE id = :job AND fence = :fence AND state = 'open'
 
+-- renew_lease_by_server --
+-- The same by PostgreSQL's clock, which comes back, with the time at which the server began.
+UPDATE capillary_job SET commits = commits + 1,
+    lease_until = CAST(extract(epoch FROM clock_timestamp()) AS double precision) + :seconds
+WHERE (id, fence, state) = (:job, :fence, 'open')
+RETURNING CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS at,
+    CAST(extract(epoch FROM pg_postmaster_start_time()) AS double precision) AS server
+
 -- count_commit --
 -- Count a commit of a copy that holds no lease; a row comes back where no other copy took the job over.
 UPDATE capillary_job SET commits = commits + 1 WHERE id = :job RETURNING fence

@@ -88,6 +88,11 @@ GUARDS = (
                 "WHERE id = :job AND fence = :fence AND state = 'open'",
                 "WHERE id = :job AND :fence = :fence AND state = 'open'",
             ),
+            (
+                f"{_PACKAGE}/ledger/queries.sql",
+                "WHERE (id, fence, state) = (:job, :fence, 'open')",
+                "WHERE (id, state) = (:job, 'open') AND :fence = :fence",
+            ),
         ),
         ("tests/integration/jobs", "tests/integration/ledger"),
     ),

@@ -245,6 +245,18 @@ VALUES (:job, :fence, :attempt, 'intent', :row_count, 0, false, :fingerprint, :r
     :boot_time, :rows)
 RETURNING id
 
+-- add_batches --
+-- The same for many batches, in their order (PostgreSQL).
+INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint, request_id,
+    sent_at, server_started, boot_id, sent_boot_time, rows)
+SELECT :job, :fence, n.attempt, 'intent', n.row_count, 0, false, n.fingerprint, n.request_id, :now,
+    CAST(:server AS double precision), CAST(:boot_id AS text), CAST(:boot_time AS double precision), n.rows
+FROM unnest(CAST(:attempt_column AS int[]), CAST(:row_count_column AS int[]), CAST(:fingerprint_column AS text[]),
+    CAST(:request_id_column AS text[]), CAST(:rows_column AS bytea[])) WITH ORDINALITY
+    AS n(attempt, row_count, fingerprint, request_id, rows, place)
+ORDER BY n.place
+RETURNING id
+
 -- accept_seeded_batch --
 -- Accept rows that were granted outside this ledger, in the transaction in which they were noted.
 UPDATE capillary_batch SET state = 'accepted', proof = 'seed', ids = :ids, settled_at = :now, verdict = 'SEEDED'
@@ -257,6 +269,19 @@ UPDATE capillary_batch SET state = :state, proof = :proof, ids = :ids, settled_a
     settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
 WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0 AND NOT has_late_id
     AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = capillary_batch.id)
+
+-- settle_untouched_batches --
+-- The same for many batches (PostgreSQL); those come back that were settled.
+UPDATE capillary_batch AS b SET state = n.state, proof = n.proof, ids = n.ids, settled_at = :now,
+    server_started = CAST(:server AS double precision), status = n.status, verdict = n.verdict,
+    settled_boot_time = CASE WHEN b.boot_id = CAST(:boot_id AS text) THEN CAST(:boot_time AS double precision) END
+FROM (SELECT * FROM unnest(CAST(:batch_column AS bigint[]), CAST(:row_count_column AS int[]),
+    CAST(:state_column AS text[]), CAST(:proof_column AS text[]), CAST(:status_column AS int[]),
+    CAST(:verdict_column AS text[]), CAST(:ids_column AS bytea[]))
+    AS n(batch, row_count, state, proof, status, verdict, ids) ORDER BY n.batch) n
+WHERE b.id = n.batch AND b.state = 'intent' AND b.row_count = n.row_count AND b.gone = 0 AND NOT b.has_late_id
+    AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = b.id)
+RETURNING b.id
 
 -- lock_batch --
 -- Lock a batch: whoever gives a row of it a state of its own does this first, so that all of them take turns.

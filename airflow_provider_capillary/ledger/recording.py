@@ -14,6 +14,7 @@ from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
 from airflow_provider_capillary.ledger.ages import moment_values
+from airflow_provider_capillary.ledger.batches import add_batches, settle_untouched
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
@@ -78,9 +79,13 @@ class Recording:
         if any(intent.once_per_customer for intent in intents):
             self._connection.execute(QUERIES["lock_organisation"], {"organisation": self._job.organisation_key})
         self.learn(set().union(*map(_names, notes)))
+        outcomes = [note for note in notes if isinstance(note, Outcome)]
+        first = {outcome.batch: outcome for outcome in reversed(outcomes)}
+        in_one_state = list(filter(None, map(self._in_one_state, first.values())))
+        settled = settle_untouched(self._connection, self._now, in_one_state)
         for note in notes:
             if isinstance(note, Outcome):
-                self._outcome(note)
+                self._outcome(note, at_once=note is first[note.batch] and note.batch in settled)
             elif isinstance(note, Adoption):
                 self._adoption(note)
             elif isinstance(note, Issues):
@@ -98,24 +103,13 @@ class Recording:
 
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
         self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
-        noted = [_Noted(intent, *self._batch(intent)) for intent in intents]
+        columns = [columns_of(intent.badges, self._badge_keys) for intent in intents]
+        batches = list(map(_batch_values, intents, columns))
+        keys = add_batches(self._connection, self._job, self._now, batches)
+        noted = list(map(_Noted, intents, keys, columns))
         new = [NewRows(one.batch, self._new_keys(one)) for one in noted]
         self._rows.insert(self._connection, new)
         return [one.batch for one in noted]
-
-    def _batch(self, intent: Intent) -> tuple[int, Columns]:
-        columns = columns_of(intent.badges, self._badge_keys)
-        values = {
-            "job": self._job.key,
-            "fence": self._job.fence,
-            "attempt": intent.attempt,
-            "row_count": len(intent.badges),
-            "fingerprint": intent.fingerprint,
-            "request_id": intent.request_id,
-            **moment_values(self._now),
-            "rows": pack_rows(columns),
-        }
-        return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one()), columns
 
     def _new_keys(self, noted: _Noted) -> KeyColumns:
         """The rows that the ledger does not hold. Those that it holds and that are free move to the batch first."""
@@ -171,8 +165,11 @@ class Recording:
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
-    def _outcome(self, outcome: Outcome) -> None:
-        at_once = self._settled_at_once(outcome)
+    def _outcome(self, outcome: Outcome, *, at_once: bool) -> None:
+        """Write an outcome.
+
+        :param at_once: its batch is settled: all rows came to one state together.
+        """
         late = 0 if at_once else self._change_rows(outcome)
         if self._keeps_issues:
             self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
@@ -189,38 +186,29 @@ class Recording:
             ids.keep_late(outcome.batch, accepted)
         ids.look_for_second_grants(outcome)  # after the issues, which are added to where a row was granted twice
 
-    def _settled_at_once(self, outcome: Outcome) -> bool:
-        """Whether all rows came to one state together, and no row had left the batch or its state before."""
+    def _in_one_state(self, outcome: Outcome) -> dict[str, Any] | None:
+        """How a batch is settled whose rows all come to one state together; ``None`` where they do not."""
         states = {change.state for change in outcome.rows} | ({RowState.ACCEPTED} if outcome.accepted else set())
         if not outcome.verdict or len(states) != 1 or outcome.doubt:
-            return False
+            return None
         (state,) = states
-        if state not in BATCH_STATES or any(change.earned_badge_id for change in outcome.rows):
-            return False
         granted = state is RowState.ACCEPTED
-        if granted and outcome.rows:
-            return False
+        has_ids = any(change.earned_badge_id for change in outcome.rows)
+        if state not in BATCH_STATES or has_ids or (granted and outcome.rows):
+            return None
         ids = pack_ids(_by_row_number(outcome.accepted, storable_all(outcome.ids))) if granted else None
-        values = self._reply_values(outcome) | {
+        return _reply_values(outcome) | {
             "state": state.value,
             "proof": outcome.proof.value if granted else None,
             "ids": ids,
             "row_count": len(outcome.accepted) + len(outcome.rows),
         }
-        return self._connection.execute(QUERIES["settle_untouched_batch"], values).rowcount == 1
-
-    def _reply_values(self, outcome: Outcome) -> dict[str, Any]:
-        return {
-            "batch": outcome.batch,
-            "status": outcome.status,
-            "verdict": outcome.verdict,
-            **moment_values(self._now),
-        }
 
     def _change_rows(self, outcome: Outcome) -> int:
         """Change rows that are still of the batch; give how many are not."""
         if outcome.verdict:
-            self._connection.execute(QUERIES["batch_settled"], self._reply_values(outcome))
+            values = _reply_values(outcome) | moment_values(self._now)
+            self._connection.execute(QUERIES["batch_settled"], values)
         if not outcome.rows and not outcome.accepted:
             return 0
         self.learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
@@ -308,6 +296,20 @@ def _names(note: Note) -> set[str]:
     if isinstance(note, Outcome):
         return {change.badge.badge_meta_id for change in note.rows}  # of accepted rows the keys are seldom needed
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
+
+
+def _batch_values(intent: Intent, columns: Columns) -> dict[str, Any]:
+    return {
+        "attempt": intent.attempt,
+        "row_count": len(intent.badges),
+        "fingerprint": intent.fingerprint,
+        "request_id": intent.request_id,
+        "rows": pack_rows(columns),
+    }
+
+
+def _reply_values(outcome: Outcome) -> dict[str, Any]:
+    return {"batch": outcome.batch, "status": outcome.status, "verdict": outcome.verdict}
 
 
 def _refuse_repeated(intents: Sequence[Intent]) -> None:

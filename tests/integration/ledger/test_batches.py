@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Adoption, Answer, IntentConflictError, Job, Outcome, RowChange
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-from .backends import Backend
+from .backends import Backend, PostgresBackend
 from .building import badge, begin, bring_to, claim, granted, held, ids, intent, issue, outcome, state, states, unproven
 
 ROWS = [badge(1), badge(2), badge(3)]
@@ -323,6 +324,30 @@ def test_rows_apart_take_few_statements_however_many(backend: Backend, ledger: L
     assert 1 <= len(writes) <= 2
     assert ledger.counts(job) == {ACCEPTED: 300, REJECTED: 300}
     assert all(ids(ledger)[row.row_number] == f"id-{row.row_number}" for row in rows[1::2])
+
+
+def test_what_is_recorded_together_takes_few_trips_to_the_server(postgres_backend: PostgresBackend) -> None:
+    ledger = postgres_backend.open()
+    job = begin(ledger)
+    rows = [badge(number) for number in range(1, 9)]
+    first, second = ledger.record(job, [intent(*rows[:3]), intent(rows[3])])
+    seen: list[str] = []
+    sa.event.listen(ledger._engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    new = [msgspec.structs.replace(intent(*some), unseen=True) for some in (rows[4:7], rows[7:])]
+    third, fourth = ledger.record(job, [accepting(first, *rows[:3]), accepting(second, rows[3]), *new])
+    # besides, the driver copies the rows, and commits
+    assert [statement.split()[0] for statement in seen] == ["BEGIN", "UPDATE", "UPDATE", "INSERT"]
+    batches = {row.badge.row_number: row.batch for page in ledger.rows(job.job_id) for row in page}
+    assert batches == {1: first, 2: first, 3: first, 4: second, 5: third, 6: third, 7: third, 8: fourth}
+    assert ledger.counts(job) == {ACCEPTED: 4, RowState.INTENT: 4}
+
+
+def test_the_second_of_two_outcomes_of_a_batch_changes_nothing(backend: Backend, ledger: Ledger) -> None:
+    job = begin(ledger)
+    batch = claim(ledger, job, badge(1))
+    ledger.record(job, [accepting(batch, badge(1)), outcome(batch, UNKNOWN, badge(1))])
+    assert ledger.counts(job) == {ACCEPTED: 1}
+    assert ids(ledger) == {1: "id-1"}
 
 
 @pytest.mark.parametrize(

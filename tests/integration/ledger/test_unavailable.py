@@ -17,6 +17,7 @@ from airflow_provider_capillary.exceptions import (
     LedgerUnusableError,
 )
 from airflow_provider_capillary.hooks.errors import BadgeTaskInterrupted, as_airflow_error
+from airflow_provider_capillary.ledger import engine
 from airflow_provider_capillary.ledger.engine import durably, reading
 from airflow_provider_capillary.ledger.facts import Issues, Note
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -159,7 +160,11 @@ def test_a_server_that_stops_in_mid_job_and_comes_back_is_worked_on_with(
     assert ledger.counts(job) == {RowState.ACCEPTED: 1, RowState.INTENT: 1}
 
 
-def test_a_single_connection_that_broke_is_replaced_without_a_word(postgres_backend: PostgresBackend) -> None:
+@pytest.mark.parametrize("warm_seconds", [60.0, 0.0], ids=["just used", "idle"])
+def test_a_single_connection_that_broke_is_replaced_without_a_word(
+    postgres_backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, warm_seconds: float
+) -> None:
+    monkeypatch.setattr(engine, "_WARM_SECONDS", warm_seconds)
     ledger = postgres_backend.open()
     job = begin(ledger)
     with postgres_backend.look() as connection:
@@ -170,6 +175,7 @@ def test_a_single_connection_that_broke_is_replaced_without_a_word(postgres_back
             )
         )
     claim(ledger, job, badge(1))
+    assert ledger.counts(job) == {RowState.INTENT: 1}
 
 
 def test_a_standby_that_is_read_only_takes_no_job(postgres_backend: PostgresBackend) -> None:

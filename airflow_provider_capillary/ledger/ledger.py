@@ -613,11 +613,9 @@ class Ledger:
             now = self._moment(connection)
             return now, self._jobs.renew(connection, job, now.at)
         renewed = self._jobs.renew_by_server(connection, job)
-        return (
-            (self._moment(connection), False)
-            if renewed is None
-            else (self._with_boot(renewed.at, renewed.server), True)
-        )
+        if renewed is None:
+            return self._moment(connection), False
+        return self._with_boot(renewed.at, renewed.server), True
 
     def _moment(self, connection: sa.Connection) -> Moment:
         at, server = self._clock(), None

@@ -83,7 +83,8 @@ def begin_wal(connection: sqlite3.Connection) -> None:
             if not left:
                 raise WrongLedgerError(
                     f"SQLite cannot keep the ledger with a write-ahead log where it is (journal_mode stays {mode!r}), "
-                    "as on a network file system. Nothing was sent. Use a disk of this machine, or PostgreSQL"
+                    "as on a network file system. Nothing was sent. Use a disk of this machine, or give ledger_conn_id "
+                    "a PostgreSQL database"
                 )
         time.sleep(_PAUSE)
 

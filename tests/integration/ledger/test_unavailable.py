@@ -12,7 +12,6 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import (
     CapillaryError,
-    ConfigurationError,
     LedgerUnavailableError,
     LedgerUnusableError,
 )
@@ -271,13 +270,6 @@ def test_a_user_who_may_make_no_tables_uses_those_of_the_owner(postgres_backend:
             connection.execute(sa.text(statement))
     ledger = postgres_backend.open(url=sa.make_url(postgres_backend.url).set(username="capillary_clerk"))
     assert claim(ledger, begin(ledger), badge(1))
-
-
-def test_a_file_without_a_write_ahead_log_is_refused(sqlite_backend: SqliteBackend) -> None:
-    # As on a network filesystem: a file that processes cannot share memory over.
-    url = f"sqlite:///file:{sqlite_backend.path}.new?vfs=unix-dotfile&uri=true"
-    with pytest.raises(ConfigurationError, match=r"write-ahead log .*NFS.*Nothing was sent.*ledger_conn_id"):
-        sqlite_backend.open(url=url)
 
 
 @pytest.mark.parametrize("error", [LedgerUnusableError("no rights"), LedgerUnavailableError("no connection")])

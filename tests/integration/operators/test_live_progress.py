@@ -129,8 +129,8 @@ def test_a_life_that_fails_before_its_job_begins_replaces_what_an_earlier_life_s
     store = Store()
     stored(store).run(rows(5), **SMALL)
     assert store.now["state"] == "finished"
-    for number, arguments in enumerate([{"on_unknown": "perhaps"}, {"capillary_conn_id": "nowhere"}], 4):
-        stored(store, max_tries=number).fail(rows(5), **arguments)
+    for number, (dataset, arguments) in enumerate([("None", {}), (rows(5), {"capillary_conn_id": "nowhere"})], 4):
+        stored(store, max_tries=number).fail(dataset, **arguments)
         assert (store.now["state"], store.now["epoch"], store.now["job_id"]) == ("failed", number, "")
         assert store.states[-2:] == ["checking", "failed"]
     simulator.use_faults([StatusFault(status=401, operation="any")])

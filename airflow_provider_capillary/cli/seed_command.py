@@ -18,6 +18,7 @@ from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
 from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.operators.earlier_jobs import connected
+from airflow_provider_capillary.operators.witness_variable import witness_by_database
 
 _SHOWN = ("rows_read", "seeded", "settled", "already_held", "repeated", "in_flight", "invalid", "not_seeded")
 
@@ -49,7 +50,8 @@ def _seeded(args: Namespace) -> Seeded:
     with closing(dataset), opened_ledger(args, make=True) as ledger:
         # A run of its own each time: what it repeats is held already.
         scope = JobScope("airflow capillary", "ledger seed", f"{person()}, {time.time_ns()}")
-        return SeedJob(dataset, organisation, host, ledger, scope, settings, by=person()).run()
+        witness = witness_by_database(ledger, organisation)
+        return SeedJob(dataset, organisation, host, ledger, scope, settings, by=person(), witness=witness).run()
 
 
 def _mapping(text: str | None) -> Mapping[str, str] | None:

@@ -132,20 +132,44 @@ class LedgerWitness:
         if self._store is None:
             raise WitnessUnavailableError("there is no Airflow database in which this could be noted")
         text = self._store.read()
-        before = None if text is None else decode(text)
-        newest = self._ledger.newest_jobs(self._organisation, MOST_JOBS)
-        state = self._ledger.state(newest)
-        ordered = {name: state.commits[name] for name in reversed(newest)}
-        witness = Witness(state.ledger_id, ordered, self._ledger.description, self._now(), by)
-        self._store.write(encode(witness))
-        if self._store.read() != encode(witness):
+        written = self._take(self._store, by)
+        if self._store.read() != written:
             raise WitnessUnavailableError(
                 "the Variable was written, but another value is read: an environment variable AIRFLOW_VAR_... or a "
                 "secrets backend stands before it. Take that away"
             )
-        return before
+        return None if text is None else decode(text)
+
+    def accept_seeded(self, by: str) -> None:
+        """Take this ledger, whatever was expected, as it was seeded; only warn where no witness can be kept.
+
+        :raises WitnessUnavailableError: it cannot be noted.
+        """
+        store = self._store
+        if store is None:
+            _warn("there is no Airflow database to keep it in")
+            return
+        before = store.read()
+        written = self._take(store, by)
+        after = store.read()
+        if after is None:
+            raise WitnessUnavailableError(
+                f"the rows are noted, but Airflow's witness of the ledger, of organisation {self._organisation!r}, was "
+                "written and is not there. The next try writes it again"
+            )
+        if after == before and after != written:
+            self._give_up()
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _take(self, store: WitnessStore, by: str) -> str:
+        """Write a witness of the ledger as it is now, by a person's word; give the text."""
+        newest = self._ledger.newest_jobs(self._organisation, MOST_JOBS)
+        state = self._ledger.state(newest)
+        ordered = {name: state.commits[name] for name in reversed(newest)}
+        text = encode(Witness(state.ledger_id, ordered, self._ledger.description, self._now(), by))
+        store.write(text)
+        return text
 
     def _read(self, store: WitnessStore) -> Witness | None:
         return self._witness_of(store, store.read())

@@ -34,6 +34,7 @@ from airflow_provider_capillary.exceptions import (
     JobIsRunningError,
 )
 from airflow_provider_capillary.jobs.account import ProgressLine, issue_of
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal, once_the_lease_ran_out
 from airflow_provider_capillary.ledger.facts import IntentConflictError, Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -102,6 +103,8 @@ class SeedJob:
 
     :param organisation: its name in the ledger, and ``host`` its address; nothing is asked there.
     :param by: whose word it is, for the ledger.
+    :param witness: what Airflow remembers of the ledger. A seed is let through whatever it expects, for it is the way
+        out of a ledger that was lost or restored; once rows are noted, this ledger is the one that is expected.
     :param stop: lets another thread or a signal handler stop it; what was noted stays.
     :param clock: epoch seconds, for the times in the account.
     :param monotonic: the clock for durations, in seconds.
@@ -117,6 +120,7 @@ class SeedJob:
         settings: SeedSettings,
         *,
         by: str,
+        witness: LedgerWitness | None = None,
         stop: StopSignal | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = steady,
@@ -128,6 +132,7 @@ class SeedJob:
         self._scope = scope
         self._settings = settings
         self._by = by
+        self._witness = witness
         self._stop = stop or StopSignal()
         self._clock = clock
         self._monotonic = monotonic
@@ -141,6 +146,7 @@ class SeedJob:
 
         :raises DatasetError: the dataset cannot be read as it is; nothing was noted.
         :raises JobIsRunningError: another process notes the same rows.
+        :raises WitnessUnavailableError: the rows are noted, but Airflow cannot note that this is the ledger now.
         """
         started = self._clock()
         choices, zone = seed_choices(self._settings.field_mapping), named_zone(self._settings.timezone)
@@ -159,11 +165,15 @@ class SeedJob:
             assumed = facts.assumed | {"columns": columns.as_dict() if facts.columns else {}}
             result = self._result(job, facts, started, assumed, refused=refused)
             self._ledger.finish_job(job, "failed" if result.error else "finished", result.as_dict())
-            return result
         except BaseException:
             with suppress(CapillaryError):
                 self._ledger.finish_job(job, "failed", None)
             raise
+        # Last, so that the witness has every commit of the seed. A seed that noted nothing says nothing of the ledger.
+        is_done = result.error is None and not self._settings.dry_run and result.seeded + result.already_held > 0
+        if self._witness is not None and is_done:
+            self._witness.accept_seeded(self._by)
+        return result
 
     def _open_job(self, facts: DatasetFacts) -> Job:
         settings = self._settings.fixed_for_a_job()

@@ -88,7 +88,9 @@ def _make_room(connection: sa.Connection, old: sa.Row[Any], new: str) -> None:
         connection.execute(QUERIES["give_jobs_up"], {"organisation": taken.id, "to": old.id})
         connection.execute(QUERIES["drop_organisation"], {"organisation": taken.id})
     connection.execute(QUERIES["forget_turns"], {"folded": organisation_key(new)})
-    connection.execute(QUERIES["rename_turns"], {"folded": organisation_key(old.name), "to": organisation_key(new)})
+    names = {"folded": organisation_key(old.name), "to": organisation_key(new)}
+    connection.execute(QUERIES["rename_turns"], names)
+    connection.execute(QUERIES["rename_probes"], names)
 
 
 def _note(connection: sa.Connection, name: str, host: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.probing import Before
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.storable import storable
@@ -53,7 +54,7 @@ def begin(
 ) -> int:
     """Note that a probe begins; give its number."""
     values = {
-        "organisation": organisation,
+        "organisation": organisation_key(organisation),
         "customer": customer,
         "name": badge,
         "before": msgspec.json.encode(before).decode(),
@@ -93,13 +94,14 @@ def open_grants(connection: sa.Connection, organisation: str) -> list[ProbeGrant
             row.owner,
             msgspec.json.decode(row.before_it, type=Before),
         )
-        for row in connection.execute(QUERIES["open_probe_grants"], {"organisation": organisation})
+        for row in connection.execute(QUERIES["open_probe_grants"], {"organisation": organisation_key(organisation)})
     ]
 
 
 def known_ids(connection: sa.Connection, organisation: str, like: ProbeGrant | None) -> set[str]:
     """Ids of all grants of an organisation's probes; or of those of the same badge to the same customer since one."""
-    values: dict[str, Any] = {"organisation": organisation, "customer": None, "name": None, "since": None}
+    values: dict[str, Any] = {"organisation": organisation_key(organisation)}
+    values |= {"customer": None, "name": None, "since": None}
     if like is not None:
         values |= {"customer": like.customer_id, "name": like.badge_meta_id, "since": like.probe}
     return set(connection.execute(QUERIES["ids_of_probes"], values).scalars())
@@ -113,7 +115,7 @@ def finish(connection: sa.Connection, probe: int, answers: dict[str, Any], now: 
 
 def latest(connection: sa.Connection, organisation: str) -> ProbeRecord | None:
     """The latest probe of an organisation that ended."""
-    row = connection.execute(QUERIES["latest_probe"], {"organisation": organisation}).one_or_none()
+    row = connection.execute(QUERIES["latest_probe"], {"organisation": organisation_key(organisation)}).one_or_none()
     if row is None:
         return None
     return ProbeRecord(

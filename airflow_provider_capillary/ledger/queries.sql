@@ -80,6 +80,10 @@ DELETE FROM capillary_request_budget WHERE organisation = :folded
 -- The same turns under another name.
 UPDATE capillary_request_budget SET organisation = :to WHERE organisation = :folded
 
+-- rename_probes --
+-- The same probes under another name.
+UPDATE capillary_probe SET organisation = :to WHERE organisation = :folded
+
 -- commits --
 -- How often some jobs have committed.
 SELECT job_id, commits FROM capillary_job WHERE job_id IN :job_ids

@@ -14,6 +14,7 @@ from airflow_provider_capillary.operators.badge_import import refuse_text_of_som
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.witness_variable import witness_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -36,6 +37,10 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
     Rows that an import had left without proof (unknown), and rows that were refused, are accepted from then on too.
     Rows that were revoked stay revoked; none of them is sent. Rows that a running import has just sent are left
     alone, and the task fails for a retry. Where more rows are invalid than ``max_invalid`` allows, nothing is noted.
+
+    **Seeding blesses the ledger.** A ledger that is new, another or older than Airflow expects takes a seed, and once
+    rows are noted, imports of the organisation go on with it: what the dataset lacks, and this ledger does not know,
+    is granted again. So give all that was granted, not a part. A dry run, and a seed that notes nothing, bless nothing.
 
     :param dataset: (templated) as of ``BadgeImportOperator``: Parquet, CSV or JSON Lines, or a small list of dicts.
     :param capillary_conn_id: (templated) whose badges they are; it says the organisation, nothing is asked there.
@@ -126,6 +131,7 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
                     scope_of(context),
                     settings,
                     by=whose_word(context),
+                    witness=witness_of(ledger, hook.organisation),
                     stop=stop,
                 )
                 result = job.run()

@@ -34,6 +34,18 @@ def witness_of(ledger: Ledger, organisation: str) -> LedgerWitness:
     return LedgerWitness(store, ledger, organisation)
 
 
+def witness_by_database(ledger: Ledger, organisation: str) -> LedgerWitness:
+    """The witness for a command line. Where Airflow's database cannot be used it is kept nowhere, and says so."""
+    from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
+
+    store = DatabaseVariable(organisation)
+    try:
+        store.read()
+    except WitnessUnavailableError:
+        return LedgerWitness(None, ledger, organisation)
+    return LedgerWitness(store, ledger, organisation)
+
+
 class _OneVariable:
     def __init__(self, organisation: str) -> None:
         self._organisation = organisation

@@ -52,7 +52,7 @@ def kept(airflow_process: Any, tmp_path: Path) -> Any:
     return json.loads(Fernet(config["core"]["fernet_key"]).decrypt(text))
 
 
-def test_sixteen_mapped_imports_leave_one_witness_and_a_lost_ledger_is_refused(
+def test_sixteen_mapped_imports_leave_one_witness_and_a_lost_ledger_is_refused_until_it_is_seeded(
     run: Run, airflow_process: Any, simulator: RunningSimulator, tmp_path: Path
 ) -> None:
     first = run("witnessed")
@@ -73,6 +73,13 @@ def test_sixteen_mapped_imports_leave_one_witness_and_a_lost_ledger_is_refused(
     assert lost.tries["import_badges"] == [1]  # another try would change nothing
     assert "is new and empty" in lost.log
     assert simulator.simulator.request_counts() == calls
+    assert len(list(simulator.store.grants())) == ROWS
+
+    seeded = run("witnessed_seed")
+    assert seeded.tasks["seed"] == ["success"], seeded.log[-5_000:]
+    assert "task seed" in kept(airflow_process, tmp_path)["noted_by"]
+    taken = run("witnessed_again")
+    assert taken.tasks["import_badges"] == ["success"], taken.log[-5_000:]
     assert len(list(simulator.store.grants())) == ROWS
 
 

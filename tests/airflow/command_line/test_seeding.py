@@ -43,6 +43,18 @@ def test_an_export_is_noted_once_with_the_person_who_said_so(ledger: Ledger, run
     assert (again["seeded"], again["already_held"]) == (0, 20)
 
 
+def test_a_ledger_is_the_one_that_airflow_expects_once_it_is_seeded(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+    name = tmp_path.name
+    env = {"AIRFLOW_CONN_SHOP": json.dumps(CONNECTION | {"extra": {"organisation": name}})}
+    path = export(tmp_path / "badges_earn.csv", 3)
+    words = ("--dataset", path, "--conn-id", "shop", "--field-mapping", '{"earnEventDate": "earnedOn"}')
+    assert run("organisations", "add", name).code == 0  # beside those that the ledger has
+    done = run("ledger", "seed", *words, "--timestamp-unit", "ms", env=env)
+    assert (done.code, "keeps no witness" in done.err) == (0, False), done.err
+    asked = run("ledger", "accept", "--organisation", name)
+    assert f"Expected: ledger {ledger.ledger_id} at" in asked.out
+
+
 def test_a_dry_run_notes_nothing(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     path = export(tmp_path / "badges_earn.csv", 3)
     [told] = seed(run, "--dataset", path, "--dry-run").json

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_capillary.core.seeding import seed_choices
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import WrongLedgerError
 from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
+from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
 from airflow_provider_capillary.ledger.copying import copy_ledger, move_ledger
+from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
 from tests.integration.jobs.test_ledger_witness import Memory
 
@@ -33,7 +37,57 @@ def night(trial: Trial, memory: Memory, number: int, rows: int = 4) -> Any:
         return trial.run(trial.rows(rows * number), run_id=f"night-{number}", witness=witness)
 
 
-def test_a_ledger_restored_from_a_backup_is_refused_until_a_person_says_so(trial: Trial, places: Any) -> None:
+def export(trial: Trial) -> list[dict[str, Any]]:
+    """What the API holds, as an export of it has it."""
+    return [
+        {"badgeMetaId": one.badge_meta_id, "customerId": one.customer_id}
+        | {"earnEventDate": int(one.earned_at), "earnId": one.earned_badge_id}
+        for one in trial.simulator.store.grants()
+    ]
+
+
+def seed(trial: Trial, memory: Memory, rows: list[dict[str, Any]], **settings: Any) -> Seeded:
+    """Note the rows as granted outside the trial's ledger."""
+    chosen = seed_settings(**settings)
+    with (
+        closing(open_dataset(rows, required_columns=seed_choices(None).required)) as dataset,
+        closing(Ledger(trial.ledger_url)) as ledger,
+    ):
+        witness = LedgerWitness(memory, ledger, "org", clock=trial.clock.now, monotonic=trial.clock.now)
+        scope = JobScope("dag", "seed", "once")
+        return SeedJob(dataset, "org", "", ledger, scope, chosen, by="Ada", witness=witness).run()
+
+
+@pytest.mark.parametrize("moment", ["intent-done", "sent", "outcome-done"])
+def test_a_restored_ledger_that_is_seeded_goes_on_and_grants_nothing_twice(
+    trial: Trial, places: Any, moment: str
+) -> None:
+    memory, primary, restored = Memory(), places(), places()
+    trial.ledger_url = primary
+    night(trial, memory, 1, rows=8)
+    with closing(Ledger(primary)) as ledger:
+        copy_ledger(ledger, f"sqlite:///{trial.folder / 'backup.db'}")
+    trial.moments.die(moment, number=2)
+    with pytest.raises(trial.killed):
+        night(trial, memory, 3, rows=8)
+    granted = len(trial.granted())
+    assert 8 < granted < 24
+    with closing(Ledger(f"sqlite:///{trial.folder / 'backup.db'}")) as backup:
+        copy_ledger(backup, restored)
+    trial.ledger_url = restored
+    with pytest.raises(WrongLedgerError, match="is an older state of the right ledger"):
+        night(trial, memory, 3, rows=8)
+    seeded = seed(trial, memory, export(trial))
+    assert (seeded.seeded, seeded.already_held) == (granted - 8, 8)
+    result = night(trial, memory, 3, rows=8)
+    assert trial.ends(result) == {"already_accepted": granted, "accepted": 24 - granted}
+    assert trial.ends(night(trial, memory, 4, rows=8)) == {"already_accepted": 24, "accepted": 8}
+    assert (trial.times_granted(), len(trial.granted())) == ([1], 32)
+
+
+def test_a_ledger_restored_from_a_backup_is_refused_for_every_job_and_the_right_one_goes_on(
+    trial: Trial, places: Any
+) -> None:
     memory, primary, restored = Memory(), places(), places()
     trial.ledger_url = primary
     night(trial, memory, 1)

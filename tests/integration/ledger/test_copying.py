@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, WrongLedgerError
 from airflow_provider_capillary.ledger.copying import copy_ledger, move_ledger
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend
-from .building import badge, begin, bring_to, claim, issue, outcome, states
+from .building import GOLD, badge, begin, bring_to, claim, issue, outcome, states
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -33,6 +34,9 @@ def filled(ledger: Ledger) -> str:
     batch = claim(ledger, job, badge(3), badge(4))
     ledger.record(job, [outcome(batch, RowState.REJECTED, badge(3), badge(4), issues=(issue(3, RowState.REJECTED),))])
     bring_to(ledger, job, RowState.UNKNOWN, badge(5))
+    probe = ledger.begin_probe("acme", 7, GOLD, Before(1, ("old",), 5), by="a person")
+    ledger.note_probe_grant(probe, 100, Way("PUT", "epoch_seconds"), "r")
+    ledger.finish_probe(probe, {"method": "PUT"})
     ledger.finish_job(job, "finished", {"accepted": 2})
     return job.job_id
 
@@ -45,6 +49,10 @@ def test_a_moved_ledger_is_the_same_and_goes_on(backend: Backend, ledger: Ledger
         assert new.job(job_id) == ledger.job(job_id)
         assert states(new, job_id) == states(ledger, job_id)
         assert list(new.issues(job_id)) == list(ledger.issues(job_id))
+        assert new.open_probe_grants("acme") == ledger.open_probe_grants("acme") != []
+        assert new.latest_probe("acme") == ledger.latest_probe("acme")
+        probe = new.begin_probe("acme", 7, GOLD, Before(), by="a person")  # numbered on from there
+        assert new.note_probe_grant(probe, 101, Way("PUT", "epoch_seconds"), "r") > 1
         assert new.sealed_for is None
         again = begin(new)
         bring_to(new, again, RowState.ACCEPTED, badge(3), badge(6))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownOrganisationError
 from airflow_provider_capillary.ledger.facts import Job
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-from .building import badge, begin, bring_to, claim, state
+from .building import GOLD, badge, begin, bring_to, claim, state
 
 
 def grant(ledger: Ledger, name: str, *, host: str = "api.example.com", run: str = "2026-01-01") -> Job:
@@ -68,6 +69,18 @@ def test_a_renamed_organisation_keeps_what_was_granted(ledger: Ledger) -> None:
     assert ledger.job(job.job_id).organisation == "Brand new"
     with pytest.raises(UnknownOrganisationError):
         begin(ledger, organisation="old")
+
+
+def test_probes_go_with_a_rename(ledger: Ledger) -> None:
+    job = grant(ledger, "Old")
+    ledger.finish_job(job, "finished", None)
+    probe = ledger.begin_probe("Old", 7, GOLD, Before(), by="a person")
+    ledger.note_probe_grant(probe, 100, Way("PUT", "epoch_seconds"), "r")
+    ledger.finish_probe(probe, {"answer": 1})
+    ledger.rename_organisation("OLD", "New")
+    assert [one.probe for one in ledger.open_probe_grants(" new ")] == [probe]
+    assert ledger.open_probe_grants("old") == []
+    assert ledger.latest_probe("NEW") is not None
 
 
 def test_a_rename_takes_over_a_name_without_badges_and_its_jobs(ledger: Ledger) -> None:

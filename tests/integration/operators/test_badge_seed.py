@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,10 +12,12 @@ from typing import Any, cast
 import pytest
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from sqlalchemy.exc import OperationalError
 
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.ledger.facts import Intent, JobPlan, JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.operators import witness_variable
 from airflow_provider_capillary.operators.badge_reconcile import BadgeReconcileOperator
 from airflow_provider_capillary.operators.badge_revoke import BadgeRevokeOperator
 from airflow_provider_capillary.operators.badge_seed import BadgeSeedOperator
@@ -193,6 +196,19 @@ def test_other_names_units_and_zones_lead_to_the_same_rows(simulator: RunningSim
 
 def test_a_dataset_without_rows_seeds_nothing(simulator: RunningSimulator, task: Tasks, home: Path) -> None:
     assert counts(seed(task, [])) == {}
+
+
+def test_a_command_without_airflow_s_database_warns_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unreachable() -> Any:
+        raise OperationalError("SELECT", {}, Exception("no such table: variable"))
+
+    monkeypatch.setattr(witness_variable, "_model", unreachable)
+    with closing(Ledger(f"sqlite:///{home.parent}/ledger.db")) as ledger:
+        witness_variable.witness_by_database(ledger, "shop").accept_seeded("Ada")
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "no Airflow database" in warning
 
 
 def test_a_seeded_row_needs_no_reconciliation(simulator: RunningSimulator, task: Tasks) -> None:

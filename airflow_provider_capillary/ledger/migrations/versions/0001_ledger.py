@@ -358,7 +358,7 @@ def _create_probes() -> None:
     op.create_table(
         "capillary_probe",
         sa.Column("id", _KEY, primary_key=True),
-        sa.Column("organisation", sa.Text, nullable=False),
+        sa.Column("organisation", sa.Text, nullable=False),  # as names are compared
         sa.Column("customer_id", sa.BigInteger, nullable=False),
         sa.Column("badge_meta_id", sa.Text, nullable=False),
         sa.Column("before_it", sa.Text, nullable=False),  # what a read showed before the first grant

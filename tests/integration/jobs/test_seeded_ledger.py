@@ -1,0 +1,149 @@
+"""A seed is the way out of a ledger that is refused: it is let through, and imports then go on with this ledger."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_capillary.core.seeding import seed_choices
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import BudgetExceededError, WitnessUnavailableError, WrongLedgerError
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
+from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
+from airflow_provider_capillary.ledger.facts import JobScope
+from airflow_provider_capillary.ledger.ledger import Ledger
+from tests.integration.jobs.test_ledger_witness import Memory
+
+if TYPE_CHECKING:
+    from tests.integration.jobs.conftest import Trial
+
+Do = Callable[..., Any]
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def night(trial: Trial, memory: Memory) -> Do:
+    """Runs a job of the given night over the same rows, with the witness."""
+
+    def run(number: int) -> Any:
+        with closing(Ledger(trial.ledger_url)) as ledger:
+            witness = LedgerWitness(memory, ledger, "org", clock=trial.clock.now, monotonic=trial.clock.now)
+            return trial.run(trial.rows(6), run_id=f"night-{number}", witness=witness)
+
+    return run
+
+
+@pytest.fixture
+def seed(trial: Trial, memory: Memory) -> Do:
+    """Notes rows as granted outside the trial's ledger."""
+
+    def run(rows: list[dict[str, Any]], store: Memory | None = memory, **settings: Any) -> Seeded:
+        with (
+            closing(open_dataset(rows, required_columns=seed_choices(None).required)) as dataset,
+            closing(Ledger(trial.ledger_url)) as ledger,
+        ):
+            witness = LedgerWitness(store, ledger, "org", clock=trial.clock.now, monotonic=trial.clock.now)
+            job = SeedJob(
+                dataset,
+                "org",
+                "",
+                ledger,
+                JobScope("dag", "seed", "once"),
+                seed_settings(**settings),
+                by="Ada",
+                witness=witness,
+            )
+            return job.run()
+
+    return run
+
+
+def lose(trial: Trial, way: str) -> None:
+    """Make the ledger one that is refused."""
+    ledger = trial.folder / "ledger.db"
+    for suffix in ("", "-wal", "-shm"):
+        (trial.folder / f"ledger.db{suffix}").unlink(missing_ok=True)
+    if way == "another":
+        trial.run(trial.rows(1, first=100), run_id="without a witness")
+    elif way == "older":
+        shutil.copy(trial.folder / "backup.db", ledger)
+
+
+@pytest.mark.parametrize("way", ["new", "another", "older"])
+def test_a_seeded_ledger_is_taken_and_grants_nothing_again(
+    trial: Trial, night: Do, seed: Do, memory: Memory, way: str
+) -> None:
+    night(1)
+    shutil.copy(trial.folder / "ledger.db", trial.folder / "backup.db")
+    night(2)
+    lose(trial, way)
+    with pytest.raises(WrongLedgerError):
+        night(3)
+    result = seed(trial.rows(6))
+    assert result.error is None
+    assert result.seeded + result.already_held == 6
+    assert '"noted_by":"Ada"' in memory.written[-1]
+    assert trial.ends(night(3)) == {"already_accepted": 6}
+    assert trial.ends(night(4)) == {"already_accepted": 6}
+    assert trial.times_granted() == [1]
+
+
+def test_a_repeated_seed_takes_the_ledger_too(trial: Trial, night: Do, seed: Do, memory: Memory) -> None:
+    night(1)
+    lose(trial, "new")
+    memory.failing = True
+    with pytest.raises(WitnessUnavailableError):
+        seed(trial.rows(6))
+    memory.failing = False
+    with pytest.raises(WrongLedgerError):
+        night(2)
+    assert seed(trial.rows(6)).already_held == 6
+    assert trial.ends(night(2)) == {"already_accepted": 6}
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings"),
+    [(0, {}), (6, {"dry_run": True}), (-6, {}), (-6, {"max_invalid": "100%"})],
+    ids=["no rows", "dry run", "refused", "all invalid"],
+)
+def test_a_seed_that_notes_nothing_leaves_the_ledger_refused(
+    trial: Trial, night: Do, seed: Do, rows: int, settings: dict[str, Any]
+) -> None:
+    night(1)
+    lose(trial, "new")
+    given = [row | ({"earnEventDate": "yesterday"} if rows < 0 else {}) for row in trial.rows(abs(rows))]
+    result = seed(given, **settings)
+    assert isinstance(result.error, BudgetExceededError) is (rows < 0 and not settings)
+    with pytest.raises(WrongLedgerError):
+        night(2)
+
+
+def test_without_a_store_one_warning_says_so(trial: Trial, seed: Do, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert seed(trial.rows(6), store=None).seeded == 6
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "no Airflow database" in warning
+
+
+def test_a_value_that_shadows_the_witness_is_warned_of(
+    trial: Trial, seed: Do, memory: Memory, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory.shadow = "x"
+    with caplog.at_level(logging.WARNING):
+        assert seed(trial.rows(6)).error is None
+    assert caplog.text.count("keeps no witness") == 1
+
+
+def test_a_store_that_forgets_is_not_believed(trial: Trial, seed: Do, memory: Memory) -> None:
+    memory.forgets = True
+    with pytest.raises(WitnessUnavailableError, match="the rows are noted"):
+        seed(trial.rows(6))

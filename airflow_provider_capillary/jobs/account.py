@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 CALM_SECONDS = 10.0
 
+ELSEWHERE = "accepted, but another job had taken the row over meanwhile: it is in that job's account"
+
 
 class Account:
     """Thread-safe counts of rows, by the state in which they ended, and of requests."""
@@ -327,6 +329,29 @@ def count_unread(account: Account, left: int, in_ledger: Mapping[RowState, int])
         account.count(state, known)
         left -= known
     account.count(RowState.NOT_SENT, left)
+
+
+def count_late(account: Account, in_ledger: Mapping[RowState, int], accepted_elsewhere: int) -> bool:
+    """Correct the counts of a job whose lease had run out, or that took over one whose process lived on.
+
+    Rows that it left unknown may have been accepted since by the reply that the other process got. Rows that its own
+    reply accepts may be another job's by now: they are accepted there.
+
+    Gives whether rows that are reported as unknown are accepted by now.
+    """
+    tally = account.tally
+    if accepted_elsewhere:
+        account.count(RowState.ACCEPTED, -accepted_elsewhere)
+        account.count(RowState.ALREADY_ACCEPTED, accepted_elsewhere)
+        tally.explain("send", None, ELSEWHERE, accepted_elsewhere)
+    late = min(
+        in_ledger.get(RowState.ACCEPTED, 0) - tally.rows[RowState.ACCEPTED],
+        tally.rows[RowState.UNKNOWN] - in_ledger.get(RowState.UNKNOWN, 0),
+    )
+    if late > 0:
+        account.count(RowState.UNKNOWN, -late)
+        account.count(RowState.ACCEPTED, late)
+    return late > 0
 
 
 def compare(summary: Summary, dataset_rows: int, in_ledger: Mapping[RowState, int]) -> None:

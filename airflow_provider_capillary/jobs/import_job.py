@@ -37,6 +37,7 @@ from airflow_provider_capillary.jobs.account import (
     Progress,
     Show,
     compare,
+    count_late,
     count_unread,
     shortfall,
     summarised,
@@ -295,6 +296,8 @@ class ImportJob:
             raise stopped
         in_ledger = self._ledger.counts(job)
         count_unread(self._account, facts.rows - self._rows_read, in_ledger)
+        if count_late(self._account, in_ledger, len(self._ledger.accepted_elsewhere)):
+            self._ledger.retell_late(job)
         summary = summarised(
             self._account,
             job_id=job.job_id,

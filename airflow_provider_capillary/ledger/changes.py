@@ -82,6 +82,11 @@ class LockedBatch:
         odd = self.odd.get(key)
         return odd.state if odd else self.state
 
+    def owner_of(self, key: Key) -> int:
+        """The job, by its number, in whose account a row of this batch is."""
+        odd = self.odd.get(key)
+        return odd.job if odd else self.job
+
     def plain_rows(self) -> int:
         """How many rows are as the batch is."""
         return self._row_count - self._gone - sum(key[3] > 0 for key in self.odd)

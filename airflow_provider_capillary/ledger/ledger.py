@@ -67,7 +67,7 @@ from airflow_provider_capillary.ledger.migrations.upgrade import current_revisio
 from airflow_provider_capillary.ledger.packing import Key, unpack_rows
 from airflow_provider_capillary.ledger.probing import ProbeGrant, ProbeRecord
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.recording import Recording
+from airflow_provider_capillary.ledger.recording import LATE_REPLY, Recording
 from airflow_provider_capillary.ledger.rows import rows_for
 from airflow_provider_capillary.ledger.seeding import Seed, Seeding
 from airflow_provider_capillary.ledger.sqlite_file import refuse_unfit
@@ -118,6 +118,8 @@ class Ledger:
         self._ages = Ages(steady)
         self._jobs = Jobs(owner or this_process(), lease_seconds)
         self._badge_keys: dict[int, dict[str, int]] = {}  #: committed ones only, by organisation
+        #: Rows of the job at work that its replies accept, and that another job took over when the lease had run out.
+        self.accepted_elsewhere: set[int] = set()
         self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches that were looked up last
         self.description = shown(self._engine.url)  #: where it is, without credentials
         try:
@@ -255,9 +257,10 @@ class Ledger:
         :raises IntentConflictError: another job took some of the rows in the meantime.
         """
         badge_keys: dict[str, int] = {}
+        elsewhere: set[int] = set()
 
         def work(connection: sa.Connection) -> list[int]:
-            nonlocal badge_keys
+            nonlocal badge_keys, elsewhere
             # what is added counts only once it is committed
             badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
             now, holds_lease = self._renew(connection, job)
@@ -266,10 +269,14 @@ class Ledger:
                 if not all(isinstance(note, Outcome) for note in notes):
                     raise lease_lost(job)
                 keeps_issues = self._jobs.count_commit(connection, job)
-            return Recording(connection, self._rows, job, badge_keys, now=now, keeps_issues=keeps_issues).write(notes)
+            recording = Recording(connection, self._rows, job, badge_keys, now=now, keeps_issues=keeps_issues)
+            keys = recording.write(notes)
+            elsewhere = recording.accepted_elsewhere
+            return keys
 
         batches = durably(self._engine, work)
         self._badge_keys[job.organisation_key] = badge_keys
+        self.accepted_elsewhere |= elsewhere
         return batches
 
     def seed(self, job: Job, given: Seed) -> Counter[SeedPlan]:
@@ -473,6 +480,18 @@ class Ledger:
             return settling.tell(connection, job, ends)
 
         return durably(self._engine, work)
+
+    def retell_late(self, job: Job) -> None:
+        """Report rows as accepted that the job's own report calls unknown, and that a late reply accepted since."""
+        numbers = {row.badge.row_number for page in self.rows(job.job_id, (RowState.ACCEPTED,)) for row in page}
+
+        def work(connection: sa.Connection) -> None:
+            values = {"job": job.key, "first": min(numbers), "last": max(numbers)}
+            told = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}
+            settling.tell(connection, job, [(row, RowState.ACCEPTED, LATE_REPLY) for row in sorted(told & numbers)])
+
+        if numbers:
+            durably(self._engine, work)
 
     # -- revoking ----------------------------------------------------------------------------------------------------
 

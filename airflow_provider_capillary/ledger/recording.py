@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
@@ -13,6 +14,7 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
+from airflow_provider_capillary.ledger import settling
 from airflow_provider_capillary.ledger.ages import moment_values
 from airflow_provider_capillary.ledger.batches import add_batches, settle_untouched
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
@@ -27,7 +29,7 @@ from airflow_provider_capillary.ledger.facts import (
     RowChange,
     RowIssue,
 )
-from airflow_provider_capillary.ledger.given_ids import GivenIds
+from airflow_provider_capillary.ledger.given_ids import GivenIds, whole_row
 from airflow_provider_capillary.ledger.issues import add_issues
 from airflow_provider_capillary.ledger.packing import Columns, Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
@@ -37,6 +39,7 @@ from airflow_provider_capillary.ledger.storable import storable_all
 log = logging.getLogger(__name__)
 
 _LARGEST = 2**63 - 1
+LATE_REPLY = "a reply that came late proves that it was accepted"
 
 
 class _Noted(NamedTuple):
@@ -71,6 +74,7 @@ class Recording:
         self._badge_keys = badge_keys
         self._now = now
         self._keeps_issues = keeps_issues
+        self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, and that are another job's by now
 
     def write(self, notes: Sequence[Note]) -> list[int]:
         """Write the notes, intents last; give the key of each intent's batch."""
@@ -223,7 +227,28 @@ class Recording:
             self._doubt(batch, wanted, outcome.doubt)
         if not outcome.verdict:
             self._doubt_ids(batch, [change for change in wanted if change.state is RowState.PLANNED])
-        return len(wanted) - len(batch.change(wanted, outcome.proof))
+        before = {change.key: batch.state_of(change.key) for change in wanted}
+        done = batch.change(wanted, outcome.proof)
+        own = {change.key for change in done if self._keeps_issues and batch.owner_of(change.key) == self._job.key}
+        were_unknown = {change.key for change in done if before[change.key] is RowState.UNKNOWN}
+        self._account_elsewhere([one for one in wanted if one.key not in own], were_unknown)
+        return len(wanted) - len(done)
+
+    def _account_elsewhere(self, changes: Sequence[Change], were_unknown: Collection[Key]) -> None:
+        """Account for accepted rows where they are owned now: the lease of this process ran out, and it lived on.
+
+        Another job may have taken rows over, or another copy of this job may have reported them as unknown, and may
+        be at its end.
+        """
+        for change in (change for change in changes if change.state is RowState.ACCEPTED):
+            row = whole_row(self._connection, change.key)
+            if row is None:
+                continue
+            if row.job != self._job.key:
+                self.accepted_elsewhere.add(change.row_number)
+            if change.key in were_unknown:
+                owner = msgspec.structs.replace(self._job, key=row.job)
+                settling.tell(self._connection, owner, [(row.row_number, RowState.ACCEPTED, LATE_REPLY)])
 
     def _change(self, change: RowChange, earned_badge_id: str | None) -> Change:
         badge = change.badge

@@ -13,12 +13,17 @@ import pytest
 
 from dev.stack.airflow_api import AirflowApi
 from dev.stack.stack_settings import USER, VIEWER, passwords_file
+from tests.debian_programs import need
 from tests.end_to_end.stacks import Up
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SHOTS = Path(__file__).parents[2] / ".screenshots"
+
+
+def chromium() -> str:
+    """The browser's program."""
+    return need("chromium", "chromium-browser", "google-chrome", package="chromium")
 
 
 class Stack:
@@ -35,9 +40,7 @@ class Stack:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-
+    chromium()
     folder = Path(tempfile.mkdtemp(prefix="capillary-browser-"))
     up = Up(folder / "up", Path(__file__).with_name("dags"))
     try:
@@ -55,7 +58,7 @@ def stack() -> Iterator[Stack]:
 def browser(stack: Stack) -> Iterator[Any]:
     SHOTS.mkdir(exist_ok=True)
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield running
         running.close()
 

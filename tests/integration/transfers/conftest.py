@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from tests.debian_programs import need
+
 from . import mariadb
 
 Extract = Callable[..., dict[str, Any]]
@@ -29,8 +31,8 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlit
 @pytest.fixture(scope="session")
 def mariadb_socket() -> Iterator[Path]:
     """The socket of one MariaDB server for all tests of this process."""
-    if not mariadb.installed():
-        pytest.skip(mariadb.MISSING)
+    for program, package in mariadb.PROGRAMS.items():
+        need(program, package=package)
     with mariadb.mariadb_server() as socket:
         yield socket
 

@@ -16,15 +16,15 @@ import pymysql  # type: ignore[import-untyped]
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from pymysql.cursors import SSCursor  # type: ignore[import-untyped]
 
-#: Where Debian puts servers; not on every user's path.
-_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-MISSING = "mariadbd is not installed (Debian: mariadb-server-core and mariadb-client)"
+from tests.debian_programs import PATH
+
+#: Which package of Debian's has which program.
+PROGRAMS = {
+    "mariadbd": "mariadb-server-core",
+    "mariadb-install-db": "mariadb-server-core",
+    "my_print_defaults": "mariadb-client",
+}
 _PATIENCE = 60.0
-
-
-def installed() -> bool:
-    """Whether the server's programs are there."""
-    return all(shutil.which(name, path=_PATH) for name in ("mariadbd", "mariadb-install-db", "my_print_defaults"))
 
 
 @contextmanager
@@ -34,14 +34,14 @@ def mariadb_server() -> Iterator[Path]:
         root = Path(folder)
         common = ["--no-defaults", f"--datadir={root / 'data'}"]
         as_root = ["--user=root"] if os.geteuid() == 0 else []
-        install = shutil.which("mariadb-install-db", path=_PATH) or ""
+        install = shutil.which("mariadb-install-db", path=PATH) or ""
         subprocess.run(
             [install, *common, *as_root, "--auth-root-authentication-method=normal", "--skip-test-db"],
             check=True,
             capture_output=True,
         )
         socket = root / "socket"
-        server = shutil.which("mariadbd", path=_PATH) or ""
+        server = shutil.which("mariadbd", path=PATH) or ""
         log = (root / "log").open("wb")
         with log, _running([server, *common, *as_root, f"--socket={socket}", "--skip-networking"], log) as process:
             _await(process, socket, root / "log")

@@ -11,10 +11,12 @@ import io
 import json
 import os
 import sys
+import time
 from typing import Any
 from unittest import mock
 
 PACKAGE = "airflow_provider_capillary"
+LEASE_SECONDS = 0.3
 
 
 def main() -> None:
@@ -26,8 +28,8 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
         out, err = io.StringIO(), io.StringIO()
-        # Nobody waits here for a lease to run out.
-        patience = mock.patch(f"{PACKAGE}.jobs.pacing.StopSignal.pause", return_value=None)
+        # A lease is waited for only so long that a process that lives can renew it.
+        patience = mock.patch(f"{PACKAGE}.jobs.pacing.StopSignal.pause", pause)
         typed = mock.patch("sys.stdin", io.StringIO(asked["typed"]))
         with (
             environment(asked["env"]),
@@ -38,6 +40,10 @@ def main() -> None:
         ):
             code = called(parser, asked["words"])
         answer(answers, {"code": code, "out": out.getvalue(), "err": err.getvalue()})
+
+
+def pause(*_: Any) -> None:
+    time.sleep(LEASE_SECONDS)
 
 
 def called(parser: Any, words: list[str]) -> Any:

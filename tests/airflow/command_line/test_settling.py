@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import getpass
+import threading
 
 import pytest
 
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-from .conftest import Run, job_id, states
+from .conftest import Run, begin, job_id, states
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,19 @@ def test_a_word_that_is_not_understood_is_a_wrong_use(ledger: Ledger, run: Run, 
 
 
 def test_a_living_import_keeps_its_rows(ledger: Ledger, run: Run) -> None:
-    ran = run("resolve", job_id(ledger, "run-3"), "--as", "accepted")
+    job, ended = begin(ledger, "nightly", "run-4"), threading.Event()
+
+    def live() -> None:
+        while not ended.wait(0.05):
+            ledger.renew_lease(job)
+
+    alive = threading.Thread(target=live)
+    alive.start()
+    try:
+        ran = run("resolve", job.job_id, "--as", "accepted")
+    finally:
+        ended.set()
+        alive.join()
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.splitlines()[-1].startswith(f"job {job_id(ledger, 'run-3')} is running")
+    assert ran.err.splitlines()[-1].startswith(f"job {job.job_id} is running")
     assert "Traceback" not in ran.err

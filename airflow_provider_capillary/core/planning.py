@@ -18,9 +18,13 @@ class Plan(Enum):
 
     SEND = "send"
     ACCEPTED = "accepted by an earlier try of this job"
-    REJECTED = "rejected by an earlier try of this job; sent again only by a new job"
+    REJECTED = (
+        "rejected by an earlier try of this job (same DAG, run id, task and max_tries), not sent again: clear the "
+        "task, or use another run id"
+    )
     SETTLE = "sent before, and no proof either way"
     ALREADY_ACCEPTED = "accepted by an earlier job"
+    REVOKED = "revoked, not sent"
     DUPLICATE = "the same row stands earlier in this dataset"
     BUSY = "another job has this badge of this customer in hand, and has not settled it"
 
@@ -49,7 +53,7 @@ def plan_row(held: Held | None, *, job: int, row_number: int) -> Plan:
     if held is None:
         return Plan.SEND
     if held.state is RowState.REVOKED:
-        return Plan.ALREADY_ACCEPTED
+        return Plan.REVOKED
     if held.job == job:
         return _plan_own(held, row_number)
     if held.state is RowState.ACCEPTED:
@@ -79,8 +83,10 @@ def plan_once(held_of_badge: list[Held], *, job: int, row_number: int, earned_at
     if own and own[0].job == job and own[0].row_number == row_number and own[0].state in _ACCOUNTED_FOR:
         return _plan_own(own[0], row_number)
     others = [held for held in held_of_badge if held not in own]
-    if any(_kept_out(held) or (held.state is RowState.ACCEPTED and held.job != job) for held in others):
+    if any(held.state is RowState.ACCEPTED and held.job != job for held in others):
         return Plan.ALREADY_ACCEPTED
+    if any(_kept_out(held) for held in others):
+        return Plan.REVOKED
     if any(held.job == job and _goes_before(held, row_number) for held in others):
         return Plan.DUPLICATE
     if any(held.state in (RowState.INTENT, RowState.UNKNOWN) or _in_hand(held) for held in others):

@@ -65,6 +65,7 @@ from airflow_provider_capillary.ledger.writer import LedgerWriter
 log = logging.getLogger(__name__)
 
 WINDOW_ROWS = 4_000
+_DUPLICATES = (Plan.DUPLICATE, Plan.ALREADY_ACCEPTED, Plan.REVOKED)
 
 
 class ImportResult(msgspec.Struct, frozen=True):
@@ -191,7 +192,7 @@ class ImportJob:
             for window in self._dataset.windows(WINDOW_ROWS):
                 done = planner.preview(checker.check(window)[0]).done
                 planner.forget_doubts(badge.row_number for badge, _ in done)
-                found += [pair for pair in done if pair[1] in (Plan.DUPLICATE, Plan.ALREADY_ACCEPTED)]
+                found += [pair for pair in done if pair[1] in _DUPLICATES]
                 if len(found) > WINDOW_ROWS:
                     break
         if found:

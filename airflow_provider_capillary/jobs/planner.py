@@ -30,6 +30,7 @@ _BEST_FIRST = (RowState.ACCEPTED, RowState.REVOKED, RowState.UNKNOWN, RowState.R
 _ENDS = {
     Plan.ACCEPTED: RowState.ACCEPTED,
     Plan.ALREADY_ACCEPTED: RowState.ALREADY_ACCEPTED,
+    Plan.REVOKED: RowState.ALREADY_ACCEPTED,
     Plan.REJECTED: RowState.REJECTED,
 }
 
@@ -244,7 +245,7 @@ class Planner:
                 self.repeats.note(badge)
             else:
                 self._account.count(_ENDS[plan])
-                if plan is Plan.REJECTED:
+                if plan in (Plan.REJECTED, Plan.REVOKED):
                     self._account.explain("plan", None, plan.value)
         self.record(busy)
         self.record(in_doubt, only_if_unreported=True)

@@ -20,7 +20,7 @@ STATES: dict[RowState, StateWords] = {
     RowState.ALREADY_ACCEPTED: StateWords(
         "already accepted",
         "An earlier import granted this badge, or an earlier row of this dataset asks for the same. "
-        "It was not sent again.",
+        "It was not sent again. Rows that were revoked count here too; the reason says so.",
     ),
     RowState.REJECTED: StateWords(
         "rejected",

@@ -31,6 +31,7 @@ from .state import ROWS, TICK, VERIFY_AFTER, Held, Model, State, Step, Worker
 _ENDS = {
     Plan.ACCEPTED: RowState.ACCEPTED,
     Plan.ALREADY_ACCEPTED: RowState.ACCEPTED,
+    Plan.REVOKED: RowState.ACCEPTED,
     Plan.REJECTED: RowState.REJECTED,
     Plan.BUSY: RowState.UNKNOWN,
 }

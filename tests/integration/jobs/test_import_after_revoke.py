@@ -35,6 +35,7 @@ def test_what_was_revoked_is_not_granted_again_by_a_later_import(trial: Trial, a
     calls = trial.calls()
     result = trial.run([*rows], **again)
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 12})
+    assert [(one.message, one.rows) for one in result.summary.reasons] == [("revoked, not sent", 12)]
     assert (trial.calls(), active(trial)) == (calls, 0)
 
 
@@ -49,6 +50,7 @@ def test_what_was_revoked_is_not_granted_again_where_a_customer_may_have_a_badge
         rows = [{**row, "earnEventDate": row["earnEventDate"] + 86_400} for row in rows]
     result = trial.run(rows, once_per_customer=True, **again)
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4})
+    assert [(one.message, one.rows) for one in result.summary.reasons] == [("revoked, not sent", 4)]
     assert active(trial) == 0
 
 

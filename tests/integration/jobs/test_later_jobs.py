@@ -330,3 +330,17 @@ def test_a_second_copy_of_a_living_job_sends_nothing(trial: Trial) -> None:
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
     assert len(second) == 1
     assert trial.calls() == 3
+
+
+def test_a_run_id_used_again_says_why_rejected_rows_are_not_sent(trial: Trial) -> None:
+    rows = trial.rows(8)
+    trial.faults({"kind": "row_error", "code": 1026, "positions": [0, 2]})
+    first = trial.run(rows, max_rejected="100%")
+    trial.faults()
+    calls, rejected = trial.calls(), first.summary.rejected
+    again = trial.run([*rows], max_rejected="100%")
+    assert (trial.calls(), again.summary.rejected, again.summary.accepted) == (calls, rejected, 8 - rejected)
+    [reason] = again.summary.reasons
+    assert reason.rows == rejected > 0
+    assert reason.message.endswith("not sent again: clear the task, or use another run id")
+    assert trial.run([*rows], max_tries=2).summary.accepted == rejected

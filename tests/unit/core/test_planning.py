@@ -162,8 +162,8 @@ def test_once_per_customer_every_occurrence_of_the_instant_counts(second: RowSta
 @pytest.mark.parametrize("job", [OURS, OTHERS])
 def test_what_was_revoked_is_never_sent_again(job: int, row_number: int, alive: bool) -> None:
     found = held(RowState.REVOKED, job=job, row_number=row_number, alive=alive)
-    assert plan_row(found, job=OURS, row_number=ROW) is Plan.ALREADY_ACCEPTED
-    assert once(found) is Plan.ALREADY_ACCEPTED
+    assert plan_row(found, job=OURS, row_number=ROW) is Plan.REVOKED
+    assert once(found) is Plan.REVOKED
 
 
 @pytest.mark.parametrize("job", [OURS, OTHERS])
@@ -172,7 +172,12 @@ def test_once_per_customer_a_badge_that_was_revoked_is_not_granted_for_another_d
     own: RowState | None, job: int
 ) -> None:
     revoked = held(RowState.REVOKED, job=job, earned_at=ANOTHER_DATE)
-    assert once(revoked, *([held(own)] if own else [])) is Plan.ALREADY_ACCEPTED
+    assert once(revoked, *([held(own)] if own else [])) is Plan.REVOKED
+
+
+def test_once_per_customer_a_badge_that_is_held_counts_before_one_that_was_revoked() -> None:
+    revoked = held(RowState.REVOKED, earned_at=ANOTHER_DATE)
+    assert once(revoked, held(ACCEPTED, earned_at=ANOTHER_DATE, occurrence=2)) is Plan.ALREADY_ACCEPTED
 
 
 @pytest.mark.parametrize("row_number", [ROW, ROW + 1])

@@ -8,9 +8,9 @@ from __future__ import annotations
 import bisect
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,8 +28,6 @@ from airflow_provider_capillary.jobs.settings import ImportSettings
 from airflow_provider_capillary.ledger.facts import RowIssue
 
 log = logging.getLogger(__name__)
-
-CALM_SECONDS = 10.0
 
 ELSEWHERE = "accepted, but another job had taken the row over meanwhile: it is in that job's account"
 
@@ -162,142 +160,6 @@ def _text(value: Any) -> str:
 
 def _as_sent(badge: EarnedBadge | InvalidRow) -> dict[str, Any]:
     return badge.as_columns() if isinstance(badge, EarnedBadge) else {}
-
-
-# -- while the job runs ----------------------------------------------------------------------------------------------
-
-
-class ProgressLine:
-    """Logs how far a job is, at most every ten seconds; of an import, a reconciliation or a revocation alike.
-
-    :param monotonic: the clock for durations, in seconds.
-    """
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._rows = 0
-        self._begun = self._logged = monotonic()
-
-    def begin(self, rows: int) -> None:
-        """Count the time from now on, for so many rows."""
-        self._rows = rows
-        self._begun = self._logged = self._monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """The time since the beginning."""
-        return self._monotonic() - self._begun
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the last line is old enough for another one."""
-        return self._monotonic() - self._logged >= CALM_SECONDS
-
-    def write(self, done: int) -> None:
-        """Log the line, if it is due."""
-        if self.is_due:
-            self._logged = self._monotonic()
-            log.info("%s", line(done, self._rows, self.seconds))
-
-
-class ProgressFacts(msgspec.Struct, frozen=True):
-    """Where an import stands. ``seconds`` since this try began to read; ``counts`` has every state, rows so far."""
-
-    state: Literal["running", "finished", "failed"]
-    job_id: str
-    rows: int  #: of the dataset
-    seconds: float
-    counts: Mapping[RowState, int]
-    reasons: tuple[Reason, ...]  #: the most frequent first, without the values of rows
-
-    @property
-    def done(self) -> int:
-        """Rows that reached their end."""
-        return sum(self.counts.values())
-
-    @property
-    def rate(self) -> float:
-        """Rows per second; those that an earlier try had settled count as fast ones."""
-        return self.done / self.seconds if self.seconds > 0 else 0.0
-
-
-Show = Callable[[ProgressFacts], object]
-
-
-class Progress:
-    """Logs and shows how far an import is. Call ``report`` as often as you like. On the reading thread only.
-
-    :param show: gets the facts at the beginning, every ten seconds, and once at the end. If it fails, a warning is
-        logged and it is not called again: what is shown of a job must not stop it.
-    :param beside: called every ten seconds too.
-    """
-
-    def __init__(
-        self,
-        account: Account,
-        monotonic: Callable[[], float],
-        show: Show | None,
-        beside: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._account = account
-        self._line = ProgressLine(monotonic)
-        self._show = harmless(show) if show else None
-        self._beside = beside
-        self._job_id, self._rows = "", 0
-
-    def begin(self, job_id: str, rows: int) -> None:
-        """Show that the job is open and its rows are about to be read."""
-        self._job_id, self._rows = job_id, rows
-        self._line.begin(rows)
-        self._show_facts("running")
-
-    def report(self) -> None:
-        """Log and show how far the job is, if the last report is old enough."""
-        if self._line.is_due:
-            self._line.write(self._show_facts("running").done)
-            self._beside()
-
-    def end(self, *, well: bool) -> None:
-        """Show how the job ended."""
-        self._show_facts("finished" if well else "failed")
-
-    def _show_facts(self, state: Literal["running", "finished", "failed"]) -> ProgressFacts:
-        counts, reasons = self._account.so_far()
-        facts = ProgressFacts(state, self._job_id, self._rows, self._line.seconds, counts, reasons)
-        if self._show is not None:
-            self._show(facts)
-        return facts
-
-
-def harmless(show: Callable[..., object]) -> Callable[..., None]:
-    """Call ``show`` until it fails for the first time; then log a warning and call it no more."""
-    working = True
-
-    def attempt(*arguments: object) -> None:
-        nonlocal working
-        if not working:
-            return
-        try:
-            show(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, rows are more important than what is shown of them
-            working = False
-            log.warning("Progress is shown no more, the import goes on: %s", type(error).__name__)
-
-    return attempt
-
-
-def line(done: int, rows: int, seconds: float) -> str:
-    """One line of progress."""
-    share = f" ({done / rows:.0%})" if rows else ""
-    rate = done / seconds if seconds > 0 else 0.0
-    rest = f", about {_duration((rows - done) / rate)} left" if rate and rows > done else ""
-    return f"{done:,} of {rows:,} rows{share}, {rate:,.0f} rows/s{rest}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 # -- at its end ------------------------------------------------------------------------------------------------------

@@ -34,8 +34,6 @@ from airflow_provider_capillary.exceptions import (
 )
 from airflow_provider_capillary.jobs.account import (
     Account,
-    Progress,
-    Show,
     compare,
     count_late,
     count_unread,
@@ -54,6 +52,7 @@ from airflow_provider_capillary.jobs.pacing import (
     once_the_lease_ran_out,
 )
 from airflow_provider_capillary.jobs.planner import Planner
+from airflow_provider_capillary.jobs.progress import Progress, Show
 from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
 from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, missing_badges
 from airflow_provider_capillary.jobs.row_order import in_customer_order
@@ -117,7 +116,7 @@ class ImportJob:
         self._jitter = jitter
         self._account = Account()
         self._witness = None if settings.dry_run else witness
-        self._progress = Progress(self._account, monotonic, on_progress, self._note_progress)
+        self._progress = Progress(self._account, monotonic, on_progress, self._note_progress, dry_run=settings.dry_run)
         self._rows_read = 0
 
     def run(self) -> ImportResult:
@@ -255,6 +254,7 @@ class ImportJob:
             stop,
             self._monotonic,
             verify_after=settings.verify_after,
+            waiting=self._progress.waiting,
         )
         unknown_rows = UnknownRows(read_back, ledger, job, planner, self._account, settings, stop, pace)
         return Lane(client, ledger, job, planner, unknown_rows, self._account, settings, stop, pace, self._monotonic)

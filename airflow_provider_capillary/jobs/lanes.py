@@ -12,10 +12,11 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.datasets.base import Window
-from airflow_provider_capillary.jobs.account import Account, Progress
+from airflow_provider_capillary.jobs.account import Account
 from airflow_provider_capillary.jobs.lane import Lane, Work
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.planner import Sorted
+from airflow_provider_capillary.jobs.progress import Progress
 
 _LOOK_AGAIN_SECONDS = 1.0
 _WAITING = 2  # batches ready for a lane while one is in flight: enough to keep it busy, few enough to stay small

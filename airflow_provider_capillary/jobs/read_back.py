@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import msgspec
@@ -82,6 +83,7 @@ class ReadBack:
     :param monotonic: the clock for durations, in seconds.
     :param verify_after: seconds that must have passed since a body left, at the latest, before a read may be trusted to
         say that the badge is not there.
+    :param waiting: entered while it waits, with the moment until which it does, by the clock for durations.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class ReadBack:
         monotonic: Callable[[], float],
         *,
         verify_after: float,
+        waiting: Callable[[float], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._client = client
         self._find = find
@@ -103,6 +106,7 @@ class ReadBack:
         self._stop = stop
         self._monotonic = monotonic
         self._verify_after = verify_after
+        self._waiting = waiting
         self._controls = ControlReads(
             client, find_controls, now, pace, self._wait_until, monotonic, verify_after=verify_after
         )
@@ -160,12 +164,11 @@ class ReadBack:
 
     def _wait_until(self, due: float) -> None:
         """Wait by the clock for durations; the time of day may be set meanwhile."""
-        is_logged = False
-        while (wait := due - self._monotonic()) > 0 and not self._stop.requested:
-            if not is_logged:
-                log.info("Reading back in %.0f s: the API may still be at work on what was sent", wait)
-                is_logged = True
-            self._stop.pause(max(wait, _SHORTEST_WAIT))
+        if (wait := due - self._monotonic()) > 0 and not self._stop.requested:
+            log.info("Reading back in %.0f s: the API may still be at work on what was sent", wait)
+            with self._waiting(due):
+                while (wait := due - self._monotonic()) > 0 and not self._stop.requested:
+                    self._stop.pause(max(wait, _SHORTEST_WAIT))
         if self._stop.requested:
             raise ImportInterruptedError(STOPPED)
 

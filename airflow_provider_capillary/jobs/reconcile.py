@@ -19,10 +19,11 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.core.verification import Finding
 from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, ConfigurationError
-from airflow_provider_capillary.jobs.account import ProgressLine, no_control
+from airflow_provider_capillary.jobs.account import no_control
 from airflow_provider_capillary.jobs.dependent_rows import settle_dependent_rows
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal, once_the_lease_ran_out
+from airflow_provider_capillary.jobs.progress import ProgressLine
 from airflow_provider_capillary.jobs.read_back import FOUND, Read, ReadBack
 from airflow_provider_capillary.ledger.facts import Job, JobRecord, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.ledger import Ledger

@@ -19,9 +19,9 @@ from airflow_provider_capillary.client.facts import RevokedBadge
 from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, RequestRefusedError
-from airflow_provider_capillary.jobs.account import ProgressLine
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import Pace, StopSignal, once_the_lease_ran_out
+from airflow_provider_capillary.jobs.progress import ProgressLine
 from airflow_provider_capillary.ledger.facts import Answer, GrantedRow, Grants, Job
 from airflow_provider_capillary.ledger.ledger import Ledger
 

@@ -33,9 +33,10 @@ from airflow_provider_capillary.exceptions import (
     ImportInterruptedError,
     JobIsRunningError,
 )
-from airflow_provider_capillary.jobs.account import ProgressLine, issue_of
+from airflow_provider_capillary.jobs.account import issue_of
 from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal, once_the_lease_ran_out
+from airflow_provider_capillary.jobs.progress import ProgressLine
 from airflow_provider_capillary.ledger.facts import IntentConflictError, Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.repeated_rows import RepeatedRows

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
-from airflow_provider_capillary.jobs.account import ProgressFacts, harmless
+from airflow_provider_capillary.jobs.progress import JobState, ProgressFacts, harmless
 from airflow_provider_capillary.operators.airflow_versions import task_state_store
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ class LiveProgress:
     ``job_id`` say which life of the task a value is about. Nothing here reads it, for what to send is decided by the
     ledger. Without a store (Airflow 3.2, a plain dict as context), or where it fails, the import is the same.
 
+    ``state`` is ``checking``, ``running``, ``waiting to read back`` (``until``: an instant, else null), ``finished`` or
+    ``failed``. ``done`` counts the rows that have an outcome.
+
     On the task's own thread only: not every version of Airflow promises that two may ask its supervisor at once.
     """
 
@@ -38,12 +41,12 @@ class LiveProgress:
         self._life = {"epoch": getattr(ti, "max_tries", 0), "try_number": getattr(ti, "try_number", 1)}
         self._now = now
         self._open = False  # the group
-        self._ended = False
+        self._ended = self._waits = False
         store = task_state_store(context)
         self._set = harmless(store.set) if store is not None else None
 
     def __enter__(self) -> LiveProgress:
-        self._write(_NOTHING_YET | {"state": "checking"})
+        self._write(_NOTHING_YET | {"state": JobState.CHECKING.value})
         return self
 
     def __exit__(
@@ -51,13 +54,19 @@ class LiveProgress:
     ) -> None:
         self._fold(running=False)
         if error is not None and not self._ended:  # no job was begun that could have told how it ended
-            self._write(_NOTHING_YET | {"state": "failed"})
+            self._write(_NOTHING_YET | {"state": JobState.FAILED.value})
 
     def show(self, facts: ProgressFacts) -> None:
         """Take in how far the job is."""
-        self._ended = facts.state != "running"
-        self._fold(running=not self._ended)
-        self._write(progress_value(facts))
+        self._ended = facts.state in (JobState.FINISHED, JobState.FAILED)
+        self._fold(running=facts.state is JobState.RUNNING)
+        until = None
+        if facts.wait is not None:
+            until = (self._now() + timedelta(seconds=facts.wait)).isoformat(timespec="seconds")
+            if not self._waits:
+                log.info("Waiting until %s to read back rows without proof: the API may still be at work", until)
+        self._waits = facts.wait is not None
+        self._write(progress_value(facts) | {"until": until})
 
     def _fold(self, *, running: bool) -> None:
         """The long part of the log is a group, which Airflow folds; what came of it stands below, in the open."""
@@ -73,7 +82,8 @@ class LiveProgress:
 def progress_value(facts: ProgressFacts) -> dict[str, Any]:
     """What is stored of the facts: counts, and the summary's reasons, from which the values of rows are taken out."""
     return {
-        "state": facts.state,
+        "state": facts.state.value,
+        "until": None,
         "job_id": facts.job_id,
         "rows": facts.rows,
         "done": facts.done,
@@ -92,4 +102,4 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 
 #: Every key is there from the first write on: a reader need not ask whether the job is open yet.
-_NOTHING_YET = progress_value(ProgressFacts("running", "", 0, 0.0, {}, ()))
+_NOTHING_YET = progress_value(ProgressFacts(JobState.RUNNING, "", 0, 0.0, {}, ()))

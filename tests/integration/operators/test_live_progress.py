@@ -6,13 +6,14 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_capillary.jobs import account as job_account
 from airflow_provider_capillary.jobs import lanes
+from airflow_provider_capillary.jobs import progress as job_progress
 from airflow_provider_capillary.simulator.fault_plan import HangFault, RowErrorFault, SlowFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
 from tests.integration.operators.given_rows import BADGE, ENDS, ends, granted_twice, rows
@@ -91,7 +92,7 @@ def test_the_store_shows_the_job_from_before_it_began_to_its_end(simulator: Runn
 def test_while_batches_are_slow_the_store_is_kept_up_to_date_by_the_tasks_own_thread(
     simulator: RunningSimulator, stored: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_account, "CALM_SECONDS", 0.05)
+    monkeypatch.setattr(job_progress, "CALM_SECONDS", 0.05)
     monkeypatch.setattr(lanes, "_LOOK_AGAIN_SECONDS", 0.02)
     simulator.use_faults([SlowFault(seconds=0.2)])
     store = Store()
@@ -164,7 +165,24 @@ def test_a_kill_is_shown_with_what_was_not_sent(simulator: RunningSimulator, sto
     assert store.now["state"] == "failed"
     assert store.now["counts"] == {name: pushed[name] for name in ENDS}
     assert store.now["counts"]["not_sent"] > 0
-    assert store.now["done"] == 200
+    assert store.now["done"] == 200 - pushed["not_sent"]
+    assert store.now["share"] < 1
+
+
+def test_a_wait_before_reading_back_is_shown_with_its_end(
+    simulator: RunningSimulator, stored: Tasks, logged: Callable[[int], str]
+) -> None:
+    simulator.use_faults([StatusFault(status=503, when="after", first=2, times=1)])
+    store, begun = Store(), datetime.now(UTC)
+    summary = stored(store).run(rows(20), verify_after=2, **SMALL)
+    assert ends(summary) == {"accepted": 20}
+    waited = [value for value in store.values if value["state"] == "waiting to read back"]
+    assert waited[0]["done"] == 10
+    assert begun < datetime.fromisoformat(waited[0]["until"]) < datetime.now(UTC) + timedelta(seconds=1)
+    assert store.states[-1] == "finished"
+    assert store.now["until"] is None
+    lines = logged(logging.INFO)
+    assert lines.index("::endgroup::") < lines.index("Waiting until") < lines.index("rows read")
 
 
 # -- That it changes nothing

@@ -18,14 +18,19 @@ from airflow.sdk import Context
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
 from airflow_provider_capillary.jobs import lanes as lanes_module
-from airflow_provider_capillary.jobs.account import Account, Progress, ProgressFacts, harmless
+from airflow_provider_capillary.jobs.account import Account
 from airflow_provider_capillary.jobs.lanes import LaneThreads
 from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.progress import JobState, Progress, ProgressFacts, harmless
 from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.operators.live_progress import LiveProgress, progress_value
 
 NOW = datetime(2026, 3, 1, 2, 30, 15, 999_999, tzinfo=UTC)
-KEYS = {"epoch", "try_number", "state", "job_id", "rows", "done", "share", "rate", "counts", "reasons", "updated_at"}
+KEYS = {
+    *("epoch", "try_number", "state", "until", "job_id", "rows", "done", "share", "rate", "counts", "reasons"),
+    "updated_at",
+}
+WAITING = "waiting to read back"
 
 
 class Store:
@@ -52,7 +57,7 @@ def live(store: Any = None, **ids: Any) -> LiveProgress:
 
 def facts(state: Any = "running", rows: int = 200, accepted: int = 50, **changes: Any) -> ProgressFacts:
     given: dict[str, Any] = {"job_id": "j", "seconds": 4.0, "counts": {RowState.ACCEPTED: accepted}, "reasons": ()}
-    return ProgressFacts(state=state, rows=rows, **(given | changes))
+    return ProgressFacts(state=JobState(state), rows=rows, **(given | changes))
 
 
 # -- What is stored
@@ -67,6 +72,7 @@ def test_the_value_tells_whose_life_it_is_about_and_how_far_the_job_is() -> None
             "epoch": 3,
             "try_number": 2,
             "state": "running",
+            "until": None,
             "job_id": "j",
             "rows": 200,
             "done": 50,
@@ -185,6 +191,30 @@ def test_there_is_no_group_where_nothing_was_begun(caplog: pytest.LogCaptureFixt
     assert markers(caplog) == []
 
 
+def test_a_row_that_was_not_sent_has_no_outcome() -> None:
+    counts = {RowState.ACCEPTED: 5, RowState.UNKNOWN: 1, RowState.NOT_SENT: 160}
+    stopped = progress_value(facts("failed", rows=166, accepted=0, counts=counts))
+    assert (stopped["done"], stopped["share"]) == (6, 0.0361)
+    checked = progress_value(facts("finished", rows=166, counts={RowState.NOT_SENT: 166}, dry_run=True))
+    assert (checked["done"], checked["share"]) == (166, 1.0)
+
+
+def test_a_wait_is_stored_and_logged_outside_the_group(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    store = Store()
+    with live(store) as progress:
+        for state, wait in (("running", None), (WAITING, 60.0), (WAITING, 50.0), ("running", None), ("finished", None)):
+            progress.show(facts(state, wait=wait))
+    shown = [(value["state"], value["until"]) for value in store.values[1:]]
+    assert shown[:2] == [("running", None), (WAITING, "2026-03-01T02:31:15+00:00")]
+    assert shown[3:] == [("running", None), ("finished", None)]
+    lines = [record.getMessage() for record in caplog.records]
+    assert [line.split(" to read")[0] for line in lines] == [
+        *("::group::Sending", "::endgroup::", "Waiting until 2026-03-01T02:31:15+00:00"),
+        *("::group::Sending", "::endgroup::"),
+    ]
+
+
 # -- How often, and from where
 
 
@@ -222,6 +252,40 @@ def test_it_is_told_at_the_beginning_every_ten_seconds_and_at_the_end(caplog: py
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0] == "20 of 100 rows (20%), 2 rows/s, about 40 s left"
     assert len(lines) == 3
+
+
+def test_the_reading_thread_shows_its_own_wait_at_once() -> None:
+    clock, shown = Clock(), list[ProgressFacts]()
+    progress, _ = begun(clock, shown.append)
+    with progress.waiting(clock.now + 60):
+        pass
+    progress.end(well=True)
+    assert [(one.state, one.wait) for one in shown] == [("running", None), (WAITING, 60.0), ("finished", None)]
+
+
+def test_waits_of_lanes_are_shown_once_no_row_ends_any_more() -> None:
+    clock, shown = Clock(), list[ProgressFacts]()
+    progress, account = begun(clock, shown.append)
+    waits, ends = threading.Event(), threading.Event()
+
+    def lane() -> None:
+        with progress.waiting(1_060.0):
+            waits.set()
+            ends.wait(30)
+
+    thread = threading.Thread(target=lane)
+    thread.start()
+    assert waits.wait(30)
+    for accepted in (1, 1, 0, 0, 0):  # other lanes send for two seconds, then are still
+        account.count(RowState.ACCEPTED, accepted)
+        progress.report()
+        clock.now += 1
+    ends.set()
+    thread.join()
+    for _ in range(10):
+        progress.report()
+        clock.now += 1
+    assert [(one.state, one.wait) for one in shown] == [("running", None), (WAITING, 57.0), ("running", None)]
 
 
 def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -65,6 +65,7 @@ class Reconciled(msgspec.Struct, frozen=True):
     accepted: int
     resend: int  #: rows now free: the next import sends them
     unknown: int
+    customers: int  #: of the rows that stay unknown
     reasons: tuple[Reason, ...]  #: of the rows that stay unknown
     error: CapillaryError | None = None
 
@@ -104,6 +105,7 @@ class ReconcileJob:
         self._tally = Tally()
         self._read_back: ReadBack | None = None
         self._lacks_control = 0
+        self._customers: set[int] = set()  #: of the rows that stay unknown
 
     def run(self) -> Reconciled:
         """Settle what can be settled.
@@ -125,7 +127,7 @@ class ReconcileJob:
     def _leave(self, job_id: str) -> None:
         for rows in self._ledger.unproven(job_id):
             for row in rows:
-                self._stays_unknown(row.message or "its job died before the outcome was known")
+                self._stays_unknown(row, row.message or "its job died before the outcome was known")
 
     def _settle_job(self, record: JobRecord) -> None:
         job = once_the_lease_ran_out(partial(self._ledger.take_stock, record.job_id), self._stop, self._monotonic)
@@ -152,7 +154,7 @@ class ReconcileJob:
             self._record_settled(job, [Settled(row, state, reason, doubt=doubt) for row in meant], Proof.PERSON)
             for row in rows:
                 if not self._is_meant(row):
-                    self._stays_unknown(row.message or "not among the rows that were named")
+                    self._stays_unknown(row, row.message or "not among the rows that were named")
         if not granted and self._tally.rows[RowState.PLANNED]:
             log.warning("%d rows are free to be sent again without proof", self._tally.rows[RowState.PLANNED])
 
@@ -209,7 +211,7 @@ class ReconcileJob:
             self._record_settled(job, [Settled(row, RowState.PLANNED, ABSENT + by)], Proof.READ)
         else:
             self._lacks_control += read.lacks_control
-            self._stays_unknown(read.why, read.code)
+            self._stays_unknown(row, read.why, read.code)
 
     # -- the account -------------------------------------------------------------------------------------
 
@@ -220,7 +222,8 @@ class ReconcileJob:
         if len(done) < len(rows):
             log.info("Job %s: %d rows were %s", job.job_id, len(rows) - len(done), ELSEWHERE)
 
-    def _stays_unknown(self, why: str, code: int | None = None) -> None:
+    def _stays_unknown(self, row: UnprovenRow, why: str, code: int | None = None) -> None:
+        self._customers.add(row.badge.customer_id)
         self._tally.add(RowState.UNKNOWN)
         self._tally.explain("verify", code, why)
 
@@ -233,6 +236,7 @@ class ReconcileJob:
             rows[RowState.ACCEPTED],
             rows[RowState.PLANNED],
             unknown,
+            len(self._customers),
             self._tally.reasons(),
             self._shortfall(unknown),
         )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, XComArg
+from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
-from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
@@ -21,7 +21,7 @@ from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
 from airflow_provider_capillary.operators.report_link import BadgeReportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
-from airflow_provider_capillary.operators.upstream_imports import Imports, look_up, nearest_imports, task_ids_in
+from airflow_provider_capillary.operators.upstream_imports import Imports, imports_of, job_ids_of, task_ids_in
 from airflow_provider_capillary.operators.xcom import push_result
 from airflow_provider_capillary.reports.destination import publish_files, report_folder
 from airflow_provider_capillary.reports.error_report import ErrorReport, write_error_report
@@ -139,18 +139,11 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         return result
 
     def _imports(self, context: Context, ledger: Ledger, given: Sequence[str], without: int) -> Imports:
-        """The jobs to report on: those given, and those that the ledger knows of imports that returned nothing.
+        """The jobs to report on.
 
         :raises AirflowSkipException: no import was to run, or it is not known which one was.
         """
-        ti = context.get("ti")
-        if getattr(ti, "run_id", None) is None or (not without and not self._import_tasks):
-            missing = (f"{without} of the imports",) if without else ()
-            imports = Imports(tuple(given), without_job=missing)
-        else:
-            imports = look_up(ledger, ti, self._import_tasks or nearest_imports(self), given, without, self._wait)
-        for name in imports.without_job:
-            self.log.warning("%s began no job: ledger %s holds none of it; see its log", name, ledger.description)
+        imports = imports_of(self, context, ledger, (given, without), self._import_tasks, self._wait)
         if imports.job_ids:
             return imports
         if imports.without_job and self.fail_with_import:
@@ -206,32 +199,3 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
 
 def _task_name(job: JobFacts) -> str:
     return job.task_id if job.map_index < 0 else f"{job.task_id}[{job.map_index}]"
-
-
-def job_ids_of(job: Any) -> tuple[list[str], int]:
-    """The job ids in what was given as ``job``, each once and in order, and how many imports have none."""
-    if isinstance(job, XComArg):  # not rendered: no task instance gives what the import returned
-        return [], 1
-    given = [job] if job is None or isinstance(job, (str, Mapping)) else job
-    if not isinstance(given, Iterable):
-        raise _not_a_job(job)
-    ids = [_job_id(one) for one in given]
-    return list(dict.fromkeys(one for one in ids if one is not None)), ids.count(None)
-
-
-def _job_id(job: Any) -> str | None:
-    if isinstance(job, Mapping):
-        job = job.get("job_id", job)
-    # a template without a value renders to the text "None"
-    if job is None or (isinstance(job, str) and job.strip() in ("", "None")):
-        return None
-    if not isinstance(job, str):
-        raise _not_a_job(job)
-    return job.strip()
-
-
-def _not_a_job(job: Any) -> ConfigurationError:
-    return ConfigurationError(
-        f"job is a {type(job).__name__} without a job id. Give what the import returned (job=import_task.output), "
-        "a job id, or a list of these"
-    )

@@ -13,9 +13,10 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.reconcile import Action, Reconciled, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.upstream_imports import task_ids_in
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,6 +30,7 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
     Rows that were granted become accepted. Rows that were not become free: this task sends nothing, the next import
     of these rows does. The report of the import tells both from then on, and its counts follow. An import that runs
     settles its own rows, so this task then waits for the next try. It can be repeated, and killed at any time.
+    An import that was killed returned nothing; its job is looked up in the ledger, as the report does.
 
     :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
     :param action: (templated) ``verify`` reads each badge back. ``accept`` is the word of a person that all of these
@@ -40,8 +42,9 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
     :param max_unknown: (templated) rows, or a share such as ``"5%"`` of those that were unknown, that may stay so
         before the task fails. ``leave`` never fails.
     :param retry_policy: as of ``BadgeImportOperator``.
-    :return: ``{"jobs", "unknown_before", "accepted", "resend", "unknown", "reasons"}``; also in XCom of a task that
-        fails because too many rows stay unknown. ``resend``: rows that are free to be sent now. Always
+    :return: ``{"jobs", "unknown_before", "accepted", "resend", "unknown", "customers", "reasons"}``; also in XCom of a
+        task that fails because too many rows stay unknown. ``resend``: rows that are free to be sent now.
+        ``customers``: how many have rows that stay unknown. Always
         ``unknown_before == accepted + resend + unknown``.
     """
 
@@ -62,6 +65,7 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
     ) -> None:
         super().__init__(**kwargs, **retry_arguments(retry_policy))
         self.job = job
+        self._import_tasks = task_ids_in(job)
         self.action = action
         self.capillary_conn_id = capillary_conn_id
         self.ledger_conn_id = ledger_conn_id
@@ -78,14 +82,13 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
 
     def _reconcile(self, context: Context, stop: StopSignal) -> Reconciled:
         settings = self._settings(whose_word(context))
-        job_ids = jobs_of(self.job)
         if settings.action is not Action.VERIFY:
             with closing(open_ledger(self.ledger_conn_id)) as ledger:
-                return ReconcileJob(ledger, job_ids, settings, stop=stop).run()
+                return ReconcileJob(ledger, self._jobs(context, ledger, stop), settings, stop=stop).run()
         hook = connected(self.capillary_conn_id)
         with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
             organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
-            return ReconcileJob(ledger, job_ids, settings, organisation, stop=stop).run()
+            return ReconcileJob(ledger, self._jobs(context, ledger, stop), settings, organisation, stop=stop).run()
 
     def _settings(self, by: str) -> ReconcileSettings:
         try:

@@ -14,9 +14,10 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.revoke import Revoked, RevokeJob
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, jobs_of, whose_word
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.upstream_imports import task_ids_in
 from airflow_provider_capillary.operators.witness_variable import witness_of
 
 if TYPE_CHECKING:
@@ -30,10 +31,11 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
     A second run takes back nothing more. A killed one is repeated: each badge is noted in the ledger before the API is
     asked for it and when it has answered, and to ask twice does no harm.
 
-    It touches rows of the jobs named, and no others. A row that was accepted without an id (found by reading back, or
+    It touches rows of the jobs named (of an import that was killed and returned nothing, the job that the ledger holds
+    of it), and no others. A row that was accepted without an id (found by reading back, or
     by a person's word) cannot be undone by id, and is counted as ``without_id``. A revoked row is not granted again
-    behind your back: a later import of it, such as a backfill, tells it as ``already_accepted`` and sends nothing,
-    unless you say ``import_again=True``, now or in another run of this task.
+    behind your back: a later import of it, such as a backfill, reports it as ``already_accepted`` ("revoked, not
+    sent"), unless you say ``import_again=True``, now or in another run of this task.
 
     :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
     :param dry_run: (templated) only count. Give ``False`` to take the badges back.
@@ -63,6 +65,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
     ) -> None:
         super().__init__(**kwargs, **retry_arguments(retry_policy))
         self.job = job
+        self._import_tasks = task_ids_in(job)
         self.dry_run = dry_run  # type: ignore[assignment,method-assign] # hides BaseOperator.dry_run, a printer of templates
         self.import_again = import_again
         self.capillary_conn_id = capillary_conn_id
@@ -75,14 +78,15 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
 
     def _revoke(self, context: Context, stop: StopSignal) -> Revoked:
         only_count, again = _flag("dry_run", self.dry_run), _flag("import_again", self.import_again)
-        job_ids, by = jobs_of(self.job), whose_word(context)
+        by = whose_word(context)
         if only_count:
             with closing(open_ledger(self.ledger_conn_id)) as ledger:
-                return RevokeJob(ledger, job_ids, None, by=by, stop=stop).run()
+                return RevokeJob(ledger, self._jobs(context, ledger, stop), None, by=by, stop=stop).run()
         hook = connected(self.capillary_conn_id)
         with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
             organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
             witness_of(ledger, hook.organisation).compare()  # another ledger names other jobs and other ids
+            job_ids = self._jobs(context, ledger, stop)
             return RevokeJob(ledger, job_ids, organisation, by=by, import_again=again, stop=stop).run()
 
     def _tell(self, result: Revoked) -> None:

@@ -11,11 +11,13 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal
-from airflow_provider_capillary.operators.badge_error_report import job_ids_of
+from airflow_provider_capillary.operators.upstream_imports import imports_of, job_ids_of
 from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_capillary.ledger.ledger import Ledger
 
 
 class AccountOfJobs(Protocol):
@@ -34,7 +36,9 @@ class AccountOfJobs(Protocol):
 class WorksOnEarlierJobs(BaseOperator):
     """An operator that works on what imports left behind, and returns its account."""
 
+    job: Any
     _stop: StopSignal | None = None
+    _import_tasks: tuple[str, ...] = ()  #: that ``job`` refers to; rendering puts values in the place of references
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Do the work and give the counts, or fail with them in XCom.
@@ -59,17 +63,23 @@ class WorksOnEarlierJobs(BaseOperator):
         if self._stop is not None:
             self._stop.request(ImportInterruptedError(STOPPED))
 
+    def _jobs(self, context: Context, ledger: Ledger, stop: StopSignal) -> list[str]:
+        """The ids of the jobs to work on; of an import that was killed and returned nothing, the ledger knows it.
+
+        :raises AirflowSkipException: no import began one.
+        """
+        imports = imports_of(self, context, ledger, job_ids_of(self.job), self._import_tasks, stop.pause)
+        if not imports.job_ids:
+            raise AirflowSkipException(
+                f"There is no job to work on: the ledger {ledger.description} holds none of an import of this run."
+            )
+        if imports.found:
+            self.log.info("Found in the ledger, for their imports returned nothing: %s", ", ".join(imports.found))
+        return list(imports.job_ids)
+
     def _work(self, context: Context, stop: StopSignal) -> AccountOfJobs:
         """Do it, and log what was done."""
         raise NotImplementedError
-
-
-def jobs_of(job: Any) -> list[str]:
-    """The ids of the jobs in what was given as ``job``; skips the task where no import began one."""
-    job_ids, _ = job_ids_of(job)
-    if not job_ids:
-        raise AirflowSkipException("There is no job to work on: the import failed before it began one.")
-    return job_ids
 
 
 def whose_word(context: Context) -> str:

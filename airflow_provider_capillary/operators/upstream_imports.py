@@ -1,4 +1,4 @@
-"""Which imports a report is about: what they returned, and what the ledger knows of those that returned nothing.
+"""Which imports a later task is about: what they returned, and what the ledger knows of those that returned nothing.
 
 A killed process and "Mark as failed" leave no XCom. The ledger has the job nevertheless: by DAG, run, task, map index.
 """
@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from airflow.sdk import XComArg
 
+from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.ledger.facts import JobRecord
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -24,7 +28,7 @@ _DID_NOT_RUN = ("skipped", "removed")
 
 
 class Imports(msgspec.Struct, frozen=True):
-    """The imports of a report."""
+    """The imports that a task is about."""
 
     job_ids: tuple[str, ...]
     found: tuple[str, ...] = ()  #: those of them that only the ledger knew
@@ -34,8 +38,6 @@ class Imports(msgspec.Struct, frozen=True):
 
 def task_ids_in(argument: Any) -> tuple[str, ...]:
     """The tasks whose output an argument of an operator refers to, before it is rendered."""
-    from airflow.sdk import XComArg
-
     return tuple(dict.fromkeys(operator.task_id for operator, _ in XComArg.iter_xcom_references(argument)))
 
 
@@ -59,6 +61,29 @@ def nearest_imports(operator: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def imports_of(
+    operator: Any,
+    context: Context,
+    ledger: Ledger,
+    given: tuple[Sequence[str], int],
+    import_tasks: Sequence[str],
+    wait: Callable[[float], object] = time.sleep,
+) -> Imports:
+    """The jobs that are given, and those that the ledger knows of imports that returned nothing.
+
+    :param given: what ``job_ids_of`` gives of the operator's ``job``.
+    :param import_tasks: what ``task_ids_in`` gave of it before it was rendered; none: the nearest imports upstream.
+    """
+    (job_ids, without), ti = given, context.get("ti")
+    if getattr(ti, "run_id", None) is None or (not without and not import_tasks):
+        imports = Imports(tuple(job_ids), without_job=(f"{without} of the imports",) if without else ())
+    else:
+        imports = look_up(ledger, ti, import_tasks or nearest_imports(operator), job_ids, without, wait)
+    for name in imports.without_job:
+        log.warning("%s began no job: ledger %s holds none of it; see its log", name, ledger.description)
+    return imports
+
+
 def look_up(
     ledger: Ledger,
     ti: Any,
@@ -69,7 +94,7 @@ def look_up(
 ) -> Imports:
     """Add the jobs that the ledger knows of a run's import tasks to those that are given.
 
-    :param ti: the report's own task instance: it names DAG and run.
+    :param ti: the later task's own instance: it names DAG and run.
     :param task_ids: the import tasks; none: every task of the run that the ledger knows.
     :param given: job ids from XCom. What an import has returned is its last word, and is not looked up again.
     :param without: how many imports returned nothing, as far as that is known.
@@ -139,3 +164,32 @@ def _failed(task_ids: Sequence[str], states: Mapping[tuple[str, int], str | None
 
 def _name(task_id: str, map_index: int) -> str:
     return task_id if map_index < 0 else f"{task_id}[{map_index}]"
+
+
+def job_ids_of(job: Any) -> tuple[list[str], int]:
+    """The job ids in what was given as ``job``, each once and in order, and how many imports have none."""
+    if isinstance(job, XComArg):  # not rendered: no task instance gives what the import returned
+        return [], 1
+    given = [job] if job is None or isinstance(job, (str, Mapping)) else job
+    if not isinstance(given, Iterable):
+        raise _not_a_job(job)
+    ids = [_job_id(one) for one in given]
+    return list(dict.fromkeys(one for one in ids if one is not None)), ids.count(None)
+
+
+def _job_id(job: Any) -> str | None:
+    if isinstance(job, Mapping):
+        job = job.get("job_id", job)
+    # a template without a value renders to the text "None"
+    if job is None or (isinstance(job, str) and job.strip() in ("", "None")):
+        return None
+    if not isinstance(job, str):
+        raise _not_a_job(job)
+    return job.strip()
+
+
+def _not_a_job(job: Any) -> ConfigurationError:
+    return ConfigurationError(
+        f"job is a {type(job).__name__} without a job id. Give what the import returned (job=import_task.output), "
+        "a job id, or a list of these"
+    )

@@ -31,11 +31,15 @@ from airflow_provider_capillary.operators.badge_reconcile import BadgeReconcileO
 JOB_ID = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 QUESTION = """
 {% set found = ti.xcom_pull(task_ids='verify') -%}
-Of {{ found.unknown_before }} unknown rows in {{ found.jobs }} jobs, reading back has settled {{ found.accepted }} as
-granted and {{ found.resend }} as not granted. **{{ found.unknown }} are left.**
-To see each with its customer and badge:
-{% for job in params.jobs %}
-`airflow capillary unknown {{ job }}`
+Of {{ found.unknown_before }} unknown {{ 'row' if found.unknown_before == 1 else 'rows' }} reading back has settled
+{{ found.accepted }} as granted and {{ found.resend }} as not granted.
+**Left: {{ found.unknown }} {{ 'row' if found.unknown == 1 else 'rows' }} of {{ found.customers }}
+{{ 'customer' if found.customers == 1 else 'customers' }}.**
+
+| job | command that lists its rows, with customer and badge |
+|---|---|
+{% for job in params.jobs -%}
+| {{ job }} | `airflow capillary unknown {{ job }}` |
 {% endfor %}
 
 | rows | why |

@@ -109,6 +109,11 @@ IMPORTS_FILE = Path(__file__).with_name("dags") / "odd_imports.py"
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> str:
+    write(tmp_path / "rows.jsonl.control.jsonl", range(90, 91))
+    return write(tmp_path / "rows.jsonl", range(4))
+
+
+def write(file: Path, customers: range) -> str:
     rows = [
         {
             "badge_meta_id": BADGE,
@@ -116,10 +121,10 @@ def dataset(tmp_path: Path) -> str:
             "earn_event_date": EARNED,
             "earn_expires_on": EARNED + 31_536_000,
         }
-        for number in range(4)
+        for number in customers
     ]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(tmp_path / "rows.jsonl")
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
 
 
 def hide(simulator: RunningSimulator, customers: int) -> None:
@@ -129,6 +134,9 @@ def hide(simulator: RunningSimulator, customers: int) -> None:
 
 
 def import_without_replies(run: Run, airflow_process: Any, simulator: RunningSimulator, dataset: str) -> str:
+    """One badge is granted before: a read that shows it lets reads of the others be believed."""
+    control = run(IMPORTS_FILE, "retried_import", simulator, run_conf={"dataset": f"{dataset}.control.jsonl"})
+    long_ago(airflow_process, str(control.returned["import_badges"][0]["job_id"]))
     simulator.use_faults([{"kind": "status", "status": 503, "when": "before"}])
     ended = run(IMPORTS_FILE, "retried_import", simulator, run_conf={"dataset": dataset})
     simulator.use_faults([])
@@ -142,7 +150,8 @@ def long_ago(airflow_process: Any, job: str) -> None:
     """Move the sends of a job an hour back: nobody waits until a read may be trusted."""
     with closing(sqlite3.connect(airflow_process.home / "capillary_ledger.db")) as ledger, ledger:
         of_job = "job_id = (SELECT id FROM capillary_job WHERE job_id = ?)"
-        earlier = "sent_at = sent_at - 3600, settled_at = settled_at - 3600"
+        clocks = ("sent_at", "settled_at", "sent_boot_time", "settled_boot_time")
+        earlier = ", ".join(f"{clock} = {clock} - 3600" for clock in clocks)
         moved = ledger.execute(f"UPDATE capillary_batch SET {earlier} WHERE {of_job}", [job])
         assert moved.rowcount > 0
 
@@ -172,7 +181,8 @@ def test_what_a_read_cannot_settle_is_shown_to_a_person_whose_answer_is_done(
     query = "SELECT subject, body FROM hitl_detail h JOIN task_instance t ON t.id = h.ti_id WHERE t.run_id = ?"
     [(subject, body)] = airflow_process.rows(query, ended.run_id)
     assert "were they granted" in subject
-    assert "**3 are left:**" in body
+    assert "**Left: 3 rows of 3\ncustomers.**" in body
+    assert f"| {job} | `airflow capillary unknown {job}` |" in body
     assert "| 3 | " in body
     assert "90000000" not in body  # no customer is shown
 

@@ -1,7 +1,7 @@
 """Runs commands of Airflow's command line in one process, for the tests beside it: one start for all of them.
 
-Reads one JSON object a line: ``words``, ``env`` (``null``: not set) and what is ``typed``. Answers with one, first of
-all with the modules of this package that Airflow's parser has loaded.
+Reads one JSON object a line: ``words``, ``env`` (``null``: not set), what is ``typed``, ``only_parse``. Answers with
+one, first of all with the modules of this package that Airflow's parser has loaded.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
             contextlib.redirect_stderr(err),
             patience,
         ):
-            code = called(parser, asked["words"])
+            code = called(parser, asked["words"], only_parse=asked.get("only_parse", False))
         answer(answers, {"code": code, "out": out.getvalue(), "err": err.getvalue()})
 
 
@@ -46,10 +46,11 @@ def pause(*_: Any) -> None:
     time.sleep(LEASE_SECONDS)
 
 
-def called(parser: Any, words: list[str]) -> Any:
+def called(parser: Any, words: list[str], *, only_parse: bool) -> Any:
     try:
         args = parser.parse_args(words)
-        args.func(args)
+        if not only_parse:
+            args.func(args)
     except SystemExit as end:
         return end.code
     return 0

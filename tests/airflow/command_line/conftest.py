@@ -51,8 +51,10 @@ class Commands:
         self._process = LineProcess(script, {**os.environ, "AIRFLOW_HOME": str(home)}, home / "commands.log")
         self.loaded: list[str] = self._process.next_line()["loaded"]
 
-    def run(self, words: Sequence[str], env: dict[str, str | None], typed: str = "") -> Ran:
-        return Ran(**self._process.ask({"words": words, "env": env, "typed": typed}))
+    def run(
+        self, words: Sequence[str], env: dict[str, str | None], typed: str = "", *, only_parse: bool = False
+    ) -> Ran:
+        return Ran(**self._process.ask({"words": words, "env": env, "typed": typed, "only_parse": only_parse}))
 
     def close(self) -> None:
         self._process.close()

@@ -6,7 +6,6 @@ import os
 from datetime import timedelta
 
 import pendulum
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable, Param
 
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
@@ -50,6 +49,5 @@ with DAG(
     )
     # A read may be trusted at once: the simulator shows every grant at once.
     import_badges = BadgeImportOperator(task_id="import_badges", dataset=extract.output, verify_after=0)
-    report = BadgeErrorReportOperator(task_id="report", job=import_badges.output, trigger_rule="all_done")
-    # The report ends well even where the import failed; the run must not.
-    import_badges >> [report, EmptyOperator(task_id="all_well")]
+    # Where the import is no success, neither is the report, and with it the run.
+    BadgeErrorReportOperator(task_id="report", job=import_badges.output, trigger_rule="all_done")

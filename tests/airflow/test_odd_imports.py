@@ -26,7 +26,7 @@ def run(airflow_process: Any, tmp_path: Path) -> Run:
     return start
 
 
-def test_an_extract_that_a_person_must_fix_is_not_retried_and_leaves_nothing_to_report(
+def test_an_extract_that_a_person_must_fix_is_not_retried_and_the_report_says_that_no_job_began(
     run: Run, tmp_path: Path
 ) -> None:
     with running_simulator() as simulator:
@@ -35,4 +35,5 @@ def test_an_extract_that_a_person_must_fix_is_not_retried_and_leaves_nothing_to_
     assert ended.state == "failed"
     assert (ended.tasks["extract"], ended.tries["extract"]) == (["failed"], [1])
     assert ended.tasks["import_badges"] == ["upstream_failed"]
-    assert ended.tasks["report"] == ["skipped"]
+    assert (ended.tasks["report"], ended.tries["report"]) == (["failed"], [1])
+    assert "import_badges began no job" in ended.log

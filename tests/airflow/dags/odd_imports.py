@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
@@ -30,8 +29,7 @@ with DAG(
         partitions=3,
     )
     mapped = BadgeImportOperator.partial(task_id="import_badges").expand(dataset=extract.output["parts"])
-    report = BadgeErrorReportOperator(task_id="report", job=mapped.output, trigger_rule="all_done")
-    mapped >> [report, EmptyOperator(task_id="badges_synced")]
+    BadgeErrorReportOperator(task_id="report", job=mapped.output, trigger_rule="all_done")
 
 with DAG(
     "retried_import",

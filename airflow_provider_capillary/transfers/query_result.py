@@ -46,7 +46,7 @@ def read_result(hook: DbApiHook, query: Query, consume: Consumer) -> None:
         comes as it is
     """
     declared = query.server_side_cursor and hook.conn_type == "postgres"
-    text = _without_semicolon(query.sql) if getattr(hook, "strip_semicolon", False) else query.sql
+    text = _without_semicolon(query.sql)
     sql = f"DECLARE {_CURSOR} CURSOR FOR {text}" if declared else text
     begun = False
 
@@ -58,6 +58,8 @@ def read_result(hook: DbApiHook, query: Query, consume: Consumer) -> None:
         shares = _shares(cursor, query.fetch_size, declared)
         first = next(shares)
         consume(_columns_of(cursor, hook.conn_type), _all(first, shares))
+        if _has_further_result(cursor):
+            raise ConfigurationError(_SEVERAL)
         return []  # hooks with rows of their own class take nothing else that is no row
 
     with _explained(declared, bool(query.parameters), lambda: begun):
@@ -66,7 +68,9 @@ def read_result(hook: DbApiHook, query: Query, consume: Consumer) -> None:
 
 
 def _without_semicolon(sql: str) -> str:
-    """Oracle and Trino refuse the semicolon that ends a statement; their hooks remove it only where they split."""
+    """Oracle and Trino refuse the semicolon that ends a statement. Trino's hook removes it where it splits, Oracle's
+    never does; the other databases do not need it.
+    """
     return sql.rstrip().removesuffix(";")
 
 
@@ -76,6 +80,20 @@ def _has_more_statements(cursor: Any, declared: bool) -> bool:
         return True
     # psycopg2 knows no further results: it keeps the last one's status only, which is compared above.
     return type(cursor).__module__.split(".")[0] == "psycopg" and bool(cursor.nextset())
+
+
+def _has_further_result(cursor: Any) -> bool:
+    """Snowflake and SQL Server run several statements, and give the rows of the first: those of others would be lost.
+
+    Asked behind the last row, because it takes the cursor to the next result.
+    """
+    further = getattr(cursor, "nextset", None)
+    try:
+        return further is not None and bool(further())
+    except Exception as error:
+        if type(error).__name__ != "NotSupportedError":  # what PEP 249 provides for drivers that have none
+            raise
+        return False
 
 
 def _shares(cursor: Any, size: int, declared: bool) -> Iterator[Rows]:
@@ -113,7 +131,8 @@ def _columns_of(cursor: Any, conn_type: str) -> tuple[str, ...]:
 
 
 def _text(name: Any) -> str:
-    return name.decode() if isinstance(name, bytes) else str(name)  # redshift_connector gave bytes for a time
+    # redshift_connector leaves a name as bytes that the connection's encoding cannot read
+    return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
 
 
 @contextmanager

@@ -63,7 +63,8 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     :param parameters: bound to the query by the driver, never formatted into it, and never logged (templated). A list
         for placeholders by position, a dict for named ones, written as the driver wants them: ``%s`` and ``%(name)s``
         for PostgreSQL and MySQL, where with parameters every other ``%`` is doubled; ``?``, ``?1`` and ``:name`` for
-        SQLite; ``?``, ``$1`` and ``$name`` for DuckDB
+        SQLite; ``?``, ``$1`` and ``$name`` for DuckDB. BigQuery's hook writes them into the SQL, and Databricks' logs
+        them, whatever is asked of it: ``docs/extraction.md``
     :param partition_by: the column whose equal values land in the same part; default ``customerId`` or
         ``customer_id``, whatever its case, blanks and underscores. Needed with more than one partition, as the API
         must not get rows of one customer at once (templated)

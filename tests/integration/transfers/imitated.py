@@ -33,10 +33,12 @@ class Warehouse(msgspec.Struct, frozen=True):
     conn_type: str
     names: Sequence[Any]  #: of the four columns, as ``cursor.description`` has them
     row: Callable[[int], Any]  #: the row of a customer id
+    rows_in: type = list  #: what ``fetchmany`` gives the rows in
     refuses: tuple[str, ...] = ()  #: pieces of SQL that it does not understand
     most_fetched: int | None = None  #: rows that one FETCH may ask for
-    strip_semicolon: bool = False  #: of its hook
     splits: bool = False  #: its hook has a ``run`` of its own, that splits statements by default
+    several: bool = False  #: it runs several statements, and gives the rows of the first
+    further: bool | None = None  #: whether its cursor has ``nextset``; ``None``: it has, and raises
     named_rows: bool = False  #: its hook turns what a handler returns into rows of a class of its own
 
 
@@ -50,47 +52,76 @@ LOWER = tuple(name.lower() for name in UPPER)
 PACIFIC = timezone(timedelta(hours=-8))
 Row = namedtuple("Row", LOWER)  # type: ignore[misc]
 
+# What each driver was read in: its version stands in docs/extraction.md.
 WAREHOUSES = {
-    # snowflake-connector-python: unquoted names in capitals, NUMBER as int or Decimal, TIMESTAMP_TZ with its offset
+    # Unquoted names in capitals. NUMBER without a scale as int, or Decimal where it comes in 128 bits. TIMESTAMP_TZ
+    # with a fixed offset, TIMESTAMP_NTZ without a zone. The hook, where it does not split, allows several statements.
     "Snowflake": Warehouse(
-        "snowflake", UPPER, lambda id_: (BADGE, Decimal(id_), EARNED.astimezone(PACIFIC), naive(EXPIRES)), splits=True
+        "snowflake",
+        UPPER,
+        lambda id_: (BADGE, Decimal(id_), EARNED.astimezone(PACIFIC), naive(EXPIRES)),
+        splits=True,
+        several=True,
+        further=True,
     ),
-    # google-cloud-bigquery by BigQueryHook's own cursor: lists, and TIMESTAMP as seconds in a float
-    "BigQuery": Warehouse("gcpbigquery", LOWER, lambda id_: [BADGE, id_, EARNED.timestamp(), EXPIRES.timestamp()]),
-    # redshift_connector: lists; names were bytes for a time
+    # The hook's own cursor: lists, TIMESTAMP as seconds in a float, DATETIME and NUMERIC as text.
+    "BigQuery": Warehouse(
+        "gcpbigquery",
+        LOWER,
+        lambda id_: [BADGE, id_, EARNED.timestamp(), naive(EXPIRES).isoformat()],
+        further=False,
+    ),
+    # Tuples of lists, the whole result in the client. A name stays bytes that the connection's encoding cannot read.
     "Redshift": Warehouse(
-        "redshift", [name.encode() for name in LOWER], lambda id_: [BADGE, id_, EARNED, naive(EXPIRES)]
+        "redshift",
+        [*LOWER[:3], LOWER[3].encode()],
+        lambda id_: [BADGE, id_, EARNED, naive(EXPIRES)],
+        rows_in=tuple,
+        further=False,
     ),
-    # psycopg2 against Redshift: cursors without SCROLL, and at most 1,000 rows at a time on one node
+    # psycopg2 against Redshift: cursors without SCROLL, and at most 1,000 rows at a time on one node.
     "Redshift by postgres": Warehouse(
         "postgres", LOWER, lambda id_: (BADGE, id_, EARNED, naive(EXPIRES)), refuses=("SCROLL",), most_fetched=1_000
     ),
-    # databricks-sql-connector: rows of a class of their own
+    # Rows of a class of their own, made through pandas; TIMESTAMP in the session's zone, TIMESTAMP_NTZ without one.
     "Databricks": Warehouse(
-        "databricks", LOWER, lambda id_: Row._make((BADGE, id_, EARNED, EXPIRES)), splits=True, named_rows=True
+        "databricks",
+        LOWER,
+        lambda id_: Row._make((BADGE, id_, EARNED.astimezone(ZoneInfo("Etc/UTC")), naive(EXPIRES))),
+        splits=True,
+        named_rows=True,
+        further=False,
     ),
-    # python-oracledb: names in capitals, NUMBER as Decimal where asked for, DATE without a zone, CHAR padded
+    # Names in capitals, NUMBER as int, or Decimal where asked for, DATE without a zone, CHAR padded. The hook leaves
+    # the semicolon where it is.
     "Oracle": Warehouse(
         "oracle",
         UPPER,
         lambda id_: (BADGE.ljust(32), Decimal(id_), naive(EARNED), naive(EXPIRES)),
         refuses=(";",),
-        strip_semicolon=True,
+        further=False,
     ),
-    # pymssql: decimal(19, 0) as Decimal, datetime2 without a zone, datetimeoffset with one
+    # decimal(19, 0) as Decimal, datetime2 without a zone, datetimeoffset with a fixed offset.
     "SQL Server": Warehouse(
-        "mssql", LOWER, lambda id_: (BADGE, Decimal(id_), EARNED.astimezone(PACIFIC), naive(EXPIRES))
+        "mssql",
+        LOWER,
+        lambda id_: (BADGE, Decimal(id_), EARNED.astimezone(PACIFIC), naive(EXPIRES)),
+        several=True,
+        further=True,
     ),
-    # trino: lists, timestamps with a named zone
+    # Lists, timestamps with a named zone.
     "Trino": Warehouse(
         "trino",
         LOWER,
         lambda id_: [BADGE, id_, EARNED.astimezone(ZoneInfo("America/New_York")), EXPIRES],
         refuses=(";",),
-        strip_semicolon=True,
         splits=True,
     ),
 }
+
+
+class NotSupportedError(Exception):
+    """What PEP 249 has a driver raise whose database knows no further results."""
 
 
 class Cursor:
@@ -99,6 +130,7 @@ class Cursor:
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
         self._left: list[Any] = []
+        self._further = 0
         self.description: Any = None
         self.rowcount = -1
         self.statusmessage = ""
@@ -120,14 +152,27 @@ class Cursor:
             self._left, self._kept = self._kept[:size], self._kept[size:]
         else:
             self._left = self._rows()
+            self._further = sql.rstrip(" ;\n").count(";") if self._warehouse.several else 0
         self.description = [(name, None, None, None, None, None, None) for name in self._warehouse.names]
 
-    def fetchmany(self, size: int) -> list[Any]:
+    def fetchmany(self, size: int) -> Sequence[Any]:
         """The next rows."""
         given, self._left = self._left[:size], self._left[size:]
-        return given
+        made: Sequence[Any] = self._warehouse.rows_in(given)
+        return made
 
-    def fetchall(self) -> list[Any]:
+    def __getattr__(self, name: str) -> Any:
+        if name != "nextset" or self._warehouse.further is False:
+            raise AttributeError(name)
+        return self._next
+
+    def _next(self) -> bool | None:
+        if self._warehouse.further is None:
+            raise NotSupportedError
+        self._further, was = max(0, self._further - 1), self._further
+        return was > 0 or None
+
+    def fetchall(self) -> Sequence[Any]:
         """All that are left."""
         return self.fetchmany(len(self._left))
 
@@ -171,7 +216,6 @@ class Hook(DbApiHook):
         super().__init__()
         self.warehouse, self.params = warehouse, params
         self.conn_type = warehouse.conn_type
-        self.strip_semicolon = warehouse.strip_semicolon
 
     def get_conn(self) -> Any:
         """A connection of the driver."""

@@ -17,7 +17,7 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract
-from .imitated import BADGE, COUNT, EARNED, EXPIRES, WAREHOUSES, Hook, Warehouse
+from .imitated import BADGE, COUNT, EARNED, EXPIRES, LOWER, WAREHOUSES, Hook, Warehouse
 
 SQL = "SELECT badge_meta_id, customer_id, earn_event_date, earn_expires_on FROM earned"
 
@@ -66,6 +66,24 @@ def test_every_driver_s_values_are_the_same_badges(
     rows = badges_of(result)
     assert all(isinstance(row, EarnedBadge) for row in rows), rows
     assert {(row.customer_id, row.badge_meta_id, row.earned_at, row.expires_at) for row in rows} == EXPECTED
+
+
+@pytest.mark.parametrize("name", [name for name, warehouse in WAREHOUSES.items() if warehouse.several])
+def test_rows_of_a_second_statement_are_not_lost_unseen(
+    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    Imitation(monkeypatch, WAREHOUSES[name])
+    with pytest.raises(BadgeTaskFailed, match="more than one statement"):
+        extract(f"{SQL}; {SQL};", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_that_its_encoding_cannot_read_does_not_stop_the_extract(
+    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    redshift = WAREHOUSES["Redshift"]
+    Imitation(monkeypatch, msgspec.structs.replace(redshift, names=[*LOWER[:3], b"\xfcbrig"]))
+    assert extract(SQL, tmp_path / "out")["columns"] == [*LOWER[:3], "\ufffdbrig"]
 
 
 def test_a_limit_of_redshift_is_explained(extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,18 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 FEW = ["--rows", "2000", "--repeats", "1", "--fault-rows", "4000", "--batch-size", "100", "--latency-rows", "200"]
-SMALL = ["--sizes", "300", "--ledger-rows", "2000", "--report-rows", "50", "--extract-rows", "1000"]
+SMALL = [
+    "--sizes",
+    "300",
+    "--ledger-rows",
+    "2000",
+    "--report-rows",
+    "50",
+    "--extract-rows",
+    "1000",
+    "--read-rows",
+    "500",
+]
 
 
 def run(folder: Path, *options: str) -> str:
@@ -47,7 +58,7 @@ def test_the_benchmark_measures_growth_reports_and_extraction(tmp_path: Path) ->
     steps = found(tmp_path, "steps")["steps"]["alone"]
     assert len(steps) == 7
     assert all(spent > 0 for spent in steps.values())
-    run(tmp_path, "--parts", "reporting,extraction", "--ledgers", "SQLite", "--databases", "DuckDB")
+    run(tmp_path, "--parts", "reporting,extraction,reading", "--ledgers", "SQLite", "--databases", "DuckDB")
     growth = found(tmp_path, "growth")["measured"]
     told = [(one["ledger"], one["ledger_rows"], one["rows"]) for one in growth]
     assert told == [("SQLite", 2000, 300), ("PostgreSQL", 2000, 300)]
@@ -55,3 +66,8 @@ def test_the_benchmark_measures_growth_reports_and_extraction(tmp_path: Path) ->
     assert [one["rows_reported"] for one in found(tmp_path, "reporting")["measured"]] == [50]
     extraction = found(tmp_path, "extraction")["measured"]
     assert [(one["database"], one["parts"]) for one in extraction] == [("DuckDB", 1), ("DuckDB", 16)]
+    assert [(one["format"], one["rows"]) for one in found(tmp_path, "reading")["measured"]] == [
+        ("csv", 500),
+        ("jsonl", 500),
+        ("parquet", 500),
+    ]

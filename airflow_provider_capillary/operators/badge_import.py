@@ -187,7 +187,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.allow_cut_end = allow_cut_end
         self._stop: StopSignal | None = None
         self._assumed: dict[str, Any] = {}
-        self._check_known()
+        check_known({name: getattr(self, name) for name in (*ImportSettings.__struct_fields__, *_OF_FILES, "on_empty")})
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job, or go on with it; give the summary, or fail with it in XCom."""
@@ -212,22 +212,14 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         if self._stop is not None:
             self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
 
-    def _check_known(self) -> None:
-        """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night.
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map over what ``expand`` gives; what is known here and wrong fails here, not when the first task begins.
 
         :raises BadgeTaskFailed: names the parameter and what it may be.
         """
-        known = {name: value for name, value in self._arguments().items() if is_known(value)}
-        files = {name: getattr(self, name) for name in ("dataset_format", "csv_delimiter", "allow_cut_end")}
-        try:
-            settings = import_settings(**known)
-            named_zone(settings.timezone)
-            column_choices(settings.field_mapping)
-            read_options(**{name: value for name, value in files.items() if is_known(value)})
-            if is_known(self.on_empty):
-                on_empty_of(self.on_empty)
-        except CapillaryError as error:
-            raise as_airflow_error(error) from error
+        check_known(kwargs)
+        return super().partial(**kwargs)
 
     def _import(self, context: Context, progress: LiveProgress) -> ImportResult:
         settings = self._settings()
@@ -298,6 +290,27 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
     def _arguments(self) -> dict[str, Any]:
         """The parameters that are settings of a job, as they are now."""
         return {name: getattr(self, name) for name in ImportSettings.__struct_fields__}
+
+
+_OF_FILES = ("dataset_format", "csv_delimiter", "allow_cut_end")
+
+
+def check_known(arguments: Mapping[str, Any]) -> None:
+    """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night.
+
+    :param arguments: of the operator, some or all; others are not looked at.
+    :raises BadgeTaskFailed: names the parameter and what it may be.
+    """
+    known = {name: value for name, value in arguments.items() if is_known(value)}
+    try:
+        settings = import_settings(**{name: known[name] for name in ImportSettings.__struct_fields__ if name in known})
+        named_zone(settings.timezone)
+        column_choices(settings.field_mapping)
+        read_options(**{name: known[name] for name in _OF_FILES if name in known})
+        if "on_empty" in known:
+            on_empty_of(known["on_empty"])
+    except CapillaryError as error:
+        raise as_airflow_error(error) from error
 
 
 def _configured() -> int:

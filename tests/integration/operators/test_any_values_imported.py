@@ -45,7 +45,7 @@ ALIKE: dict[str, list[Any]] = {
     "objects": [{}, {"a": {"b": 10**400}}, {1: 2}],
     "gaps": [None, None],
     "tuples and sets": [(1,), frozenset({1}), set()],
-    "Arrow's scalars": [pa.scalar(2**64 - 1, pa.uint64()), pa.scalar(7, pa.int8()), pa.scalar(None)],
+    "Arrow's scalars": [pa.scalar(2**64 - 1, pa.uint64()), pa.scalar(7, pa.int8()), pa.scalar(None, pa.null())],
 }
 ALIKE["everything at once"] = [values[0] for values in ALIKE.values()]
 

@@ -288,3 +288,29 @@ def test_a_missing_connection_fails_without_a_retry_and_is_named(
 
 def test_a_kill_before_the_import_began_is_no_error() -> None:
     BadgeImportOperator(task_id="import", dataset=[]).on_kill()
+
+
+WRONG_WHEN_MAPPED: dict[str, Any] = {
+    "batch_size": 0,
+    "on_unknown": "retry",
+    "timezone": "Mars/Olympus",
+    "field_mapping": {"badge": "b"},
+    "dataset_format": "avro",
+    "on_empty": "ignore",
+    "max_rejected": "five",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_WHEN_MAPPED)
+def test_a_wrong_argument_of_a_mapped_import_fails_while_the_dag_is_parsed(name: str) -> None:
+    with pytest.raises(AirflowFailException, match=name):
+        BadgeImportOperator.partial(task_id="import_badges", **{name: WRONG_WHEN_MAPPED[name]})
+    with pytest.raises(AirflowFailException, match=name):
+        badge_import_task(**{name: WRONG_WHEN_MAPPED[name]})
+
+
+def test_arguments_of_a_mapped_import_that_are_rendered_later_are_left_alone() -> None:
+    with DAG(dag_id="mapped", schedule=None):
+        templates = {name: "{{ params.value }}" for name in ("batch_size", "on_unknown", "timezone", "dataset_format")}
+        mapped: Any = BadgeImportOperator.partial(task_id="import_badges", retries=2, **templates)
+        assert mapped.expand(dataset=["a.csv", "b.csv"]).partial_kwargs["on_unknown"] == "{{ params.value }}"

@@ -143,6 +143,7 @@ def revoke(args: Namespace) -> None:
     from airflow_provider_capillary.jobs.organisation import Organisation
     from airflow_provider_capillary.jobs.revoke import RevokeJob
     from airflow_provider_capillary.operators.earlier_jobs import connected
+    from airflow_provider_capillary.operators.witness_variable import witness_by_database
 
     by = person()
     with opened_ledger(args) as ledger:
@@ -150,6 +151,7 @@ def revoke(args: Namespace) -> None:
         if args.yes:
             with as_server():
                 hook = connected(args.conn_id)
+            witness_by_database(ledger, hook.organisation).compare()  # another ledger names other jobs and other ids
             organisation = Organisation(hook.get_conn(), hook.organisation, hook.requests_per_minute)
         result = RevokeJob(ledger, [args.job_id], organisation, by=by, import_again=args.import_again).run()
     display.print_details({"job_id": args.job_id, **result.as_dict()}, args.output)

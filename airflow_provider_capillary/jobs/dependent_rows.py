@@ -19,7 +19,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.jobs.settings import OnDuplicate
-from airflow_provider_capillary.ledger.facts import Hearsay, Job
+from airflow_provider_capillary.ledger.facts import Hearsay, Job, RowEnd
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
         badges = list(_badges(rows, settings))
         held = ledger.find(job, badges, any_date=once) if badges else {}
         ends = [
-            (badge.row_number, *end)
+            RowEnd(badge.row_number, *end)
             for badge in badges
             if (end := _end(held.get((badge.customer_id, badge.badge_meta_id), ()), None if once else badge.earned_at))
         ]

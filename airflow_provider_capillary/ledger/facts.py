@@ -171,7 +171,7 @@ class Issues(msgspec.Struct, frozen=True):
     """Rows that end without being sent."""
 
     rows: Sequence[RowIssue]
-    only_if_untold: bool = False  #: a row that has an issue already keeps it
+    only_if_untold: bool = False  #: a row that has an issue of that state keeps it, with what is new added
 
 
 Note = Intent | Outcome | Adoption | Issues
@@ -192,6 +192,11 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     sent_at: float
     earned_badge_id: str | None
     proof: Proof | None  #: of what was accepted
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """The row's identity in the ledger: customer, badge, earn instant, occurrence."""
+        return self.badge.customer_id, self.badge_key, self.badge.earned_at, self.badge.occurrence
 
 
 class Age(msgspec.Struct, frozen=True):
@@ -239,6 +244,15 @@ class Settled(msgspec.Struct, frozen=True):
     told: str
     earned_badge_id: str | None = None
     doubt: str | None = None
+
+
+class RowEnd(msgspec.Struct, frozen=True):
+    """How a row ended that its job's report calls unknown."""
+
+    row_number: int
+    state: RowState
+    told: str  #: why
+    doubt: str | None = None  #: why it may be granted twice although it is accepted
 
 
 class Hearsay(msgspec.Struct, frozen=True):

@@ -20,7 +20,13 @@ _REPLACE = """
         attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
         line = excluded.line, original = excluded.original
 """
-_KEEP = "ON CONFLICT (job_id, row_number) DO NOTHING"
+#: An issue that stands is kept; where it does not say so yet, the new reason is added to it.
+_ADD = """
+    ON CONFLICT (job_id, row_number) DO UPDATE SET stage = excluded.stage,
+        message = capillary_row_issue.message || '; ' || excluded.message
+    WHERE capillary_row_issue.state = excluded.state
+        AND {position}(capillary_row_issue.message, excluded.message) = 0
+"""
 _SQLITE = f"INSERT INTO capillary_row_issue (job_id, {_COLUMNS}) VALUES {{rows}} "
 _POSTGRES = f"""
     INSERT INTO capillary_row_issue (job_id, {_COLUMNS})
@@ -32,10 +38,15 @@ _NUMBERS = (0, 3, 6, 9)  #: the columns that hold numbers
 
 
 def add_issues(connection: sa.Connection, job: int, issues: Sequence[RowIssue], *, keep_earlier: bool) -> None:
-    """Keep why rows were not accepted. Of two issues of a row the later one counts, or the earlier one where asked."""
+    """Keep why rows were not accepted. Of two issues of a row the later one counts.
+
+    :param keep_earlier: the earlier one counts; where it is about the same state, and its message does not hold the
+        later message, that is added.
+    """
     rows = _one_a_row([_values(issue) for issue in issues], keep_earlier)
-    conflict = _KEEP if keep_earlier else _REPLACE
-    if connection.dialect.name == "sqlite":
+    is_sqlite = connection.dialect.name == "sqlite"
+    conflict = _ADD.format(position="instr" if is_sqlite else "strpos") if keep_earlier else _REPLACE
+    if is_sqlite:
         for _ in executed(connection, _SQLITE + conflict, (job,), rows, "?1, "):
             pass
     elif rows:

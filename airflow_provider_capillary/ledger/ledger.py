@@ -58,6 +58,7 @@ from airflow_provider_capillary.ledger.facts import (
     OrganisationRecord,
     Outcome,
     Proof,
+    RowEnd,
     RowIssue,
     Settled,
     UnprovenRow,
@@ -472,8 +473,8 @@ class Ledger:
             if rows:
                 yield rows
 
-    def retell(self, job: Job, ends: Sequence[tuple[int, RowState, str]]) -> int:
-        """Report anew how such rows ended: row number, state, why. Gives how many were changed."""
+    def retell(self, job: Job, ends: Sequence[RowEnd]) -> int:
+        """Report anew how such rows ended. Gives how many were changed."""
 
         def work(connection: sa.Connection) -> int:
             lock_resting(connection, job.job_id, self._now(connection))
@@ -483,14 +484,20 @@ class Ledger:
 
     def retell_late(self, job: Job) -> None:
         """Report rows as accepted that the job's own report calls unknown, and that a late reply accepted since."""
-        numbers = {row.badge.row_number for page in self.rows(job.job_id, (RowState.ACCEPTED,)) for row in page}
+        with reading(self._engine) as connection:
+            values = {"job": job.key, "first": 1, "last": 2**63 - 1}
+            told = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}
+        pages = self.rows(job.job_id, (RowState.ACCEPTED,)) if told else iter(())
+        late = [row for page in pages for row in page if row.badge.row_number in told]
 
         def work(connection: sa.Connection) -> None:
-            values = {"job": job.key, "first": min(numbers), "last": max(numbers)}
-            told = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}
-            settling.tell(connection, job, [(row, RowState.ACCEPTED, LATE_REPLY) for row in sorted(told & numbers)])
+            ends = [
+                RowEnd(row.badge.row_number, RowState.ACCEPTED, LATE_REPLY, settling.doubt_of(connection, row.key))
+                for row in late
+            ]
+            settling.tell(connection, job, ends)
 
-        if numbers:
+        if late:
             durably(self._engine, work)
 
     # -- revoking ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from airflow_provider_capillary.ledger.facts import (
     Note,
     Outcome,
     RowChange,
+    RowEnd,
     RowIssue,
 )
 from airflow_provider_capillary.ledger.given_ids import GivenIds, whole_row
@@ -248,7 +249,8 @@ class Recording:
                 self.accepted_elsewhere.add(change.row_number)
             if change.key in were_unknown:
                 owner = msgspec.structs.replace(self._job, key=row.job)
-                settling.tell(self._connection, owner, [(row.row_number, RowState.ACCEPTED, LATE_REPLY)])
+                end = RowEnd(row.row_number, RowState.ACCEPTED, LATE_REPLY, row.doubt)
+                settling.tell(self._connection, owner, [end])
 
     def _change(self, change: RowChange, earned_badge_id: str | None) -> Change:
         badge = change.badge

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger import settling
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, key_values
-from airflow_provider_capillary.ledger.facts import Answer, GrantedRow, Job, LedgerRow, Proof
+from airflow_provider_capillary.ledger.facts import Answer, GrantedRow, Job, LedgerRow, Proof, RowEnd
 from airflow_provider_capillary.ledger.lease import lock_resting
 from airflow_provider_capillary.ledger.packing import Key
 from airflow_provider_capillary.ledger.queries import QUERIES
@@ -67,9 +67,9 @@ def answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, s
     if not gone or row.is_second or not _revoke(connection, LockedBatch(connection, tables, row.batch), job, row):
         return False
     if row.state is RowState.UNKNOWN:  # what could be revoked had been granted: the doubt is settled
-        doubt = connection.execute(QUERIES["find_doubt"], key_values(_key(row))).scalar()
-        number = row.badge.row_number
-        settling.tell(connection, job, [(number, RowState.ACCEPTED, GRANTED_AND_REVOKED)], {number: doubt})
+        doubt = settling.doubt_of(connection, _key(row))
+        end = RowEnd(row.badge.row_number, RowState.ACCEPTED, GRANTED_AND_REVOKED, doubt)
+        settling.tell(connection, job, [end])
     _count_revoked(connection, job)
     return True
 

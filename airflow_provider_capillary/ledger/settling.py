@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
-from airflow_provider_capillary.ledger.facts import Job, LedgerRow, Proof, Settled, UnprovenRow
+from airflow_provider_capillary.ledger.facts import Job, LedgerRow, Proof, RowEnd, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.lease import Lease, lock_resting
 from airflow_provider_capillary.ledger.packing import Key
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
@@ -82,11 +82,12 @@ def settle(
         own = {"job": job.key, "proof": proof.value, "by": by, "now": now}
         notes = [own | key_values(_key(one)) | _settlement(one) for one in done]
         insert_many(connection, "note_settlement", notes)
-    doubts = {one.row.badge.row_number: _doubt(connection, one) for one in done}
-    tell(connection, job, [(one.row.badge.row_number, _reported_as(one), one.told) for one in done], doubts)
-    for one in done:
-        if doubt := doubts[one.row.badge.row_number]:
-            connection.execute(QUERIES["add_first_issue"], _doubtful_issue(job, one, doubt))
+    doubts = [_doubt(connection, one) for one in done]
+    of_rows = list(zip(done, doubts, strict=True))
+    tell(connection, job, [RowEnd(one.row.badge.row_number, _reported_as(one), one.told, why) for one, why in of_rows])
+    for one, why in of_rows:
+        if why:
+            connection.execute(QUERIES["add_first_issue"], _doubtful_issue(job, one, why))
     return done
 
 
@@ -119,25 +120,24 @@ def _is_unknown_row_of(batch: LockedBatch, job: Job, key: Key) -> bool:
     return batch.state_of(key) is RowState.UNKNOWN and (odd.job if odd else batch.job) == job.key
 
 
-def tell(
-    connection: sa.Connection,
-    job: Job,
-    ends: Sequence[tuple[int, RowState, str]],
-    doubts: dict[int, str | None] | None = None,
-) -> int:
+def tell(connection: sa.Connection, job: Job, ends: Sequence[RowEnd]) -> int:
     """Change the issues of rows that were reported as unknown, and their place in the job's summary.
 
     The caller has locked the job, and has settled the rows themselves.
-
-    :param doubts: why rows may be granted twice although they are accepted, by row number.
     """
     moved: Counter[RowState] = Counter()
-    for row_number, state, told in ends:
-        doubt = (doubts or {}).get(row_number)
-        values = {"job": job.key, "row_number": row_number, "state": state.value, "told": told, "doubt": doubt}
-        moved[state] += connection.execute(QUERIES["retell"], values).rowcount
+    for end in ends:
+        values: dict[str, Any] = {"told": end.told, "doubt": end.doubt, "state": end.state.value}
+        values |= {"job": job.key, "row_number": end.row_number}
+        moved[end.state] += connection.execute(QUERIES["retell"], values).rowcount
     _move(connection, job.key, moved)
     return moved.total()
+
+
+def doubt_of(connection: sa.Connection, key: Key) -> str | None:
+    """Why a row may be granted twice."""
+    doubt: str | None = connection.execute(QUERIES["find_doubt"], key_values(key)).scalar()
+    return doubt
 
 
 def _settlement(one: Settled) -> dict[str, Any]:
@@ -155,10 +155,7 @@ def _reported_as(one: Settled) -> RowState:
 
 def _doubt(connection: sa.Connection, one: Settled) -> str | None:
     """Why a row that was just accepted may be granted twice."""
-    if one.state is not RowState.ACCEPTED:
-        return None
-    doubt: str | None = connection.execute(QUERIES["find_doubt"], key_values(_key(one))).scalar()
-    return doubt
+    return doubt_of(connection, _key(one)) if one.state is RowState.ACCEPTED else None
 
 
 def _doubtful_issue(job: Job, one: Settled, doubt: str) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_capillary.exceptions import LeaseLostError
 from airflow_provider_capillary.jobs.import_job import ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
@@ -173,3 +177,45 @@ def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Tr
         assert undo.run().revoked == 4
     result = trial.run(trial.rows(4), run_id="night-2")
     assert (result.error, trial.ends(result), reasons_of_doubt(result)) == (None, {"accepted": 4}, [4])
+
+
+@pytest.mark.parametrize("other", [{}, {"run_id": "night-2"}], ids=["copy", "other job"])
+def test_a_late_reply_to_rows_sent_again_reports_the_doubt(trial: Trial, other: dict[str, Any]) -> None:
+    """The lease of the process that sent them again runs out; what took them over reports them as unknown."""
+    trial.faults(LOST)
+
+    def take_over() -> None:
+        trial.clock.advance(61)
+        trial.run(trial.rows(12), on_unknown="hold", max_unknown="100%", **other)
+
+    trial.moments.at("sent", take_over, number=3)
+    with pytest.raises(LeaseLostError) if not other else contextlib.nullcontext():
+        trial.run(trial.rows(12), on_unknown="resend")
+    trial.run(trial.rows(12), run_id="night-3")
+    assert sorted(set(told_as_twice(trial))) == granted_twice(trial) == RESENT
+
+
+def test_a_late_reply_while_the_new_copy_runs_reports_the_doubt(trial: Trial) -> None:
+    trial.faults(LOST)
+    held, settled = threading.Event(), threading.Event()
+
+    def next_batch() -> None:
+        held.set()
+        assert settled.wait(60)
+
+    with ThreadPoolExecutor(1) as pool:
+
+        def take_over() -> None:
+            trial.clock.advance(61)
+            trial.moments.at("sent", next_batch)
+            others.append(pool.submit(lambda: trial.run(trial.rows(12), on_unknown="hold", max_unknown=0)))
+            assert held.wait(60)
+
+        others: list[Future[ImportResult]] = []
+        trial.moments.at("sent", take_over, number=3)
+        with pytest.raises(LeaseLostError):
+            trial.run(trial.rows(12), on_unknown="resend")
+        settled.set()
+        assert others[0].result(60).error is None
+    trial.run(trial.rows(12))
+    assert told_as_twice(trial) == granted_twice(trial) == RESENT

@@ -103,8 +103,9 @@ def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free
     assert [doubt_of(ledger, job, row) for row in (1, 2)] == [DOUBT, None]
 
 
-def test_a_story_that_is_there_already_is_kept_where_that_is_asked_for(ledger: Ledger) -> None:
+def test_a_doubt_is_added_once_to_an_issue_that_stands(ledger: Ledger) -> None:
     job = begin(ledger)
     ledger.record(job, [Issues([issue(1, message="first")])])
     ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], only_if_untold=True)])
-    assert [one.message for one in ledger.issues(job.job_id)] == ["first", "new"]
+    ledger.record(job, [Issues([issue(1, message="second")], only_if_untold=True)])
+    assert [one.message for one in ledger.issues(job.job_id)] == ["first; second", "new"]

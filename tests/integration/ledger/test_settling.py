@@ -14,7 +14,16 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import JobIsRunningError, LeaseLostError, LedgerUnusableError
-from airflow_provider_capillary.ledger.facts import Adoption, Intent, IntentConflictError, Issues, Job, Proof, Settled
+from airflow_provider_capillary.ledger.facts import (
+    Adoption,
+    Intent,
+    IntentConflictError,
+    Issues,
+    Job,
+    Proof,
+    RowEnd,
+    Settled,
+)
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
 from airflow_provider_capillary.ledger.ledger import Ledger
 
@@ -145,7 +154,7 @@ def test_an_import_that_goes_on_in_the_meantime_keeps_its_rows(ledger: Ledger) -
     with pytest.raises(JobIsRunningError, match="settles its rows itself"):
         settle(ledger, mine, RowState.ACCEPTED)
     with pytest.raises(JobIsRunningError):
-        ledger.retell(mine, [(1, RowState.ALREADY_ACCEPTED, "told anew")])
+        ledger.retell(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "told anew")])
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
     assert [story.state for story in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
@@ -244,7 +253,7 @@ def test_rows_that_the_job_does_not_hold_are_told_apart_and_can_be_told_anew(led
     mine = ledger.take_stock(job.job_id)
     [found] = ledger.hearsay(mine)
     assert [(row.row_number, row.original) for row in found] == [(2, {"customer_id": 2}), (3, {"customer_id": 3})]
-    told = [(2, RowState.ALREADY_ACCEPTED, "accepted"), (3, RowState.NOT_SENT, "free")]
+    told = [RowEnd(2, RowState.ALREADY_ACCEPTED, "accepted"), RowEnd(3, RowState.NOT_SENT, "free")]
     assert (ledger.retell(mine, told), ledger.retell(mine, told)) == (2, 0)
     summary = ledger.job(job.job_id).summary
     assert summary is not None

@@ -32,17 +32,17 @@ end-to-end: $(READY)  ## The last part of test: a real scheduler on PostgreSQL, 
 	@$(BIN)/pytest tests/end_to_end
 
 chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and compare rows, ledger and grants (10 min)
-	@$(BIN)/python -m tests.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000 \
+	@$(BIN)/python -m dev.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000 \
 	  --modes all
 
 model: $(READY)  ## Explore every interleaving of the import's protocol, further than test does (15 min)
-	@$(BIN)/python -m tests.model
+	@$(BIN)/python -m dev.model
 
 guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
-	@$(BIN)/python -m tests.guards
+	@$(BIN)/python -m dev.guards
 
 versions: $(READY)  ## The tests on Airflow 3.2, and on Python 3.12 and 3.13 where they are installed (an hour)
-	@$(BIN)/python -m tests.versions
+	@$(BIN)/python -m dev.versions
 
 up: $(READY)  ## Airflow's UI and scheduler, simulator and PostgreSQL, to look at and to play with; Ctrl-C stops all
 	@$(BIN)/python -m dev.stack.up
@@ -57,10 +57,10 @@ bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in
 	@$(BIN)/python -m benchmarks
 
 compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 11 min)
-	@$(BIN)/python -m tests.compose
+	@$(BIN)/python -m dev.compose
 
 celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one worker killed; then 1 and 2 workers (12 min)
-	@$(BIN)/python -m tests.many_workers
+	@$(BIN)/python -m dev.many_workers
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

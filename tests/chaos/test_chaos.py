@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from .campaign import run_campaign
-from .fork_server import ForkServer
-from .ledgers import empty_ledger, postgres_server
-from .same_grants import killed_often
-from .table import broken_expectations
+from dev.chaos.campaign import run_campaign
+from dev.chaos.fork_server import ForkServer
+from dev.chaos.ledgers import empty_ledger, postgres_server
+from dev.chaos.same_grants import killed_often
+from dev.chaos.table import broken_expectations
 
 
 @pytest.fixture(scope="module")

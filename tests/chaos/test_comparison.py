@@ -9,9 +9,8 @@ import pytest
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.simulator.badge_store import Grant
-
-from .campaign import Result
-from .comparison import (
+from dev.chaos.campaign import Result
+from dev.chaos.comparison import (
     Difference,
     Held,
     LedgerList,
@@ -21,8 +20,8 @@ from .comparison import (
     compare_summary,
     rows_with_their_badge,
 )
-from .dataset import BADGES, Row
-from .table import broken_expectations, table
+from dev.chaos.dataset import BADGES, Row
+from dev.chaos.table import broken_expectations, table
 
 ROW = Row(BADGES[0], "17", "1700000000", "1731536000")
 INVALID = ROW._replace(customer="0", valid=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from .ids import ids_in_ledger
+from dev.chaos.ids import ids_in_ledger
 
 KEPT, LOST = "6576f7d2a1b2c3d4e5f60718", "6576f7d2a1b2c3d4e5f60719"
 

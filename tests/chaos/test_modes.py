@@ -9,16 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from .comparison import Difference
-from .expected_breaks import EXPECTED_BREAKS, Break
-from .fork_server import ForkServer
-from .ledgers import postgres_server
-from .mode import Mode, ModeResult, run_mode
-from .modes import MODES, mode_table, unexpected
-from .modes_ledger import LEDGER_MODES
-from .modes_reads import READ_MODES
-from .modes_time import TIME_MODES
-from .modes_wire import WIRE_MODES
+from dev.chaos.comparison import Difference
+from dev.chaos.expected_breaks import EXPECTED_BREAKS, Break
+from dev.chaos.fork_server import ForkServer
+from dev.chaos.ledgers import postgres_server
+from dev.chaos.mode import Mode, ModeResult, run_mode
+from dev.chaos.modes import MODES, mode_table, unexpected
+from dev.chaos.modes_ledger import LEDGER_MODES
+from dev.chaos.modes_reads import READ_MODES
+from dev.chaos.modes_time import TIME_MODES
+from dev.chaos.modes_wire import WIRE_MODES
 
 AT_A_TIME = 6  #: most of them wait most of the time
 HOLDS, BREAKS = "array reordered", {"array reordered": Break(frozenset({"ids_lost"}), "")}

@@ -11,10 +11,9 @@ from airflow_provider_capillary.simulator.fault_plan import (
     RowErrorFault,
     StatusFault,
 )
-
-from .dataset import rows_of
-from .fault_choice import CLIENT_TIMEOUT, choose_faults
-from .plans import CALLS, MOMENTS, VERIFY_AFTER, Plan, make_plan
+from dev.chaos.dataset import rows_of
+from dev.chaos.fault_choice import CLIENT_TIMEOUT, choose_faults
+from dev.chaos.plans import CALLS, MOMENTS, VERIFY_AFTER, Plan, make_plan
 
 SEEDS = range(1, 201)
 #: What the table of outcomes takes for a proof that nothing was applied.

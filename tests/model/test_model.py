@@ -7,8 +7,8 @@ from functools import cache
 
 import pytest
 
-from .counterexamples import NEEDED
-from .rules import (
+from dev.model.counterexamples import NEEDED
+from dev.model.rules import (
     ALL_RULES,
     BLIND,
     COPIES,
@@ -22,8 +22,8 @@ from .rules import (
     World,
     without,
 )
-from .search import Result, search
-from .state import Model
+from dev.model.search import Result, search
+from dev.model.state import Model
 
 
 @cache

@@ -55,7 +55,7 @@ class ForkServer:
     def __init__(self) -> None:
         # isolated from pytest's and the caller's environment: the package is found from the project's root
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.fork_server"],
+            [sys.executable, "-m", "dev.chaos.fork_server"],
             cwd=_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .environments import CHECKOUT, ENVIRONMENTS, EVERYTHING, find_python, named_by_us, overlaid, pins
+from dev.versions import environments
+from dev.versions.environments import CHECKOUT, ENVIRONMENTS, EVERYTHING, find_python, named_by_us, overlaid, pins
 
 
 def test_a_layer_takes_the_place_of_lines_before_it_and_adds_its_own() -> None:
@@ -15,7 +16,7 @@ def test_a_layer_takes_the_place_of_lines_before_it_and_adds_its_own() -> None:
 
 @pytest.mark.parametrize("name", sorted({name for each in ENVIRONMENTS for name in each.instead}))
 def test_what_takes_the_place_of_a_constraint_is_a_pin_of_another_version(name: str) -> None:
-    text = Path(__file__).with_name(name).read_text("utf-8")
+    text = Path(environments.__file__).with_name(name).read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     instead, usual = pins(text), pins((CHECKOUT / "constraints.txt").read_text("utf-8"))
     assert len(instead) == len(lines)

@@ -1,4 +1,4 @@
-"""``python -m tests.guards``: switch each guard off in a copy, and see that a test fails. A few minutes."""
+"""``python -m dev.guards``: switch each guard off in a copy, and see that a test fails. A few minutes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> int:
     """Try every guard; 1 where the tests do not notice that it is off."""
     unnoticed = 0
     with tempfile.TemporaryDirectory(prefix="guards-") as folder:
-        for name in ("airflow_provider_capillary", "tests", "pyproject.toml"):
+        for name in ("airflow_provider_capillary", "dev", "tests", "pyproject.toml"):
             source = _ROOT / name
             if source.is_dir():
                 shutil.copytree(source, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))

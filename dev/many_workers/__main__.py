@@ -1,4 +1,4 @@
-"""``python -m tests.many_workers``: a large mapped import over two Celery workers, disturbed; then its speed-up.
+"""``python -m dev.many_workers``: a large mapped import over two Celery workers, disturbed; then its speed-up.
 
 Needs Debian's Redis (``apt-get install redis-server``), and nothing else that is not in `.venv`.
 """
@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from dev.compose.commands import tell
+from dev.many_workers.celery_stack import celery_stack, enough_redis
+from dev.many_workers.deaths import WORKERS, Told, a_worker_dies_and_redis_restarts
+from dev.many_workers.throughput import Speed, one_and_two_workers
 from dev.processes import one_interrupt
-from tests.compose.commands import tell
-from tests.many_workers.celery_stack import celery_stack, enough_redis
-from tests.many_workers.deaths import WORKERS, Told, a_worker_dies_and_redis_restarts
-from tests.many_workers.throughput import Speed, one_and_two_workers
 
 PARTS, PARTS_OF_SPEED = 16, 4
 #: Below what two workers send without it, some 13 to 25 a second: else it would say nothing.
@@ -24,7 +24,7 @@ REQUESTS_PER_MINUTE = 600
 
 def main() -> int:
     """Run both; an exception tells what does not hold."""
-    parser = argparse.ArgumentParser(prog="python -m tests.many_workers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.many_workers", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the disturbed import; 0: none")
     parser.add_argument("--batch-size", type=int, default=1_000)
     parser.add_argument("--speed-rows", type=int, default=240_000, help="of each undisturbed one; 0: none")

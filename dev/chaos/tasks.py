@@ -37,10 +37,10 @@ class Task(msgspec.Struct, frozen=True):
     def command(self) -> str:
         """How to run it again: same rows, same plan; only the scheduler is another."""
         if self.policy == KILLED_OFTEN:
-            return f"python -m tests.chaos --seeds {self.seed} --policies '' --killed-often {self.rows} --keep FOLDER"
+            return f"python -m dev.chaos --seeds {self.seed} --policies '' --killed-often {self.rows} --keep FOLDER"
         ledger = "postgres" if self.postgres else "sqlite"
         return (
-            f"python -m tests.chaos --seeds {self.seed} --policies {self.policy} --ledger {ledger} "
+            f"python -m dev.chaos --seeds {self.seed} --policies {self.policy} --ledger {ledger} "
             f"--rows {self.rows} --deaths {self.deaths} --keep FOLDER"
         )
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .switches import GUARDS, Guard
+from dev.guards.switches import GUARDS, Guard
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)

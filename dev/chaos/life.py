@@ -57,9 +57,11 @@ class WitnessFile:
         self._path = path
 
     def read(self) -> str | None:
+        """What was written last; nothing before that."""
         return self._path.read_text() if self._path.exists() else None
 
     def write(self, text: str) -> None:
+        """Write it whole: a process killed meanwhile leaves what was there before."""
         unfinished = self._path.with_suffix(f".{os.getpid()}")
         unfinished.write_text(text)
         unfinished.rename(self._path)

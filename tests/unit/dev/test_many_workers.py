@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.many_workers.deaths import most_within
-from tests.many_workers.night import BADGE_IDS, Night, dag_of, write_dags
+from dev.many_workers.deaths import most_within
+from dev.many_workers.night import BADGE_IDS, Night, dag_of, write_dags
 
 MIDNIGHT = int(datetime(2026, 3, 1, tzinfo=UTC).timestamp())
 

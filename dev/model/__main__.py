@@ -1,4 +1,4 @@
-"""``python -m tests.model``: what breaks without each rule, then a search that goes further than ``make test``."""
+"""``python -m dev.model``: what breaks without each rule, then a search that goes further than ``make test``."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.compose.dag_runs import DagRuns
-from tests.many_workers.celery_stack import CeleryStack
-from tests.many_workers.deaths import SECONDS, WORKERS, seconds_of
-from tests.many_workers.night import dag_of
+from dev.compose.dag_runs import DagRuns
+from dev.many_workers.celery_stack import CeleryStack
+from dev.many_workers.deaths import SECONDS, WORKERS, seconds_of
+from dev.many_workers.night import dag_of
 
 
 class Speed(NamedTuple):

@@ -23,6 +23,7 @@ import requests
 
 from dev.airflow_home import capillary_connection
 from dev.demo.dag_test import airflow
+from dev.many_workers.night import write_dags
 from dev.simulator_process import (
     SimulatorAccount,
     simulator_command,
@@ -33,7 +34,6 @@ from dev.stack import stack_settings
 from dev.stack.airflow_api import AirflowApi
 from dev.stack.postgres import Postgres
 from dev.started_processes import Started, StartedProcesses, family
-from tests.many_workers.night import write_dags
 
 SECONDS_TO_START = 300.0
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -195,7 +195,7 @@ class CeleryStack:
         folder = self.folder / "simulator"
         command = simulator_command(folder)
         module = command.index("airflow_provider_capillary.simulator")
-        command[module : module + 1] = ["tests.many_workers.timed_simulator", str(self.times)]
+        command[module : module + 1] = ["dev.many_workers.timed_simulator", str(self.times)]
         child = self.processes.start(SIMULATOR, command, simulator_environment(), self._log_of(SIMULATOR))
         self.simulator = SimulatorAccount(simulator_url(folder, child, self._log_of(SIMULATOR)))
 

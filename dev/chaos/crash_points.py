@@ -60,15 +60,20 @@ class CrashingLedger:
         return getattr(self._ledger, name)
 
     def open_job(self, *args: Any, **kwargs: Any) -> Any:
+        """Open a job; the process may die on either side of it."""
         return self._points.around("open_job", lambda: self._ledger.open_job(*args, **kwargs))
 
     def find(self, *args: Any, **kwargs: Any) -> Any:
+        """Look rows up; the process may die on either side of it."""
         return self._points.around("find", lambda: self._ledger.find(*args, **kwargs))
 
     def finish_job(self, *args: Any, **kwargs: Any) -> Any:
+        """Finish a job; the process may die on either side of it."""
         return self._points.around("finish_job", lambda: self._ledger.finish_job(*args, **kwargs))
 
     def record(self, job: Any, notes: Sequence[Note]) -> list[int]:
+        """Commit notes; the process may die before and after each kind of note."""
+
         def commit() -> list[int]:
             keys: list[int] = self._ledger.record(job, notes)
             return keys
@@ -91,7 +96,9 @@ class CrashingClient:
         return getattr(self._client, name)
 
     def import_badges(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a batch; the process may die on either side of it."""
         return self._points.around("send", lambda: self._client.import_badges(*args, **kwargs))
 
     def get_customer_badge(self, *args: Any, **kwargs: Any) -> Any:
+        """Read a badge; the process may die on either side of it."""
         return self._points.around("view", lambda: self._client.get_customer_badge(*args, **kwargs))

@@ -1,4 +1,4 @@
-"""``python -m tests.many_workers.timed_simulator TIMES ...``: the simulator, which also notes when each call came."""
+"""``python -m dev.many_workers.timed_simulator TIMES ...``: the simulator, which also notes when each call came."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class TimedSimulator(Simulator):
         super().__init__(*args, **settings)
 
     def arrive(self, method: str, path: str, size: int) -> Arrival:
+        """Note when a call came, then treat it as the simulator does."""
         arrival = super().arrive(method, path, size)
         with self._writing:
             self.times.write(f"{time.time():.6f} {arrival.call.operation}\n")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from tests.compose.dag_runs import DagRuns
-from tests.many_workers.celery_stack import CeleryStack
-from tests.many_workers.night import Night, dag_of
-from tests.many_workers.timed_simulator import read_times
+from dev.compose.dag_runs import DagRuns
+from dev.many_workers.celery_stack import CeleryStack
+from dev.many_workers.night import Night, dag_of
+from dev.many_workers.timed_simulator import read_times
 
 WORKERS = ("worker-1", "worker-2")
 NIGHT = "2026-03-01"

@@ -1,4 +1,4 @@
-"""``python -m tests.compose``: bring ``docker-compose.yaml`` up, run two of its DAGs, compare, bring it down.
+"""``python -m dev.compose``: bring ``docker-compose.yaml`` up, run two of its DAGs, compare, bring it down.
 
 Images are pulled where ``--pull`` says so; else stand-ins are built (root, Debian and ten minutes are needed).
 """
@@ -29,7 +29,7 @@ COUNTS = ("rows_read", "accepted", "already_accepted", "rejected", "invalid", "u
 
 def main() -> int:
     """Try the stack; an exception tells what does not hold."""
-    parser = argparse.ArgumentParser(prog="python -m tests.compose", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.compose", description=__doc__)
     parser.add_argument("--pull", action="store_true", help="the official images")
     parser.add_argument("--keep", action="store_true", help=f"keep what was built in {FOLDER.name}/ for the next time")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""``python -m tests.versions``: the tests on other versions of Airflow and Python. An hour and 4 GB of disk."""
+"""``python -m dev.versions``: the tests on other versions of Airflow and Python. An hour and 4 GB of disk."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.versions", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.versions", description=__doc__)
     names = [environment.name for environment in ENVIRONMENTS]
     parser.add_argument("--only", action="append", choices=names, help="this environment; can be given again")
     parser.add_argument("tests", nargs="*", help="instead of the tests of that environment")

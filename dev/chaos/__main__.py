@@ -1,4 +1,4 @@
-"""``python -m tests.chaos``: the proof under attack, from the project's root."""
+"""``python -m dev.chaos``: the proof under attack, from the project's root."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.chaos", description=__doc__)
     parser.add_argument("--seeds", default="1-4", help="such as 7, or 1-30, or 3,5,8 (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=2_000, help="of each campaign (default: %(default)s)")
     parser.add_argument("--deaths", type=int, default=6, help="processes to kill in each campaign")

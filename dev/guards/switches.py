@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _PACKAGE = "airflow_provider_capillary"
-#: Scripts in which the world goes wrong in one known way; see ``tests/chaos/expected_breaks.py``.
+#: Scripts in which the world goes wrong in one known way; see ``dev/chaos/expected_breaks.py``.
 _MODES = "tests/chaos/test_modes.py::test_modes_break_only_what_is_known_to_break"
 _WIRE_MODES = f"{_MODES}[wire]"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,9 @@ _ROOT = Path(__file__).parents[2]
 
 def main() -> int:
     """Try every guard; 1 where the tests do not notice that it is off."""
+    parser = argparse.ArgumentParser(prog="python -m dev.guards", description=__doc__)
+    parser.add_argument("--only", default="", help="the guards whose name holds this")
+    only = parser.parse_args().only
     unnoticed = 0
     with tempfile.TemporaryDirectory(prefix="guards-") as folder:
         for name in ("airflow_provider_capillary", "dev", "tests", "pyproject.toml"):
@@ -23,7 +27,7 @@ def main() -> int:
                 shutil.copytree(source, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder)
-        for guard in GUARDS:
+        for guard in (guard for guard in GUARDS if only in guard.name):
             failed = _failed_without(guard, Path(folder))
             unnoticed += not failed
             sys.stdout.write(f"{'noticed' if failed else 'NOT NOTICED'}  {guard.name}\n")

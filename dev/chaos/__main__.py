@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from dev.postgres import postgres_server
+
 from .campaign import Result
-from .ledgers import postgres_server
 from .mode import ModeResult
 from .modes import MODES, mode_table, unexpected
 from .table import broken_expectations, table
@@ -32,7 +33,7 @@ def main() -> int:
     broken = 0
     with contextlib.ExitStack() as stack:
         needs_postgres = options.ledger != "sqlite" or options.modes
-        postgres = stack.enter_context(postgres_server()) if needs_postgres else None
+        postgres = stack.enter_context(postgres_server(durable=True)).uri("postgres") if needs_postgres else None
         tasks = list(_tasks(options, postgres))
         mode_tasks = list(_mode_tasks(options, postgres))
         # spawn: a fork of this process would take over its threads' locks

@@ -12,7 +12,7 @@ from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
-from dev.processes import one_interrupt
+from dev.interrupts import one_interrupt
 from dev.stack.airflow_api import AirflowApi
 
 from .commands import tell

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from dev.processes import Processes
 
 from .commands import CommandFailedError, run, tell, wait_for
 from .leavings import network_as_before
@@ -55,18 +55,16 @@ def engine(folder: Path) -> Iterator[dict[str, str]]:
     env = os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
     tell("starting a Docker engine")
     options = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
+    processes = Processes()
     with network_as_before():
-        with (folder / "log").open("wb") as log:
-            command = ["dockerd", *map(str, options), "--host", env["DOCKER_HOST"]]
-            # a group of its own: Ctrl-C is for us, who then stop the containers first
-            daemon = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
+            command = ["dockerd", *map(str, options), "--host", env["DOCKER_HOST"]]
+            processes.start("dockerd", command, env, folder / "log")
             wait_for(f"the Docker engine (see {folder / 'log'})", SECONDS_TO_START, lambda: _answers(env))
             yield env
         finally:
             tell("stopping the Docker engine")
-            daemon.send_signal(signal.SIGTERM)
-            daemon.wait(SECONDS_TO_STOP)
+            processes.stop("dockerd", everyone=False, seconds=SECONDS_TO_STOP)
 
 
 def _answers(env: dict[str, str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from dev.demo.driver import Demo
-from dev.processes import sigterm_as_interrupt
+from dev.interrupts import one_interrupt
 from dev.screen import Screen
 
 INTERRUPTED = 130
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).folder
     screen = Screen(Console())
     try:
-        with sigterm_as_interrupt():
+        with one_interrupt():
             return Demo(folder, screen).run()
     except KeyboardInterrupt:
         screen.say("Stopped, with everything that it had started.")

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from dev.compose.commands import tell
+from dev.interrupts import one_interrupt
 from dev.many_workers.celery_stack import celery_stack, enough_redis
 from dev.many_workers.deaths import WORKERS, Told, a_worker_dies_and_redis_restarts
 from dev.many_workers.throughput import Speed, one_and_two_workers
-from dev.processes import one_interrupt
 
 PARTS, PARTS_OF_SPEED = 16, 4
 #: Below what two workers send without it, some 13 to 25 a second: else it would say nothing.

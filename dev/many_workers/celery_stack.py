@@ -24,6 +24,8 @@ import requests
 from dev.airflow_home import capillary_connection
 from dev.demo.dag_test import airflow
 from dev.many_workers.night import write_dags
+from dev.postgres import Postgres
+from dev.processes import Processes, Started, family
 from dev.simulator_process import (
     SimulatorAccount,
     simulator_command,
@@ -32,8 +34,6 @@ from dev.simulator_process import (
 )
 from dev.stack import stack_settings
 from dev.stack.airflow_api import AirflowApi
-from dev.stack.postgres import Postgres
-from dev.started_processes import Started, StartedProcesses, family
 
 SECONDS_TO_START = 300.0
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -59,7 +59,7 @@ class CeleryStack:
         self.logs = folder / "logs"
         self.reports = folder / "reports"
         self.times = folder / "times"
-        self.processes = StartedProcesses(folder / "processes.json")
+        self.processes = Processes(folder / "processes.json")
         self.postgres = Postgres(folder / "postgres", self.logs / "postgres.log", self.processes, durable=False)
         self.simulator = SimulatorAccount("")
         self.api = AirflowApi("", "", "")
@@ -214,7 +214,6 @@ class CeleryStack:
             self._start(name, airflow(name, *(["--skip-serve-logs"] if name == SCHEDULER else [])), self._env)
         self.api = AirflowApi(env["AIRFLOW__API__BASE_URL"], stack_settings.USER, password)
         self.wait_until("Airflow is ready", lambda: self.api.healthy(("scheduler", "dag_processor"), since))
-        self.api.post("pools", {"name": "capillary_api", "slots": 4, "description": "imports into Capillary"})
 
     def _prepare_metadata(self, requests_per_minute: int | None) -> None:
         capillary = capillary_connection(self.simulator.url)

@@ -25,7 +25,14 @@ from typing import Any, Self
 
 from dev.airflow_home import capillary_connection
 from dev.demo.dag_test import airflow
-from dev.processes import interrupts_held
+from dev.interrupts import interrupts_held
+from dev.postgres import SIGNALS, Postgres
+from dev.processes import (
+    Processes,
+    ProcessesStillThereError,
+    end,
+    left_over,
+)
 from dev.simulator_process import (
     SimulatorAccount,
     simulator_command,
@@ -35,14 +42,7 @@ from dev.simulator_process import (
 from dev.stack import stack_settings
 from dev.stack.airflow_api import AirflowApi
 from dev.stack.folder_lock import FolderLock
-from dev.stack.postgres import SIGNALS, Postgres
 from dev.stack.prepare_metadata import POOL
-from dev.started_processes import (
-    ProcessesStillThereError,
-    StartedProcesses,
-    end,
-    left_over,
-)
 
 DATABASES = ("airflow", "warehouse", "ledger")
 API_SERVER, SCHEDULER, DAG_PROCESSOR, TRIGGERER = "api-server", "scheduler", "dag-processor", "triggerer"
@@ -99,7 +99,7 @@ class LocalStack:
         self._step = step
         self._ports = tuple(ports)
         self._lock = FolderLock(self.folder)
-        self.processes = StartedProcesses(self.folder / "processes.json")
+        self.processes = Processes(self.folder / "processes.json")
         self.postgres = Postgres(self.folder / "postgres", self.logs / "postgres.log", self.processes, durable=durable)
         self.simulator = SimulatorAccount("")
         self.api = AirflowApi("", "", "")

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from dev.airflow_home import LOGIN, PASSWORD, dags_folder
-from dev.processes import one_interrupt
+from dev.interrupts import one_interrupt
+from dev.postgres import PostgresDidNotStartError
+from dev.processes import ProcessesStillThereError
 from dev.sample_data.recent_warehouse import load_recent_days
 from dev.screen import Screen
 from dev.simulator_process import SimulatorDidNotStartError
 from dev.stack.folder_lock import FolderInUseError
 from dev.stack.local_stack import LocalStack, StackDidNotStartError
-from dev.stack.postgres import PostgresDidNotStartError
-from dev.started_processes import ProcessesStillThereError
 
 SECONDS_BETWEEN_LOOKS = 0.5
 _FAILURES = (

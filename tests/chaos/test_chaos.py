@@ -9,9 +9,10 @@ import pytest
 
 from dev.chaos.campaign import run_campaign
 from dev.chaos.fork_server import ForkServer
-from dev.chaos.ledgers import empty_ledger, postgres_server
+from dev.chaos.ledgers import empty_ledger
 from dev.chaos.same_grants import killed_often
 from dev.chaos.table import broken_expectations
+from dev.postgres import postgres_server
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +24,8 @@ def fork_server() -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
+    with postgres_server(durable=True) as server:
+        yield server.uri("postgres")
 
 
 def attack(fork_server: ForkServer, folder: Path, postgres: str | None, policy: str, seed: int) -> None:

@@ -12,13 +12,13 @@ import pytest
 from dev.chaos.comparison import Difference
 from dev.chaos.expected_breaks import EXPECTED_BREAKS, Break
 from dev.chaos.fork_server import ForkServer
-from dev.chaos.ledgers import postgres_server
 from dev.chaos.mode import Mode, ModeResult, run_mode
 from dev.chaos.modes import MODES, mode_table, unexpected
 from dev.chaos.modes_ledger import LEDGER_MODES
 from dev.chaos.modes_reads import READ_MODES
 from dev.chaos.modes_time import TIME_MODES
 from dev.chaos.modes_wire import WIRE_MODES
+from dev.postgres import postgres_server
 
 AT_A_TIME = 6  #: most of them wait most of the time
 HOLDS, BREAKS = "array reordered", {"array reordered": Break(frozenset({"ids_lost"}), "")}
@@ -33,8 +33,8 @@ def fork_server() -> Iterator[ForkServer]:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    with postgres_server() as url:
-        yield url
+    with postgres_server(durable=True) as server:
+        yield server.uri("postgres")
 
 
 @pytest.mark.timeout(300)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dev.processes import family
 from dev.stack.local_stack import LocalStack
-from dev.started_processes import family
 from tests.end_to_end.stacks import Up, stack_in
 
 

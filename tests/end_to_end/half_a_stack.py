@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dev.processes import one_interrupt
+from dev.interrupts import one_interrupt
 from dev.screen import Screen
 from dev.stack.local_stack import LocalStack
 

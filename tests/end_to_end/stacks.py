@@ -14,12 +14,13 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
+from dev.processes import Processes, Started
 from dev.screen import Screen
 from dev.stack.local_stack import LocalStack
-from dev.started_processes import Started
 
 DAGS = Path(__file__).with_name("dags")
 SECONDS_TO_START = 900.0
+SECONDS_TO_STOP = 300.0
 
 
 class Up:
@@ -29,14 +30,14 @@ class Up:
         self.folder = folder
         self.output_file = folder.parent / "output"
         command = [sys.executable, "-m", "dev.stack.up", "--folder", str(folder)]
-        with self.output_file.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*command, "--port", "0", "--dags", str(dags), "--stop-with-input"],
-                stdin=subprocess.PIPE,  # which ends with this process, however that ends
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self._processes = Processes()
+        self.process = self._processes.start(
+            "up",
+            [*command, "--port", "0", "--dags", str(dags), "--stop-with-input"],
+            os.environ,
+            self.output_file,
+            stdin=subprocess.PIPE,  # which ends with this process, however that ends
+        )
 
     @property
     def output(self) -> str:
@@ -61,12 +62,11 @@ class Up:
         return f"host={self.folder / 'postgres'} user=postgres dbname=warehouse"
 
     def interrupt(self) -> int:
-        """Press Ctrl-C: a terminal sends it to the whole process group."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGINT)
+        """Press Ctrl-C, and wait for the end."""
+        self._processes.stop("up", number=signal.SIGINT, everyone=False, seconds=SECONDS_TO_STOP)
         assert self.process.stdin is not None
         self.process.stdin.close()
-        return self.process.wait(300)
+        return self.process.wait()
 
     def started(self) -> list[Started]:
         """What is on record as started and not stopped."""

@@ -16,11 +16,11 @@ import msgspec
 import psycopg
 import pytest
 
+from dev.postgres import forget_reused_number
+from dev.processes import Processes, Started, family, left_over
 from dev.stack import local_stack
 from dev.stack.folder_lock import FolderInUseError
 from dev.stack.local_stack import LocalStack, StackDidNotStartError
-from dev.stack.postgres import forget_reused_number
-from dev.started_processes import Started, StartedProcesses, family, left_over
 from tests.end_to_end.stacks import stack_in
 
 HALF_A_STACK = Path(__file__).with_name("half_a_stack.py")
@@ -33,7 +33,8 @@ def on_record(folder: Path) -> list[Started]:
 def other_stack(folder: Path) -> tuple[subprocess.Popen[bytes], list[Started]]:
     """Half a stack in a process of its own, and what it has started."""
     ready = folder.with_name("ready")
-    process = subprocess.Popen([sys.executable, str(HALF_A_STACK), str(folder), str(ready)], start_new_session=True)
+    command = [sys.executable, str(HALF_A_STACK), str(folder), str(ready)]
+    process = Processes().start("half a stack", command, os.environ, folder.with_name("output"))
     deadline = time.monotonic() + 60
     while not ready.exists():
         assert process.poll() is None
@@ -95,7 +96,7 @@ def test_a_table_is_there_or_not(stack: LocalStack) -> None:
 
 def test_removing_ends_what_is_left_and_removes_all_files(folder: Path) -> None:
     folder.mkdir()
-    left = StartedProcesses(folder / "processes.json")
+    left = Processes(folder / "processes.json")
     child = left.start("scheduler", [sys.executable, "-c", "import time; time.sleep(60)"], os.environ, folder / "log")
     stack, output = stack_in(folder)
     stack.remove()

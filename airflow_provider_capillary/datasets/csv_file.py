@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_capillary.core.field_mapping import fitting_columns
+from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.datasets.content import DELIMITERS
 from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.datasets.options import ReadOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from airflow_provider_capillary.core.field_mapping import FIELD_COLUMNS, fitting_columns
+from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, fitting_columns
 
 MOST_TEXTS = 10_000
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_provider_capillary.core.field_mapping import fitting_columns
+from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.datasets.base import DatasetFacts, Window
 from airflow_provider_capillary.datasets.content import format_by_content
 from airflow_provider_capillary.datasets.csv_file import CsvFile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_capillary.core.field_mapping import fitting_columns
+from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.exceptions import DatasetError
 
 MOST_SHOWN = 20  #: problems named in one message; the rest is counted

@@ -15,8 +15,9 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.facts import Badge, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.client.wire import encode_batch
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
-from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.outcome import Judgement, RowOutcome, Verdict, judge
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.exceptions import (

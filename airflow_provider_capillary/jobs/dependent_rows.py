@@ -12,8 +12,9 @@ from datetime import tzinfo
 
 import msgspec
 
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import named_zone

@@ -18,9 +18,9 @@ import msgspec
 from airflow_provider_capillary.client import wire
 from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.batching import RAMP, Batcher, BatchLimits
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import LARGEST, EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.field_mapping import column_choices, resolve_columns
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Summary, UnaccountedRowsError

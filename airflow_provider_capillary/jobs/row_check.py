@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
+from airflow_provider_capillary.core.column_choice import Columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.field_mapping import Columns, RowReader, Values
+from airflow_provider_capillary.core.field_mapping import RowReader, Values
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.datasets.base import Dataset, Window

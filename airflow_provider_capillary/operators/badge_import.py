@@ -11,7 +11,7 @@ import msgspec
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_capillary.core.field_mapping import FIELD_COLUMNS, column_choices, resolve_columns
+from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, column_choices, resolve_columns
 from airflow_provider_capillary.core.given_values import is_known, is_nothing, one_of
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.base import Dataset

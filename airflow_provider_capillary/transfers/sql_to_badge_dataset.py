@@ -12,7 +12,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from airflow_provider_capillary.core.field_mapping import fitting_columns
+from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.core.given_values import is_known, is_nothing, shown
 from airflow_provider_capillary.datasets.disk import room_on_disk
 from airflow_provider_capillary.datasets.part_writer import PartWriter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from airflow_provider_capillary.core.field_mapping import column_choices, resolve_columns
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.jobs.row_check import RowChecker

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 from airflow_provider_capillary.client.settings import TimestampFormat
 from airflow_provider_capillary.client.wire import decode_reply, encode_batch
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.field_mapping import column_choices, resolve_columns
 from airflow_provider_capillary.core.outcome import judge
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.jobs.row_check import RowChecker

@@ -23,9 +23,9 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.facts import CustomerBadge
 from airflow_provider_capillary.client.settings import AuthType, ClientSettings
 from airflow_provider_capillary.clocks import Boot
+from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.field_mapping import column_choices
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.settings import ClientSettings
-from airflow_provider_capillary.core.field_mapping import column_choices
+from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ImportInterruptedError, JobIsRunningError
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult

@@ -10,8 +10,9 @@ import airflow.sdk
 import msgspec
 import pytest
 
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed

@@ -13,14 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, Columns, column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT, EarnedBadge, InvalidRow
-from airflow_provider_capillary.core.field_mapping import (
-    FIELD_COLUMNS,
-    Columns,
-    RowReader,
-    column_choices,
-    resolve_columns,
-)
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.field_values import LARGEST_CUSTOMER_ID, LONGEST_TEXT, shortened
 from airflow_provider_capillary.core.plain_values import OddValue
 from airflow_provider_capillary.core.timestamps import named_zone

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
-from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import DatasetError
 

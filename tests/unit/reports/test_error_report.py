@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import UnaccountedRowsError
 from airflow_provider_capillary.datasets.open_dataset import open_dataset

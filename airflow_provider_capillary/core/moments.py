@@ -1,8 +1,9 @@
 """How long ago something in the ledger happened, at least. Pure.
 
-A moment is kept by two clocks: the ledger's clock (the time of day with SQLite, the server's with PostgreSQL), which
-can be set, and seconds since the boot of the machine that wrote, which only that boot can compare. A read that comes
-too early takes a badge for absent that is still on its way, so of two answers the shorter time counts.
+A moment is kept by up to three clocks: the ledger's clock (the time of day with SQLite, the server's with PostgreSQL)
+and the time of day of the machine that wrote, which can both be set, and seconds since that machine's boot, which only
+that boot can compare. A read that comes too early takes a badge for absent that is still on its way, so of two answers
+the shorter time counts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ class Moment(msgspec.Struct, frozen=True):
     server: float | None = None  #: when the database server began to run whose clock that is; ``None``: the machine's
     boot_id: str | None = None  #: which boot of which machine
     boot_seconds: float | None = None  #: seconds since that boot
+    time_of_day: float | None = None  #: epoch seconds by the machine, beside a server's clock
 
 
 def least_seconds_between(then: Moment, now: Moment) -> float:
@@ -35,7 +37,14 @@ def least_seconds_between(then: Moment, now: Moment) -> float:
     if now.server is None and now.boot_seconds is not None:
         # A file has one machine, so that an earlier boot ended before this one began.
         return max(0.0, min(by_ledger, now.boot_seconds))
-    return max(0.0, by_ledger)
+    # The server's clock may have been set. Machines that do not agree make the wait longer, never shorter.
+    return max(0.0, min(by_ledger, _by_time_of_day(then, now, by_ledger)))
+
+
+def _by_time_of_day(then: Moment, now: Moment, otherwise: float) -> float:
+    if then.time_of_day is None or now.time_of_day is None:
+        return otherwise
+    return now.time_of_day - then.time_of_day
 
 
 def _by_boot_clock(then: Moment, now: Moment) -> float | None:

@@ -86,8 +86,8 @@ class Ledger:
     exception: a connection that broke in the very commit leaves open whether all was committed or nothing.)
 
     :param url: a SQLAlchemy URL of a SQLite file or a PostgreSQL database.
-    :param clock: epoch seconds, ``time.time`` by default. For SQLite only: with PostgreSQL the database's own clock
-        is used, whatever is given here, so that workers whose clocks differ agree on leases.
+    :param clock: epoch seconds, ``time.time`` by default. With PostgreSQL the database's own clock is used, so that
+        workers whose clocks differ agree on leases; this one is only kept beside it, for ages.
     :param boot: the boot of this machine and the seconds since, for ages; ``None`` where there is no such clock.
     :param steady: seconds by a clock that is never set.
     :param owner: the name under which leases are taken; this process by default.
@@ -641,17 +641,20 @@ class Ledger:
         renewed = self._jobs.renew_by_server(connection, job)
         if renewed is None:
             return self._moment(connection), False
-        return self._with_boot(renewed.at, renewed.server), True
+        return self._beside(renewed.at, renewed.server), True
 
     def _moment(self, connection: sa.Connection) -> Moment:
         at, server = self._clock(), None
         if connection.dialect.name != "sqlite":
             at, server = connection.execute(QUERIES["now_by_server"]).one()
-        return self._with_boot(at, server)
+        return self._beside(at, server)
 
-    def _with_boot(self, at: float, server: float | None) -> Moment:
-        boot = self._boot()
-        return Moment(at, server) if boot is None else Moment(at, server, boot.boot_id, boot.seconds)
+    def _beside(self, at: float, server: float | None) -> Moment:
+        """The moment by the ledger's clock, and by this machine's clocks beside it."""
+        time_of_day = None if server is None else self._clock()
+        if (boot := self._boot()) is None:
+            return Moment(at, server, time_of_day=time_of_day)
+        return Moment(at, server, boot.boot_id, boot.seconds, time_of_day)
 
     def _known_badges(self, connection: sa.Connection, job: Job, names: set[str]) -> dict[str, int]:
         """The numbers of those badges that the organisation ever had a row of."""

@@ -244,17 +244,18 @@ SELECT 1 FROM capillary_job WHERE id = :job AND state = 'open' AND lease_until >
 -- add_batch --
 -- Note the intent to send a batch, with its rows.
 INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint, request_id,
-    sent_at, server_started, boot_id, sent_boot_time, rows)
+    sent_at, server_started, boot_id, sent_boot_time, sent_time_of_day, rows)
 VALUES (:job, :fence, :attempt, 'intent', :row_count, 0, false, :fingerprint, :request_id, :now, :server, :boot_id,
-    :boot_time, :rows)
+    :boot_time, :time_of_day, :rows)
 RETURNING id
 
 -- add_batches --
 -- The same for many batches, in their order (PostgreSQL).
 INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint, request_id,
-    sent_at, server_started, boot_id, sent_boot_time, rows)
+    sent_at, server_started, boot_id, sent_boot_time, sent_time_of_day, rows)
 SELECT :job, :fence, n.attempt, 'intent', n.row_count, 0, false, n.fingerprint, n.request_id, :now,
-    CAST(:server AS double precision), CAST(:boot_id AS text), CAST(:boot_time AS double precision), n.rows
+    CAST(:server AS double precision), CAST(:boot_id AS text), CAST(:boot_time AS double precision),
+    CAST(:time_of_day AS double precision), n.rows
 FROM unnest(CAST(:attempt_column AS int[]), CAST(:row_count_column AS int[]), CAST(:fingerprint_column AS text[]),
     CAST(:request_id_column AS text[]), CAST(:rows_column AS bytea[])) WITH ORDINALITY
     AS n(attempt, row_count, fingerprint, request_id, rows, place)
@@ -269,7 +270,7 @@ WHERE id = :batch
 -- settle_untouched_batch --
 -- Give all rows of a batch one state at once, where none has left it or has a state of its own since the intent.
 UPDATE capillary_batch SET state = :state, proof = :proof, ids = :ids, settled_at = :now, server_started = :server,
-    status = :status, verdict = :verdict,
+    status = :status, verdict = :verdict, settled_time_of_day = :time_of_day,
     settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
 WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0 AND NOT has_late_id
     AND NOT EXISTS (SELECT 1 FROM capillary_odd_row x WHERE x.batch_id = capillary_batch.id)
@@ -278,6 +279,7 @@ WHERE id = :batch AND state = 'intent' AND row_count = :row_count AND gone = 0 A
 -- The same for many batches (PostgreSQL); those come back that were settled.
 UPDATE capillary_batch AS b SET state = n.state, proof = n.proof, ids = n.ids, settled_at = :now,
     server_started = CAST(:server AS double precision), status = n.status, verdict = n.verdict,
+    settled_time_of_day = CAST(:time_of_day AS double precision),
     settled_boot_time = CASE WHEN b.boot_id = CAST(:boot_id AS text) THEN CAST(:boot_time AS double precision) END
 FROM (SELECT * FROM unnest(CAST(:batch_column AS bigint[]), CAST(:row_count_column AS int[]),
     CAST(:state_column AS text[]), CAST(:proof_column AS text[]), CAST(:status_column AS int[]),
@@ -295,6 +297,7 @@ RETURNING id, job_id, state, row_count, gone, rows, ids
 -- batch_settled --
 -- Note the reply to a batch.
 UPDATE capillary_batch SET settled_at = :now, server_started = :server, status = :status, verdict = :verdict,
+    settled_time_of_day = :time_of_day,
     settled_boot_time = CASE WHEN boot_id = :boot_id THEN CAST(:boot_time AS double precision) END
 WHERE id = :batch
 
@@ -313,9 +316,9 @@ UPDATE capillary_batch SET has_late_id = true WHERE id = :batch AND state = 'int
 -- add_batch_of_late_row --
 -- A batch of its own for a row that an earlier request is proven to have granted, with that request's data.
 INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, sent_with, fingerprint,
-    request_id, sent_at, server_started, boot_id, sent_boot_time, rows)
+    request_id, sent_at, server_started, boot_id, sent_boot_time, sent_time_of_day, rows)
 SELECT :job, fence, attempt, 'intent', 1, 0, false, id, fingerprint, request_id, sent_at, server_started, boot_id,
-    sent_boot_time, :rows
+    sent_boot_time, sent_time_of_day, :rows
 FROM capillary_batch WHERE id = :batch RETURNING id
 
 -- intents_are_unknown --
@@ -341,7 +344,8 @@ SELECT max(id) FROM capillary_batch
 -- moments_of_batches --
 -- When the exchanges of batches were over, or their intents noted where no process recorded an end.
 SELECT id, coalesce(settled_at, sent_at) AS at, server_started AS server, boot_id, settled_at IS NULL AS is_cut_off,
-    CASE WHEN settled_at IS NULL THEN sent_boot_time ELSE settled_boot_time END AS boot_seconds
+    CASE WHEN settled_at IS NULL THEN sent_boot_time ELSE settled_boot_time END AS boot_seconds,
+    CASE WHEN settled_at IS NULL THEN sent_time_of_day ELSE settled_time_of_day END AS time_of_day
 FROM capillary_batch WHERE id IN :batches
 
 -- next_batch --

@@ -15,10 +15,12 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.seeding import SeedPlan, plan_seed
 from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger import settling
+from airflow_provider_capillary.ledger.ages import moment_values
 from airflow_provider_capillary.ledger.changes import key_values
 from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
@@ -124,10 +126,7 @@ class Seeding:
             "row_count": len(rows),
             "fingerprint": "",
             "request_id": f"seeded by {by}",
-            "now": self._now,
-            "server": None,
-            "boot_id": None,
-            "boot_time": None,
+            **moment_values(Moment(self._now)),
             "rows": pack_rows(columns_of(rows, dict(self._badge_keys))),
         }
         return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from airflow_provider_capillary import clocks
+from airflow_provider_capillary.ledger import lease
 
 
 def test_the_steady_clock_ignores_the_time_of_day(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,3 +24,25 @@ def test_a_boot_is_the_same_for_all_its_processes() -> None:
     assert second is not None
     assert first.boot_id == second.boot_id
     assert first.seconds <= second.seconds <= clocks.steady()
+
+
+@pytest.fixture
+def nameless_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A system without the file in which Linux names its boots, such as macOS."""
+    monkeypatch.setattr(clocks, "_BOOT_ID", tmp_path / "boot_id")
+    clocks._boot_id.cache_clear()
+    yield
+    clocks._boot_id.cache_clear()
+
+
+@pytest.mark.usefixtures("nameless_boot")
+def test_a_system_that_does_not_name_its_boots_has_no_boot_clock() -> None:
+    assert clocks.boot() is None
+    assert clocks.steady() <= clocks.steady()
+
+
+@pytest.mark.usefixtures("nameless_boot")
+def test_without_a_named_boot_no_process_is_certainly_dead() -> None:
+    owner = lease.this_process()
+    assert owner.startswith("unknown")
+    assert not lease.is_certainly_dead(owner.replace(str(owner.split("/")[1]), "999999999"))

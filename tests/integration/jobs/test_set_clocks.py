@@ -77,6 +77,22 @@ def test_a_reconciliation_waits_no_longer_and_no_shorter_by_a_set_clock(trial: T
     assert trial.clock.steady() - begun <= LEASE_SECONDS + 1 + LONGEST_WAIT
 
 
+def test_a_machine_that_does_not_name_its_boots_goes_on_after_a_death(trial: Trial) -> None:
+    nameless = {"boot": lambda: None, "owner": "unknown/7/unknown"}
+    trial.run(trial.rows(1, first=900), run_id="before", ledger=nameless)
+    trial.clock.advance(60)
+    trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
+    trial.moments.die("sent")
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER, ledger=nameless)
+    trial.faults()
+    apply_late(trial, VERIFY_AFTER - 0.5)
+    begun = trial.clock.steady()
+    result = trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER, ledger=nameless)
+    assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 10}, [1])
+    assert LONGEST_WAIT <= trial.clock.steady() - begun <= LEASE_SECONDS + 1 + LONGEST_WAIT
+
+
 def test_a_turn_in_the_budget_is_not_waited_for_over_a_set_clock(trial: Trial) -> None:
     trial.run(trial.rows(1, first=900), run_id="before", requests_per_minute=60)
     trial.clock.set_to(-HOUR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,6 +96,11 @@ CLOCK = (
     $$
     """,
 )
+BEGUN_AGAIN = """
+    CREATE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+        SELECT pg_catalog.pg_postmaster_start_time() + interval '1 hour'
+    $$
+"""
 
 
 class PostgresBackend(_Opened):
@@ -105,14 +111,26 @@ class PostgresBackend(_Opened):
     def __init__(self, uri: str) -> None:
         super().__init__()
         self.url = uri.replace("postgresql:", "postgresql+psycopg:", 1)
+        self._passed = 0.0
 
     def open(self, **arguments: Any) -> Ledger:
-        # its clock alone is put forward
-        return self._keep(Ledger(arguments.pop("url", self.url), **{"boot": lambda: None} | arguments))
+        # clocks of machines go on with the server's, as far as they can be set
+        clocks = {"boot": lambda: None, "clock": lambda: time.time() + self._passed}
+        return self._keep(Ledger(arguments.pop("url", self.url), **clocks | arguments))
 
     def pass_time(self, seconds: float) -> None:
+        self._passed += seconds
+        self.set_clock(seconds)
+
+    def set_clock(self, seconds: float) -> None:
+        """Put the server's clock forward, and no other one."""
         with self.look() as connection:
             connection.execute(sa.text("UPDATE clock_offset SET seconds = seconds + :seconds"), {"seconds": seconds})
 
     def look(self) -> Any:
         return connected(self.url)
+
+    def begin_again(self) -> None:
+        """Be a server that began to run just now, as after a restart or a failover."""
+        with self.look() as connection:
+            connection.execute(sa.text(BEGUN_AGAIN))

@@ -1,17 +1,76 @@
-"""Where no clock is left that saw both moments, an intent is as old as the time for which it was looked at."""
+"""Batches seen from another machine: by a server's clock that was set, and where no clock is left that saw both."""
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from airflow_provider_capillary.clocks import Boot
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.facts import Job
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import PostgresBackend
-from .building import badge, begin, claim
+from .building import badge, begin, bring_to, claim, outcome
+
+HOUR = 3_600.0
+#: Intents without an end, ends of a whole batch, ends row by row.
+LEFT = ("intent", "unknown", "one unknown")
 
 
-def test_after_a_failover_one_wait_is_enough_for_all_intents(postgres_backend: PostgresBackend) -> None:
+def leave(ledger: Ledger, job: Job, how: str, number: int) -> int:
+    """Leave a batch as a process may leave it; give its key."""
+    if how == "intent":
+        return claim(ledger, job, badge(number))
+    if how == "unknown":
+        return bring_to(ledger, job, RowState.UNKNOWN, badge(number))
+    batch = claim(ledger, job, badge(number), badge(number + 100))
+    for state, row in ((RowState.UNKNOWN, badge(number)), (RowState.REJECTED, badge(number + 100))):
+        ledger.record(job, [outcome(batch, state, row)])
+    return batch
+
+
+@pytest.mark.parametrize("how", LEFT)
+@pytest.mark.parametrize("set_by", [HOUR, 30.0, -HOUR])
+def test_a_server_clock_that_was_set_makes_no_batch_older_elsewhere(
+    postgres_backend: PostgresBackend, how: str, set_by: float
+) -> None:
+    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    batch = leave(elsewhere, begin(elsewhere), how, 1)
+    postgres_backend.set_clock(set_by)
+    begun = time.monotonic()
+    ledger = postgres_backend.open(boot=lambda: Boot("this machine", 9.0), owner="this machine/7/1")
+    assert ledger.ages([batch])[batch].seconds <= time.monotonic() - begun + 5
+
+
+@pytest.mark.parametrize("how", LEFT)
+@pytest.mark.parametrize("ahead", [HOUR, -HOUR])
+def test_machines_that_do_not_agree_make_no_batch_older(
+    postgres_backend: PostgresBackend, how: str, ahead: float
+) -> None:
+    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    batch = leave(elsewhere, begin(elsewhere), how, 1)
+    ledger = postgres_backend.open(
+        boot=lambda: Boot("this machine", 9.0), owner="this machine/7/1", clock=lambda: time.time() + ahead
+    )
+    assert ledger.ages([batch])[batch].seconds <= 5
+
+
+@pytest.mark.parametrize("how", LEFT)
+def test_time_that_passed_by_all_clocks_is_seen_elsewhere(postgres_backend: PostgresBackend, how: str) -> None:
+    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    batch = leave(elsewhere, begin(elsewhere), how, 1)
+    postgres_backend.pass_time(HOUR)
+    ledger = postgres_backend.open(boot=lambda: Boot("this machine", 9.0), owner="this machine/7/1")
+    assert HOUR <= ledger.ages([batch])[batch].seconds <= HOUR + 60
+
+
+@pytest.mark.parametrize("how", LEFT)
+def test_after_a_failover_one_wait_is_enough_for_all_batches(postgres_backend: PostgresBackend, how: str) -> None:
     elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
     job = begin(elsewhere)
-    first, second = (claim(elsewhere, job, badge(number)) for number in (1, 2))
+    first, second = (leave(elsewhere, job, how, number) for number in (1, 2))
     with postgres_backend.look() as connection:  # a server that began to run at another time has another clock
         connection.exec_driver_sql("UPDATE capillary_batch SET server_started = server_started - 1")
     passed = [100.0]
@@ -19,5 +78,31 @@ def test_after_a_failover_one_wait_is_enough_for_all_intents(postgres_backend: P
     assert ledger.ages([first])[first].seconds == 0
     passed[0] += 30
     assert ledger.ages([second])[second].seconds == 30
-    third = claim(elsewhere, job, badge(3))
+    third = leave(elsewhere, job, how, 3)
     assert ledger.ages([third])[third].seconds < 30
+
+
+def test_an_end_that_comes_after_the_look_is_no_older_than_it_is(postgres_backend: PostgresBackend) -> None:
+    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    job = begin(elsewhere)
+    batch = claim(elsewhere, job, badge(1))
+    with postgres_backend.look() as connection:
+        connection.exec_driver_sql("UPDATE capillary_batch SET server_started = server_started - 1")
+    passed = [100.0]
+    ledger = postgres_backend.open(boot=lambda: Boot("this machine", passed[0]), steady=lambda: passed[0])
+    ledger.ages([batch])
+    passed[0] += HOUR
+    elsewhere.record(job, [outcome(batch, RowState.UNKNOWN, badge(1))])  # the process lived on
+    assert ledger.ages([batch])[batch].seconds < 30
+
+
+def test_a_look_at_one_server_says_nothing_of_another(postgres_backend: PostgresBackend) -> None:
+    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    job = begin(elsewhere)
+    batch = claim(elsewhere, job, badge(1))
+    passed = [100.0]
+    ledger = postgres_backend.open(boot=lambda: Boot("this machine", passed[0]), steady=lambda: passed[0])
+    ledger.ages([batch])
+    passed[0] += HOUR
+    postgres_backend.begin_again()  # such as a standby that lacked the batch, and gave its number anew
+    assert ledger.ages([batch])[batch].seconds < 30

@@ -230,8 +230,10 @@ def _create_jobs() -> None:
         sa.Column("server_started", sa.Double),
         sa.Column("boot_id", sa.Text),  # of the machine that sent
         sa.Column("sent_boot_time", sa.Double),  # seconds since that boot
+        sa.Column("sent_time_of_day", sa.Double),  # by that machine, beside a PostgreSQL server's clock
         sa.Column("settled_at", sa.Double),
         sa.Column("settled_boot_time", sa.Double),  # of the same boot, else empty
+        sa.Column("settled_time_of_day", sa.Double),  # by the machine that recorded the end
         sa.Column("status", sa.Integer),
         sa.Column("verdict", sa.Text),
         sa.Column("rows", sa.LargeBinary, nullable=False),

@@ -148,7 +148,7 @@ def _badge(found: Any) -> Badge | None:
 def _earn(found: Any) -> Earn:
     """Read one of ``earns``, whose shape is not published: it may follow its siblings, or the event ``badgeEarned``."""
     names_event_date = any(_get(found, name) is not None for name in ("earnEventDate", "earnEventDateISO"))
-    ids = {_get(found, name) for name in ("earnedBadgeId", "earnId", "id") if isinstance(_get(found, name), str)}
+    ids = {text for name in ("earnedBadgeId", "earnId", "id") if (text := _text(_get(found, name))) and text.strip()}
     return Earn(
         earned_badge_id=ids.pop() if len(ids) == 1 else None,
         earn_event_at=_instant(found, "earnEventDate") if names_event_date else _earned_on(found),

@@ -25,10 +25,14 @@ from airflow_provider_capillary.exceptions import (
     JobIsRunningError,
 )
 from airflow_provider_capillary.jobs.settings import ImportSettings
-from airflow_provider_capillary.ledger.facts import RowIssue
+from airflow_provider_capillary.ledger.facts import Issues, Job, RowIssue, UnprovenRow
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
+LEFT_UNKNOWN = (
+    "an earlier try was cut off before the outcome was known, and this one stopped before it read the row back"
+)
 ELSEWHERE = "accepted, but another job had taken the row over meanwhile: it is in that job's account"
 
 
@@ -181,6 +185,35 @@ def summarised(
         reasons=tally.reasons(),
         ledger=ledger,
         dry_run=dry_run,
+    )
+
+
+def report_unread(ledger: Ledger, job: Job, account: Account, rows_read: int) -> None:
+    """Report why rows stay unknown or rejected that an earlier try sent, and that this one left without reading them.
+
+    The try may have died before it could say so. Of such a row the ledger knows what was sent, not its own columns.
+    """
+    for page in ledger.unproven(job.job_id):
+        untold = [_as_left(row) for row in page if row.badge.row_number > rows_read and row.message is None]
+        if untold:
+            ledger.record(job, [Issues(untold, only_if_untold=True)])
+    for issue in ledger.issues(job.job_id):
+        if issue.row_number > rows_read and issue.state in (RowState.UNKNOWN, RowState.REJECTED):
+            account.explain(issue.stage, issue.code, issue.message)
+
+
+def _as_left(row: UnprovenRow) -> RowIssue:
+    badge = row.badge
+    return RowIssue(
+        badge.row_number,
+        RowState.UNKNOWN,
+        "verify",
+        LEFT_UNKNOWN,
+        "",
+        0,
+        badge.as_columns(),
+        request_id=row.request_id,
+        badge_meta_id=badge.badge_meta_id,
     )
 
 

@@ -37,6 +37,7 @@ from airflow_provider_capillary.jobs.account import (
     compare,
     count_late,
     count_unread,
+    report_unread,
     shortfall,
     summarised,
 )
@@ -296,6 +297,8 @@ class ImportJob:
         if stopped is not None and cannot_be_recorded(stopped):
             raise stopped
         in_ledger = self._ledger.counts(job)
+        if self._rows_read < facts.rows and job.resumed:
+            report_unread(self._ledger, job, self._account, self._rows_read)
         count_unread(self._account, facts.rows - self._rows_read, in_ledger)
         if count_late(self._account, in_ledger, len(self._ledger.accepted_elsewhere)):
             self._ledger.retell_late(job)

@@ -155,6 +155,34 @@ def test_a_retry_that_is_interrupted_too_still_gives_an_account_that_adds_up(
     assert trial.times_granted() == [1]
 
 
+@pytest.mark.parametrize("moment", ["intent-done", "sent"])
+@pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
+def test_a_stopped_retry_gives_each_row_of_a_dead_try_its_reason(trial: Trial, moment: str, policy: str) -> None:
+    trial.moments.die(moment, number=2)
+    with pytest.raises(trial.killed):
+        trial.run(trial.rows(12))
+    trial.clock.advance(61)  # its lease is over
+    stop = trial.stop_signal()
+    stop.request(INTERRUPTED)
+    result = trial.run(trial.rows(12), stop=stop, on_unknown=policy)
+    assert trial.ends(result) == {"accepted": 4, "unknown": 4, "not_sent": 4}
+    reasons = {message for _, state, _, _, message in trial.stories(result) if state == "unknown"}
+    assert {(reason.message, reason.rows) for reason in result.summary.reasons} >= {(text, 4) for text in reasons}
+    assert "stopped before it read the row back" in reasons.pop()
+
+
+def test_a_retry_that_is_stopped_keeps_the_reasons_of_the_try_before(trial: Trial) -> None:
+    refused = {"kind": "row_error", "code": 1026, "customer_id": trial.rows(12)[1]["customerId"]}
+    trial.faults(refused, {"kind": "drop", "at": "after_reading", "numbers": [2]})
+    first = trial.run(trial.rows(12), on_unknown="hold")
+    stop = trial.stop_signal()
+    stop.request(INTERRUPTED)
+    again = trial.run(trial.rows(12), on_unknown="hold", stop=stop)
+    assert trial.ends(again) == trial.ends(first) == {"accepted": 7, "rejected": 1, "unknown": 4}
+    assert trial.stories(again) == trial.stories(first)
+    assert {reason.message for reason in again.summary.reasons} == {reason.message for reason in first.summary.reasons}
+
+
 # -- the lease -----------------------------------------------------------------------------------------------
 
 

@@ -275,3 +275,17 @@ def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
     ledger.record(second, [Outcome(again, "", None, [RowChange(ROWS[0], ACCEPTED, "second-1")], [told])])
     ledger.record(first, [accepting(batch, "late", 1)])
     assert reported(ledger, second) == [(1, ACCEPTED, f"found by reading back; {told_twice(1)}")]
+
+
+def test_ids_of_any_text_come_back_as_they_were_given(ledger: Ledger, job: Job) -> None:
+    odd = dict(enumerate(["", " ", "0" * 24, "NULL", '"', "{}", "\\", "Ä", "ab" * 12], 1))
+    rows = [badge(number) for number in odd]
+    ledger.record(job, [Outcome(claim(ledger, job, *rows), "PER_ROW", 200, accepted=rows, ids=list(odd.values()))])
+    assert ids(ledger) == odd
+    apart = [badge(number, customer=2_000 + number) for number in odd]
+    second = begin(ledger, "2026-01-02")
+    batch = claim(ledger, second, *apart, badge(99))
+    refused = RowChange(badge(99), REJECTED)
+    unknown = [RowChange(row, UNKNOWN, odd[row.row_number]) for row in apart]
+    ledger.record(second, [Outcome(batch, "PER_ROW", 200, [*unknown, refused])])
+    assert ids(ledger, second.job_id) == odd | {99: None}

@@ -94,6 +94,9 @@ def test_the_time_of_the_post_is_last_earned_on_date_and_no_other() -> None:
         ({"earnedOnISO": "2023-01-21T09:06:51Z"}, Earn(None, EARNED)),
         ({"earnedOn": EARNED * 1000, "earnedOnISO": "2023-01-21T09:06:51Z"}, Earn(None, EARNED)),
         ({"earnId": "d", "earnedBadgeId": "d"}, Earn("d")),
+        # empty text is no id
+        ({"earnedBadgeId": "", "earnEventDate": EARNED}, Earn(None, EARNED)),
+        ({"earnedBadgeId": " ", "earnId": "d"}, Earn("d")),
         # the event date has its documented name: what else is there is another date
         ({"earnEventDate": EARNED, "earnedOn": (EARNED + 10) * 1000}, Earn(None, EARNED)),
         # ambiguous: proves nothing

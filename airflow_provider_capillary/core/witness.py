@@ -8,7 +8,7 @@ never ahead of the right one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -79,9 +79,21 @@ def missing(witness: Witness, state: LedgerState) -> str:
     return "nothing"
 
 
-def renewed(before: Witness | None, state: LedgerState, *, job_id: str | None, ledger: str, noted_at: str) -> Witness:
-    """The next witness: jobs that it knew stand as the ledger has them now, and the job at hand comes last."""
+def renewed(
+    before: Witness | None,
+    state: LedgerState,
+    *,
+    job_id: str | None,
+    newest: Sequence[str] = (),
+    ledger: str,
+    noted_at: str,
+) -> Witness:
+    """The next witness: jobs that it knew stand as the ledger has them now, and the job at hand comes last.
+
+    :param newest: jobs that the ledger itself names, the oldest first. Of two tasks that write at the same time one
+        overwrites the other; with these, what is left still knows of both.
+    """
     known = before.jobs if before is not None and before.ledger_id == state.ledger_id else {}
-    order = [name for name in known if name != job_id] + ([job_id] if job_id else [])
+    order = [name for name in dict.fromkeys([*known, *newest]) if name != job_id] + ([job_id] if job_id else [])
     jobs = {name: state.commits[name] for name in order if name in state.commits}
     return Witness(state.ledger_id, dict(list(jobs.items())[-MOST_JOBS:]), ledger, noted_at)

@@ -209,11 +209,13 @@ class LedgerWitness:
         )
 
     def _write(self, store: WitnessStore, before: Witness | None) -> str:
-        names = [*(before.jobs if before is not None else ()), *([self._job_id] if self._job_id else ())]
+        newest = self._ledger.newest_jobs(self._organisation, MOST_JOBS)[::-1]
+        names = {*(before.jobs if before is not None else ()), *newest, *([self._job_id] if self._job_id else ())}
         witness = renewed(
             before,
             self._ledger.state(names),
             job_id=self._job_id,
+            newest=newest,
             ledger=self._ledger.description,
             noted_at=self._now(),
         )

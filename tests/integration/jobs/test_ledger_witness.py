@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -191,6 +192,19 @@ def test_a_job_that_writes_at_the_same_time_raises_no_alarm(
         night(1)
     assert caplog.text == ""
     assert trial.ends(night(2)) == {"already_accepted": 3}
+
+
+def test_of_two_jobs_that_write_at_the_same_time_none_is_forgotten(trial: Trial, night: Any, memory: Memory) -> None:
+    night(1)
+    before = memory.text
+    night(2)
+    memory.text = before  # the first job's note, which it computed before the second one wrote, came last
+    night(3)
+    assert memory.text is not None
+    with closing(Ledger(trial.ledger_url)) as ledger:
+        noted = json.loads(memory.text)["jobs"]
+        assert noted == {job.job_id: ledger.state([job.job_id]).commits[job.job_id] for job in ledger.jobs()}
+        assert len(noted) == 3
 
 
 def test_another_ledger_noted_between_write_and_read_is_refused(trial: Trial, night: Any, memory: Memory) -> None:

@@ -66,6 +66,14 @@ def test_jobs_side_by_side_keep_each_other_and_the_newest_stand_last() -> None:
     assert (list(second.jobs.items()), list(third.jobs.items())) == ([("one", 5), ("two", 1)], [("two", 2), ("one", 6)])
 
 
+def test_jobs_that_the_ledger_names_are_kept_although_no_note_is_left_of_them() -> None:
+    state = LedgerState("a", False, {"one": 4, "two": 3, "three": 1})
+    noted = renewed(
+        Witness("a", {"two": 1}), state, job_id="one", newest=["one", "two", "three"], ledger="x", noted_at="now"
+    )
+    assert list(noted.jobs.items()) == [("two", 3), ("three", 1), ("one", 4)]
+
+
 def test_only_the_newest_jobs_are_kept() -> None:
     witness: Witness | None = None
     for number in range(MOST_JOBS + 5):

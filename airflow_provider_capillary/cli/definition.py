@@ -70,6 +70,9 @@ _PLACE = "a connection's id, a SQLAlchemy URL, or the path of an SQLite file"
 ARG_FROM = _arg("source", help=f"The ledger: {_PLACE}", metavar="FROM")
 ARG_TO = _arg("target", help=f"Where to: {_PLACE}", metavar="TO")
 ARG_BACKUP = _arg("file", help="The SQLite file to write; it must not be there yet", type=Path, metavar="FILE")
+ARG_REASONS = _arg(
+    "names", help="As they stand in brackets in a log, or in a report (default: list all)", nargs="*", metavar="NAME"
+)
 ARG_ACTION = _arg(
     "action", help="list (default), add or rename", choices=("list", "add", "rename"), nargs="?", default="list"
 )
@@ -124,6 +127,12 @@ def _telling() -> tuple[ActionCommand, ...]:
             help="List the rows of an import of which nothing proves whether they were granted (with customer ids)",
             func=_command("unknown"),
             args=(ARG_JOB_ID, ARG_LEDGER, ARG_OUTPUT, ARG_VERBOSE),
+        ),
+        ActionCommand(
+            name="explain",
+            help="Say what a reason or an error means, and what to do",
+            func=_command("explain", "explain_command"),
+            args=(ARG_REASONS, ARG_OUTPUT, ARG_VERBOSE),
         ),
     )
 

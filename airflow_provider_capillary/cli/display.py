@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from airflow.cli.simple_table import AirflowConsole
 
+from airflow_provider_capillary.core import reasons
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, UnprovenRow
 
@@ -103,7 +104,8 @@ def _lines(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _reason(reason: Mapping[str, Any]) -> str:
     code = "" if reason.get("code") is None else f" {reason['code']}"
-    return f"{reason['rows']:,} x {reason['stage']}{code}: {reason['message']}"
+    names = reasons.names(str(reason["stage"]), reason.get("code"), str(reason["message"]))
+    return f"{reason['rows']:,} x {reason['stage']}{code}: {reason['message']} [{names}]"
 
 
 def _cell(value: Any) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from airflow_provider_capillary.core import reasons
+from airflow_provider_capillary.core.reason_table import STATES
+from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason, Summary
 from airflow_provider_capillary.jobs.import_job import ImportResult
 
@@ -15,7 +18,7 @@ def end_block(result: ImportResult) -> Iterator[str]:
     summary = result.summary
     yield f"Dry run, nothing was sent. {counts_line(summary)}" if summary.dry_run else counts_line(summary)
     for reason in summary.reasons[:MOST_REASONS]:
-        yield f"  {reason_line(reason)}"
+        yield f"  {reason_line(reason)} [{reasons.names(reason.stage, reason.code, reason.message)}]"
     refused = summary.rejected + summary.invalid
     left = refused + summary.unknown + (0 if summary.dry_run else summary.not_sent)
     if not left:
@@ -23,12 +26,15 @@ def end_block(result: ImportResult) -> Iterator[str]:
     if result.error is None:
         yield f"The task succeeds within its budgets, but {left:,} rows are to be looked at."
     if refused:
-        yield "What to do: correct the rows in errors.csv and import that file; or mend the cause and clear the task."
+        yield f"What to do: {STATES[RowState.REJECTED].in_log}"
     if summary.unknown:
-        yield f"What to do: unknown rows may be granted. Run the DAG review_unknown_badges with job {summary.job_id}."
+        yield f"What to do: {STATES[RowState.UNKNOWN].in_log.format(job=summary.job_id)}"
     if summary.not_sent and not summary.dry_run:
-        yield "What to do: retry or clear the task to send the rows that were not sent."
+        yield f"What to do: {STATES[RowState.NOT_SENT].in_log}"
     yield f"Where to look: the report's task, or airflow capillary errors {summary.job_id} --output errors.csv"
+    if summary.reasons:
+        names = reasons.names(summary.reasons[0].stage, summary.reasons[0].code, summary.reasons[0].message)
+        yield f"What a name in brackets means, and what to do: airflow capillary explain {names.replace(',', '')}"
 
 
 def counts_line(summary: Summary) -> str:

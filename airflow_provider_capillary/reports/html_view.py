@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from airflow_provider_capillary.core.reason_table import DRY_RUN, NOT_KNOWN, STATES, Entry
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.reports.facts import (
     REPORTED_STATES,
@@ -17,10 +18,9 @@ from airflow_provider_capillary.reports.facts import (
     doubt_and_rest,
 )
 from airflow_provider_capillary.reports.shown_text import share
-from airflow_provider_capillary.reports.wording import DRY_RUN, NOT_TOLD, STATES, StateWords
 
 PLANNED = "planned"  #: passed the checks of a dry run
-NOT_KNOWN = "not_known"  #: of a job that has not ended
+NOT_ENDED = "not_known"  #: of a job that has not ended
 
 #: Width of a bar in its own units; the page scales it.
 BAR = 1_000
@@ -43,7 +43,7 @@ class StateView(msgspec.Struct, frozen=True):
     state: str
     rows: int
     share: str
-    words: StateWords
+    words: Entry
 
 
 class BadgeView(msgspec.Struct, frozen=True):
@@ -163,7 +163,7 @@ def _not_ended(unfinished: int, jobs: int) -> str:
 
 def _states(counts: Mapping[str, int], *, dry: bool) -> tuple[StateView, ...]:
     """All ends a row can come to, and those that only a dry run or an unfinished job has, where there are such."""
-    words = {PLANNED: DRY_RUN, **{state.value: STATES[state] for state in FINAL_STATES}, NOT_KNOWN: NOT_TOLD}
+    words = {PLANNED: DRY_RUN, **{state.value: STATES[state] for state in FINAL_STATES}, NOT_ENDED: NOT_KNOWN}
     always = {PLANNED} if dry else {state.value for state in FINAL_STATES}
     whole = sum(counts.values())
     return tuple(
@@ -177,11 +177,11 @@ def _ends(job: JobFacts) -> dict[str, int]:
     """Where the job's rows ended, in the order in which they are shown; they add up to the rows of the dataset."""
     if job.counts is None:
         listed = {state.value: job.problems.by_state.get(state, 0) for state in FINAL_STATES}
-        return {PLANNED: 0, **listed, NOT_KNOWN: max(0, job.rows - sum(listed.values()))}
+        return {PLANNED: 0, **listed, NOT_ENDED: max(0, job.rows - sum(listed.values()))}
     ends = {state.value: job.counts[state.value] for state in FINAL_STATES}
     # not sent, though nothing is said against them
     planned = max(0, ends["not_sent"] - job.problems.by_state["not_sent"]) if job.dry_run else 0
-    return {PLANNED: planned, **ends, "not_sent": ends["not_sent"] - planned, NOT_KNOWN: 0}
+    return {PLANNED: planned, **ends, "not_sent": ends["not_sent"] - planned, NOT_ENDED: 0}
 
 
 def _job_view(job: JobFacts) -> JobView:

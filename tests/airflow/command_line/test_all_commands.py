@@ -22,6 +22,7 @@ PROMISED = {
     "errors": ["errors", "JOB_ID", "--output", "errors.csv"],
     "report": ["report", "JOB_ID", "--output", "folder"],
     "customer": ["customer", "42", "--output", "json"],
+    "explain": ["explain", "customer-id"],
     "revoke": ["revoke", "JOB_ID", "--no-dry-run"],
     "test": ["test", "capillary_default"],
     "probe": ["probe", "--conn-id", "capillary_default", "--customer", "42", "--badge", BADGE],

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from airflow_provider_capillary.core.reasons import REGISTRY
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -229,7 +230,9 @@ def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
 ) -> None:
     issues = [issue(n, RowState.REJECTED, code=1054, message=f"no badge for customer {9_000_000 + n}") for n in (1, 2)]
     found = page(told(issues, accepted=1))
-    assert "2 code 1054 no badge for customer … sending" in found.words
+    assert "2 code 1054 no badge for customer … 1054: no such badge" in found.words
+    assert "api-1054 sending" in found.words
+    assert REGISTRY["api-1054"].to_do in found.words
     assert "900000" not in found.words
 
 

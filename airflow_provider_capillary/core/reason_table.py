@@ -1,0 +1,479 @@
+"""The one table of what can be reported of rows and tasks: a stable name, what it means, what to do.
+
+The log, the report, the page in Airflow, ``airflow capillary explain`` and the documentation all read it here. Names
+are anchors of the documentation and never change their meaning. ``core/reasons.py`` finds the entries of a reason.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from airflow_provider_capillary.core.row_state import RowState
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing that is reported. ``to_do`` is empty where there is nothing to do."""
+
+    name: str  #: stable; lower-case words with hyphens, or the name of an error's class
+    title: str
+    meaning: str
+    to_do: str = ""
+    signs: tuple[str, ...] = ()  #: parts of the messages that mean this
+    in_log: str = ""  #: what to do in one line, for the end of a log
+
+
+# -- how rows end ----------------------------------------------------------------------------------------------------
+
+STATES: dict[RowState, Entry] = {
+    RowState.ACCEPTED: Entry("accepted", "accepted", "The API granted the badge, and its reply proves it."),
+    RowState.ALREADY_ACCEPTED: Entry(
+        "already-accepted",
+        "already accepted",
+        "An earlier import granted this badge, or an earlier row of this dataset asks for the same. "
+        "It was not sent again. Rows that were revoked count here too; the reason says so.",
+    ),
+    RowState.REJECTED: Entry(
+        "rejected",
+        "rejected",
+        "No badge was granted: the API refused the row, or the organisation does not have the badge (such rows are not "
+        "sent).",
+        "Correct the rows in errors.csv and import that file. Where the cause lay elsewhere, for example a badge that "
+        "did not exist yet, put that right and clear the import task: rejected rows are then sent again.",
+        in_log="correct the rows in errors.csv and import that file; or mend the cause and clear the task.",
+    ),
+    RowState.INVALID: Entry(
+        "invalid",
+        "invalid",
+        "The row cannot be sent as it is: a value is missing, or is not what the API takes. It was never sent.",
+        "Correct the rows in errors.csv and import that file, or correct them where they come from.",
+        in_log="correct the rows in errors.csv and import that file; or mend the cause and clear the task.",
+    ),
+    RowState.UNKNOWN: Entry(
+        "unknown",
+        "unknown",
+        "The row was sent, but nothing proves whether the badge was granted.",
+        "Do not simply send these rows again: customers could get the badge twice. Let BadgeReconcileOperator read "
+        'them back, or clear the import task with on_unknown="verify". Where the reason says that a read is not '
+        "believed yet, do so after another import has granted some badges. What stays unknown, a person decides.",
+        in_log="unknown rows may be granted. Run the DAG review_unknown_badges with job {job}.",
+    ),
+    RowState.NOT_SENT: Entry(
+        "not-sent",
+        "not sent",
+        "The import stopped before the row's turn, or another import had the same badge in hand.",
+        "Nothing was granted for these rows. Put right what stopped the import, then retry or clear its task: it "
+        "sends these rows. What was accepted is not sent again.",
+        in_log="retry or clear the task to send the rows that were not sent.",
+    ),
+}
+DRY_RUN = Entry("would-be-sent", "would be sent", "A dry run checks the rows and sends nothing. These passed.")
+NOT_KNOWN = Entry("not-known", "not known yet", "Rows of an import that has not ended: they are on their way.")
+MAY_BE_TWICE = Entry(
+    "may-be-granted-twice",
+    "may be granted twice",
+    "These rows are accepted. They had been sent before without a proof of what became of them, and were sent again, "
+    'as on_unknown="resend" or a person asked. Where the first send had reached the API, the customer has the badge '
+    "twice.",
+    "Look these customers up in Capillary, and take back what is too much "
+    "(CapillaryBadgeHook.revoke_earned_badge takes back one badge).",
+    signs=("may be granted twice",),
+)
+SETTLED = Entry(
+    "settled-afterwards",
+    "settled afterwards",
+    "The badge was read back from the API and is there, or a person said so.",
+)
+ENDS = (*STATES.values(), DRY_RUN, NOT_KNOWN, MAY_BE_TWICE, SETTLED)
+
+# -- rows that cannot be sent ----------------------------------------------------------------------------------------
+
+_IN_FILE = "Correct the value in errors.csv and import that file, or correct it where it comes from."
+INVALID_VALUES = (
+    Entry("value-missing", "a value is missing", "The field has no value, or blanks only.", _IN_FILE, ("is missing",)),
+    Entry(
+        "value-not-a-number",
+        "not a number",
+        "The value is NaN or infinite, as a division by zero or a gap in a float column leaves it.",
+        _IN_FILE,
+        ("is NaN", "is not a finite number"),
+    ),
+    Entry(
+        "value-text",
+        "text that cannot be a value",
+        "The text is longer than 64 characters, or holds control characters such as line ends.",
+        "See whether the file is cut at the wrong delimiter, or quotes are missing. " + _IN_FILE,
+        ("is over-long", "holds control characters"),
+    ),
+    Entry(
+        "value-type",
+        "a value of the wrong type",
+        "The value is of a type that the field does not take: a list, a boolean, a date where an id belongs.",
+        "Cast the column in the query, or name another column in field_mapping.",
+        ("is of type", "is a boolean"),
+    ),
+    Entry(
+        "badge-id",
+        "not a badgeMetaId",
+        "A badgeMetaId is 24 hexadecimal digits, as 654e08f2041fd452b3ef5b2e. A name or a number of your own is none.",
+        "Take the id from Capillary's list of badges (CapillaryBadgeHook.list_badges lists ids and names).",
+        ("is not 24 hexadecimal",),
+    ),
+    Entry(
+        "customer-id-rounded",
+        "a customer id that was rounded",
+        "A spreadsheet or a float column has cut the number's digits, so another customer could be meant.",
+        "Export the column as text or as a whole number. In a spreadsheet, format it as text before opening the file.",
+        ("a spreadsheet has rounded it", "through a float", "is a float", "without loss"),
+    ),
+    Entry(
+        "customer-id",
+        "not a customer id",
+        "A customerId is Capillary's own number of the customer: a positive whole number. Mobile numbers, e-mail "
+        "addresses, external ids, and numbers with separators or a leading zero are none.",
+        "Look the customers up first: in the warehouse export of users, or with CapillaryBadgeHook.lookup_customer.",
+        ("is not a positive",),
+    ),
+    Entry(
+        "instant-without-offset",
+        "a time without a zone",
+        "The timestamp has no offset, so it could be any of 24 instants and more.",
+        "Set timezone= on the operator to the IANA name of the zone in which the times are written, or add an offset.",
+        ("has no offset",),
+    ),
+    Entry(
+        "instant-unit",
+        "a number in another unit",
+        "The number is an instant in milliseconds, microseconds or nanoseconds, or in seconds where milliseconds were "
+        "announced.",
+        "Set timestamp_unit on the operator to 's' or 'ms', or give ISO 8601 text.",
+        ("looks like epoch",),
+    ),
+    Entry(
+        "instant-range",
+        "an instant out of range",
+        "Instants before the year 2000 and from 2100 on are refused: nearly always they are mistakes of unit or form.",
+        "Correct the value. For a badge that never expires give 2099-12-31T23:59:59Z.",
+        ("outside 2000-01-01", "outside the years"),
+    ),
+    Entry(
+        "instant-skipped",
+        "a time that does not exist",
+        "On the day on which clocks went forward, this local time was skipped.",
+        "Give the instant with an offset, or correct the time.",
+        ("does not exist in",),
+    ),
+    Entry(
+        "instants-differ",
+        "two instants that differ",
+        "The row gives one field twice, as epoch and as ISO text, and the two are not the same second.",
+        "Correct one, or name the column to use in field_mapping; the other one is then left out.",
+        ("are two instants",),
+    ),
+    Entry(
+        "expiry-not-after-earning",
+        "an expiry that is not after the earning",
+        "The badge would end when it begins, or before.",
+        "See whether the two columns are exchanged, or the expiry is a date and the earning is later that day.",
+        ("expires not after it was earned",),
+    ),
+    Entry(
+        "instant-unreadable",
+        "not a timestamp",
+        "The value is neither epoch seconds nor ISO 8601 text, or names a zone that is not an IANA name.",
+        "Give ISO 8601 with an offset, as 2025-01-31T09:00:00+01:00.",
+        ("as a timestamp", "names the zone", "and the zone", "time zone that cannot"),
+    ),
+    Entry("row-invalid", "a value that cannot be used", "The message names the column and the reason.", _IN_FILE),
+)
+
+# -- rows that the ledger ends ---------------------------------------------------------------------------------------
+
+PLANNED = (
+    Entry(
+        "repeated-row",
+        "the same row again",
+        "An earlier row of this dataset has the same badge, customer and earn instant. It ends as that row does.",
+        'Nothing, where both mean one badge. Where two badges are meant, import with on_duplicate="allow".',
+        ("the same row stands earlier",),
+    ),
+    Entry(
+        "rejected-before",
+        "rejected by an earlier try",
+        "A retry goes on with its job, and a job does not send again what the API refused.",
+        "Clear the task, or use another run id: a new job sends rejected rows again.",
+        ("rejected by an earlier try",),
+    ),
+    Entry(
+        "revoked",
+        "revoked, not sent",
+        "The badge was granted, and then taken back on purpose. An import does not grant it again.",
+        "Nothing. To grant it again, revoke the job once more with import_again=True, then import the rows.",
+        ("revoked, not sent", "accepted, and revoked since"),
+    ),
+    Entry(
+        "in-another-job",
+        "another job has the row",
+        "Another job is at work on this badge of this customer, or has left it unknown. Two senders could grant twice.",
+        "Retry when that job has ended. Settle its unknown rows first (airflow capillary jobs lists the jobs).",
+        (
+            "another job has this badge",
+            "another job had taken",
+            "another job in the meantime",
+            "a running import has just sent",
+        ),
+    ),
+    Entry(
+        "as-an-equal-row",
+        "ends as an equal row does",
+        "The row repeats one that was unknown. That one is settled by now, and this one ends as it does.",
+        "Nothing for accepted rows. The next import sends those that were not granted.",
+        ("the same badge was", "the same badge is not granted"),
+    ),
+)
+
+# -- rows without proof ----------------------------------------------------------------------------------------------
+
+_SETTLE = "Run the sample review_unknown_badges with the job, or BadgeReconcileOperator: both read the rows back."
+READ_BACK = (
+    Entry(
+        "found-by-reading-back",
+        "found by reading back",
+        "No reply proved the grant. A read of the customer's badge shows it at the instant that was sent.",
+        "Nothing.",
+        ("found by reading back",),
+    ),
+    Entry(
+        "proven-absent",
+        "proven not to be there",
+        "A read proves that the badge was not granted.",
+        "Import the rows again, or clear the task: the next import sends them.",
+        ("reading back proved that the badge is not there",),
+    ),
+    Entry(
+        "too-many-earns",
+        "more earns than the ledger knows",
+        "The read does not show this row, but the API counts an earn that the ledger lacks. It may be this row.",
+        "Look the customer up in Capillary. Then airflow capillary resolve JOB_ID --as accepted, or --as resend. Earns "
+        "that another tool granted are noted with BadgeSeedOperator, after which a read can settle the row.",
+        ("counts more earns",),
+    ),
+    Entry(
+        "no-control-yet",
+        "no read is believed yet",
+        "A read that does not show a badge is believed only after it has shown one that is known to be there. In a "
+        "first import there may be none.",
+        "Retry the task after some rows of the organisation were accepted, or settle the rows by a person's word.",
+        ("is not believed before another badge", "wait for a control"),
+    ),
+    Entry(
+        "reads-do-not-show-imports",
+        "reads do not show imports",
+        "A badge that is known to be granted was read and is not shown, so no read can prove that a row is absent.",
+        'Ask Capillary whether reads show imported badges. Until then import with on_unknown="hold", and run '
+        "airflow capillary probe again.",
+        ("reads do not show imports here",),
+    ),
+    Entry(
+        "read-refused",
+        "the API refuses the read",
+        "The API does not answer reads of this badge of this customer. The customer may be merged into another one.",
+        "Look the customer up in Capillary, then airflow capillary resolve JOB_ID --as accepted, or --as resend.",
+        ("refuses to read this badge",),
+    ),
+    Entry(
+        "read-proves-neither",
+        "the read proves neither",
+        "A later earn of the same badge hides this one, or another row stands at the same instant.",
+        "Look the customer up in Capillary, then airflow capillary resolve JOB_ID --as accepted, or --as resend.",
+        ("the read proves neither",),
+    ),
+    Entry(
+        "sent-too-often",
+        "sent several times without proof",
+        'With on_unknown="resend" the row was sent until the tries were used up, and no reply proved anything.',
+        _SETTLE,
+        ("times without proof",),
+    ),
+    Entry(
+        "by-a-persons-word",
+        "decided by a person",
+        "A person said that the row was granted, or that it was not. The ledger keeps who and when.",
+        "Nothing.",
+        ("by the word of",),
+    ),
+)
+SENT = (
+    Entry(
+        "cut-off",
+        "an earlier try was cut off",
+        "The process died, or its machine, between the request and its record.",
+        f"A retry reads the rows back. {_SETTLE}",
+        ("was cut off before the outcome",),
+    ),
+    Entry(
+        "reply-does-not-prove",
+        "the reply does not prove the row",
+        "The API answered with success, but the answer does not show this row with its badge, customer, position and "
+        "expiry: entries are missing, in another order, or about others. The ids in it are kept.",
+        f"{_SETTLE} Ask Capillary why the array of the reply is not that of the request.",
+        (
+            "entries for",
+            "of the reply is not about row",
+            "the entry holds",
+            "does not echo the expiry",
+            "the echoed expiry",
+            "but the reply gives",
+            "HTTP 2",
+            "is larger than",
+            "cannot be decompressed",
+        ),
+    ),
+    Entry(
+        "server-error",
+        "the server failed",
+        "A reply such as 500, 502, 503 or 504 does not say whether the request was applied.",
+        f"{_SETTLE} Where it happens often, make batch_size smaller and ask Capillary.",
+        ("HTTP 5",),
+    ),
+    Entry(
+        "redirected",
+        "the address answers with a redirect",
+        "A redirect is never followed, for the request could be applied twice. The job stops.",
+        "Correct host or path of the connection, or the proxy's sign-in. Then settle the rows.",
+        ("HTTP 3", "answers with a redirect"),
+    ),
+    Entry(
+        "status-does-not-prove",
+        "a status that proves nothing",
+        "408, 409, 499, and a 4xx that is not in the API's own form do not say whether the request was applied. They "
+        "come from a proxy or gateway more often than from the API.",
+        _SETTLE,
+        ("HTTP 4",),
+    ),
+    Entry(
+        "no-reply",
+        "no complete reply",
+        "The request left, and the connection ended, timed out or broke before the reply was complete.",
+        f"{_SETTLE} Where it happens often, make batch_size smaller, or the connection's timeout longer.",
+        (
+            "no complete reply",
+            "timed out",
+            "without a reply",
+            "reset the connection",
+            "the reply broke off",
+            "no valid HTTP",
+            "the connection broke",
+            "network error",
+            "TLS failed",
+            "the proxy failed",
+            "no connection",
+            "connection was refused",
+            "cannot be resolved",
+            "is not trusted",
+        ),
+    ),
+)
+UNSENT = (
+    Entry(
+        "job-stopped",
+        "the job stopped before",
+        "The import stopped before it was this row's turn. The text behind the colon says why.",
+        "Put that right, then retry or clear the task.",
+        ("the job stopped:",),
+    ),
+    Entry(
+        "refused-without-reason",
+        "refused without a message",
+        "The API refused the row and gave neither code nor message.",
+        "Ask Capillary, with the request id of errors.csv.",
+        ("refused without a message",),
+    ),
+    Entry(
+        "revocation-unconfirmed",
+        "the API does not confirm",
+        "The API took the request to revoke, but does not say that the badge is not active any more.",
+        "Run the undo again; to ask twice does no harm.",
+        ("does not say that the badge is not active",),
+    ),
+)
+REASONS = (*READ_BACK, *INVALID_VALUES[:-1], *PLANNED, *UNSENT, MAY_BE_TWICE, *SENT)
+OTHER_INVALID = INVALID_VALUES[-1]
+OTHER = Entry("other", "another reason", "The message is all that is known.", "See errors.csv for the rows.")
+
+# -- what the API answers --------------------------------------------------------------------------------------------
+
+#: By the API's code. Those that its documentation names for badges; most of them for other calls than the import.
+API_CODES: dict[int, Entry] = {
+    1054: Entry(
+        "api-1054",
+        "1054: no such badge",
+        "The organisation has no badge of this badgeMetaId. It was looked up before sending (stage badge_check), or "
+        "the API said so.",
+        "See that connection and badge belong to one organisation, and that the badge exists. Then clear the task.",
+    ),
+    521: Entry(
+        "api-521",
+        "521: several actions for one customer",
+        "The API was at work on another change of the same customer. The row was tried again, and refused again.",
+        "Clear the task later. See whether another tool writes to the same customers at the same time.",
+    ),
+    400: Entry(
+        "api-400",
+        "400: not readable",
+        "The API could not read the request. The batch was divided until the row to blame was found.",
+        "Compare the row with its neighbours. Where every row is refused, see the connection's timestamp_format.",
+    ),
+    809: Entry(
+        "api-809",
+        "809: request id used before",
+        "The API says that a request with this id was applied already, so the rows count as unknown until they are "
+        "read back.",
+        _SETTLE,
+    ),
+    1060: Entry(
+        "api-1060",
+        "1060: too many rows",
+        "The request was too large even with one row.",
+        "Ask Capillary for the limit.",
+    ),
+    750: Entry(
+        "api-750",
+        "750: earned in the future",
+        "The earn date is later than the API's clock allows.",
+        "Correct the earn date; see timezone and timestamp_unit.",
+    ),
+    810: Entry(
+        "api-810", "810: badge not claimed", "The badge must be claimed first.", "Claim the badge, then clear the task."
+    ),
+    811: Entry(
+        "api-811",
+        "811: badge not issued",
+        "The badge must be issued to the customer before it can be earned.",
+        "Ask Capillary whether that holds for imports of this badge.",
+    ),
+    814: Entry(
+        "api-814",
+        "814: nothing to revoke",
+        "The badge is not active: it has expired, or was revoked before.",
+        "Nothing.",
+    ),
+    815: Entry("api-815", "815: badge not live", "The badge is not live.", "Set it live, then clear the task."),
+    816: Entry(
+        "api-816",
+        "816: outside the badge's dates",
+        "The earn date is not within the dates of the badge.",
+        "Correct the earn date, or the badge's dates.",
+    ),
+    1026: Entry(
+        "api-1026",
+        "1026: no such customer",
+        "The organisation has no customer of this customerId, or the customer was merged into another one.",
+        "Look the customer up (CapillaryBadgeHook.lookup_customer), and correct the id.",
+    ),
+}
+API_OTHER = Entry(
+    "api-other",
+    "another code of the API",
+    "The API refused the row with a code that this provider does not know. The message is the API's own.",
+    "Look the code up in Capillary's documentation, or ask Capillary with the request id of errors.csv.",
+)

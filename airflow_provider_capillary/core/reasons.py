@@ -1,0 +1,47 @@
+"""Finds the entries of the registry (``core/reason_table.py``) that explain a reason. Pure.
+
+The ledger keeps the stage, the API's code and the message of an issue; no entry's name is stored. So the words of an
+entry may be improved without touching what is recorded, and old jobs are explained by today's words.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from airflow_provider_capillary.core.failure_table import FAILURES
+from airflow_provider_capillary.core.reason_table import (
+    API_CODES,
+    API_OTHER,
+    ENDS,
+    OTHER,
+    OTHER_INVALID,
+    REASONS,
+    Entry,
+)
+
+MOST_ENTRIES = 3  #: of one reason; a row may have several faults
+
+#: Every entry by its name, in the order in which the documentation shows them.
+REGISTRY: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (*ENDS, *REASONS, OTHER_INVALID, OTHER, *API_CODES.values(), API_OTHER, *FAILURES.values())
+}
+
+
+@lru_cache(maxsize=4096)
+def explain(stage: str, code: int | None, message: str) -> tuple[Entry, ...]:
+    """Give the entries of one reason, the most telling first; never none.
+
+    A code of the API decides, but where a read was refused: its code says less than that. Else the message does.
+
+    :param message: as recorded, or with its values masked and its end cut off.
+    """
+    found = tuple(entry for entry in REASONS if any(sign in message for sign in entry.signs))
+    if code is not None and not (found and stage == "verify"):
+        return (API_CODES.get(code, API_OTHER),)
+    return found[:MOST_ENTRIES] or (OTHER_INVALID if stage == "validate" else OTHER,)
+
+
+def names(stage: str, code: int | None, message: str) -> str:
+    """The names of the entries of one reason: ``customer-id, instant-without-offset``."""
+    return ", ".join(entry.name for entry in explain(stage, code, message))

@@ -55,7 +55,7 @@ from airflow_provider_capillary.jobs.pacing import (
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.progress import Progress, Show
 from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
-from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, missing_badges
+from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, look_up_badges
 from airflow_provider_capillary.jobs.row_order import in_customer_order
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
@@ -135,12 +135,13 @@ class ImportJob:
         if self._witness is not None:
             self._witness.compare()
         badge_ids = badge_ids_of(self._dataset, columns.badge_meta_id, WINDOW_ROWS) if settings.check_badges else set()
-        missing = missing_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
-        checker = RowChecker(columns, zone, missing, settings.timestamp_unit, badge_ids)
+        looked_up = look_up_badges(badge_ids, self._organisation.client, self._pace(self._ledger.reserve_request))
+        checker = RowChecker(columns, zone, looked_up.missing, settings.timestamp_unit, badge_ids)
         job = self._open_job(facts)
         try:
             if self._witness is not None:
                 self._witness.begin(job.job_id)
+            self._ledger.name_badges(looked_up.names)
             with closing(LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as ledger:
                 self._progress.begin(job.job_id, facts.rows)
                 if self._settings.on_duplicate is OnDuplicate.FAIL:

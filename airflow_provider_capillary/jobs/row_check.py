@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from datetime import tzinfo
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -116,17 +116,26 @@ def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
     return {value for value in lowered if _BADGE_ID.fullmatch(value)}
 
 
-def missing_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> frozenset[str]:
-    """The ids of badges that the organisation does not have.
+class LookedUp(NamedTuple):
+    """What the organisation says of some badges."""
+
+    missing: frozenset[str]  #: ids of those that it does not have
+    names: dict[str, str]  #: of the others, as far as they have one
+
+
+def look_up_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> LookedUp:
+    """Ask the organisation for badges.
 
     Many badges are first looked for in the organisation's list, a page a request. A list may be cut, change while it
     is paged, or leave badges out, so each badge that is not in it is looked up by itself before it counts as missing.
 
     :raises ImportStoppedError: it has none of them, so that nothing may be sent at all.
     """
-    listed = _listed(badge_ids, client, pace) if len(badge_ids) > FEW_BADGES else set()
-    unlisted = sorted(set(badge_ids) - listed)
-    missing = frozenset(badge for badge in unlisted if pace.call(partial(client.get_badge, badge)) is None)
+    names = _listed(badge_ids, client, pace) if len(badge_ids) > FEW_BADGES else {}
+    unlisted = sorted(set(badge_ids) - names.keys())
+    alone = {badge: pace.call(partial(client.get_badge, badge)) for badge in unlisted}
+    missing = frozenset(badge for badge, found in alone.items() if found is None)
+    names |= {badge: found.name for badge, found in alone.items() if found is not None}
     if badge_ids and len(missing) == len(badge_ids):
         raise ImportStoppedError(
             f"the organisation has none of the {len(missing)} badges of this dataset (first: {min(missing)}). "
@@ -136,23 +145,27 @@ def missing_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) 
         log.warning(
             "The organisation does not have %d of %d badges: %s", len(missing), len(badge_ids), sorted(missing)[:10]
         )
-    return missing
+    return LookedUp(missing, {badge: name for badge, name in names.items() if name})
 
 
-def _listed(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> set[str]:
-    """Those of the badges that stand in the organisation's list, as far as its pages cost less than single look-ups."""
-    wanted, seen = set(badge_ids), set[str]()
+def _listed(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> dict[str, str | None]:
+    """Those of the badges that stand in the organisation's list, as far as its pages cost less than single look-ups.
+
+    By their ids, with their names.
+    """
+    wanted, seen = set(badge_ids), dict[str, str | None]()
     pages = 0
     try:
         # Each page is a request that a single look-up would be: never more of them than badges are left to find.
-        while wanted - seen and pages < len(wanted - seen):
+        while (left := wanted - seen.keys()) and pages < len(left):
             page = pace.call(partial(client.badge_page, pages, page_size=BADGES_A_PAGE))
             pages += 1
-            fresh = {badge.badge_meta_id.lower() for badge in page.badges} - seen
-            seen |= fresh
+            shown = {badge.badge_meta_id.lower(): badge.name for badge in page.badges}
+            fresh = shown.keys() - seen.keys()
+            seen |= shown
             ended = len(page.badges) < BADGES_A_PAGE if page.total_pages is None else pages >= page.total_pages
-            if ended or not fresh or (page.total_pages or 0) - pages >= len(wanted - seen):
+            if ended or not fresh or (page.total_pages or 0) - pages >= len(wanted - seen.keys()):
                 break
     except (ApiUnavailableError, RequestRefusedError) as error:
         log.info("The list of badges cannot be read, each badge is looked up by itself: %s", error)
-    return wanted & seen
+    return {badge: seen[badge] for badge in wanted & seen.keys()}

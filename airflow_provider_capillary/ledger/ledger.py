@@ -30,7 +30,15 @@ from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownJobError
-from airflow_provider_capillary.ledger import given_ids, listing, organisations, probing, revoking, settling
+from airflow_provider_capillary.ledger import (
+    badge_names,
+    given_ids,
+    listing,
+    organisations,
+    probing,
+    revoking,
+    settling,
+)
 from airflow_provider_capillary.ledger.ages import Ages
 from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.engine import (
@@ -331,6 +339,20 @@ class Ledger:
         durably(
             self._engine, lambda connection: self._jobs.finish(connection, job, state, summary, self._now(connection))
         )
+
+    # -- names of badges ---------------------------------------------------------------------------------------------
+
+    def name_badges(self, names: Mapping[str, str]) -> None:
+        """Note what badges are called, by their ids. Where all of it is known nothing is written."""
+        with reading(self._engine) as connection:
+            news = badge_names.news_of(connection, names)
+        if news:
+            durably(self._engine, lambda connection: badge_names.note(connection, news))
+
+    def badge_names(self, badge_ids: Iterable[str]) -> dict[str, str]:
+        """The names of those badges whose name is known."""
+        with reading(self._engine) as connection:
+            return badge_names.names_of(connection, badge_ids)
 
     # -- organisations -----------------------------------------------------------------------------------------------
 

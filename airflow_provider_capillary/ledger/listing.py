@@ -104,6 +104,22 @@ def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
     return Grants(dict(sorted(with_id.items())), others[RowState.ACCEPTED], unknown, others[RowState.REVOKED])
 
 
+def count_accepted(connection: sa.Connection, rows: Rows, job: int) -> dict[str, int]:
+    """Count the accepted rows of a job by badge, taken back or not; of plain rows none becomes an object."""
+    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+    counted: Counter[str] = Counter()
+    for row in connection.execute(QUERIES["count_odd_rows"], {"job": job}):
+        if row.state in (RowState.ACCEPTED, RowState.REVOKED):
+            counted[names[row.badge_id]] += row.row_count
+    values: dict[str, Any] = {"job": job, "states": [RowState.ACCEPTED], "after": 0}
+    while batch := connection.execute(QUERIES["next_batch"], values).one_or_none():
+        values["after"] = batch.id
+        columns = unpack_rows(batch.rows, batch.row_count)
+        plain = _plain(connection, rows, batch, columns)
+        counted.update({names[badge]: count for badge, count in Counter(columns.badges[at] for at in plain).items()})
+    return dict(counted)
+
+
 def plain_numbers(
     connection: sa.Connection, rows: Rows, job: int, states: Collection[RowState], wanted: set[int]
 ) -> dict[RowState, set[int]]:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 #: Parameters that stand for a list of values.
-_LISTS = frozenset({"states", "ids", "batches", "job_ids", "dag_ids"})
+_LISTS = frozenset({"states", "ids", "batches", "job_ids", "dag_ids", "badges"})
 _TOGETHER = 100  # rows in one statement of SQLite
 _VALUES = re.compile(r"(?<=VALUES )\(([^()]*)\)")
 _PARAMETER = re.compile(r":(\w+)")

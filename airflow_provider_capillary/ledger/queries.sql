@@ -119,6 +119,15 @@ SELECT id FROM capillary_badge WHERE organisation_id = :organisation AND badge_m
 SELECT g.id, g.badge_meta_id FROM capillary_badge g JOIN capillary_job j ON j.organisation_id = g.organisation_id
 WHERE j.id = :job
 
+-- names_of_badges --
+-- What some badges are called, as far as it is known.
+SELECT badge_meta_id, name FROM capillary_badge_name WHERE badge_meta_id IN :badges
+
+-- name_badge --
+-- Note what a badge is called.
+INSERT INTO capillary_badge_name (badge_meta_id, name) VALUES (:badge, :name)
+ON CONFLICT (badge_meta_id) DO UPDATE SET name = excluded.name
+
 -- reserve_request --
 -- Take the turn of one more request: apart seconds after the last one, or now; one row, so all who ask wait in line.
 -- A thousand never wait: a turn that is farther away was taken before the clock was put back.

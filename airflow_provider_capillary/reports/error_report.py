@@ -96,7 +96,9 @@ def survey(
                 keep(job_id, issue)
         standing = None if record.has_account or record.state == "open" else ledger.standing(job_id)
         jobs.append(job_facts(record, own, standing))
-    facts = ReportFacts(total=total_of(jobs, everything), jobs=tuple(jobs), ledger=ledger.description)
+    total = total_of(jobs, everything)
+    badges = [one.badge_meta_id for one in total.problems.by_badge if one.badge_meta_id is not None]
+    facts = ReportFacts(total, tuple(jobs), ledger.description, ledger.badge_names(badges))
     return Survey(facts, plan_columns(errors), plan_columns(twice))
 
 

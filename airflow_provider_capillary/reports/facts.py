@@ -97,6 +97,7 @@ class ReportFacts(msgspec.Struct, frozen=True):
     total: Total
     jobs: tuple[JobFacts, ...]
     ledger: str  #: where the account is kept, without credentials
+    badge_names: Mapping[str, str] = {}  #: by ``badgeMetaId``; of badges that are named here, as far as they are known
 
 
 def is_problem(issue: RowIssue) -> bool:

@@ -52,6 +52,7 @@ class BadgeView(msgspec.Struct, frozen=True):
     problems: BadgeProblems
     rows: int
     bar: tuple[Segment, ...]
+    name: str = ""  #: empty where it is not known
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ def arrange(facts: ReportFacts) -> ReportView:
         states=states,
         to_do=tuple(view for view in states if view.rows and view.words.to_do),
         bar=_bar({view.state: view.rows for view in states}),
-        badges=_badges(facts.total.problems.by_badge),
+        badges=_badges(facts.total.problems.by_badge, facts.badge_names),
         jobs=tuple(jobs),
         not_ended=not_ended,
         died=died,
@@ -202,10 +203,13 @@ def _urgency(view: JobView) -> tuple[bool, bool, bool]:
     return view.job.ended, view.job.state != "failed", not view.needs_attention
 
 
-def _badges(problems: Sequence[BadgeProblems]) -> tuple[BadgeView, ...]:
+def _badges(problems: Sequence[BadgeProblems], names: Mapping[str, str]) -> tuple[BadgeView, ...]:
     counted = [(one, {state.value: int(getattr(one, state.value)) for state in REPORTED_STATES}) for one in problems]
     most = max((sum(states.values()) for _, states in counted), default=0)
-    return tuple(BadgeView(one, sum(states.values()), _bar(states, most)) for one, states in counted)
+    return tuple(
+        BadgeView(one, sum(states.values()), _bar(states, most), names.get(one.badge_meta_id or "", ""))
+        for one, states in counted
+    )
 
 
 def _bar(counts: Mapping[str, int], whole: int | None = None) -> tuple[Segment, ...]:

@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from .environments import CHECKOUT, ENVIRONMENTS, CannotMakeError, Environment, find_uv, make
 
 #: Not two at a time, and after the others: Airflow's own processes want both processors of a small machine.
-_BY_ITSELF = "tests/end_to_end"
+_BY_ITSELF = ("tests/end_to_end", "tests/browser")
 TWO_AT_A_TIME, ONE_BY_ONE = "two_at_a_time", "one_by_one"
 _TELL = "import airflow, sys; print(airflow.__version__, '%d.%d.%d' % sys.version_info[:3])"
 

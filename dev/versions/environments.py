@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 CHECKOUT = Path(__file__).parents[2]
 HOME = CHECKOUT / ".versions"
-EVERYTHING = ("tests/unit", "tests/integration", "tests/airflow", "tests/end_to_end")
+EVERYTHING = ("tests/unit", "tests/integration", "tests/airflow", "tests/end_to_end", "tests/browser")
 _PROJECT = "pyproject.toml"
 _PARTS_OF_AIRFLOW = ("apache-airflow-core==", "apache-airflow-task-sdk==")
 _PIN = re.compile(r"(?P<name>[\w.-]+)==\S+")

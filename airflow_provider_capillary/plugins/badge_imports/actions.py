@@ -244,6 +244,7 @@ def _ask(request: Request, target: Target, plan: Plan) -> HTMLResponse:
         job=target.job,
         ledger=target.ledger,
         plan=plan,
+        names=target.reader.badge_names(list(plan.badges)),
         path=plan.action.partition("-")[0],
         signed=confirmation.sign(target.user, plan.action, target.job.job_id, plan.rows),
     )

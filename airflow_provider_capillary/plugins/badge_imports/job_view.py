@@ -43,6 +43,39 @@ class Running(msgspec.Struct, frozen=True):
     waits_for: str  #: empty where it is at work
 
 
+class BadgeLine(msgspec.Struct, frozen=True):
+    """Rows of one badge, accepted ones too. ``badge_meta_id`` is ``None`` where rows name no valid badge."""
+
+    badge_meta_id: str | None
+    name: str  #: empty where it is not known
+    accepted: int
+    problems: BadgeProblems
+
+    @property
+    def others(self) -> int:
+        """Rows that were not accepted."""
+        return sum(int(getattr(self.problems, state.value)) for state in REPORTED_STATES)
+
+
+def badges_of(reader: LedgerReader, job: JobRecord, view: ReportView) -> list[BadgeLine]:
+    """The job's rows by badge: those with rows that were not accepted first, then by rows."""
+    accepted = {} if job.dry_run else dict(reader.accepted_by_badge(job.job_id))
+    problems = {one.badge_meta_id: one for one in view.facts.total.problems.by_badge}
+    ids: set[str | None] = {*accepted, *problems}
+    names = reader.badge_names([badge for badge in ids if badge is not None])
+    lines = [
+        BadgeLine(
+            badge,
+            names.get(badge or "", ""),
+            accepted.get(badge or "", 0),
+            problems.get(badge) or BadgeProblems(badge, 0, 0, 0, 0),
+        )
+        for badge in ids
+    ]
+    lines.sort(key=lambda one: (-one.others, -one.accepted, one.name, str(one.badge_meta_id)))
+    return lines[:MOST_BADGES]
+
+
 def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | None = None) -> ReportView:
     """The job in the report's own words. Few statements, each over counted rows: it is asked every few seconds.
 

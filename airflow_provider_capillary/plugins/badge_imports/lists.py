@@ -186,6 +186,7 @@ def _job_page(
         job=job,
         ledger=ledger,
         running=job_view.running(reader, job, view),
+        badges=job_view.badges_of(reader, job, view),
         may=_may(user, job.dag_id),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.background import BackgroundTask
 
+from airflow_provider_capillary.exceptions import UnknownJobError
+from airflow_provider_capillary.ledger.reader import NoLedgerError
 from airflow_provider_capillary.operators.airflow_settings import option
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.plugins.badge_imports import ledgers, rights
@@ -22,14 +24,17 @@ from airflow_provider_capillary.reports.facts import REPORTED_STATES
 router = APIRouter()
 ROWS_ON_A_PAGE = 50
 _MOST_DIGITS = 19
-#: The files of a report, and how a browser gets them. The report has no script, and may run none.
+#: The files of a report, and how a browser gets them.
 _FILES = {
     "errors.csv": ("text/csv; charset=utf-8", "attachment"),
     "may_be_granted_twice.csv": ("text/csv; charset=utf-8", "attachment"),
     "summary.json": ("application/json", "attachment"),
     "report.html": ("text/html; charset=utf-8", "inline"),
 }
-_REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+#: The report has no script, and may run none. It keeps Airflow's origin, or its links would come without the login.
+_REPORT_POLICY = (
+    "sandbox allow-same-origin allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
+)
 
 
 @router.get("/dags/{dag_id}/jobs/{job_id}/rows")
@@ -57,6 +62,7 @@ def rows(
     )
     text = search.strip()
     customer = int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else None
+    held = reader.rows_of_customer(job_id, customer) if customer is not None else []
     return page(
         request,
         "rows.html.jinja2",
@@ -69,7 +75,8 @@ def rows(
         state=state,
         states=states,
         customer=customer,
-        held=reader.rows_of_customer(job_id, customer) if customer is not None else [],
+        held=held,
+        names=reader.badge_names([row["badge_meta_id"] for row in held]),
     )
 
 
@@ -79,8 +86,7 @@ def file(dag_id: str, job_id: str, name: str, ending: str, user: rights.MayReadR
     wanted = f"{name}.{ending}"
     if wanted not in _FILES:
         raise HTTPException(404, "A job has errors.csv, summary.json and report.html.")
-    where = ledgers.named(ledger)
-    job_of_dag(where.open(), dag_id, job_id)
+    where = _ledger_of_file(dag_id, job_id, ledger)
     folder = tempfile.TemporaryDirectory(prefix="capillary-page-")
     try:
         with closing(open_ledger(where.conn_id or option("ledger_conn_id") or None)) as opened:
@@ -92,6 +98,17 @@ def file(dag_id: str, job_id: str, name: str, ending: str, user: rights.MayReadR
         folder.cleanup()
         raise
     return _as_file(paths[wanted], wanted, BackgroundTask(folder.cleanup))
+
+
+def _ledger_of_file(dag_id: str, job_id: str, conn_id: str) -> ledgers.NamedLedger:
+    """The ledger that holds the job. The report's own links name none: it is the same file wherever it lies."""
+    first = ledgers.named(conn_id)
+    for where in (first, *(one for one in ledgers.known_ledgers() if not conn_id and dag_id in one.dag_ids)):
+        with suppress(UnknownJobError, NoLedgerError):
+            job_of_dag(where.open(), dag_id, job_id)
+            return where
+    job_of_dag(first.open(), dag_id, job_id)
+    return first
 
 
 def _as_file(path: Path, name: str, afterwards: BackgroundTask) -> FileResponse:

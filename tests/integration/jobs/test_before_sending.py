@@ -44,6 +44,16 @@ def test_rows_of_a_badge_that_does_not_exist_are_rejected_without_being_sent(tri
     assert sum(trial.states().values()) == 18
 
 
+def test_the_ledger_learns_what_the_badges_of_a_dataset_are_called(trial: Trial) -> None:
+    rows = [*trial.rows(3), *trial.rows(1, first=3, badgeMetaId=MISSING)]
+
+    trial.run(rows, check_badges=True, dry_run=True, max_rejected=1)
+
+    called = {badge.id: badge.name for badge in trial.simulator.settings.badges}
+    badge = rows[0]["badgeMetaId"]
+    assert trial.ask_ledger("SELECT badge_meta_id, name FROM capillary_badge_name") == [(badge, called[badge])]
+
+
 def test_rows_of_missing_badges_count_for_the_budget(trial: Trial) -> None:
     rows = trial.rows(20)
     rows[3]["badgeMetaId"] = MISSING

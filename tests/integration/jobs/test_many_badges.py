@@ -12,7 +12,7 @@ from airflow_provider_capillary.client.facts import BadgeList
 from airflow_provider_capillary.client.settings import ClientSettings
 from airflow_provider_capillary.exceptions import ImportStoppedError
 from airflow_provider_capillary.jobs.pacing import Backoff, Pace, StopSignal
-from airflow_provider_capillary.jobs.row_check import FEW_BADGES, missing_badges
+from airflow_provider_capillary.jobs.row_check import FEW_BADGES, look_up_badges
 from airflow_provider_capillary.simulator.fault_plan import StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.settings import Badge
@@ -55,7 +55,7 @@ class Turns:
 def look_up(client: BadgeClient, badges: list[str]) -> tuple[frozenset[str], int]:
     turns = Turns()
     pace = Pace(1, turns.take, StopSignal(lambda seconds: None), Backoff(lambda: 0.0), lambda: 0.0)
-    return missing_badges(badges, client, pace), turns.taken
+    return look_up_badges(badges, client, pace).missing, turns.taken
 
 
 def test_two_thousand_badges_take_twenty_requests_of_the_budget(shop: RunningSimulator) -> None:

@@ -12,10 +12,11 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import LedgerUnavailableError, UnknownJobError
-from airflow_provider_capillary.ledger.facts import Issues, JobPlan, JobScope, RowIssue
+from airflow_provider_capillary.ledger.facts import Answer, Issues, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.reader import JobFilter, LedgerReader, NoLedgerError
 
+from . import building
 from .backends import Backend
 
 REFUSED_ROWS = 100_000
@@ -84,6 +85,30 @@ def test_jobs_are_listed_latest_first_by_every_filter(ledger: Ledger, reader: Le
 def test_a_job_that_is_not_there_is_said_to_be_unknown(reader: LedgerReader) -> None:
     with pytest.raises(UnknownJobError):
         reader.job("no-such-job")
+
+
+def test_accepted_rows_are_counted_by_badge_whatever_became_of_them(ledger: Ledger, reader: LedgerReader) -> None:
+    job = building.begin(ledger)
+    building.bring_to(ledger, job, RowState.ACCEPTED, building.badge(1), building.badge(2, name=building.SILVER))
+    building.bring_to(ledger, job, RowState.ACCEPTED, building.badge(3))
+    building.bring_to(ledger, job, RowState.REJECTED, building.badge(4))
+    ledger.finish_job(job, "finished", {"rows_read": 4, "accepted": 3, "unknown": 0})
+    mine = ledger.take_stock(job.job_id)
+    taken = next(row for row in building.granted(ledger, job.job_id) if row.badge.row_number == 3)
+    ledger.note_revocation(mine, taken, by="a person")
+    ledger.answer_revocation(mine, taken, Answer.REVOKED)
+
+    assert reader.accepted_by_badge(job.job_id) == {building.GOLD: 2, building.SILVER: 1}
+    assert reader.accepted_by_badge("no-such-job") == {}
+
+
+def test_badges_are_called_as_they_were_called_last(ledger: Ledger, reader: LedgerReader) -> None:
+    ledger.name_badges({building.GOLD: "Gold", building.SILVER: " Silver\0\ud800 "})
+    ledger.name_badges({building.GOLD: "Golden", building.SILVER: ""})
+
+    named = {building.GOLD: "Golden", building.SILVER: "Silver\N{REPLACEMENT CHARACTER}?"}
+    assert reader.badge_names([building.GOLD, building.SILVER, "c" * 24]) == named
+    assert ledger.badge_names(f"{number:024x}" for number in range(2_000)) == {}
 
 
 @pytest.mark.parametrize(

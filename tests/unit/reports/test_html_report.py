@@ -250,6 +250,16 @@ def test_badges_are_told_with_their_states_and_a_row_without_a_badge_too(
     assert "1 rejected, 1 unknown" in [svg.get("aria-label") for svg in found.of("svg")]
 
 
+def test_badges_are_shown_by_the_names_that_the_ledger_knows(
+    page: Callable[..., Page], ledger: Ledger, told: Told, issue: MakeIssue
+) -> None:
+    ledger.name_badges({BADGE: "Big <b>basket</b>"})
+
+    found = page(told([issue(1, RowState.REJECTED, badge_meta_id=BADGE)]))
+
+    assert f"Big <b>basket</b> {BADGE} 1 rejected" in found.words
+
+
 def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_them(
     page: Callable[..., Page], told: Told, issue: MakeIssue, tmp_path: Path
 ) -> None:
@@ -353,7 +363,7 @@ def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
     page(told(issues))
     in_front, folded = (tmp_path / "report.html").read_text("utf-8").split("980 more badges")
     assert in_front.index(f"{1:024x}") < in_front.index(f"{0:024x}")
-    assert folded.count("<bdi>0000") == 980
+    assert folded.count('<bdi class="id">0000') == 980
 
 
 def test_the_page_takes_a_few_times_its_own_size_in_memory(

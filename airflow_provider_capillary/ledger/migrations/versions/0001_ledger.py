@@ -177,6 +177,11 @@ def _create_registers() -> None:
         sa.UniqueConstraint("organisation_id", "badge_meta_id"),
     )
     op.create_table(
+        "capillary_badge_name",  # for people; ids of badges are unique over all organisations
+        sa.Column("badge_meta_id", sa.Text, primary_key=True),
+        sa.Column("name", sa.Text, nullable=False),
+    )
+    op.create_table(
         "capillary_request_budget",
         sa.Column("organisation", sa.Text, primary_key=True),
         sa.Column("turn", sa.Double, nullable=False),

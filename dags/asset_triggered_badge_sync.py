@@ -33,6 +33,8 @@ CUSTOMERS_BADGES = Asset("capillary://eu.api.capillarytech.com/badges")
 LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "capillary" / "datasets"
 RUN = "{{ dag.dag_id }}/{{ run_id | replace(':', '') | replace('+', '_') }}"
 DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}') }}}}/{RUN}"
+# Of the run and not of the clock: a retry or a clear extracts the same day.
+DAY = "(params.day or macros.ds_add(dag_run.run_after | ds, -1))"
 DAG_ARGUMENTS: dict[str, Any] = {
     "start_date": pendulum.datetime(2025, 1, 1, tz="UTC"),
     "catchup": False,
@@ -45,14 +47,22 @@ with DAG(
     dag_id="earned_badges_extract",
     description="Writes a dataset of earned badges, and says so by an asset event",
     schedule=None,
-    params={"day": Param("2025-03-18", type="string", format="date", title="Day", description="The day to extract.")},
+    params={
+        "day": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Day",
+            description="The day to extract. Empty: the day before the run.",
+        )
+    },
     **DAG_ARGUMENTS,
 ):
     extract = SqlToBadgeDatasetOperator(
         task_id="extract",
         conn_id="warehouse",
         sql="sql/chosen_badges.sql",
-        parameters={"date_from": "{{ params.day }}", "date_to": "{{ macros.ds_add(params.day, 1) }}", "badges": ""},
+        parameters={"date_from": f"{{{{ {DAY} }}}}", "date_to": f"{{{{ macros.ds_add({DAY}, 1) }}}}", "badges": ""},
         dataset_path=DATASET_PATH,
     )
 

@@ -1,6 +1,7 @@
 """### A long range of days, once
 
-For the history before the first night, or after a rule has changed: give the first day and the day after the last one.
+For the history before the first night, or after a rule has changed: give the first day and the day after the last one,
+or none of them for the seven days up to yesterday.
 The warehouse is asked month by month (`days_per_query`), side by side; all that it finds is **one** import: one budget,
 one report, the badges of each customer in the order in which they were earned.
 
@@ -30,6 +31,7 @@ from airflow_provider_capillary.operators.badge_error_report import BadgeErrorRe
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
+USUAL_RANGE = timedelta(days=7)
 MOST_QUERIES = 500  # Airflow maps over 1,024 values at most, unless it is told otherwise
 CUSTOMERS_BADGES = Asset("capillary://eu.api.capillarytech.com/badges")
 LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "capillary" / "datasets"
@@ -37,8 +39,20 @@ LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "c
 RUN = "{{ dag.dag_id }}/{{ run_id | replace(':', '') | replace('+', '_') }}/{{ ti.map_index }}"
 DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}') }}}}/{RUN}"
 FORM = {
-    "date_from": Param("2025-01-01", type="string", format="date", title="From", description="The first day."),
-    "date_to": Param("2025-07-01", type="string", format="date", title="To", description="The day after the last one."),
+    "date_from": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="From",
+        description="The first day. Empty: seven days before To.",
+    ),
+    "date_to": Param(
+        None,
+        type=["null", "string"],
+        format="date",
+        title="To",
+        description="The day after the last one. Empty: the day of the run, so that it ends with yesterday.",
+    ),
     "days_per_query": Param(31, type="integer", minimum=1, maximum=366, title="Days in one query"),
     "max_rejected": Param(
         "1%",
@@ -55,7 +69,9 @@ FORM = {
 def divide(**context: Any) -> list[dict[str, str]]:
     """Divide the range into what one query asks for: the days of each, in order, none twice."""
     params = context["params"]
-    day, end = date.fromisoformat(params["date_from"]), date.fromisoformat(params["date_to"])
+    # not today: a retry or a clear of this run asks for the same days
+    end = date.fromisoformat(params["date_to"] or f"{context['dag_run'].run_after:%Y-%m-%d}")
+    day = date.fromisoformat(params["date_from"]) if params["date_from"] else end - USUAL_RANGE
     step = timedelta(days=params["days_per_query"])
     if not day < end <= day + MOST_QUERIES * step:
         raise AirflowFailException(

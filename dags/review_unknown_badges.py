@@ -36,7 +36,9 @@ Of {{ found.unknown_before }} unknown {{ 'row' if found.unknown_before == 1 else
 **Left: {{ found.unknown }} {{ 'row' if found.unknown == 1 else 'rows' }} of {{ found.customers }}
 {{ 'customer' if found.customers == 1 else 'customers' }}.**
 
-| job | command that lists its rows, with customer and badge |
+Their customers and badges: *Browse > Badge imports*, the job, *Rows*; or by command.
+
+| job | command |
 |---|---|
 {% for job in params.jobs -%}
 | {{ job }} | `airflow capillary unknown {{ job }}` |
@@ -67,13 +69,32 @@ with DAG(
             minItems=1,
             title="Jobs",
             description="Ids of the imports whose unknown rows are to be reviewed, one a line.",
-        )
+        ),
+        "connection": Param(
+            "capillary_default",
+            type="string",
+            minLength=1,
+            title="Connection",
+            description="To Capillary, as the import had it.",
+        ),
+        "ledger": Param(
+            None,
+            type=["null", "string"],
+            title="Ledger",
+            description="Connection of the import's ledger. Empty: that of [capillary] ledger_conn_id.",
+        ),
     },
-    # so that a list arrives as a list
+    # so that a list arrives as a list, and nothing as None
     render_template_as_native_obj=True,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
-    verify = BadgeReconcileOperator(task_id="verify", job="{{ params.jobs }}", max_unknown="100%")
+    verify = BadgeReconcileOperator(
+        task_id="verify",
+        job="{{ params.jobs }}",
+        capillary_conn_id="{{ params.connection }}",
+        ledger_conn_id="{{ params.ledger }}",
+        max_unknown="100%",
+    )
 
     @task.short_circuit
     def any_left(found: Any) -> bool:
@@ -90,6 +111,8 @@ with DAG(
         task_id="settle",
         job="{{ params.jobs }}",
         action="{{ ti.xcom_pull(task_ids='ask')['chosen_options'][0] }}",
+        capillary_conn_id="{{ params.connection }}",
+        ledger_conn_id="{{ params.ledger }}",
         max_unknown="100%",
     )
 

@@ -37,7 +37,22 @@ with DAG(
             title="Import again",
             description="Let a later import grant the revoked rows again.",
         ),
+        "connection": Param(
+            "capillary_default",
+            type="string",
+            minLength=1,
+            title="Connection",
+            description="To Capillary, as the import had it.",
+        ),
+        "ledger": Param(
+            None,
+            type=["null", "string"],
+            title="Ledger",
+            description="Connection of the import's ledger. Empty: that of [capillary] ledger_conn_id.",
+        ),
     },
+    # so that nothing arrives as None
+    render_template_as_native_obj=True,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
     undo = BadgeRevokeOperator(
@@ -45,4 +60,6 @@ with DAG(
         job="{{ params.job }}",
         dry_run="{{ params.dry_run }}",
         import_again="{{ params.import_again }}",
+        capillary_conn_id="{{ params.connection }}",
+        ledger_conn_id="{{ params.ledger }}",
     )

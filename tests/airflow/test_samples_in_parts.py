@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -133,6 +136,26 @@ def test_a_long_range_is_asked_for_in_many_queries_and_is_one_import_in_each_cus
     assert {customer: granted[customer] for customer in both} == {
         customer: first[customer] + second[customer] for customer in both
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "end"),
+    [
+        ({}, "2026-11-21", "2026-11-28"),
+        ({"date_to": "2025-03-08"}, "2025-03-01", "2025-03-08"),
+        ({"date_from": "2026-11-01"}, "2026-11-01", "2026-11-28"),
+    ],
+    ids=["nothing", "the end", "the beginning"],
+)
+def test_days_that_are_not_given_are_the_week_up_to_the_day_of_the_run(
+    given: dict[str, str], first: str, end: str
+) -> None:
+    divide = runpy.run_path(str(DAGS / "backfill_badges.py"))["divide"].function
+    params = {"date_from": None, "date_to": None, "days_per_query": 31, **given}
+
+    ranges = divide(params=params, dag_run=SimpleNamespace(run_after=datetime(2026, 11, 28, 22, tzinfo=UTC)))
+
+    assert (ranges[0]["date_from"], ranges[-1]["date_to"]) == (first, end)
 
 
 @pytest.mark.parametrize(

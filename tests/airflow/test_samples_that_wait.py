@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from airflow.sdk.execution_time import macros
 
 from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
@@ -69,6 +70,24 @@ def test_a_run_begun_by_events_imports_the_datasets_that_they_name_and_none_is_l
     assert (nothing.state, nothing.tasks["import_badges"]) == ("failed", ["failed"])
     assert nothing.tries["import_badges"] == [1]
     assert "No event began this run. Give a dataset in the form" in nothing.log
+
+
+@pytest.mark.parametrize(
+    ("day", "asked_for"), [(None, ("2026-11-27", "2026-11-28")), ("2025-02-28", ("2025-02-28", "2025-03-01"))], ids=str
+)
+def test_the_extract_takes_the_day_of_the_form_or_the_day_before_the_run(
+    day: str | None, asked_for: tuple[str, str]
+) -> None:
+    extract = runpy.run_path(str(ASSET_FILE))["extract"]
+    context = {
+        "params": {"day": day},
+        "dag_run": SimpleNamespace(run_after=datetime(2026, 11, 28, 1, tzinfo=UTC)),
+        "macros": macros,
+    }
+
+    found = extract.render_template(extract.parameters, context)
+
+    assert (found["date_from"], found["date_to"]) == asked_for
 
 
 def event(dataset: str | None, hour: int) -> SimpleNamespace:

@@ -16,11 +16,13 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.ledger.facts import JobRecord
 from airflow_provider_capillary.ledger.reader import LedgerReader
 from airflow_provider_capillary.plugins.badge_imports import confirmation, ledgers, rights
 from airflow_provider_capillary.plugins.badge_imports.airflow_api import AirflowApi, path_of
 from airflow_provider_capillary.plugins.badge_imports.confirmation import SignedForm
+from airflow_provider_capillary.plugins.badge_imports.import_task import connection_of
 from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
 from airflow_provider_capillary.plugins.badge_imports.rendering import page
 from airflow_provider_capillary.plugins.badge_imports.started_runs import SETTLE_DAG, UNDO_DAG, started_runs
@@ -40,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     hindrance: str = ""
     is_paused: bool = False
     badges: Mapping[str, int] = {}
+    where: Mapping[str, str] = {}  #: connection and ledger of the job, as far as they are not the defaults
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -69,7 +72,7 @@ def settle(
     """Start the review of the job's unknown rows."""
     target = _target(request, dag_id, job_id, user, ledger)
     plan = _checked(request, signed, target, _plan_settle(target))
-    return _started(request, target, plan, SETTLE_DAG, {"jobs": [job_id]})
+    return _started(request, target, plan, SETTLE_DAG, {"jobs": [job_id], **plan.where})
 
 
 def _plan_settle(target: Target) -> Plan:
@@ -148,7 +151,7 @@ def _plan_again(target: Target) -> Plan:
             "Run it again",
             "The import is running. Wait until it has ended." if job.state == "open" else "",
         ),
-        needs_default_ledger=False,
+        is_sample=False,
     )
 
 
@@ -169,7 +172,9 @@ def undo(
     """Start the dry run; or, after one that ended well, the undo itself."""
     target = _target(request, dag_id, job_id, user, ledger)
     plan = _checked(request, signed, target, _plan_undo(target))
-    return _started(request, target, plan, UNDO_DAG, {"job": job_id, "dry_run": plan.action == "undo-dry-run"})
+    return _started(
+        request, target, plan, UNDO_DAG, {"job": job_id, "dry_run": plan.action == "undo-dry-run", **plan.where}
+    )
 
 
 def _plan_undo(target: Target) -> Plan:
@@ -217,24 +222,35 @@ def _target(request: Request, dag_id: str, job_id: str, user: BaseUser, ledger: 
     return Target(job_of_dag(reader, dag_id, job_id), where, reader, AirflowApi(request), user)
 
 
-def _with_dag(target: Target, dag_id: str, plan: Plan, *, needs_default_ledger: bool = True) -> Plan:
-    """The plan, unless the DAG that does it is not there or works with another ledger."""
+def _with_dag(target: Target, dag_id: str, plan: Plan, *, is_sample: bool = True) -> Plan:
+    """The plan, unless the DAG that does it is not there or cannot work where the job is."""
     if plan.hindrance:
         return plan
-    if needs_default_ledger and target.ledger.conn_id:
-        text = (
-            f"{dag_id} works with the default ledger, and this job is in {target.ledger.conn_id!r}. Copy the sample "
-            f"into your DAGs and give its operators ledger_conn_id={target.ledger.conn_id!r}; start it with this job."
-        )
-        return msgspec.structs.replace(plan, hindrance=text)
-    found = target.api.find(path_of("dags", dag_id))
+    found = target.api.find(path_of("dags", dag_id, "details") if is_sample else path_of("dags", dag_id))
     if found is None:
         text = (
             f"The DAG {dag_id} is not in this Airflow, or you may not see it. It comes with the provider's samples: "
             "copy it from airflow_provider_capillary/example_dags into your DAGs."
         )
         return msgspec.structs.replace(plan, hindrance=text)
-    return msgspec.structs.replace(plan, is_paused=bool(found.get("is_paused")))
+    where = _where(target) if is_sample else {}
+    if missing := sorted(where.keys() - (found.get("params") or {}).keys()):
+        needed = ", ".join(f"{name} {where[name]!r}" for name in missing)
+        text = (
+            f"This job needs the {needed}, for which the form of {dag_id} does not ask. Take the sample that came with "
+            "this version of the provider, or give the operators of your copy these connections."
+        )
+        return msgspec.structs.replace(plan, hindrance=text)
+    return msgspec.structs.replace(plan, is_paused=bool(found.get("is_paused")), where=where)
+
+
+def _where(target: Target) -> dict[str, str]:
+    """What the samples' forms need to know of a job that is not at the defaults. Operators check the organisation."""
+    where = {"ledger": target.ledger.conn_id} if target.ledger.conn_id else {}
+    connection = connection_of(target.job.dag_id, target.job.task_id)
+    if connection is not None and connection != CapillaryBadgeHook.default_conn_name:
+        where["connection"] = connection
+    return where
 
 
 def _ask(request: Request, target: Target, plan: Plan) -> HTMLResponse:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.ledger.reader import LedgerReader
 from airflow_provider_capillary.operators.airflow_settings import option
 from airflow_provider_capillary.operators.ledger_location import ledger_url
+from airflow_provider_capillary.plugins.badge_imports.import_task import tasks_of
 
 #: The name of the default ledger in addresses: no name.
 DEFAULT = ""
@@ -100,12 +100,8 @@ def _look() -> dict[str, frozenset[str]]:
 
 
 def _ledger_names(dag: Mapping[str, Any] | str | None) -> Iterator[str]:
-    read: Mapping[str, Any] = json.loads(dag) if isinstance(dag, str) else dag or {}
-    for task in (read.get("dag") or {}).get("tasks", ()):
-        values = task.get("__var", task)
-        partial = values.get("partial_kwargs") or {}
-        for holder in (values, partial.get("__var", partial)):
-            name = holder.get("ledger_conn_id")
-            # a template names another ledger for each run: such a ledger is found by name only where it is the default
-            if isinstance(name, str) and name and "{{" not in name:
-                yield name
+    for task in tasks_of(dag):
+        name = task.get("ledger_conn_id")
+        # a template names another ledger for each run: such a ledger is found by name only where it is the default
+        if isinstance(name, str) and name and "{{" not in name:
+            yield name

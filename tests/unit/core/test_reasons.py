@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_capillary import exceptions
 from airflow_provider_capillary.core.belief import Disbelief
+from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import InvalidRow
 from airflow_provider_capillary.core.failure_table import FAILURES
-from airflow_provider_capillary.core.field_mapping import RowReader, column_choices, resolve_columns
+from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.reason_table import OTHER, OTHER_INVALID

@@ -28,6 +28,7 @@ from airflow_provider_capillary.exceptions import (
     DatasetError,
     RequestRefusedError,
 )
+from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.connection import ConnectionFields, ConnectionSettings, connection_settings
 from airflow_provider_capillary.hooks.connection_check import checked, sentence
 
@@ -43,7 +44,7 @@ class CapillaryBadgeHook(BaseHook):
     """
 
     conn_name_attr = "capillary_conn_id"
-    default_conn_name = "capillary_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "capillary"
     hook_name = "Capillary"
 

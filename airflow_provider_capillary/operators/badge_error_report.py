@@ -16,21 +16,18 @@ from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
-from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
 from airflow_provider_capillary.operators.report_link import BadgeReportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.upstream_imports import Imports, imports_of, job_ids_of, task_ids_in
 from airflow_provider_capillary.operators.xcom import push_result
-from airflow_provider_capillary.reports.destination import publish_files, report_folder
-from airflow_provider_capillary.reports.error_report import ErrorReport, write_error_report
-from airflow_provider_capillary.reports.facts import JobFacts
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
     from airflow_provider_capillary.ledger.ledger import Ledger
+    from airflow_provider_capillary.reports.error_report import ErrorReport
+    from airflow_provider_capillary.reports.facts import JobFacts
 
 DEFAULT_FOLDER = "capillary_reports"
 MOST_FAULTS = 5  #: imports that the task's failure names
@@ -104,6 +101,12 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
             raise as_airflow_error(error) from error
 
     def _report(self, context: Context) -> dict[str, Any]:
+        # Not with the DAG file: what a report needs takes its time to load.
+        from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
+        from airflow_provider_capillary.operators.ledger_location import open_ledger
+        from airflow_provider_capillary.reports.destination import publish_files, report_folder
+        from airflow_provider_capillary.reports.error_report import write_error_report
+
         root = self.report_path or option("report_path") or f"file://{airflow_home() / DEFAULT_FOLDER}"
         given, without = job_ids_of(self.job)
         run = getattr(context.get("ti"), "run_id", None)

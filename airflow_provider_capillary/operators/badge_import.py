@@ -3,51 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, column_choices, resolve_columns
+from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.core.given_values import is_known, is_nothing, one_of
 from airflow_provider_capillary.core.timestamps import named_zone
-from airflow_provider_capillary.datasets.base import Dataset
-from airflow_provider_capillary.datasets.open_dataset import named, open_dataset
 from airflow_provider_capillary.datasets.options import read_options
-from airflow_provider_capillary.exceptions import (
-    CapillaryError,
-    ConfigurationError,
-    DatasetError,
-    ImportInterruptedError,
-)
-from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
-from airflow_provider_capillary.jobs.organisation import Organisation
-from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.settings import ImportSettings, import_settings
-from airflow_provider_capillary.ledger.facts import JobScope
-from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.asset_event import warn_of_many_events
-from airflow_provider_capillary.operators.earlier_jobs import connected
-from airflow_provider_capillary.operators.end_of_log import counts_line, end_block, reason_line
-from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
-from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.lineage import TellsLineage
-from airflow_provider_capillary.operators.live_progress import LiveProgress
 from airflow_provider_capillary.operators.report_link import BadgeImportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
-from airflow_provider_capillary.operators.witness_variable import witness_of
-from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
-    from airflow_provider_capillary.ledger.ledger import Ledger
+    from airflow_provider_capillary.operators.import_task import ImportTask
 
 
 class _NotGiven(int):
@@ -135,7 +112,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self,
         *,
         dataset: Any,
-        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        capillary_conn_id: str = DEFAULT_CONN_ID,
         ledger_conn_id: str | None = None,
         field_mapping: Mapping[str, str] | None = None,
         timezone: str | None = None,
@@ -168,7 +145,7 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.timezone = timezone
         # A plain number: the DAG processor hands templated fields on in a format that knows no other kind of int.
         self.batch_size = int(batch_size) if isinstance(batch_size, _NotGiven) else batch_size
-        self._batch_size_given = not isinstance(batch_size, _NotGiven)
+        self.batch_size_given = not isinstance(batch_size, _NotGiven)
         self.max_batch_bytes = max_batch_bytes
         self.concurrency = concurrency
         self.on_unknown = on_unknown
@@ -185,32 +162,26 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         self.timestamp_unit = timestamp_unit
         self.on_empty = on_empty
         self.allow_cut_end = allow_cut_end
-        self._stop: StopSignal | None = None
-        self._assumed: dict[str, Any] = {}
+        self._task: ImportTask | None = None
         check_known({name: getattr(self, name) for name in (*ImportSettings.__struct_fields__, *_OF_FILES, "on_empty")})
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the job, or go on with it; give the summary, or fail with it in XCom."""
-        warn_of_many_events(context["ti"], self.outlets)
-        try:
-            with LiveProgress(context) as progress:
-                result = self._import(context, progress)
-        except CapillaryError as error:
-            raise as_airflow_error(error) from error
-        for line in end_block(result):
-            self.log.info("%s", line)
-        summary = result.summary.as_dict() | {"complete": result.summary.is_complete, "assumed": self._assumed}
-        if result.error is None and (result.summary.rows_read or on_empty_of(self.on_empty) is not OnEmpty.SKIP):
-            return summary
-        push_result(context, summary)  # the report that follows needs to know which job it was
-        if result.error is None:
-            raise AirflowSkipException("The dataset has no rows, and on_empty is 'skip'.")
-        raise as_airflow_error(result.error, _failure(result)) from result.error
+        """Run the job, or go on with it; give the summary, or fail with it in XCom.
+
+        :raises BadgeTaskFailed: a person must fix something first, or more rows are refused or unknown than may be
+        :raises BadgeTaskInterrupted: API or ledger cannot be reached, or another process has the job; try again
+        :raises AirflowSkipException: the dataset has no rows, and ``on_empty`` is ``skip``
+        """
+        # Not with the DAG file: what an import needs takes a second and 40 MiB to load.
+        from airflow_provider_capillary.operators.import_task import ImportTask
+
+        self._task = ImportTask(self, context)
+        return self._task.run()
 
     def on_kill(self) -> None:
         """Stop sending; batches in flight end and are recorded."""
-        if self._stop is not None:
-            self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
+        if self._task is not None:
+            self._task.request_stop()
 
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
@@ -220,76 +191,6 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         """
         check_known(kwargs)
         return super().partial(**kwargs)
-
-    def _import(self, context: Context, progress: LiveProgress) -> ImportResult:
-        settings = self._settings()
-        if settings.dry_run:
-            self.outlets = []  # nothing is granted, so no event tells of it; a new list, as the old one is the DAG's
-        refuse_text_of_something_else(self.dataset)
-        columns = column_choices(settings.field_mapping)
-        options = read_options(self.dataset_format, self.csv_delimiter, allow_cut_end=self.allow_cut_end)
-        self._stop = StopSignal()
-        with closing(open_dataset(self.dataset, required_columns=columns, options=options)) as dataset:
-            hook = connected(self.capillary_conn_id)
-            with closing(hook.get_conn()) as client, closing(open_ledger(self.ledger_conn_id)) as ledger:
-                organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
-                self._warn_of_replicas(ledger)
-                scope = scope_of(context)
-                self.work_done = remember_begin(named(self.dataset), client.settings.base_url, dry_run=settings.dry_run)
-                self._look_at(dataset, columns)
-                result = ImportJob(
-                    dataset,
-                    organisation,
-                    ledger,
-                    scope,
-                    settings,
-                    stop=self._stop,
-                    on_progress=progress.show,
-                    witness=witness_of(ledger, hook.organisation),
-                ).run()
-            sources = dataset.inspect().sources
-        self.work_done = tell_end(context, hook, self.outlets, result, self.work_done, sources)
-        return result
-
-    def _warn_of_replicas(self, ledger: Ledger) -> None:
-        if replicas := ledger.unguarded_replicas():
-            self.log.warning(
-                "The ledger's PostgreSQL has %d replicas and no synchronous_standby_names: a failover may lose what "
-                "was committed last, and badges would be granted again. Name a synchronous standby",
-                replicas,
-            )
-
-    def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:
-        """Note what is taken for granted, and refuse a dataset without rows before a job begins where that is asked."""
-        facts, on_empty = dataset.inspect(), on_empty_of(self.on_empty)
-        chosen = msgspec.structs.astuple(resolve_columns(choices, facts.columns)) if facts.columns else ()
-        fields = (*FIELD_COLUMNS, *list(FIELD_COLUMNS)[2:])
-        columns: dict[str, list[str]] = {}
-        for field, column in zip(fields, chosen, strict=False):
-            if column is not None:
-                columns.setdefault(field, []).append(column)
-        self._assumed = facts.assumed | {"columns": {field: " and ".join(names) for field, names in columns.items()}}
-        if facts.rows:
-            return
-        if on_empty is OnEmpty.FAIL:
-            raise DatasetError(
-                "The dataset has no rows, and on_empty is 'fail'. See to the task that gives it, or set "
-                "on_empty='succeed' or 'skip'."
-            )
-        self._assumed["on_empty"] = on_empty.value
-        self.log.info("The dataset has no rows: on_empty is %r.", on_empty.value)
-
-    def _settings(self) -> ImportSettings:
-        chosen = self._batch_size_given and not is_nothing(self.batch_size)
-        arguments = self._arguments()
-        settings = import_settings(**arguments if chosen else {**arguments, "batch_size": _configured()})
-        named_zone(settings.timezone)
-        on_empty_of(self.on_empty)
-        return settings
-
-    def _arguments(self) -> dict[str, Any]:
-        """The parameters that are settings of a job, as they are now."""
-        return {name: getattr(self, name) for name in ImportSettings.__struct_fields__}
 
 
 _OF_FILES = ("dataset_format", "csv_delimiter", "allow_cut_end")
@@ -313,14 +214,6 @@ def check_known(arguments: Mapping[str, Any]) -> None:
         raise as_airflow_error(error) from error
 
 
-def _configured() -> int:
-    text = option("default_batch_size") or "500"
-    try:
-        return int(text)
-    except ValueError:
-        raise ConfigurationError(f"[{SECTION}] default_batch_size is {text!r}, which is no whole number") from None
-
-
 def on_empty_of(value: Any) -> OnEmpty:
     """What to do where there are no rows; a template without a value is as not given.
 
@@ -330,35 +223,3 @@ def on_empty_of(value: Any) -> OnEmpty:
     if given not in list(OnEmpty):
         raise ConfigurationError(f"on_empty is {value!r}; it may be {one_of(OnEmpty)}")
     return OnEmpty(given)
-
-
-def refuse_text_of_something_else(dataset: Any) -> None:
-    """Templates render to text: one without a value to ``None``, one of a dict to what Python prints of it."""
-    if dataset is None or (isinstance(dataset, str) and dataset.strip() in ("", "None")):
-        raise ConfigurationError("dataset is None: the task that was to give it returned nothing")
-    if isinstance(dataset, str) and dataset.lstrip()[:1] in ("{", "["):
-        raise ConfigurationError(
-            "dataset is the text of a dict or a list. Give the value itself, such as dataset=extract.output, "
-            "or set render_template_as_native_obj=True"
-        )
-
-
-def scope_of(context: Context) -> JobScope:
-    """Whose job it is."""
-    ti = context["ti"]
-    return JobScope(
-        dag_id=ti.dag_id,
-        task_id=ti.task_id,
-        run_id=ti.run_id,
-        map_index=getattr(ti, "map_index", -1),
-        max_tries=ti.max_tries,
-    )
-
-
-def _failure(result: ImportResult) -> str:
-    summary = result.summary
-    reasons = "; ".join(map(reason_line, summary.reasons[:3]))
-    return (
-        f"{result.error}. {counts_line(summary)}. Top reasons: {reasons or 'none'}. "
-        f"Every row that was not accepted, with its reason: BadgeErrorReportOperator of job {summary.job_id}"
-    )

@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
-from airflow_provider_capillary.jobs.organisation import Organisation
-from airflow_provider_capillary.jobs.pacing import StopSignal
-from airflow_provider_capillary.jobs.reconcile import Action, Reconciled, ReconcileJob, ReconcileSettings
+from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
-from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.upstream_imports import task_ids_in
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_capillary.jobs.pacing import StopSignal
+    from airflow_provider_capillary.jobs.reconcile import Reconciled, ReconcileSettings
 
 LONGEST_WAIT = 86_400.0
 
@@ -56,7 +54,7 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
         *,
         job: Any,
         action: str = "verify",
-        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        capillary_conn_id: str = DEFAULT_CONN_ID,
         ledger_conn_id: str | None = None,
         verify_after: float = 60,
         max_unknown: int | str = 0,
@@ -81,6 +79,11 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
         return result
 
     def _reconcile(self, context: Context, stop: StopSignal) -> Reconciled:
+        from airflow_provider_capillary.jobs.organisation import Organisation
+        from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob
+        from airflow_provider_capillary.operators.ledger_location import open_ledger
+        from airflow_provider_capillary.operators.task_arguments import connected, whose_word
+
         settings = self._settings(whose_word(context))
         if settings.action is not Action.VERIFY:
             with closing(open_ledger(self.ledger_conn_id)) as ledger:
@@ -91,6 +94,9 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
             return ReconcileJob(ledger, self._jobs(context, ledger, stop), settings, organisation, stop=stop).run()
 
     def _settings(self, by: str) -> ReconcileSettings:
+        from airflow_provider_capillary.core.budget import parse_budget
+        from airflow_provider_capillary.jobs.reconcile import Action, ReconcileSettings
+
         try:
             action = Action(str(self.action).strip().lower())
         except ValueError:

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
-from airflow_provider_capillary.jobs.organisation import Organisation
-from airflow_provider_capillary.jobs.pacing import StopSignal
-from airflow_provider_capillary.jobs.revoke import Revoked, RevokeJob
+from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
-from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.upstream_imports import task_ids_in
-from airflow_provider_capillary.operators.witness_variable import witness_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_capillary.jobs.pacing import StopSignal
+    from airflow_provider_capillary.jobs.revoke import Revoked
 
 
 class BadgeRevokeOperator(WorksOnEarlierJobs):
@@ -58,7 +56,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
         job: Any,
         dry_run: bool | str = True,
         import_again: bool | str = False,
-        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        capillary_conn_id: str = DEFAULT_CONN_ID,
         ledger_conn_id: str | None = None,
         retry_policy: RetryPolicy | None = RETRY_POLICY,
         **kwargs: Any,
@@ -77,6 +75,12 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
         return result
 
     def _revoke(self, context: Context, stop: StopSignal) -> Revoked:
+        from airflow_provider_capillary.jobs.organisation import Organisation
+        from airflow_provider_capillary.jobs.revoke import RevokeJob
+        from airflow_provider_capillary.operators.ledger_location import open_ledger
+        from airflow_provider_capillary.operators.task_arguments import connected, whose_word
+        from airflow_provider_capillary.operators.witness_variable import witness_of
+
         only_count, again = _flag("dry_run", self.dry_run), _flag("import_again", self.import_again)
         by = whose_word(context)
         if only_count:

@@ -6,15 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.datasets.options import read_options
-from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.badge_import import refuse_text_of_something_else, scope_of
-from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, connected, whose_word
-from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
-from airflow_provider_capillary.operators.witness_variable import witness_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -81,7 +76,7 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
         self,
         *,
         dataset: Any,
-        capillary_conn_id: str = CapillaryBadgeHook.default_conn_name,
+        capillary_conn_id: str = DEFAULT_CONN_ID,
         ledger_conn_id: str | None = None,
         field_mapping: Mapping[str, str] | None = None,
         timezone: str | None = None,
@@ -107,7 +102,17 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
 
     def _work(self, context: Context, stop: StopSignal) -> Seeded:
         from airflow_provider_capillary.core.seeding import seed_choices
+        from airflow_provider_capillary.datasets.open_dataset import open_dataset
+        from airflow_provider_capillary.datasets.options import read_options
         from airflow_provider_capillary.jobs.seed import SeedJob, seed_settings
+        from airflow_provider_capillary.operators.ledger_location import open_ledger
+        from airflow_provider_capillary.operators.task_arguments import (
+            connected,
+            refuse_text_of_something_else,
+            scope_of,
+            whose_word,
+        )
+        from airflow_provider_capillary.operators.witness_variable import witness_of
 
         settings = seed_settings(
             field_mapping=self.field_mapping,

@@ -1,22 +1,21 @@
-"""What the operators that work on earlier jobs share: which jobs, whose word, which connection."""
+"""What the operators that work on earlier jobs share: which jobs, how a task ends, how it is stopped."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, ImportInterruptedError
-from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
+from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal
 from airflow_provider_capillary.operators.upstream_imports import imports_of, job_ids_of
 from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_capillary.jobs.pacing import StopSignal
     from airflow_provider_capillary.ledger.ledger import Ledger
 
 
@@ -47,6 +46,8 @@ class WorksOnEarlierJobs(BaseOperator):
         :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
         :raises AirflowSkipException: no import began a job
         """
+        from airflow_provider_capillary.jobs.pacing import StopSignal  # not with the DAG file
+
         self._stop = StopSignal()
         try:
             account = self._work(context, self._stop)
@@ -61,6 +62,8 @@ class WorksOnEarlierJobs(BaseOperator):
     def on_kill(self) -> None:
         """Ask the API for no more; what it answered is recorded already."""
         if self._stop is not None:
+            from airflow_provider_capillary.jobs.pacing import STOPPED
+
             self._stop.request(ImportInterruptedError(STOPPED))
 
     def _jobs(self, context: Context, ledger: Ledger, stop: StopSignal) -> list[str]:
@@ -80,20 +83,3 @@ class WorksOnEarlierJobs(BaseOperator):
     def _work(self, context: Context, stop: StopSignal) -> AccountOfJobs:
         """Do it, and log what was done."""
         raise NotImplementedError
-
-
-def whose_word(context: Context) -> str:
-    """Who does it, for the ledger: the task and its run."""
-    ti = context["ti"]
-    return f"dag {ti.dag_id}, run {ti.run_id}, task {ti.task_id}"
-
-
-def connected(conn_id: str) -> CapillaryBadgeHook:
-    """The hook, its connection looked up and checked."""
-    hook = CapillaryBadgeHook(conn_id)
-    try:
-        hook.get_conn()
-    except AirflowNotFoundException as error:
-        told = f"there is no connection {conn_id!r}: create it, or correct capillary_conn_id"
-        raise ConfigurationError(told) from error
-    return hook

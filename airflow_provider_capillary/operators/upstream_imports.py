@@ -14,11 +14,11 @@ import msgspec
 from airflow.sdk import XComArg
 
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.ledger.facts import JobRecord
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_capillary.ledger.facts import JobRecord
     from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)

@@ -8,23 +8,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.core.given_values import is_known, is_nothing, shown
-from airflow_provider_capillary.datasets.disk import room_on_disk
-from airflow_provider_capillary.datasets.part_writer import PartWriter
-from airflow_provider_capillary.datasets.publish import check_target, publish
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.hooks.lineage import collect_lineage
 from airflow_provider_capillary.transfers.extract_output import ExtractOutput
-from airflow_provider_capillary.transfers.query_result import Query, Rows, read_result
 
 if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Connection, Context
+
+    from airflow_provider_capillary.datasets.part_writer import PartWriter
+    from airflow_provider_capillary.transfers.query_result import Query, Rows
 
 MOST_PARTITIONS = 1_024  #: as many task instances as Airflow maps over by default
 MOST_FETCHED = 1_000_000  #: rows at a time
@@ -148,6 +146,11 @@ class SqlToBadgeDatasetOperator(BaseOperator):
             raise as_airflow_error(error) from error
 
     def _extract(self) -> dict[str, Any]:
+        # Not with the DAG file: the database's library and pyarrow take their time to load.
+        from airflow_provider_capillary.datasets.disk import room_on_disk
+        from airflow_provider_capillary.datasets.publish import check_target, publish
+        from airflow_provider_capillary.hooks.lineage import collect_lineage
+
         partitions = _number(self.partitions, "partitions", MOST_PARTITIONS)
         query = self._query()
         hook = self._hook()
@@ -163,12 +166,16 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         return {"uri": self.dataset_path, "parts": parts, "rows": writer.rows, "columns": list(writer.columns)}
 
     def _query(self) -> Query:
+        from airflow_provider_capillary.transfers.query_result import Query
+
         _check_sql(self.sql)
         _check_parameters(self.parameters)
         fetch_size = _number(self.fetch_size, "fetch_size", MOST_FETCHED)
         return Query(self.sql, self.parameters, fetch_size, self.server_side_cursor)
 
     def _hook(self) -> DbApiHook:
+        from airflow.providers.common.sql.hooks.sql import DbApiHook
+
         try:
             connection = BaseHook.get_connection(self.conn_id)
         except AirflowNotFoundException as error:
@@ -185,6 +192,9 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         return hook
 
     def _written(self, hook: DbApiHook, query: Query, folder: Path, partitions: int) -> PartWriter:
+        from airflow_provider_capillary.datasets.part_writer import PartWriter
+        from airflow_provider_capillary.transfers.query_result import read_result
+
         written: list[PartWriter] = []
 
         def write(columns: tuple[str, ...], shares: Iterator[Rows]) -> None:

@@ -1,0 +1,165 @@
+"""One try of an import: the arguments of ``BadgeImportOperator``, rendered, turned into a job and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from airflow.sdk.exceptions import AirflowSkipException
+
+from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, column_choices, resolve_columns
+from airflow_provider_capillary.core.given_values import is_nothing
+from airflow_provider_capillary.core.timestamps import named_zone
+from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.open_dataset import named, open_dataset
+from airflow_provider_capillary.datasets.options import read_options
+from airflow_provider_capillary.exceptions import (
+    CapillaryError,
+    ConfigurationError,
+    DatasetError,
+    ImportInterruptedError,
+)
+from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
+from airflow_provider_capillary.jobs.organisation import Organisation
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.settings import ImportSettings, import_settings
+from airflow_provider_capillary.operators.airflow_settings import SECTION, option
+from airflow_provider_capillary.operators.asset_event import warn_of_many_events
+from airflow_provider_capillary.operators.badge_import import OnEmpty, on_empty_of
+from airflow_provider_capillary.operators.end_of_log import counts_line, end_block, reason_line
+from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
+from airflow_provider_capillary.operators.ledger_location import open_ledger
+from airflow_provider_capillary.operators.live_progress import LiveProgress
+from airflow_provider_capillary.operators.task_arguments import connected, refuse_text_of_something_else, scope_of
+from airflow_provider_capillary.operators.witness_variable import witness_of
+from airflow_provider_capillary.operators.xcom import push_result
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_capillary.ledger.ledger import Ledger
+    from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
+
+
+class ImportTask:
+    """One try of an operator's task."""
+
+    def __init__(self, operator: BadgeImportOperator, context: Context) -> None:
+        self._operator = operator
+        self._context = context
+        self._log = operator.log
+        self._stop = StopSignal()
+        self._assumed: dict[str, Any] = {}
+
+    def request_stop(self) -> None:
+        """Ask it to send no more; batches in flight end and are recorded. May be called by a signal handler."""
+        self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
+
+    def run(self) -> dict[str, Any]:
+        """Run the job, or go on with it; for what it gives and raises see ``BadgeImportOperator.execute``."""
+        warn_of_many_events(self._context["ti"], self._operator.outlets)
+        try:
+            with LiveProgress(self._context) as progress:
+                result = self._import(progress)
+        except CapillaryError as error:
+            raise as_airflow_error(error) from error
+        for line in end_block(result):
+            self._log.info("%s", line)
+        summary = result.summary.as_dict() | {"complete": result.summary.is_complete, "assumed": self._assumed}
+        if result.error is None and (result.summary.rows_read or self._on_empty is not OnEmpty.SKIP):
+            return summary
+        push_result(self._context, summary)  # the report that follows needs to know which job it was
+        if result.error is None:
+            raise AirflowSkipException("The dataset has no rows, and on_empty is 'skip'.")
+        raise as_airflow_error(result.error, _failure(result)) from result.error
+
+    @property
+    def _on_empty(self) -> OnEmpty:
+        return on_empty_of(self._operator.on_empty)
+
+    def _import(self, progress: LiveProgress) -> ImportResult:
+        task, settings = self._operator, self._settings()
+        if settings.dry_run:
+            task.outlets = []  # nothing is granted, so there is no event; a new list, as the old one is the DAG's
+        refuse_text_of_something_else(task.dataset)
+        columns = column_choices(settings.field_mapping)
+        options = read_options(task.dataset_format, task.csv_delimiter, allow_cut_end=task.allow_cut_end)
+        with closing(open_dataset(task.dataset, required_columns=columns, options=options)) as dataset:
+            hook = connected(task.capillary_conn_id)
+            with closing(hook.get_conn()) as client, closing(open_ledger(task.ledger_conn_id)) as ledger:
+                organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
+                self._warn_of_replicas(ledger)
+                scope = scope_of(self._context)
+                task.work_done = remember_begin(named(task.dataset), client.settings.base_url, dry_run=settings.dry_run)
+                self._look_at(dataset, columns)
+                result = ImportJob(
+                    dataset,
+                    organisation,
+                    ledger,
+                    scope,
+                    settings,
+                    stop=self._stop,
+                    on_progress=progress.show,
+                    witness=witness_of(ledger, hook.organisation),
+                ).run()
+            sources = dataset.inspect().sources
+        task.work_done = tell_end(self._context, hook, task.outlets, result, task.work_done, sources)
+        return result
+
+    def _warn_of_replicas(self, ledger: Ledger) -> None:
+        if replicas := ledger.unguarded_replicas():
+            self._log.warning(
+                "The ledger's PostgreSQL has %d replicas and no synchronous_standby_names: a failover may lose what "
+                "was committed last, and badges would be granted again. Name a synchronous standby",
+                replicas,
+            )
+
+    def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:
+        """Note what is taken for granted, and refuse a dataset without rows before a job begins where that is asked."""
+        facts = dataset.inspect()
+        chosen = msgspec.structs.astuple(resolve_columns(choices, facts.columns)) if facts.columns else ()
+        fields = (*FIELD_COLUMNS, *list(FIELD_COLUMNS)[2:])
+        columns: dict[str, list[str]] = {}
+        for field, column in zip(fields, chosen, strict=False):
+            if column is not None:
+                columns.setdefault(field, []).append(column)
+        self._assumed = facts.assumed | {"columns": {field: " and ".join(names) for field, names in columns.items()}}
+        if facts.rows:
+            return
+        if self._on_empty is OnEmpty.FAIL:
+            raise DatasetError(
+                "The dataset has no rows, and on_empty is 'fail'. See to the task that gives it, or set "
+                "on_empty='succeed' or 'skip'."
+            )
+        self._assumed["on_empty"] = self._on_empty.value
+        self._log.info("The dataset has no rows: on_empty is %r.", self._on_empty.value)
+
+    def _settings(self) -> ImportSettings:
+        task = self._operator
+        arguments = {name: getattr(task, name) for name in ImportSettings.__struct_fields__}
+        if not task.batch_size_given or is_nothing(task.batch_size):
+            arguments["batch_size"] = _configured_batch_size()
+        settings = import_settings(**arguments)
+        named_zone(settings.timezone)
+        on_empty_of(task.on_empty)
+        return settings
+
+
+def _configured_batch_size() -> int:
+    text = option("default_batch_size") or "500"
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigurationError(f"[{SECTION}] default_batch_size is {text!r}, which is no whole number") from None
+
+
+def _failure(result: ImportResult) -> str:
+    summary = result.summary
+    reasons = "; ".join(map(reason_line, summary.reasons[:3]))
+    return (
+        f"{result.error}. {counts_line(summary)}. Top reasons: {reasons or 'none'}. "
+        f"Every row that was not accepted, with its reason: BadgeErrorReportOperator of job {summary.job_id}"
+    )

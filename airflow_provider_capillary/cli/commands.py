@@ -73,7 +73,7 @@ def unknown(args: Namespace) -> None:
     rows: list[UnprovenRow] = []
     with opened_ledger(args, only_reading=True) as ledger:
         ledger.job(args.job_id)
-        for page in ledger.unproven(args.job_id):
+        for page in ledger.settlements.unproven(args.job_id):
             rows += page
     rows.sort(key=lambda row: row.badge.row_number)
     display.print_rows([display.unknown_row(row) for row in rows], args.output)

@@ -193,7 +193,7 @@ def report_unread(ledger: Ledger, job: Job, account: Account, rows_read: int) ->
 
     The try may have died before it could say so. Of such a row the ledger knows what was sent, not its own columns.
     """
-    for page in ledger.unproven(job.job_id):
+    for page in ledger.settlements.unproven(job.job_id):
         untold = [_as_left(row) for row in page if row.badge.row_number > rows_read and row.message is None]
         if untold:
             ledger.record(job, [Issues(untold, only_if_untold=True)])

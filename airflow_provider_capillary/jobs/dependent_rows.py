@@ -44,7 +44,7 @@ def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
         return 0  # which of several equal rows is meant is not in the report
     once = settings.get("once_per_customer") == "True"
     changed = 0
-    for rows in ledger.hearsay(job):
+    for rows in ledger.settlements.hearsay(job):
         badges = list(_badges(rows, settings))
         held = ledger.find(job, badges, any_date=once) if badges else {}
         ends = [
@@ -52,7 +52,7 @@ def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
             for badge in badges
             if (end := _end(held.get((badge.customer_id, badge.badge_meta_id), ()), None if once else badge.earned_at))
         ]
-        changed += ledger.retell(job, ends) if ends else 0
+        changed += ledger.settlements.retell(job, ends) if ends else 0
     return changed
 
 

@@ -123,7 +123,7 @@ class ProbeJob:
         if self._pace.call(partial(self._client.get_badge, self._badge)) is None:
             raise ConfigurationError(f"the organisation has no badge {self._badge}. Nothing was granted")
         self._before = Before.of(self._look())
-        self._probe = self._ledger.begin_probe(self._name, self._customer, self._badge, self._before, by=self._by)
+        self._probe = self._ledger.probes.begin(self._name, self._customer, self._badge, self._before, by=self._by)
         try:
             answers = self._ask()
         except BaseException:
@@ -132,7 +132,7 @@ class ProbeJob:
             raise
         self._revoke_known()
         left = self._settle_lost(answers)
-        self._ledger.finish_probe(self._probe, answers.as_dict())
+        self._ledger.probes.finish(self._probe, answers.as_dict())
         granted = sum(one.tried.earned_badge_id is not None for one in self._sent)
         return Probed(answers, granted, self._revoked, self._recovered, left, self._shortfall(answers, left))
 
@@ -174,7 +174,7 @@ class ProbeJob:
         """A badge of an instant that no other grant of a probe has, and that ends soon without us."""
         minute = int(self._ledger.now()) // 60 * 60
         earned_at = minute - _EARNED_AGO + _ODD_SECOND
-        taken = {one.earned_at for one in self._ledger.open_probe_grants(self._name)}
+        taken = {one.earned_at for one in self._ledger.probes.open_grants(self._name)}
         taken.update(one.badge.earned_at for one in self._sent)
         while earned_at in taken:
             earned_at -= 60
@@ -184,13 +184,13 @@ class ProbeJob:
         """Note the grant, ask for it once, and note what became of it."""
         body = encode_batch([badge], TimestampFormat(way.timestamp_format))
         self._pace.wait_for_turn()
-        grant = self._ledger.note_probe_grant(self._probe, badge.earned_at, way, request_id)
+        grant = self._ledger.probes.note_grant(self._probe, badge.earned_at, way, request_id)
         reply = self._client_of(way.import_method).import_badges(body, request_id)
         tried = probing.judge_try(way, badge, reply, request_id)
         if tried.earned_badge_id is not None:
-            self._ledger.answer_probe_grant(grant, "granted", tried.earned_badge_id)
+            self._ledger.probes.answer_grant(grant, "granted", tried.earned_badge_id)
         elif not tried.end.may_have_granted:
-            self._ledger.answer_probe_grant(grant, "absent")
+            self._ledger.probes.answer_grant(grant, "absent")
         log.info("%s %s: %s", way.import_method, way.timestamp_format, tried.end.value)
         sent = _Sent(badge, request_id, grant, tried, self._monotonic())
         self._sent.append(sent)
@@ -203,7 +203,7 @@ class ProbeJob:
             known = self._known_ids()
             if tried.earned_badge_id is None and (found := probing.ids_of_lost(one.badge.earned_at, known, view)):
                 tried = msgspec.structs.replace(tried, earned_badge_id=found[0])
-                self._ledger.answer_probe_grant(one.grant, "granted", found[0])
+                self._ledger.probes.answer_grant(one.grant, "granted", found[0])
             if tried.earned_badge_id is None:
                 continue
             seen = probing.sight(one.badge, tried.earned_badge_id, self._before, view, self._granted())
@@ -227,7 +227,7 @@ class ProbeJob:
             return RepeatedId.NOT_TRIED
         again = self._send(right.tried.way, right.badge, right.request_id)
         if again.tried.earned_badge_id == right.tried.earned_badge_id is not None:
-            self._ledger.answer_probe_grant(again.grant, "absent")
+            self._ledger.probes.answer_grant(again.grant, "absent")
         if again.tried.end is End.LOST:
             self._sent[-1] = again = self._proven_by_read(again)
         return probing.repeated(right.tried.earned_badge_id, again.tried)
@@ -252,12 +252,12 @@ class ProbeJob:
             number += 1
 
     def _known_ids(self) -> set[str]:
-        return self._ledger.probe_ids(self._name).union(self._before.ids)
+        return self._ledger.probes.ids(self._name).union(self._before.ids)
 
     # -- what was granted is taken back ------------------------------------------------------------------------------
 
     def _refuse_beside_another(self) -> None:
-        for one in self._ledger.open_probe_grants(self._name):
+        for one in self._ledger.probes.open_grants(self._name):
             silence = self._ledger.now() - one.noted_at
             if one.owner != self._ledger.owner and not is_certainly_dead(one.owner) and silence < _LONGEST_SILENCE:
                 raise JobIsRunningError(
@@ -268,7 +268,7 @@ class ProbeJob:
 
     def _revoke_known(self) -> None:
         """Revoke every grant whose id is known, of this probe and of those before it."""
-        for one in self._ledger.open_probe_grants(self._name):
+        for one in self._ledger.probes.open_grants(self._name):
             if one.earned_badge_id is not None:
                 self._revoke(one, one.earned_badge_id)
 
@@ -290,7 +290,7 @@ class ProbeJob:
                     raise
                 is_gone = True
             if is_gone:
-                self._ledger.answer_probe_grant(one.key, "revoked", earned_badge_id)
+                self._ledger.probes.answer_grant(one.key, "revoked", earned_badge_id)
                 self._revoked += 1
                 self._recovered += one.probe != self._probe
                 return
@@ -298,7 +298,7 @@ class ProbeJob:
     def _settle_lost(self, answers: Answers) -> tuple[str, ...]:
         """Find and revoke grants whose replies never came; give those that may still be there."""
         left = []
-        for one in self._ledger.open_probe_grants(self._name):
+        for one in self._ledger.probes.open_grants(self._name):
             if one.earned_badge_id is not None:
                 left.append(
                     f"{_told(one)}: the API does not say that it is revoked (earnedBadgeId {one.earned_badge_id})"
@@ -316,10 +316,10 @@ class ProbeJob:
         for pause in _until(enough - age):
             self._stop.pause(pause)
             view = self._pace.call(wanted).view()
-            known = self._ledger.probe_ids(self._name).union(one.before.ids)
+            known = self._ledger.probes.ids(self._name).union(one.before.ids)
             found = probing.ids_of_lost(one.earned_at, known, view)
             if len(found) == 1:
-                self._ledger.answer_probe_grant(one.key, "granted", found[0])
+                self._ledger.probes.answer_grant(one.key, "granted", found[0])
                 self._revoke(one, found[0])
                 return None
             if len(found) > 1:
@@ -329,9 +329,9 @@ class ProbeJob:
         if not answers.reads_show:
             return "its reply was lost, and reads do not show imports: look it up in Capillary"
         listed = {each.earned_badge_id for each in view.sightings}
-        granted = len(self._ledger.probe_ids(self._name, like=one))
+        granted = len(self._ledger.probes.ids(self._name, like=one))
         if listed - {None} or view.earn_count <= one.before.earn_count + granted:
-            self._ledger.answer_probe_grant(one.key, "absent")
+            self._ledger.probes.answer_grant(one.key, "absent")
             return None
         return "its reply was lost, and reads show one earn more than before, without an id: revoke it in Capillary"
 

@@ -125,13 +125,15 @@ class ReconcileJob:
         return self._result()
 
     def _leave(self, job_id: str) -> None:
-        for rows in self._ledger.unproven(job_id):
+        for rows in self._ledger.settlements.unproven(job_id):
             for row in rows:
                 self._stays_unknown(row, row.message or "its job died before the outcome was known")
 
     def _settle_job(self, record: JobRecord) -> None:
-        job = once_the_lease_ran_out(partial(self._ledger.take_stock, record.job_id), self._stop, self._monotonic)
-        rows = sum(map(len, self._ledger.unproven(job.job_id)))
+        job = once_the_lease_ran_out(
+            partial(self._ledger.settlements.take_stock, record.job_id), self._stop, self._monotonic
+        )
+        rows = sum(map(len, self._ledger.settlements.unproven(job.job_id)))
         if rows:
             log.info("Job %s: %s rows without proof; %s", job.job_id, f"{rows:,}", self._settings.action.value)
         if self._settings.action is Action.VERIFY:
@@ -149,7 +151,7 @@ class ReconcileJob:
         reason = f"{BY_WORD} {by}" if granted else f"{FREED_BY_WORD} {by}: {MAY_BE_TWICE}"
         doubt = None if granted else DOUBT.format(by=by)
         self._refuse_strangers(job)
-        for rows in self._ledger.unproven(job.job_id):
+        for rows in self._ledger.settlements.unproven(job.job_id):
             meant = [row for row in rows if self._is_meant(row)]
             self._record_settled(job, [Settled(row, state, reason, doubt=doubt) for row in meant], Proof.PERSON)
             for row in rows:
@@ -164,7 +166,7 @@ class ReconcileJob:
     def _refuse_strangers(self, job: Job) -> None:
         """Raise if a given row number is not an unknown row of this job; nothing is settled then."""
         named: Collection[int] = self._settings.rows or ()
-        there = {row.badge.row_number for rows in self._ledger.unproven(job.job_id) for row in rows}
+        there = {row.badge.row_number for rows in self._ledger.settlements.unproven(job.job_id) for row in rows}
         strangers = sorted(set(named) - there)
         if strangers:
             listed = ", ".join(map(str, strangers[:10]))
@@ -176,7 +178,7 @@ class ReconcileJob:
         read_back = self._read_back = self._read_back or self._reader(job)
         progress, done = ProgressLine(self._monotonic), 0
         progress.begin(rows)
-        for some in self._ledger.unproven(job.job_id):
+        for some in self._ledger.settlements.unproven(job.job_id):
             ages = self._ledger.ages({row.batch for row in some})
             due = {batch: read_back.due(age) for batch, age in ages.items()}
             for row in some:
@@ -216,7 +218,7 @@ class ReconcileJob:
     # -- the account -------------------------------------------------------------------------------------
 
     def _record_settled(self, job: Job, rows: Sequence[Settled], proof: Proof) -> None:
-        done = self._ledger.settle(job, rows, proof=proof, by=self._settings.by)
+        done = self._ledger.settlements.settle(job, rows, proof=proof, by=self._settings.by)
         for one in done:
             self._tally.add(one.state)
         if len(done) < len(rows):

@@ -113,29 +113,31 @@ class RevokeJob:
                 self._organisation.check_owns(record)  # before anything is asked
         found = [self._ledger.grants(job_id) for job_id in self._job_ids]
         for job_id in self._job_ids:
-            self._second.update(row.badge.badge_meta_id for row in self._ledger.second_grants(job_id))
+            self._second.update(row.badge.badge_meta_id for row in self._ledger.revocations.second_grants(job_id))
         organisation = self._organisation
         if organisation is not None:
             pace = organisation.pace(self._ledger.reserve_request, self._stop, self._jitter, self._monotonic)
             self._progress.begin(sum(sum(one.with_id.values()) for one in found) + self._second.total())
             for job_id in self._job_ids:
-                job = once_the_lease_ran_out(partial(self._ledger.take_stock, job_id), self._stop, self._monotonic)
+                job = once_the_lease_ran_out(
+                    partial(self._ledger.settlements.take_stock, job_id), self._stop, self._monotonic
+                )
                 self._revoke_job(job, organisation.client, pace)
         return self._result(found)
 
     def _revoke_job(self, job: Job, client: BadgeClient, pace: Pace) -> None:
-        for rows in self._ledger.granted(job.job_id):
+        for rows in self._ledger.revocations.granted(job.job_id):
             for row in rows:
                 self._revoke(job, row, client, pace)
-        for row in self._ledger.second_grants(job.job_id):
+        for row in self._ledger.revocations.second_grants(job.job_id):
             self._revoke(job, row, client, pace)
-        while self._import_again and (freed := self._ledger.free_revoked(job, by=self._by)):
+        while self._import_again and (freed := self._ledger.revocations.free(job, by=self._by)):
             self._freed += freed
 
     def _revoke(self, job: Job, row: GrantedRow, client: BadgeClient, pace: Pace) -> None:
-        self._ledger.note_revocation(job, row, by=self._by)
+        self._ledger.revocations.note(job, row, by=self._by)
         answer = self._ask(row, client, pace)
-        self._ledger.answer_revocation(job, row, answer)
+        self._ledger.revocations.answer(job, row, answer)
         self._answers[answer] += 1
         self._progress.write(self._answers.total())
 

@@ -7,8 +7,8 @@ meanwhile is not listed twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -17,6 +17,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.changes import odd_rows
+from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, LedgerRow, Proof
 from airflow_provider_capillary.ledger.lease import is_certainly_dead
 from airflow_provider_capillary.ledger.packing import Columns, Key, unpack_ids, unpack_rows
@@ -24,6 +25,7 @@ from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
 ODD_ROWS_AT_ONCE = 1_000
+_Page = TypeVar("_Page")
 
 
 class Mark(NamedTuple):
@@ -59,6 +61,30 @@ def standing(connection: sa.Connection, job_id: str) -> dict[str, int]:
     counts["not_sent"] = max(0, job.rows - sum(counts.values()))
     batches = int(connection.execute(QUERIES["count_batches"], key).scalar_one())
     return {"rows_read": sum(counts.values()), **counts, "batches": batches}
+
+
+def pages(
+    database: Database,
+    job_id: str,
+    states: Sequence[RowState],
+    shaped: Callable[[sa.Connection, int, Sequence[LedgerRow]], list[_Page]],
+) -> Iterator[list[_Page]]:
+    """Pages of a job's rows, each read at once; no connection is held between two of them.
+
+    :param shaped: makes of a page what the caller wants, on the connection and with the key of the job.
+    """
+    mark = Mark()
+    while True:
+        with database.snapshot() as connection:
+            key = connection.execute(QUERIES["job_key"], {"job_id": job_id}).scalar()
+            if key is None:
+                return
+            rows, mark = next_rows(connection, database.rows, key, states, mark)
+            page = shaped(connection, key, rows)
+        if not rows:
+            return
+        if page:
+            yield page
 
 
 def next_rows(

@@ -1,4 +1,4 @@
-"""Notes of probes: each grant before it is asked for, and what became of it, within the caller's transaction.
+"""Notes of probes: each grant before it is asked for, and what became of it.
 
 They stand in tables of their own. What a probe granted is revoked, so it keeps no import from granting the same badge,
 and proves nothing about reads.
@@ -12,7 +12,8 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.organisation_key import organisation_key
-from airflow_provider_capillary.core.probing import Before
+from airflow_provider_capillary.core.probing import Before, Way
+from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.storable import storable
 
@@ -42,82 +43,85 @@ class ProbeRecord(msgspec.Struct, frozen=True):
     answers: dict[str, Any]
 
 
-def begin(
-    connection: sa.Connection,
-    organisation: str,
-    customer: int,
-    badge: str,
-    before: Before,
-    by: str,
-    owner: str,
-    now: float,
-) -> int:
-    """Note that a probe begins; give its number."""
-    values = {
-        "organisation": organisation_key(organisation),
-        "customer": customer,
-        "name": badge,
-        "before": msgspec.json.encode(before).decode(),
-        "by": by,
-        "owner": owner,
-        "now": now,
-    }
-    return int(connection.execute(QUERIES["add_probe"], values).scalar_one())
+class Probes:
+    """The notes of a ledger's probes."""
 
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
 
-def note(
-    connection: sa.Connection, probe: int, earned_at: int, way: dict[str, str], request_id: str, now: float
-) -> int:
-    """Note durably that a badge is about to be granted; give the note's number."""
-    values = {"probe": probe, "earned": earned_at, "request_id": request_id, "now": now} | way
-    return int(connection.execute(QUERIES["add_probe_grant"], values).scalar_one())
+    def begin(self, organisation: str, customer_id: int, badge_meta_id: str, before: Before, *, by: str) -> int:
+        """Note that a probe begins, and what a read showed before it; give its number."""
+        values = {
+            "organisation": organisation_key(organisation),
+            "customer": customer_id,
+            "name": badge_meta_id,
+            "before": msgspec.json.encode(before).decode(),
+            "by": by,
+            "owner": self._owner,
+        }
+        return self._write("add_probe", values)
 
+    def note_grant(self, probe: int, earned_at: int, way: Way, request_id: str) -> int:
+        """Note durably that a badge is about to be granted; give the note's number."""
+        values = {"probe": probe, "earned": earned_at, "request_id": request_id} | msgspec.structs.asdict(way)
+        return self._write("add_probe_grant", values)
 
-def answer(connection: sa.Connection, grant: int, state: str, earned_badge_id: str | None, now: float) -> None:
-    """Note what became of a grant; an id once noted stays."""
-    values = {"grant": grant, "state": state, "earned_badge_id": storable(earned_badge_id), "now": now}
-    connection.execute(QUERIES["answer_probe_grant"], values)
-
-
-def open_grants(connection: sa.Connection, organisation: str) -> list[ProbeGrant]:
-    """Grants of an organisation's probes that are not known to be revoked or absent, oldest first."""
-    return [
-        ProbeGrant(
-            row.id,
-            row.probe_id,
-            row.customer_id,
-            row.badge_meta_id,
-            row.earned_at,
-            row.state,
-            row.earned_badge_id,
-            row.noted_at,
-            row.owner,
-            msgspec.json.decode(row.before_it, type=Before),
+    def answer_grant(self, grant: int, state: str, earned_badge_id: str | None = None) -> None:
+        """Note what became of it: ``granted``, ``revoked`` or ``absent``. An id once noted stays."""
+        self._write(
+            "answer_probe_grant", {"grant": grant, "state": state, "earned_badge_id": storable(earned_badge_id)}
         )
-        for row in connection.execute(QUERIES["open_probe_grants"], {"organisation": organisation_key(organisation)})
-    ]
+
+    def open_grants(self, organisation: str) -> list[ProbeGrant]:
+        """What probes of the organisation granted, or may have granted, and did not revoke; oldest first."""
+        with self._database.reading() as connection:
+            found = connection.execute(QUERIES["open_probe_grants"], {"organisation": organisation_key(organisation)})
+            return list(map(_grant, found))
+
+    def ids(self, organisation: str, *, like: ProbeGrant | None = None) -> set[str]:
+        """Ids of all that probes of the organisation granted; ``like``: of this badge to this customer, since then."""
+        values: dict[str, Any] = {"organisation": organisation_key(organisation)}
+        values |= {"customer": None, "name": None, "since": None}
+        if like is not None:
+            values |= {"customer": like.customer_id, "name": like.badge_meta_id, "since": like.probe}
+        with self._database.reading() as connection:
+            return set(connection.execute(QUERIES["ids_of_probes"], values).scalars())
+
+    def finish(self, probe: int, answers: dict[str, Any]) -> None:
+        """Keep what a probe found out."""
+        self._write("finish_probe", {"probe": probe, "answers": msgspec.json.encode(answers).decode()})
+
+    def latest(self, organisation: str) -> ProbeRecord | None:
+        """The answers of the organisation's latest probe that ended."""
+        with self._database.reading() as connection:
+            values = {"organisation": organisation_key(organisation)}
+            row = connection.execute(QUERIES["latest_probe"], values).one_or_none()
+        if row is None:
+            return None
+        answers = msgspec.json.decode(row.answers)
+        return ProbeRecord(row.organisation, row.started_at, row.finished_at, row.asked_by, answers)
+
+    def _write(self, statement: str, values: dict[str, Any]) -> int:
+        """Execute one statement, durably, with the ledger's time; give the number that it gives, or 0."""
+
+        def work(connection: sa.Connection) -> int:
+            done = connection.execute(QUERIES[statement], values | {"now": self._database.now(connection)})
+            return int(done.scalar_one()) if done.returns_rows else 0
+
+        return self._database.durably(work)
 
 
-def known_ids(connection: sa.Connection, organisation: str, like: ProbeGrant | None) -> set[str]:
-    """Ids of all grants of an organisation's probes; or of those of the same badge to the same customer since one."""
-    values: dict[str, Any] = {"organisation": organisation_key(organisation)}
-    values |= {"customer": None, "name": None, "since": None}
-    if like is not None:
-        values |= {"customer": like.customer_id, "name": like.badge_meta_id, "since": like.probe}
-    return set(connection.execute(QUERIES["ids_of_probes"], values).scalars())
-
-
-def finish(connection: sa.Connection, probe: int, answers: dict[str, Any], now: float) -> None:
-    """Keep what a probe found out."""
-    values = {"probe": probe, "answers": msgspec.json.encode(answers).decode(), "now": now}
-    connection.execute(QUERIES["finish_probe"], values)
-
-
-def latest(connection: sa.Connection, organisation: str) -> ProbeRecord | None:
-    """The latest probe of an organisation that ended."""
-    row = connection.execute(QUERIES["latest_probe"], {"organisation": organisation_key(organisation)}).one_or_none()
-    if row is None:
-        return None
-    return ProbeRecord(
-        row.organisation, row.started_at, row.finished_at, row.asked_by, msgspec.json.decode(row.answers)
+def _grant(row: sa.Row[Any]) -> ProbeGrant:
+    return ProbeGrant(
+        row.id,
+        row.probe_id,
+        row.customer_id,
+        row.badge_meta_id,
+        row.earned_at,
+        row.state,
+        row.earned_badge_id,
+        row.noted_at,
+        row.owner,
+        msgspec.json.decode(row.before_it, type=Before),
     )

@@ -40,7 +40,6 @@ from airflow_provider_capillary.ledger.storable import storable_all
 log = logging.getLogger(__name__)
 
 _LARGEST = 2**63 - 1
-LATE_REPLY = "a reply that came late proves that it was accepted"
 
 
 class _Noted(NamedTuple):
@@ -249,7 +248,7 @@ class Recording:
                 self.accepted_elsewhere.add(change.row_number)
             if change.key in were_unknown:
                 owner = msgspec.structs.replace(self._job, key=row.job)
-                end = RowEnd(row.row_number, RowState.ACCEPTED, LATE_REPLY, row.doubt)
+                end = RowEnd(row.row_number, RowState.ACCEPTED, settling.LATE_REPLY, row.doubt)
                 settling.tell(self._connection, owner, [end])
 
     def _change(self, change: RowChange, earned_badge_id: str | None) -> Change:

@@ -6,15 +6,16 @@ has said that its badge is not active; then no import grants it again, for its i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger import settling
+from airflow_provider_capillary.ledger import given_ids, listing, settling
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, key_values
+from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import Answer, GrantedRow, Job, LedgerRow, Proof, RowEnd
 from airflow_provider_capillary.ledger.lease import lock_resting
 from airflow_provider_capillary.ledger.packing import Key
@@ -24,7 +25,7 @@ from airflow_provider_capillary.ledger.rows import Rows
 GRANTED_AND_REVOKED = "it was granted, and is revoked"
 
 
-def granted(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> list[GrantedRow]:
+def _granted(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> list[GrantedRow]:
     """Those of the rows that can be revoked."""
     known = [(row, row.earned_badge_id) for row in rows if row.earned_badge_id is not None]
     asked: set[str] = set()
@@ -51,13 +52,13 @@ def granted(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> l
     ]
 
 
-def note(connection: sa.Connection, job: Job, row: GrantedRow, *, by: str, now: float) -> None:
+def _note(connection: sa.Connection, job: Job, row: GrantedRow, *, by: str, now: float) -> None:
     """Note what is about to be asked."""
     lock_resting(connection, job.job_id, now)
     connection.execute(QUERIES["note_revocation"], _values(job, row) | {"by": by, "now": now})
 
 
-def answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, said: Answer, now: float) -> bool:
+def _answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, said: Answer, now: float) -> bool:
     """Note the answer, and with it the row's new state and the job's count of revoked rows."""
     lock_resting(connection, job.job_id, now)
     connection.execute(QUERIES["answer_revocation"], _values(job, row) | {"answer": said.value, "now": now})
@@ -74,7 +75,7 @@ def answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, s
     return True
 
 
-def free(connection: sa.Connection, job: Job, *, by: str, limit: int, now: float) -> int:
+def _free(connection: sa.Connection, job: Job, *, by: str, limit: int, now: float) -> int:
     """Set revoked rows aside, so that the next import of them may grant them again."""
     lock_resting(connection, job.job_id, now)
     rows = connection.execute(QUERIES["revoked_rows"], {"job": job.key, "limit": limit}).all()
@@ -126,3 +127,39 @@ def _key(row: GrantedRow) -> Key:
 def _values(job: Job, row: GrantedRow) -> dict[str, Any]:
     own = {"organisation": job.organisation_key, "job": job.key, "earned_badge_id": row.earned_badge_id}
     return key_values(_key(row)) | own
+
+
+class Revocations:
+    """What of a job can be revoked, and the notes of doing so."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def granted(self, job_id: str) -> Iterator[list[GrantedRow]]:
+        """Pages of the rows of a job that can be revoked. Rows may be revoked between two pages."""
+        return listing.pages(self._database, job_id, (RowState.ACCEPTED, RowState.UNKNOWN), _granted)
+
+    def second_grants(self, job_id: str) -> list[GrantedRow]:
+        """Ids that the API gave for rows of a job besides their own, as far as no revocation has settled them.
+
+        Also ids of its batches that name a customer and a badge, but no row for certain: their row number is 0.
+        """
+        with self._database.snapshot() as connection:
+            return given_ids.second_grants(connection, job_id)
+
+    def note(self, job: Job, row: GrantedRow, *, by: str) -> None:
+        """Note durably that the API is about to be asked; raise ``JobIsRunningError`` where the import goes on."""
+        self._database.durably(lambda c: _note(c, job, row, by=by, now=self._database.now(c)))
+
+    def answer(self, job: Job, row: GrantedRow, answer: Answer) -> bool:
+        """Note the answer; give whether the row was revoked by it (and was not before)."""
+        return self._database.durably(
+            lambda c: _answer(c, self._database.rows, job, row, answer, self._database.now(c))
+        )
+
+    def free(self, job: Job, *, by: str, limit: int = 500) -> int:
+        """Let revoked rows of the job be imported again, at most ``limit`` at once; give how many were set free.
+
+        They are set aside under an occurrence below 0, so that their identities are free and their history stays.
+        """
+        return self._database.durably(lambda c: _free(c, job, by=by, limit=limit, now=self._database.now(c)))

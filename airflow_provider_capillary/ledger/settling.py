@@ -8,20 +8,24 @@ was looked at; one that another job has taken over or sent again in the meantime
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
+from airflow_provider_capillary.ledger import listing
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
-from airflow_provider_capillary.ledger.facts import Job, LedgerRow, Proof, RowEnd, Settled, UnprovenRow
+from airflow_provider_capillary.ledger.database import Database
+from airflow_provider_capillary.ledger.facts import Hearsay, Job, LedgerRow, Proof, RowEnd, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.lease import Lease, lock_resting
 from airflow_provider_capillary.ledger.packing import Key
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Rows
+
+LATE_REPLY = "a reply that came late proves that it was accepted"
 
 
 def take_stock(connection: sa.Connection, job_id: str, now: float, outwaited: Lease | None = None) -> Job:
@@ -37,7 +41,7 @@ def take_stock(connection: sa.Connection, job_id: str, now: float, outwaited: Le
     return Job(found.id, job_id, found.organisation_id, fence, resumed=True)
 
 
-def unproven(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> list[UnprovenRow]:
+def _unproven(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> list[UnprovenRow]:
     """Rows without proof, with what the job's report says of them."""
     if not rows:
         return []
@@ -192,3 +196,85 @@ def _move(connection: sa.Connection, job: int, moved: Counter[RowState]) -> None
             told[state.value] += rows
             settled[state.value] = settled.get(state.value, 0) + rows
     connection.execute(QUERIES["save_summary"], {"job": job, "summary": msgspec.json.encode(told).decode()})
+
+
+class Settlements:
+    """Settles rows that imports left without proof."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take_stock(self, job_id: str, outwaited: Lease | None = None) -> Job:
+        """Close a job whose process is dead, so that its rows without proof can be settled; its intents are unknown.
+
+        :param outwaited: a lease of the job that was not renewed for as long as it held.
+        :raises LookupError: there is no such job.
+        :raises JobIsRunningError: the job lives, and settles its rows itself.
+        """
+        return self._database.durably(lambda c: take_stock(c, job_id, self._database.now(c), outwaited))
+
+    def unproven(self, job_id: str) -> Iterator[list[UnprovenRow]]:
+        """Pages of the rows of a job that nothing proves either way. Rows may be settled between two pages."""
+        return listing.pages(self._database, job_id, tuple(UNPROVEN), _unproven)
+
+    def settle(self, job: Job, rows: Sequence[Settled], *, proof: Proof, by: str) -> list[Settled]:
+        """Settle rows, with their issues in the job's report and their place in its summary, all or none.
+
+        Gives those that were still as they were seen; others were taken over or settled in the meantime.
+
+        :raises JobIsRunningError: the import goes on again.
+        """
+
+        def work(connection: sa.Connection) -> list[Settled]:
+            return settle(
+                connection, self._database.rows, job, rows, proof=proof, by=by, now=self._database.now(connection)
+            )
+
+        return self._database.durably(work)
+
+    def hearsay(self, job: Job, *, limit: int = 500) -> Iterator[list[Hearsay]]:
+        """Rows that the job's report calls unknown, but that repeat another row, or that another job has taken over."""
+        with self._database.snapshot() as connection:
+            values = {"job": job.key, "state": RowState.UNKNOWN.value}
+            wanted = set(connection.execute(QUERIES["issues_about_batches"], values).scalars())
+            own = listing.plain_numbers(connection, self._database.rows, job.key, tuple(UNPROVEN), wanted)
+        strangers = sorted(wanted.difference(*own.values()))
+        for numbers in (strangers[start : start + limit] for start in range(0, len(strangers), limit)):
+            with self._database.reading() as connection:
+                values = {"job": job.key, "first": numbers[0], "last": numbers[-1]}
+                found = connection.execute(QUERIES["unknown_issues"], values).all()
+            named = set(numbers)
+            rows = [Hearsay(r.row_number, msgspec.json.decode(r.original)) for r in found if r.row_number in named]
+            if rows:
+                yield rows
+
+    def retell(self, job: Job, ends: Sequence[RowEnd]) -> int:
+        """Report anew how such rows ended. Gives how many were changed."""
+
+        def work(connection: sa.Connection) -> int:
+            lock_resting(connection, job.job_id, self._database.now(connection))
+            return tell(connection, job, ends)
+
+        return self._database.durably(work)
+
+    def retell_late(self, job: Job) -> None:
+        """Report rows as accepted that the job's own report calls unknown, and that a late reply accepted since."""
+        with self._database.reading() as connection:
+            values = {"job": job.key, "first": 1, "last": 2**63 - 1}
+            told = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}
+        pages = listing.pages(self._database, job.job_id, (RowState.ACCEPTED,), _whole) if told else iter(())
+        late = [row for page in pages for row in page if row.badge.row_number in told]
+
+        def work(connection: sa.Connection) -> None:
+            ends = [
+                RowEnd(row.badge.row_number, RowState.ACCEPTED, LATE_REPLY, doubt_of(connection, row.key))
+                for row in late
+            ]
+            tell(connection, job, ends)
+
+        if late:
+            self._database.durably(work)
+
+
+def _whole(_connection: sa.Connection, _job: int, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    return list(rows)

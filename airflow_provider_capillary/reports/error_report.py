@@ -107,7 +107,7 @@ def _issues(ledger: Ledger, job: JobRecord) -> Iterator[RowIssue]:
     yield from ledger.issues(job.job_id)
     if job.has_account or job.state == "open":
         return
-    for page in ledger.unproven(job.job_id):
+    for page in ledger.settlements.unproven(job.job_id):
         for row in page:
             if row.message is None:  # else the job lived to write an issue
                 badge = row.badge

@@ -123,4 +123,4 @@ def job_id(ledger: Ledger, run_id: str = "run-1") -> str:
 
 def states(ledger: Ledger, job: str) -> dict[int, str]:
     """Rows of the job that are unknown, by number."""
-    return {row.badge.row_number: row.state.value for page in ledger.unproven(job) for row in page}
+    return {row.badge.row_number: row.state.value for page in ledger.settlements.unproven(job) for row in page}

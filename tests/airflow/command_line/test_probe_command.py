@@ -48,7 +48,7 @@ def test_it_prints_what_to_set_and_leaves_nothing(run: Run, start_capillary_simu
     assert (told["granted"], told["revoked"], told["may_still_be_there"]) == (3, 3, [])
     assert '"import_method":"POST"' in told["advice"]
     assert (active(simulator), len(simulator.store)) == (0, 3)
-    kept = ledger.latest_probe("shop")
+    kept = ledger.probes.latest("shop")
     assert kept is not None
     assert kept.asked_by.startswith("user ")
 
@@ -123,4 +123,4 @@ def test_killed_while_the_api_answers_a_second_call_revokes_the_first_grant(
     [told] = done.json
     assert (told["of_an_earlier_probe"], told["may_still_be_there"], active(simulator)) == (2, [], 0)
     with closing(Ledger(f"sqlite:///{tmp_path / 'books.db'}")) as books:
-        assert books.open_probe_grants("shop") == []
+        assert books.probes.open_grants("shop") == []

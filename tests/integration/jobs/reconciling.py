@@ -11,6 +11,7 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.reconcile import Action, Reconciled, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.settling import Settlements
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
@@ -21,8 +22,8 @@ LOST_AFTER = {"kind": "drop", "at": "after_applying"}
 LOST_BEFORE = {"kind": "drop", "at": "after_reading"}
 
 
-class Watched(Ledger):
-    """A ledger of which a test may see, or disturb, each settlement."""
+class Watched(Settlements):
+    """Settlements of which a test may see, or disturb, each settlement."""
 
     before_settling: Callable[[], object] = staticmethod(lambda: None)
 
@@ -51,10 +52,11 @@ def reconcile(
     job_ids = [each if isinstance(each, str) else each.summary.job_id for each in results]
     chosen = ReconcileSettings(action=Action(action), by=BY, **settings)
     with (
-        closing(Watched(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger,
+        closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger,
         closing(trial.client(**(client or {}))) as badge_client,
     ):
-        ledger.before_settling = before_settling
+        ledger.settlements = watched = Watched(ledger.database)
+        watched.before_settling = before_settling
         asked = Organisation(badge_client, organisation, per_minute)
         job = ReconcileJob(
             ledger,

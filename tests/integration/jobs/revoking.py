@@ -11,6 +11,7 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.revoke import Revoked, RevokeJob
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.revoking import Revocations
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
 BY = "dag undo, run 1"
 
 
-class Watched(Ledger):
-    """A ledger of which a test may see, or disturb, each note."""
+class Watched(Revocations):
+    """Revocations of which a test may see, or disturb, each note."""
 
     before_note: Callable[[], object] = staticmethod(lambda: None)
     before_answer: Callable[[], object] = staticmethod(lambda: None)
 
-    def note_revocation(self, *arguments: Any, **named: Any) -> None:
+    def note(self, *arguments: Any, **named: Any) -> None:
         self.before_note()
-        super().note_revocation(*arguments, **named)
+        super().note(*arguments, **named)
 
-    def answer_revocation(self, *arguments: Any, **named: Any) -> bool:
+    def answer(self, *arguments: Any, **named: Any) -> bool:
         self.before_answer()
-        return super().answer_revocation(*arguments, **named)
+        return super().answer(*arguments, **named)
 
 
 def revoke(
@@ -48,10 +49,11 @@ def revoke(
 ) -> Revoked:
     job_ids = [each if isinstance(each, str) else each.summary.job_id for each in results]
     with (
-        closing(Watched(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger,
+        closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger,
         closing(trial.client()) as client,
     ):
-        ledger.before_note, ledger.before_answer = before_note, before_answer
+        ledger.revocations = watched = Watched(ledger.database)
+        watched.before_note, watched.before_answer = before_note, before_answer
         asked = None if dry_run else Organisation(revoker(client), organisation, per_minute)
         job = RevokeJob(
             ledger,

@@ -32,8 +32,8 @@ def clock() -> Clock:
 def ledger(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Ledger]:
     """One for all modes: each is an organisation of its own. Its disk is not waited for: no power is cut here."""
     with closing(Ledger(f"sqlite:///{tmp_path_factory.mktemp('probe') / 'ledger.db'}", clock=clock.now)) as ledger:
-        ledger._engine.dispose()
-        sa.event.listen(ledger._engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
+        ledger.database.engine.dispose()
+        sa.event.listen(ledger.database.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
         yield ledger
 
 
@@ -123,7 +123,7 @@ def _shown(shift: int, precision: int) -> Shown:
 def test_the_answers_are_kept_and_block_no_import(ledger: Ledger, clock: Clock) -> None:
     contact = FirstContact(ledger, clock)
     probed = contact.probe()
-    kept = ledger.latest_probe(contact.name)
+    kept = ledger.probes.latest(contact.name)
     assert kept is not None
     assert kept.asked_by == "a person"
     assert kept.answers["connection_extras"] == probed.answers.extras
@@ -169,7 +169,7 @@ def test_killed_at_any_step_the_next_call_revokes_what_was_granted(
         probed = contact.probe()
         assert (contact.active, probed.left, probed.error) == (0, (), None), f"killed at step {step}"
         assert contact.grants <= 6
-        assert ledger.open_probe_grants(contact.name) == []
+        assert ledger.probes.open_grants(contact.name) == []
 
 
 def test_killed_twice_the_third_call_leaves_nothing(ledger: Ledger, clock: Clock) -> None:

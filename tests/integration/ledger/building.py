@@ -111,9 +111,13 @@ def ids(ledger: Ledger, *job_ids: str) -> dict[int, str | None]:
 
 def unproven(ledger: Ledger, job_id: str) -> list[UnprovenRow]:
     """The rows of a job without proof, by row number."""
-    return sorted((row for page in ledger.unproven(job_id) for row in page), key=lambda row: row.badge.row_number)
+    return sorted(
+        (row for page in ledger.settlements.unproven(job_id) for row in page), key=lambda row: row.badge.row_number
+    )
 
 
 def granted(ledger: Ledger, job_id: str) -> list[GrantedRow]:
     """The rows of a job that can be revoked, by row number."""
-    return sorted((row for page in ledger.granted(job_id) for row in page), key=lambda row: row.badge.row_number)
+    return sorted(
+        (row for page in ledger.revocations.granted(job_id) for row in page), key=lambda row: row.badge.row_number
+    )

@@ -131,7 +131,7 @@ def test_accepted_rows_stay_so_when_the_next_try_finds_the_intents_of_this_one(
     again = begin(ledger)
     assert states(ledger) == {1: "accepted", 2: "accepted", 3: "accepted", 4: "unknown"}
     ledger.finish_job(again, "failed", None)
-    ledger.take_stock(again.job_id)
+    ledger.settlements.take_stock(again.job_id)
     assert states(ledger) == {1: "accepted", 2: "accepted", 3: "accepted", 4: "unknown"}
     assert [row.badge.row_number for row in unproven(ledger, again.job_id)] == [4]
 
@@ -143,7 +143,7 @@ def next_try(ledger: Ledger, job: Job) -> None:
 
 def stock(ledger: Ledger, job: Job) -> None:
     ledger.finish_job(job, "failed", None)
-    ledger.take_stock(job.job_id)
+    ledger.settlements.take_stock(job.job_id)
 
 
 def heir(ledger: Ledger, job: Job) -> None:
@@ -205,9 +205,9 @@ def test_one_row_can_be_revoked_and_the_others_stay(backend: Backend, ledger: Le
     ledger.record(job, [accepting(batch, *ROWS)])
     ledger.finish_job(job, "finished", {"rows_read": 3, "accepted": 3, "unknown": 0})
     row = granted(ledger, job.job_id)[1]
-    ledger.note_revocation(job, row, by="anna")
+    ledger.revocations.note(job, row, by="anna")
     assert granted(ledger, job.job_id)[1].asked_before
-    assert ledger.answer_revocation(job, row, Answer.REVOKED)
+    assert ledger.revocations.answer(job, row, Answer.REVOKED)
     assert states(ledger) == {1: "accepted", 2: "revoked", 3: "accepted"}
     assert ids(ledger) == {1: "id-1", 2: "id-2", 3: "id-3"}
     found = ledger.grants(job.job_id)
@@ -251,8 +251,8 @@ def test_rows_of_a_job_are_counted_by_its_batches_and_its_odd_rows(backend: Back
 def revoke(ledger: Ledger, job: Job, number: int) -> None:
     ledger.finish_job(job, "finished", None)
     [row] = [row for row in granted(ledger, job.job_id) if row.badge.row_number == number]
-    ledger.note_revocation(job, row, by="anna")
-    assert ledger.answer_revocation(job, row, Answer.REVOKED)
+    ledger.revocations.note(job, row, by="anna")
+    assert ledger.revocations.answer(job, row, Answer.REVOKED)
 
 
 def test_rows_that_leave_their_batch_are_told_by_the_next_one(backend: Backend, ledger: Ledger) -> None:
@@ -301,7 +301,7 @@ def test_a_job_says_how_often_it_was_committed_and_the_number_only_grows(ledger:
     seen.append(ledger.job(job.job_id).commits)
     ledger.record(job, [accepting(batch, *ROWS)])  # by a copy that no longer holds the lease
     seen.append(ledger.job(job.job_id).commits)
-    ledger.take_stock(job.job_id)
+    ledger.settlements.take_stock(job.job_id)
     seen.append(ledger.job(job.job_id).commits)
     assert all(earlier < later for earlier, later in pairwise(seen))
 
@@ -317,7 +317,9 @@ def test_rows_apart_take_few_statements_however_many(backend: Backend, ledger: L
     rows = [badge(number) for number in range(1, 601)]
     batch = claim(ledger, job, *rows)
     seen: list[str] = []
-    sa.event.listen(ledger._engine, "before_cursor_execute", lambda *given: seen.extend([given[2]] * len(given[3:4])))
+    sa.event.listen(
+        ledger.database.engine, "before_cursor_execute", lambda *given: seen.extend([given[2]] * len(given[3:4]))
+    )
     refused = [RowChange(row, REJECTED) for row in rows[::2]]
     ledger.record(job, [accepting(batch, *rows[1::2], rows=refused)])
     writes = [statement for statement in seen if "capillary_odd_row" in statement and "INSERT" in statement]
@@ -332,7 +334,7 @@ def test_what_is_recorded_together_takes_few_trips_to_the_server(postgres_backen
     rows = [badge(number) for number in range(1, 9)]
     first, second = ledger.record(job, [intent(*rows[:3]), intent(rows[3])])
     seen: list[str] = []
-    sa.event.listen(ledger._engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    sa.event.listen(ledger.database.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
     new = [msgspec.structs.replace(intent(*some), unseen=True) for some in (rows[4:7], rows[7:])]
     third, fourth = ledger.record(job, [accepting(first, *rows[:3]), accepting(second, rows[3]), *new])
     # besides, the driver copies the rows, and commits

@@ -72,7 +72,7 @@ def test_claims_in_opposite_order_do_not_wait_in_a_circle(backend: Backend) -> N
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     troubles: list[Any] = []
     for ledger in ledgers:
-        sa.event.listen(ledger._engine, "handle_error", troubles.append)
+        sa.event.listen(ledger.database.engine, "handle_error", troubles.append)
     for turn in range(3):
         rows = [badge(1_000 * turn + row) for row in range(1, 1_001)]
         results = at_once(
@@ -103,7 +103,7 @@ def test_jobs_that_bring_new_badges_in_opposite_order_both_go_on(backend: Backen
         return [intent(badge(1 + i + 100 * number, name=name)) for i, name in enumerate(own)]
 
     for number, ledger in enumerate(ledgers):
-        sa.event.listen(ledger._engine, "after_cursor_execute", listen(number))
+        sa.event.listen(ledger.database.engine, "after_cursor_execute", listen(number))
     results = at_once([lambda: ledgers[0].record(jobs[0], notes(0)), lambda: ledgers[1].record(jobs[1], notes(1))])
     assert [len(result) for result in results] == [40, 40]
     assert added == [names, names]  # in one order, so that neither waits for what the other added before
@@ -121,8 +121,8 @@ def test_jobs_that_wait_for_each_other_in_a_circle_are_parted_and_both_go_on(
     both_settled = threading.Barrier(2)
     troubles: list[Any] = []
     for ledger in ledgers:
-        sa.event.listen(ledger._engine, "after_cursor_execute", once_after_an_update(both_settled.wait))
-        sa.event.listen(ledger._engine, "handle_error", troubles.append)
+        sa.event.listen(ledger.database.engine, "after_cursor_execute", once_after_an_update(both_settled.wait))
+        sa.event.listen(ledger.database.engine, "handle_error", troubles.append)
 
     def cross(number: int) -> Any:
         mine, other = badge(number + 1), badge(2 - number)
@@ -184,7 +184,7 @@ def test_a_lease_that_was_renewed_while_another_looked_at_it_is_not_stolen(postg
         if "lease_until, state" in statement:
             owner.renew_lease(job)
 
-    sa.event.listen(thief._engine, "after_cursor_execute", renew)
+    sa.event.listen(thief.database.engine, "after_cursor_execute", renew)
     with pytest.raises(JobIsRunningError):
         begin(thief)
     owner.renew_lease(job)

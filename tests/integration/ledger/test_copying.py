@@ -34,9 +34,9 @@ def filled(ledger: Ledger) -> str:
     batch = claim(ledger, job, badge(3), badge(4))
     ledger.record(job, [outcome(batch, RowState.REJECTED, badge(3), badge(4), issues=(issue(3, RowState.REJECTED),))])
     bring_to(ledger, job, RowState.UNKNOWN, badge(5))
-    probe = ledger.begin_probe("acme", 7, GOLD, Before(1, ("old",), 5), by="a person")
-    ledger.note_probe_grant(probe, 100, Way("PUT", "epoch_seconds"), "r")
-    ledger.finish_probe(probe, {"method": "PUT"})
+    probe = ledger.probes.begin("acme", 7, GOLD, Before(1, ("old",), 5), by="a person")
+    ledger.probes.note_grant(probe, 100, Way("PUT", "epoch_seconds"), "r")
+    ledger.probes.finish(probe, {"method": "PUT"})
     ledger.finish_job(job, "finished", {"accepted": 2})
     return job.job_id
 
@@ -49,10 +49,10 @@ def test_a_moved_ledger_is_the_same_and_goes_on(backend: Backend, ledger: Ledger
         assert new.job(job_id) == ledger.job(job_id)
         assert states(new, job_id) == states(ledger, job_id)
         assert list(new.issues(job_id)) == list(ledger.issues(job_id))
-        assert new.open_probe_grants("acme") == ledger.open_probe_grants("acme") != []
-        assert new.latest_probe("acme") == ledger.latest_probe("acme")
-        probe = new.begin_probe("acme", 7, GOLD, Before(), by="a person")  # numbered on from there
-        assert new.note_probe_grant(probe, 101, Way("PUT", "epoch_seconds"), "r") > 1
+        assert new.probes.open_grants("acme") == ledger.probes.open_grants("acme") != []
+        assert new.probes.latest("acme") == ledger.probes.latest("acme")
+        probe = new.probes.begin("acme", 7, GOLD, Before(), by="a person")  # numbered on from there
+        assert new.probes.note_grant(probe, 101, Way("PUT", "epoch_seconds"), "r") > 1
         assert new.sealed_for is None
         again = begin(new)
         bring_to(new, again, RowState.ACCEPTED, badge(3), badge(6))
@@ -69,7 +69,7 @@ def test_the_source_of_a_move_is_sealed_for_every_job(ledger: Ledger, target: st
         with pytest.raises(WrongLedgerError, match="is sealed"):
             begin(ledger, run)
     with pytest.raises(WrongLedgerError, match="is sealed"):
-        ledger.take_stock(job.job_id)
+        ledger.settlements.take_stock(job.job_id)
 
 
 def test_a_ledger_is_not_moved_to_two_places_nor_onto_another(ledger: Ledger, target: str, tmp_path: Path) -> None:

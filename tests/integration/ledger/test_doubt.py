@@ -79,9 +79,9 @@ def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(led
         job, [Outcome(batch, "UNKNOWN", None, outcome(batch, RowState.UNKNOWN, badge(1), badge(2)).rows, told)]
     )
     ledger.finish_job(job, "failed", None)
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     rows = [Settled(row, RowState.ACCEPTED, "seen") for row in unproven(ledger, job.job_id)]
-    ledger.settle(mine, rows, proof=Proof.READ, by="Ada")
+    ledger.settlements.settle(mine, rows, proof=Proof.READ, by="Ada")
     stories = {one.row_number: one for one in ledger.issues(job.job_id)}
     assert (stories[1].state, stories[1].stage) == (RowState.ACCEPTED, "send")
     assert stories[1].message == ("no reply; " if told_before else "") + f"seen; {DOUBT}"
@@ -97,9 +97,9 @@ def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free
     bring_to(ledger, job, RowState.UNKNOWN, badge(1), badge(2))
     ledger.finish_job(job, "failed", None)
     one, two = unproven(ledger, job.job_id)
-    mine = ledger.take_stock(job.job_id)
-    ledger.settle(mine, [Settled(one, RowState.PLANNED, "free", doubt=DOUBT)], proof=Proof.PERSON, by="Ada")
-    ledger.settle(mine, [Settled(two, RowState.PLANNED, "free")], proof=Proof.READ, by="Ada")
+    mine = ledger.settlements.take_stock(job.job_id)
+    ledger.settlements.settle(mine, [Settled(one, RowState.PLANNED, "free", doubt=DOUBT)], proof=Proof.PERSON, by="Ada")
+    ledger.settlements.settle(mine, [Settled(two, RowState.PLANNED, "free")], proof=Proof.READ, by="Ada")
     assert [doubt_of(ledger, job, row) for row in (1, 2)] == [DOUBT, None]
 
 

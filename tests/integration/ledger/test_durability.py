@@ -28,7 +28,7 @@ def while_claiming(ledger: Ledger, ask: Callable[[Any], None]) -> None:
             asked.append(True)
             ask(connection.connection.driver_connection)
 
-    sa.event.listen(ledger._engine, "after_cursor_execute", listen)
+    sa.event.listen(ledger.database.engine, "after_cursor_execute", listen)
     claim(ledger, begin(ledger), badge(1))
     assert asked
 
@@ -96,7 +96,7 @@ def no_scan_on_sqlite(ledger: Ledger) -> set[str]:
             scanned = [step[3] for step in steps if re.match(r"SCAN ([tbxd]|capillary_\w+)\b", step[3])]
             assert not scanned, statement
 
-    sa.event.listen(ledger._engine, "after_cursor_execute", listen)
+    sa.event.listen(ledger.database.engine, "after_cursor_execute", listen)
     return seen
 
 
@@ -119,8 +119,8 @@ def few_rows_on_postgresql(ledger: Ledger) -> set[str]:
             seen.add(statement.split()[0])
             assert rows_read(connection) - before[0] <= 4 * BATCH, statement
 
-    sa.event.listen(ledger._engine, "before_cursor_execute", note)
-    sa.event.listen(ledger._engine, "after_cursor_execute", compare)
+    sa.event.listen(ledger.database.engine, "before_cursor_execute", note)
+    sa.event.listen(ledger.database.engine, "after_cursor_execute", compare)
     return seen
 
 

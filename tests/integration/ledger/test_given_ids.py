@@ -76,7 +76,7 @@ def test_a_second_grant_is_reported_with_both_ids(backend: Backend, ledger: Ledg
     assert doubts(backend) == {number: told_twice(number) for number in (1, 2, 3)}
     assert ids(ledger) == {number: f"second-{number}" for number in (1, 2, 3)}
     assert set(ledger.earned_badge_ids()) == {f"{one}-{number}" for one in ("late", "second") for number in (1, 2, 3)}
-    assert [(row.earned_badge_id, row.is_second) for row in ledger.second_grants(second.job_id)] == [
+    assert [(row.earned_badge_id, row.is_second) for row in ledger.revocations.second_grants(second.job_id)] == [
         (f"late-{number}", True) for number in (1, 2, 3)
     ]
 
@@ -111,7 +111,7 @@ def test_a_row_that_was_about_to_be_sent_again_is_accepted_instead(backend: Back
     assert ledger.counts(second) == {ACCEPTED: 3}
     with pytest.raises(IntentConflictError):
         claim(ledger, second, *ROWS)
-    assert (reported(ledger, second), ledger.second_grants(second.job_id)) == ([], [])
+    assert (reported(ledger, second), ledger.revocations.second_grants(second.job_id)) == ([], [])
 
 
 def test_a_row_whose_second_request_was_not_applied_is_accepted_instead(backend: Backend, ledger: Ledger) -> None:
@@ -121,7 +121,7 @@ def test_a_row_whose_second_request_was_not_applied_is_accepted_instead(backend:
     ledger.record(second, [becoming(again, PLANNED, 1, 2, 3, verdict="RETRY_LATER")])
     assert ledger.counts(second) == {ACCEPTED: 2, PLANNED: 1}
     assert ids(ledger) == {1: "late-1", 2: None, 3: "late-3"}
-    assert (reported(ledger, second), ledger.second_grants(second.job_id)) == ([], [])
+    assert (reported(ledger, second), ledger.revocations.second_grants(second.job_id)) == ([], [])
     claim(ledger, second, ROWS[1])
 
 
@@ -160,7 +160,7 @@ def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledg
     for _ in range(3):
         ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
     assert reported(ledger, second) == [(number, ACCEPTED, told_twice(number)) for number in (1, 2, 3)]
-    assert len(ledger.second_grants(second.job_id)) == 3
+    assert len(ledger.revocations.second_grants(second.job_id)) == 3
 
 
 def test_the_job_that_owns_the_row_now_reports_it(ledger: Ledger) -> None:
@@ -175,8 +175,8 @@ def test_the_job_that_owns_the_row_now_reports_it(ledger: Ledger) -> None:
     ledger.record(first, [accepting(batch, "late", 2)])
     assert reported(ledger, first) == []
     assert reported(ledger, other) == [(2, ACCEPTED, told_twice(2))]
-    [row] = ledger.second_grants(other.job_id)
-    assert (row.badge, row.earned_badge_id, ledger.second_grants(first.job_id)) == (ROWS[1], "late-2", [])
+    [row] = ledger.revocations.second_grants(other.job_id)
+    assert (row.badge, row.earned_badge_id, ledger.revocations.second_grants(first.job_id)) == (ROWS[1], "late-2", [])
 
 
 @pytest.mark.parametrize("answer", Answer)
@@ -186,13 +186,13 @@ def test_revoking_a_second_grant_leaves_the_row_as_it_is(backend: Backend, ledge
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
     ledger.record(first, [accepting(batch, "late", 1)])
     ledger.finish_job(second, "finished", {"accepted": 3, "unknown": 0})
-    [row] = ledger.second_grants(second.job_id)
-    ledger.note_revocation(second, row, by="anna")
-    assert not ledger.answer_revocation(second, row, answer)
+    [row] = ledger.revocations.second_grants(second.job_id)
+    ledger.revocations.note(second, row, by="anna")
+    assert not ledger.revocations.answer(second, row, answer)
     assert state(ledger, second, ROWS[0]) is ACCEPTED
     assert ids(ledger)[1] == "second-1"
     left = answer in (Answer.REFUSED, Answer.UNCONFIRMED)
-    assert len(ledger.second_grants(second.job_id)) == left
+    assert len(ledger.revocations.second_grants(second.job_id)) == left
     assert [one.earned_badge_id for one in granted(ledger, second.job_id)] == [f"second-{n}" for n in (1, 2, 3)]
 
 
@@ -235,11 +235,11 @@ def test_a_settled_row_keeps_the_id_of_its_unproven_reply(backend: Backend, ledg
     else:
         ledger.finish_job(job, "finished", {"accepted": 0, "unknown": 3})
         [row, *_] = all_unproven(ledger, job.job_id)
-        ledger.settle(job, [Settled(row, ACCEPTED, "by anna")], proof=Proof.PERSON, by="anna")
+        ledger.settlements.settle(job, [Settled(row, ACCEPTED, "by anna")], proof=Proof.PERSON, by="anna")
     [found, *_] = granted(ledger, job.job_id)
     assert (found.earned_badge_id, found.state, found.is_proven) == ("a", ACCEPTED, False)
-    ledger.note_revocation(job, found, by="anna")
-    assert not ledger.answer_revocation(job, found, Answer.NOT_ACTIVE)  # it may not be the row's own
+    ledger.revocations.note(job, found, by="anna")
+    assert not ledger.revocations.answer(job, found, Answer.NOT_ACTIVE)  # it may not be the row's own
     assert state(ledger, job, ROWS[0]) is ACCEPTED
     assert ids(ledger)[1] == "a"
 
@@ -254,7 +254,7 @@ def test_a_row_set_free_although_an_id_was_given_for_it_is_in_doubt(backend: Bac
     else:
         ledger.finish_job(job, "failed", {"accepted": 0, "unknown": 3})
         free = [Settled(row, PLANNED, "not there") for row in all_unproven(ledger, job.job_id)]
-        ledger.settle(job, free, proof=Proof.READ, by="anna")
+        ledger.settlements.settle(job, free, proof=Proof.READ, by="anna")
     found = doubts(backend)
     assert "the API gave a for this row without proof" in (found[1] or "")
     assert (found[2], found[3]) == (None, None)

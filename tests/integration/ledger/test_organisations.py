@@ -74,13 +74,13 @@ def test_a_renamed_organisation_keeps_what_was_granted(ledger: Ledger) -> None:
 def test_probes_go_with_a_rename(ledger: Ledger) -> None:
     job = grant(ledger, "Old")
     ledger.finish_job(job, "finished", None)
-    probe = ledger.begin_probe("Old", 7, GOLD, Before(), by="a person")
-    ledger.note_probe_grant(probe, 100, Way("PUT", "epoch_seconds"), "r")
-    ledger.finish_probe(probe, {"answer": 1})
+    probe = ledger.probes.begin("Old", 7, GOLD, Before(), by="a person")
+    ledger.probes.note_grant(probe, 100, Way("PUT", "epoch_seconds"), "r")
+    ledger.probes.finish(probe, {"answer": 1})
     ledger.rename_organisation("OLD", "New")
-    assert [one.probe for one in ledger.open_probe_grants(" new ")] == [probe]
-    assert ledger.open_probe_grants("old") == []
-    assert ledger.latest_probe("NEW") is not None
+    assert [one.probe for one in ledger.probes.open_grants(" new ")] == [probe]
+    assert ledger.probes.open_grants("old") == []
+    assert ledger.probes.latest("NEW") is not None
 
 
 def test_a_rename_takes_over_a_name_without_badges_and_its_jobs(ledger: Ledger) -> None:

@@ -93,10 +93,10 @@ def test_accepted_rows_are_counted_by_badge_whatever_became_of_them(ledger: Ledg
     building.bring_to(ledger, job, RowState.ACCEPTED, building.badge(3))
     building.bring_to(ledger, job, RowState.REJECTED, building.badge(4))
     ledger.finish_job(job, "finished", {"rows_read": 4, "accepted": 3, "unknown": 0})
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     taken = next(row for row in building.granted(ledger, job.job_id) if row.badge.row_number == 3)
-    ledger.note_revocation(mine, taken, by="a person")
-    ledger.answer_revocation(mine, taken, Answer.REVOKED)
+    ledger.revocations.note(mine, taken, by="a person")
+    ledger.revocations.answer(mine, taken, Answer.REVOKED)
 
     assert reader.accepted_by_badge(job.job_id) == {building.GOLD: 2, building.SILVER: 1}
     assert reader.accepted_by_badge("no-such-job") == {}

@@ -43,7 +43,7 @@ def accepted(ledger: Ledger, *rows: EarnedBadge, run: str = "2026-01-01", with_i
 def to_be_revoked(ledger: Ledger) -> tuple[Job, Job, GrantedRow]:
     """A job that has ended with one row accepted, the same with its stock taken, and the row."""
     job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     [row] = granted(ledger, job.job_id)
     return job, mine, row
 
@@ -73,13 +73,13 @@ def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_
 ) -> None:
     job, mine, row = to_be_revoked(ledger)
     assert not row.asked_before
-    ledger.note_revocation(mine, row, by=BY)
+    ledger.revocations.note(mine, row, by=BY)
     [note] = notes(backend)
     assert (note["asked_by"], note["answer"], note["answered_at"], note["job_id"]) == (BY, None, None, job.key)
     assert state(ledger, job, badge(1)) is RowState.ACCEPTED
     [again] = granted(ledger, job.job_id)
     assert again.asked_before
-    ledger.note_revocation(mine, again, by="somebody else")
+    ledger.revocations.note(mine, again, by="somebody else")
     assert notes(backend) == [note]  # the first word stands as long as there is no answer
 
 
@@ -88,15 +88,15 @@ def test_an_accepted_row_that_is_not_active_any_more_is_revoked_for_good(
     backend: Backend, ledger: Ledger, answer: Answer
 ) -> None:
     job, mine, row = to_be_revoked(ledger)
-    ledger.note_revocation(mine, row, by=BY)
-    assert ledger.answer_revocation(mine, row, answer)
+    ledger.revocations.note(mine, row, by=BY)
+    assert ledger.revocations.answer(mine, row, answer)
     assert state(ledger, job, badge(1)) is RowState.REVOKED
     assert notes(backend)[0]["answer"] == answer.value
     assert (granted(ledger, job.job_id), ledger.grants(job.job_id).revoked) == ([], 1)
     summary = ledger.job(job.job_id).summary
     assert summary == {"rows_read": 1, "accepted": 1, "unknown": 0, "revoked": 1}
 
-    assert not ledger.answer_revocation(mine, row, answer)
+    assert not ledger.revocations.answer(mine, row, answer)
     assert ledger.job(job.job_id).summary == summary
     later = begin(ledger, "later")
     with pytest.raises(IntentConflictError):
@@ -108,33 +108,33 @@ def test_a_row_that_was_not_revoked_stays_accepted_and_can_be_asked_for_again(
     backend: Backend, ledger: Ledger, answer: Answer
 ) -> None:
     job, mine, row = to_be_revoked(ledger)
-    ledger.note_revocation(mine, row, by=BY)
-    assert not ledger.answer_revocation(mine, row, answer)
+    ledger.revocations.note(mine, row, by=BY)
+    assert not ledger.revocations.answer(mine, row, answer)
     assert state(ledger, job, badge(1)) is RowState.ACCEPTED
     [again] = granted(ledger, job.job_id)
     assert not again.asked_before  # there was an answer
-    ledger.note_revocation(mine, again, by="user bob")
+    ledger.revocations.note(mine, again, by="user bob")
     assert [(note["asked_by"], note["answer"]) for note in notes(backend)] == [("user bob", None)]
-    assert ledger.answer_revocation(mine, again, Answer.REVOKED)
+    assert ledger.revocations.answer(mine, again, Answer.REVOKED)
 
 
 def test_a_living_import_is_left_alone(backend: Backend, ledger: Ledger) -> None:
     job, mine, row = to_be_revoked(ledger)
     begin(ledger)
     with pytest.raises(JobIsRunningError):
-        ledger.note_revocation(mine, row, by=BY)
+        ledger.revocations.note(mine, row, by=BY)
     with pytest.raises(JobIsRunningError):
-        ledger.answer_revocation(mine, row, Answer.REVOKED)
+        ledger.revocations.answer(mine, row, Answer.REVOKED)
     assert (notes(backend), state(ledger, job, badge(1))) == ([], RowState.ACCEPTED)
 
 
 def test_an_answer_and_the_row_s_state_are_noted_together_or_not_at_all(backend: Backend, ledger: Ledger) -> None:
     job, mine, row = to_be_revoked(ledger)
-    ledger.note_revocation(mine, row, by=BY)
+    ledger.revocations.note(mine, row, by=BY)
     with backend.look() as connection:  # the last thing that is written
         connection.execute(sa.text('UPDATE capillary_job SET summary = \'{"revoked": true, "x": \' || summary'))
     with pytest.raises(Exception, match=r"JSON|trailing|truncated"):
-        ledger.answer_revocation(mine, row, Answer.REVOKED)
+        ledger.revocations.answer(mine, row, Answer.REVOKED)
     assert (notes(backend)[0]["answer"], state(ledger, job, badge(1))) == (None, RowState.ACCEPTED)
 
 
@@ -146,13 +146,13 @@ def test_of_two_that_answer_at_once_one_revokes_the_row(backend: Backend) -> Non
 
     def answer_all() -> int:
         with closing(backend.open()) as own:
-            mine = own.take_stock(job.job_id)
+            mine = own.settlements.take_stock(job.job_id)
             seen = granted(own, job.job_id)
             line.wait(60)
             revoked = 0
             for row in seen:
-                own.note_revocation(mine, row, by=BY)
-                revoked += own.answer_revocation(mine, row, Answer.REVOKED)
+                own.revocations.note(mine, row, by=BY)
+                revoked += own.revocations.answer(mine, row, Answer.REVOKED)
             return revoked
 
     with ThreadPoolExecutor(2) as pool:
@@ -172,7 +172,7 @@ def test_the_ledger_refuses_a_revocation_of_what_was_never_accepted(backend: Bac
 
 def test_what_was_revoked_can_become_nothing_else(backend: Backend, ledger: Ledger) -> None:
     _, mine, row = to_be_revoked(ledger)
-    ledger.answer_revocation(mine, row, Answer.REVOKED)
+    ledger.revocations.answer(mine, row, Answer.REVOKED)
     with backend.look() as connection:
         for other in ("accepted", "planned", "intent", "unknown", "rejected"):
             with pytest.raises(sa.exc.DBAPIError, match="not allowed"):
@@ -186,16 +186,16 @@ def test_a_note_that_cannot_be_written_is_an_error_before_anything_is_asked(back
     with backend.look() as connection:
         connection.execute(sa.text("ALTER TABLE capillary_revocation RENAME TO elsewhere"))
     with pytest.raises(LedgerUnusableError):
-        ledger.note_revocation(mine, row, by=BY)
+        ledger.revocations.note(mine, row, by=BY)
 
 
 def test_rows_that_are_set_free_can_be_claimed_again_and_keep_their_story(backend: Backend, ledger: Ledger) -> None:
     job = accepted(ledger, badge(1), badge(2))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     for row in granted(ledger, job.job_id):
-        ledger.note_revocation(mine, row, by=BY)
-        ledger.answer_revocation(mine, row, Answer.REVOKED)
-    assert [ledger.free_revoked(mine, by="user bob", limit=1) for _ in range(3)] == [1, 1, 0]
+        ledger.revocations.note(mine, row, by=BY)
+        ledger.revocations.answer(mine, row, Answer.REVOKED)
+    assert [ledger.revocations.free(mine, by="user bob", limit=1) for _ in range(3)] == [1, 1, 0]
     assert [note["freed_by"] for note in notes(backend)] == ["user bob"] * 2
     assert ledger.grants(job.job_id).revoked == 2
     later = begin(ledger, "later")
@@ -205,7 +205,7 @@ def test_rows_that_are_set_free_can_be_claimed_again_and_keep_their_story(backen
 
 def test_a_living_import_s_rows_are_not_set_free(ledger: Ledger) -> None:
     job = accepted(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     begin(ledger)
     with pytest.raises(JobIsRunningError):
-        ledger.free_revoked(mine, by=BY)
+        ledger.revocations.free(mine, by=BY)

@@ -51,7 +51,7 @@ def left_unknown(ledger: Ledger, *rows: EarnedBadge, run: str = "2026-01-01") ->
 
 def settle(ledger: Ledger, job: Job, state: RowState, *, proof: Proof = Proof.READ) -> list[Settled]:
     rows = [Settled(row, state, "settled", "66" * 12) for row in unproven(ledger, job.job_id)]
-    return ledger.settle(job, rows, proof=proof, by=BY)
+    return ledger.settlements.settle(job, rows, proof=proof, by=BY)
 
 
 def rows_of(backend: Backend, table: str) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def test_a_settled_row_its_story_and_the_summary_say_the_same(
     backend: Backend, ledger: Ledger, new: RowState, told: RowState, count: str
 ) -> None:
     job = left_unknown(ledger, badge(1), badge(2))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     assert len(settle(ledger, mine, new, proof=Proof.PERSON)) == 2
 
     assert [state(ledger, job, badge(row)) for row in (1, 2)] == [new, new]
@@ -92,8 +92,8 @@ def test_a_settled_row_its_story_and_the_summary_say_the_same(
 def test_what_was_accepted_can_be_claimed_no_more_and_what_was_freed_can(ledger: Ledger) -> None:
     first = left_unknown(ledger, badge(1), run="first")
     second = left_unknown(ledger, badge(2), run="second")
-    settle(ledger, ledger.take_stock(first.job_id), RowState.ACCEPTED)
-    settle(ledger, ledger.take_stock(second.job_id), RowState.PLANNED)
+    settle(ledger, ledger.settlements.take_stock(first.job_id), RowState.ACCEPTED)
+    settle(ledger, ledger.settlements.take_stock(second.job_id), RowState.PLANNED)
     later = begin(ledger, "later")
     with pytest.raises(IntentConflictError):
         claim(ledger, later, badge(1))
@@ -105,14 +105,16 @@ def test_what_was_accepted_can_be_claimed_no_more_and_what_was_freed_can(ledger:
 
 def test_a_row_that_another_job_took_over_stays_with_that_job(ledger: Ledger) -> None:
     job = left_unknown(ledger, badge(1), badge(2))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     seen = unproven(ledger, job.job_id)
     other = begin(ledger, "later")
     one = held(ledger, other, badge(1))
     assert isinstance(one, Held)
     ledger.record(other, [Adoption([(badge(1), one)])])
 
-    done = ledger.settle(mine, [Settled(row, RowState.PLANNED, "gone") for row in seen], proof=Proof.READ, by=BY)
+    done = ledger.settlements.settle(
+        mine, [Settled(row, RowState.PLANNED, "gone") for row in seen], proof=Proof.READ, by=BY
+    )
 
     assert [each.row.badge.row_number for each in done] == [2]
     assert (state(ledger, job, badge(1)), state(ledger, job, badge(2))) == (RowState.UNKNOWN, RowState.PLANNED)
@@ -124,7 +126,7 @@ def test_a_row_that_was_sent_anew_since_it_was_looked_at_is_not_settled_by_what_
 ) -> None:
     """It is unknown again, and of the same job, but of another batch: the read says nothing about that one."""
     job = left_unknown(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     seen = unproven(ledger, job.job_id)
     retry = begin(ledger)
     ledger.record(retry, [outcome(seen[0].batch, RowState.PLANNED, badge(1))])
@@ -132,7 +134,7 @@ def test_a_row_that_was_sent_anew_since_it_was_looked_at_is_not_settled_by_what_
     ledger.record(retry, [outcome(again, RowState.UNKNOWN, badge(1))])
     ended(ledger, retry, unknown=1)
 
-    assert ledger.settle(mine, [Settled(seen[0], RowState.PLANNED, "gone")], proof=Proof.READ, by=BY) == []
+    assert ledger.settlements.settle(mine, [Settled(seen[0], RowState.PLANNED, "gone")], proof=Proof.READ, by=BY) == []
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
 
 
@@ -140,7 +142,7 @@ def test_a_living_job_is_left_alone_and_says_how_long_its_lease_holds(ledger: Le
     bring_to(ledger, job, RowState.INTENT, badge(1))
     bring_to(ledger, job, RowState.UNKNOWN, badge(2))
     with pytest.raises(JobIsRunningError) as refused:
-        ledger.take_stock(job.job_id)
+        ledger.settlements.take_stock(job.job_id)
     assert refused.value.retry_after == pytest.approx(LEASE_SECONDS, abs=5)
     assert (state(ledger, job, badge(1)), state(ledger, job, badge(2))) == (RowState.INTENT, RowState.UNKNOWN)
     ledger.renew_lease(job)  # and it goes on
@@ -149,12 +151,12 @@ def test_a_living_job_is_left_alone_and_says_how_long_its_lease_holds(ledger: Le
 
 def test_an_import_that_goes_on_in_the_meantime_keeps_its_rows(ledger: Ledger) -> None:
     job = left_unknown(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     begin(ledger)
     with pytest.raises(JobIsRunningError, match="settles its rows itself"):
         settle(ledger, mine, RowState.ACCEPTED)
     with pytest.raises(JobIsRunningError):
-        ledger.retell(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "told anew")])
+        ledger.settlements.retell(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "told anew")])
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
     assert [story.state for story in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
@@ -168,7 +170,7 @@ def test_intents_of_a_dead_job_are_unknown_and_its_process_can_send_nothing_if_i
     assert [row.state for row in unproven(ledger, job.job_id)] == [RowState.INTENT] * 2
     backend.pass_time(LEASE_SECONDS + 1)
 
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
 
     rows = unproven(ledger, job.job_id)
     assert [(row.state, row.message, row.batch) for row in rows] == [(RowState.UNKNOWN, None, batch)] * 2
@@ -188,10 +190,10 @@ def test_intents_of_a_dead_job_are_unknown_and_its_process_can_send_nothing_if_i
 
 def test_taking_stock_twice_changes_nothing_more(ledger: Ledger) -> None:
     job = left_unknown(ledger, badge(1))
-    assert ledger.take_stock(job.job_id) == ledger.take_stock(job.job_id)
-    settle(ledger, ledger.take_stock(job.job_id), RowState.ACCEPTED)
+    assert ledger.settlements.take_stock(job.job_id) == ledger.settlements.take_stock(job.job_id)
+    settle(ledger, ledger.settlements.take_stock(job.job_id), RowState.ACCEPTED)
     before = ledger.job(job.job_id).summary
-    assert settle(ledger, ledger.take_stock(job.job_id), RowState.ACCEPTED) == []
+    assert settle(ledger, ledger.settlements.take_stock(job.job_id), RowState.ACCEPTED) == []
     assert ledger.job(job.job_id).summary == before
 
 
@@ -199,7 +201,9 @@ def test_taking_stock_twice_changes_nothing_more(ledger: Ledger) -> None:
 def test_a_job_that_is_not_there_is_said_so(ledger: Ledger, job: Job, call: str) -> None:
     stranger = Job(99, "no such job", job.organisation_key, 1, resumed=True)
     with pytest.raises(LookupError):
-        ledger.take_stock(stranger.job_id) if call == "take_stock" else settle(ledger, stranger, RowState.ACCEPTED)
+        ledger.settlements.take_stock(stranger.job_id) if call == "take_stock" else settle(
+            ledger, stranger, RowState.ACCEPTED
+        )
 
 
 def test_of_two_that_settle_the_same_rows_at_once_each_row_is_settled_by_one(backend: Backend) -> None:
@@ -210,12 +214,12 @@ def test_of_two_that_settle_the_same_rows_at_once_each_row_is_settled_by_one(bac
 
     def settle_all(to: RowState) -> int:
         with closing(backend.open()) as mine:
-            stock = mine.take_stock(job.job_id)
+            stock = mine.settlements.take_stock(job.job_id)
             seen = unproven(mine, job.job_id)
             line.wait(60)
             parts = [seen[start : start + 5] for start in range(0, 40, 5)]
             told = [[Settled(row, to, "settled") for row in part] for part in parts]
-            return sum(len(mine.settle(stock, part, proof=Proof.READ, by=to.value)) for part in told)
+            return sum(len(mine.settlements.settle(stock, part, proof=Proof.READ, by=to.value)) for part in told)
 
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(settle_all, [RowState.ACCEPTED, RowState.PLANNED]))
@@ -230,7 +234,7 @@ def test_of_two_that_settle_the_same_rows_at_once_each_row_is_settled_by_one(bac
 
 def test_what_cannot_be_noted_is_not_settled(backend: Backend, ledger: Ledger) -> None:
     job = left_unknown(ledger, badge(1))
-    mine = ledger.take_stock(job.job_id)
+    mine = ledger.settlements.take_stock(job.job_id)
     with backend.look() as connection:
         connection.execute(sa.text("ALTER TABLE capillary_settlement RENAME TO elsewhere"))
     with pytest.raises(LedgerUnusableError):
@@ -241,7 +245,7 @@ def test_what_cannot_be_noted_is_not_settled(backend: Backend, ledger: Ledger) -
 
 def test_rows_of_a_batch_come_in_the_dataset_s_order(ledger: Ledger) -> None:
     job = left_unknown(ledger, *(badge(number) for number in range(1, 8)))
-    pages = list(ledger.unproven(job.job_id))
+    pages = list(ledger.settlements.unproven(job.job_id))
     assert [row.badge for page in pages for row in page] == [badge(number) for number in range(1, 8)]
 
 
@@ -250,11 +254,11 @@ def test_rows_that_the_job_does_not_hold_are_told_apart_and_can_be_told_anew(led
     bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     ledger.record(job, [Issues([issue(row, RowState.UNKNOWN) for row in (1, 2, 3)])])
     ended(ledger, job, unknown=3)
-    mine = ledger.take_stock(job.job_id)
-    [found] = ledger.hearsay(mine)
+    mine = ledger.settlements.take_stock(job.job_id)
+    [found] = ledger.settlements.hearsay(mine)
     assert [(row.row_number, row.original) for row in found] == [(2, {"customer_id": 2}), (3, {"customer_id": 3})]
     told = [RowEnd(2, RowState.ALREADY_ACCEPTED, "accepted"), RowEnd(3, RowState.NOT_SENT, "free")]
-    assert (ledger.retell(mine, told), ledger.retell(mine, told)) == (2, 0)
+    assert (ledger.settlements.retell(mine, told), ledger.settlements.retell(mine, told)) == (2, 0)
     summary = ledger.job(job.job_id).summary
     assert summary is not None
     assert [summary[name] for name in ("rows_read", "unknown", "already_accepted", "not_sent")] == [3, 1, 1, 1]
@@ -263,7 +267,7 @@ def test_rows_that_the_job_does_not_hold_are_told_apart_and_can_be_told_anew(led
 def test_a_retry_tells_rows_that_were_freed_anew(ledger: Ledger) -> None:
     """The row will be sent: that it was not is no longer so."""
     job = left_unknown(ledger, badge(1))
-    settle(ledger, ledger.take_stock(job.job_id), RowState.PLANNED)
+    settle(ledger, ledger.settlements.take_stock(job.job_id), RowState.PLANNED)
     retry = begin(ledger)
     assert list(ledger.issues(retry.job_id)) == []
     note: Intent = intent(badge(1))

@@ -47,9 +47,9 @@ def test_an_earlier_trys_summary_is_no_account_of_a_dead_one(backend: Backend, l
     begin(ledger)
     backend.pass_time(LEASE_SECONDS + 1)
     assert not ledger.job(job.job_id).has_account
-    resting = ledger.take_stock(job.job_id)
+    resting = ledger.settlements.take_stock(job.job_id)
     assert ledger.job(job.job_id).summary is None
-    (rows,) = ledger.unproven(job.job_id)
+    (rows,) = ledger.settlements.unproven(job.job_id)
     assert len(rows) == 1
     assert resting.key == job.key
 

@@ -27,7 +27,7 @@ from .building import badge, begin, bring_to, claim, intent, issue, outcome, sta
 
 def execute(ledger: Ledger, statement: str) -> None:
     """Change a setting of the very connection that the ledger writes with."""
-    with ledger._engine.connect() as connection:
+    with ledger.database.engine.connect() as connection:
         connection.exec_driver_sql(statement)
 
 
@@ -115,7 +115,7 @@ def test_a_writer_that_froze_in_mid_transaction_is_parted_from_its_locks(postgre
                     pass
             dropped.append(True)
 
-    sa.event.listen(frozen._engine, "after_cursor_execute", freeze)
+    sa.event.listen(frozen.database.engine, "after_cursor_execute", freeze)
     with pytest.raises(LedgerUnavailableError):
         claim(frozen, job, badge(1))
     assert dropped
@@ -139,7 +139,7 @@ def test_a_server_that_stops_in_mid_job_and_comes_back_is_worked_on_with(
 
     try:
         if moment == "in mid-transaction":
-            sa.event.listen(ledger._engine, "after_cursor_execute", stop)
+            sa.event.listen(ledger.database.engine, "after_cursor_execute", stop)
         else:
             postgres_server.stop()
         notes: list[Note] = [outcome(batch, RowState.ACCEPTED, badge(1)), Issues([issue(1)]), intent(badge(2))]
@@ -219,9 +219,9 @@ def test_a_statement_that_is_refused_for_good_fails_at_once_and_is_not_tried_aga
         connection.execute(sa.text(statement))
 
     with pytest.raises(LedgerUnusableError, match="tables are those of this version"):
-        durably(ledger._engine, work)
+        durably(ledger.database.engine, work)
     assert len(tries) == 1
-    with pytest.raises(LedgerUnusableError), reading(ledger._engine) as connection:
+    with pytest.raises(LedgerUnusableError), reading(ledger.database.engine) as connection:
         work(connection)
     begin(ledger)  # the ledger itself goes on
 

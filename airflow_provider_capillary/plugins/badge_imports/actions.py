@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import msgspec
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
@@ -55,24 +55,38 @@ class Target(msgspec.Struct, frozen=True):
     user: BaseUser
 
 
+def _target(request: Request, dag_id: str, job_id: str, user: BaseUser, ledger: str) -> Target:
+    where = ledgers.named(ledger)
+    reader = where.open()
+    return Target(job_of_dag(reader, dag_id, job_id), where, reader, AirflowApi(request), user)
+
+
+def _to_change(request: Request, dag_id: str, job_id: str, user: rights.MayChange, ledger: str = "") -> Target:
+    return _target(request, dag_id, job_id, user, ledger)
+
+
+def _to_undo(request: Request, dag_id: str, job_id: str, user: rights.MayUndo, ledger: str = "") -> Target:
+    return _target(request, dag_id, job_id, user, ledger)
+
+
+#: The job that a route's path names, for a user who may do it.
+ToChange = Annotated[Target, Depends(_to_change)]
+ToUndo = Annotated[Target, Depends(_to_undo)]
+
 # -- settle unknown rows ---------------------------------------------------------------------------------------------
 
 
 @router.get(f"{_JOB}/settle")
-def ask_settle(request: Request, dag_id: str, job_id: str, user: rights.MayChange, ledger: str = "") -> HTMLResponse:
+def ask_settle(request: Request, target: ToChange) -> HTMLResponse:
     """Show what settling the job's unknown rows means."""
-    target = _target(request, dag_id, job_id, user, ledger)
     return _ask(request, target, _plan_settle(target))
 
 
 @router.post(f"{_JOB}/settle")
-def settle(
-    request: Request, dag_id: str, job_id: str, user: rights.MayChange, signed: SignedForm, ledger: str = ""
-) -> Response:
+def settle(request: Request, target: ToChange, signed: SignedForm) -> Response:
     """Start the review of the job's unknown rows."""
-    target = _target(request, dag_id, job_id, user, ledger)
     plan = _checked(request, signed, target, _plan_settle(target))
-    return _started(request, target, plan, SETTLE_DAG, {"jobs": [job_id], **plan.where})
+    return _started(request, target, plan, SETTLE_DAG, {"jobs": [target.job.job_id], **plan.where})
 
 
 def _plan_settle(target: Target) -> Plan:
@@ -99,18 +113,14 @@ def _plan_settle(target: Target) -> Plan:
 
 
 @router.get(f"{_JOB}/again")
-def ask_again(request: Request, dag_id: str, job_id: str, user: rights.MayChange, ledger: str = "") -> HTMLResponse:
+def ask_again(request: Request, target: ToChange) -> HTMLResponse:
     """Show what running the import again means."""
-    target = _target(request, dag_id, job_id, user, ledger)
     return _ask(request, target, _plan_again(target))
 
 
 @router.post(f"{_JOB}/again")
-def again(
-    request: Request, dag_id: str, job_id: str, user: rights.MayChange, signed: SignedForm, ledger: str = ""
-) -> Response:
+def again(request: Request, target: ToChange, signed: SignedForm) -> Response:
     """Clear the import's task, and what follows it."""
-    target = _target(request, dag_id, job_id, user, ledger)
     plan = _checked(request, signed, target, _plan_again(target))
     job = target.job
     _unpause(target, job.dag_id, plan)
@@ -159,22 +169,17 @@ def _plan_again(target: Target) -> Plan:
 
 
 @router.get(f"{_JOB}/undo")
-def ask_undo(request: Request, dag_id: str, job_id: str, user: rights.MayUndo, ledger: str = "") -> HTMLResponse:
+def ask_undo(request: Request, target: ToUndo) -> HTMLResponse:
     """Show what an undo takes back; for good only after a dry run of the same job."""
-    target = _target(request, dag_id, job_id, user, ledger)
     return _ask(request, target, _plan_undo(target))
 
 
 @router.post(f"{_JOB}/undo")
-def undo(
-    request: Request, dag_id: str, job_id: str, user: rights.MayUndo, signed: SignedForm, ledger: str = ""
-) -> Response:
+def undo(request: Request, target: ToUndo, signed: SignedForm) -> Response:
     """Start the dry run; or, after one that ended well, the undo itself."""
-    target = _target(request, dag_id, job_id, user, ledger)
     plan = _checked(request, signed, target, _plan_undo(target))
-    return _started(
-        request, target, plan, UNDO_DAG, {"job": job_id, "dry_run": plan.action == "undo-dry-run", **plan.where}
-    )
+    settings = {"job": target.job.job_id, "dry_run": plan.action == "undo-dry-run", **plan.where}
+    return _started(request, target, plan, UNDO_DAG, settings)
 
 
 def _plan_undo(target: Target) -> Plan:
@@ -214,12 +219,6 @@ def _plan_undo(target: Target) -> Plan:
 
 
 # -- parts -----------------------------------------------------------------------------------------------------------
-
-
-def _target(request: Request, dag_id: str, job_id: str, user: BaseUser, ledger: str) -> Target:
-    where = ledgers.named(ledger)
-    reader = where.open()
-    return Target(job_of_dag(reader, dag_id, job_id), where, reader, AirflowApi(request), user)
 
 
 def _with_dag(target: Target, dag_id: str, plan: Plan, *, is_sample: bool = True) -> Plan:

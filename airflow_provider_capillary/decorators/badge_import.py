@@ -10,9 +10,11 @@ from airflow.sdk.bases.decorator import DecoratedOperator, Task, TaskDecorator, 
 from airflow.sdk.definitions.context import context_merge
 
 from airflow_provider_capillary.exceptions import CapillaryError, DatasetError, JobMismatchError
+from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, as_airflow_error
+from airflow_provider_capillary.jobs.settings import DEFAULTS
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy
-from airflow_provider_capillary.operators.badge_import import BadgeImportOperator, check_known
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator, OnEmpty, check_known
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -104,26 +106,26 @@ def badge_import_task(python_callable: Callable[FParams, FReturn]) -> Task[FPara
 @overload
 def badge_import_task(
     *,
-    capillary_conn_id: str = "capillary_default",
+    capillary_conn_id: str = DEFAULT_CONN_ID,
     ledger_conn_id: str | None = None,
     field_mapping: Mapping[str, str] | None = None,
     timezone: str | None = None,
-    batch_size: int | str = 500,
-    max_batch_bytes: int = 1_000_000,
-    concurrency: int = 4,
-    on_unknown: str = "verify",
-    on_duplicate: str = "skip",
-    once_per_customer: bool = False,
-    verify_after: float = 60,
-    max_rejected: int | str = "5%",
-    max_unknown: int | str = 0,
-    canary: bool = True,
-    check_badges: bool = True,
-    dry_run: bool | str = False,
+    batch_size: int | str = DEFAULTS.batch_size,
+    max_batch_bytes: int = DEFAULTS.max_batch_bytes,
+    concurrency: int = DEFAULTS.concurrency,
+    on_unknown: str = DEFAULTS.on_unknown.value,
+    on_duplicate: str = DEFAULTS.on_duplicate.value,
+    once_per_customer: bool = DEFAULTS.once_per_customer,
+    verify_after: float = DEFAULTS.verify_after,
+    max_rejected: int | str = DEFAULTS.max_rejected.text,
+    max_unknown: int | str = DEFAULTS.max_unknown.count or 0,
+    canary: bool = DEFAULTS.canary,
+    check_badges: bool = DEFAULTS.check_badges,
+    dry_run: bool | str = DEFAULTS.dry_run,
     dataset_format: str | None = None,
     csv_delimiter: str | None = None,
-    timestamp_unit: str = "s",
-    on_empty: str = "succeed",
+    timestamp_unit: str = DEFAULTS.timestamp_unit.value,
+    on_empty: str = OnEmpty.SUCCEED.value,
     allow_cut_end: bool = False,
     retry_policy: RetryPolicy | None = RETRY_POLICY,
     **kwargs: Any,

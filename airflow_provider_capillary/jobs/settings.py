@@ -76,6 +76,9 @@ class ImportSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {"max_rejected": self.max_rejected.text, "max_unknown": self.max_unknown.text}
 
 
+#: What an import does where a DAG says nothing; operator, decorator and configuration take their defaults from here.
+DEFAULTS = ImportSettings()
+
 #: Without a value these are as not given: what is then done by default grants nothing twice and hides no row.
 _MAY_BE_NOTHING = frozenset({"timezone", "batch_size", "on_unknown", "on_duplicate", "timestamp_unit"})
 _RANGES: dict[str, tuple[float, float]] = {

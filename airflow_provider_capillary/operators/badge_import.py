@@ -15,7 +15,7 @@ from airflow_provider_capillary.datasets.options import read_options
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import as_airflow_error
-from airflow_provider_capillary.jobs.settings import ImportSettings, import_settings
+from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.lineage import TellsLineage
 from airflow_provider_capillary.operators.report_link import BadgeImportLink
@@ -116,22 +116,22 @@ class BadgeImportOperator(TellsLineage, BaseOperator):
         ledger_conn_id: str | None = None,
         field_mapping: Mapping[str, str] | None = None,
         timezone: str | None = None,
-        batch_size: int | str = _NotGiven(500),
-        max_batch_bytes: int = 1_000_000,
-        concurrency: int = 4,
-        on_unknown: str = "verify",
-        on_duplicate: str = "skip",
-        once_per_customer: bool = False,
-        verify_after: float = 60,
-        max_rejected: int | str = "5%",
-        max_unknown: int | str = 0,
-        canary: bool = True,
-        check_badges: bool = True,
-        dry_run: bool | str = False,
+        batch_size: int | str = _NotGiven(DEFAULTS.batch_size),
+        max_batch_bytes: int = DEFAULTS.max_batch_bytes,
+        concurrency: int = DEFAULTS.concurrency,
+        on_unknown: str = DEFAULTS.on_unknown.value,
+        on_duplicate: str = DEFAULTS.on_duplicate.value,
+        once_per_customer: bool = DEFAULTS.once_per_customer,
+        verify_after: float = DEFAULTS.verify_after,
+        max_rejected: int | str = DEFAULTS.max_rejected.text,
+        max_unknown: int | str = DEFAULTS.max_unknown.count or 0,
+        canary: bool = DEFAULTS.canary,
+        check_badges: bool = DEFAULTS.check_badges,
+        dry_run: bool | str = DEFAULTS.dry_run,
         dataset_format: str | None = None,
         csv_delimiter: str | None = None,
-        timestamp_unit: str = "s",
-        on_empty: str = "succeed",
+        timestamp_unit: str = DEFAULTS.timestamp_unit.value,
+        on_empty: str = OnEmpty.SUCCEED.value,
         allow_cut_end: bool = False,
         # named here, and not set below: so Airflow fills it from default_args, and knows it of mapped tasks too
         retry_policy: RetryPolicy | None = RETRY_POLICY,

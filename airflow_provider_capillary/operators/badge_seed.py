@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
+from airflow_provider_capillary.jobs.settings import DEFAULTS
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
@@ -82,7 +83,7 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
         timezone: str | None = None,
         dataset_format: str | None = None,
         csv_delimiter: str | None = None,
-        timestamp_unit: str = "s",
+        timestamp_unit: str = DEFAULTS.timestamp_unit.value,
         max_invalid: int | str = 0,
         dry_run: bool | str = False,
         retry_policy: RetryPolicy | None = RETRY_POLICY,

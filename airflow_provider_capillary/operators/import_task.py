@@ -25,7 +25,7 @@ from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
-from airflow_provider_capillary.jobs.settings import ImportSettings, import_settings
+from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
 from airflow_provider_capillary.operators.asset_event import warn_of_many_events
 from airflow_provider_capillary.operators.badge_import import OnEmpty, on_empty_of
@@ -149,7 +149,9 @@ class ImportTask:
 
 
 def _configured_batch_size() -> int:
-    text = option("default_batch_size") or "500"
+    text = option("default_batch_size")
+    if not text:
+        return DEFAULTS.batch_size
     try:
         return int(text)
     except ValueError:

@@ -48,9 +48,9 @@ def get_provider_info() -> dict[str, Any]:
         "asset-uris": [
             {
                 "schemes": ["capillary"],
-                "handler": f"{_PACKAGE}.operators.badge_asset.sanitize_uri",
-                "factory": f"{_PACKAGE}.operators.badge_asset.create_asset",
-                "to_openlineage_converter": f"{_PACKAGE}.operators.badge_asset.convert_asset_to_openlineage",
+                "handler": f"{_PACKAGE}.operators.telemetry.assets.sanitize_uri",
+                "factory": f"{_PACKAGE}.operators.telemetry.assets.create_asset",
+                "to_openlineage_converter": f"{_PACKAGE}.operators.telemetry.assets.convert_asset_to_openlineage",
             }
         ],
         "cli": [f"{_PACKAGE}.cli.definition.get_capillary_cli_commands"],

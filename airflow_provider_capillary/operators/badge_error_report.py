@@ -16,9 +16,9 @@ from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone
 from airflow_provider_capillary.operators.report_link import BadgeReportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.telemetry.lineage import ReportsLineage, WorkDone
 from airflow_provider_capillary.operators.upstream_imports import Imports, imports_of, job_ids_of, task_ids_in
 from airflow_provider_capillary.operators.xcom import push_result
 
@@ -33,7 +33,7 @@ DEFAULT_FOLDER = "capillary_reports"
 MOST_FAULTS = 5  #: imports that the task's failure names
 
 
-class BadgeErrorReportOperator(TellsLineage, BaseOperator):
+class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
     """Writes ``errors.csv``, ``summary.json`` and ``report.html`` of imports, whether they succeeded or failed.
 
     ``errors.csv`` has the rows that are rejected, invalid, unknown or not sent, with the columns of the dataset and
@@ -102,8 +102,8 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
 
     def _report(self, context: Context) -> dict[str, Any]:
         # Not with the DAG file: what a report needs takes its time to load.
-        from airflow_provider_capillary.operators.asset_event import report_facts, tell_outlets
         from airflow_provider_capillary.operators.ledger_location import open_ledger
+        from airflow_provider_capillary.operators.telemetry.assets import fill_events, report_facts
         from airflow_provider_capillary.reports.destination import publish_files, report_folder
         from airflow_provider_capillary.reports.error_report import write_error_report
 
@@ -134,7 +134,7 @@ class BadgeErrorReportOperator(TellsLineage, BaseOperator):
         if all(job.dry_run for job in report.facts.jobs):
             # Airflow asks for the outlets when the task has ended. A new list: the old one is the DAG's.
             self.outlets = []
-        tell_outlets(context, self.outlets, report_facts(report.facts, counts, files))
+        fill_events(context, self.outlets, report_facts(report.facts, counts, files))
         result = {**files, **counts}
         if self.fail_with_import and (error := self._no_success(report, imports, files)) is not None:
             push_result(context, result)

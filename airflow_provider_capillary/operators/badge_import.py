@@ -17,9 +17,9 @@ from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.lineage import TellsLineage
 from airflow_provider_capillary.operators.report_link import BadgeImportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.telemetry.lineage import ReportsLineage
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -39,7 +39,7 @@ class OnEmpty(StrEnum):
     FAIL = "fail"
 
 
-class BadgeImportOperator(TellsLineage, BaseOperator):
+class BadgeImportOperator(ReportsLineage, BaseOperator):
     """Imports earned badges into Capillary, row by row accounted for in a durable ledger.
 
     A retry goes on where the last try was cut off; a clear, a later run or a backfill begins a new job on

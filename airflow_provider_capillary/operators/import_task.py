@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +22,31 @@ from airflow_provider_capillary.exceptions import (
     ImportInterruptedError,
 )
 from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.hook_lineage import collect_lineage, uris_of
+from airflow_provider_capillary.hooks.logged_errors import errors_logged
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_settings import SECTION, option
-from airflow_provider_capillary.operators.asset_event import warn_of_many_events
 from airflow_provider_capillary.operators.badge_import import OnEmpty, on_empty_of
 from airflow_provider_capillary.operators.end_of_log import counts_line, end_block, reason_line
-from airflow_provider_capillary.operators.import_told import remember_begin, tell_end
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.live_progress import LiveProgress
 from airflow_provider_capillary.operators.task_arguments import connected, refuse_text_of_something_else, scope_of
+from airflow_provider_capillary.operators.telemetry.assets import (
+    badge_asset_uri,
+    fill_events,
+    import_facts,
+    warn_of_many_events,
+)
+from airflow_provider_capillary.operators.telemetry.lineage import WorkDone
+from airflow_provider_capillary.operators.telemetry.metrics import count_import
 from airflow_provider_capillary.operators.witness_variable import witness_of
 from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseHook, Context
 
     from airflow_provider_capillary.ledger.ledger import Ledger
     from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
@@ -93,7 +101,7 @@ class ImportTask:
                 organisation = Organisation(client, hook.organisation, hook.requests_per_minute)
                 self._warn_of_replicas(ledger)
                 scope = scope_of(self._context)
-                task.work_done = remember_begin(named(task.dataset), client.settings.base_url, dry_run=settings.dry_run)
+                task.work_done = _work_begun(named(task.dataset), client.settings.base_url, dry_run=settings.dry_run)
                 self._look_at(dataset, columns)
                 result = ImportJob(
                     dataset,
@@ -106,7 +114,7 @@ class ImportTask:
                     witness=witness_of(ledger, hook.organisation),
                 ).run()
             sources = dataset.inspect().sources
-        task.work_done = tell_end(self._context, hook, task.outlets, result, task.work_done, sources)
+        task.work_done = _report_end(self._context, hook, task.outlets, result, task.work_done, sources)
         return result
 
     def _warn_of_replicas(self, ledger: Ledger) -> None:
@@ -146,6 +154,35 @@ class ImportTask:
         named_zone(settings.timezone)
         on_empty_of(task.on_empty)
         return settings
+
+
+@errors_logged
+def _work_begun(dataset: Any, api_url: str, *, dry_run: bool) -> WorkDone:
+    """What lineage reports should the import break off: where it reads, and where it may have written."""
+    return WorkDone(inputs=uris_of(dataset), outputs=() if dry_run else (badge_asset_uri(api_url),))
+
+
+@errors_logged
+def _report_end(
+    context: Context,
+    hook: BaseHook,
+    outlets: Iterable[Any],
+    result: ImportResult,
+    begun: WorkDone | None,
+    sources: Iterable[str],
+) -> WorkDone:
+    """Report how the import ended to metrics, lineage and outlets, and give what OpenLineage is to be given.
+
+    :param begun: what was remembered when it began.
+    :param sources: the files that were read.
+    """
+    summary, ti = result.summary, context["ti"]
+    outputs = begun.outputs if begun else ()
+    done = WorkDone(tuple(sources), outputs, summary.accepted if outputs else None, summary)
+    count_import(ti, summary, result.error, result.seconds)
+    collect_lineage(hook, inputs=done.inputs, outputs=done.outputs)
+    fill_events(context, outlets, import_facts(summary, done.inputs, getattr(ti, "map_index", -1)))
+    return done
 
 
 def _configured_batch_size() -> int:

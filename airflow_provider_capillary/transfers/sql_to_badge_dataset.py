@@ -149,7 +149,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         # Not with the DAG file: the database's library and pyarrow take their time to load.
         from airflow_provider_capillary.datasets.disk import room_on_disk
         from airflow_provider_capillary.datasets.publish import check_target, publish
-        from airflow_provider_capillary.hooks.lineage import collect_lineage
+        from airflow_provider_capillary.hooks.hook_lineage import collect_lineage
 
         partitions = _number(self.partitions, "partitions", MOST_PARTITIONS)
         query = self._query()

@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 LOOKS = Path(__file__).with_name("installed_package.py")
 #: Modules that need what the core does not, and what that is. A user of theirs has it.
 NEEDS_MORE = {
-    "operators.lineage_facets": {"airflow.providers.openlineage"},
+    "operators.telemetry.openlineage": {"airflow.providers.openlineage"},
     "simulator.pytest_plugin": {"pytest"},
 }
 

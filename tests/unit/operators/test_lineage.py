@@ -12,14 +12,21 @@ from airflow.sdk.lineage import HookLineageCollector
 from openlineage.client.serde import Serde
 
 from airflow_provider_capillary.core.summary import Reason, Summary
-from airflow_provider_capillary.hooks.lineage import MOST_FILES, asset_uri, collect_lineage, dataset_name, few, uris_of
-from airflow_provider_capillary.operators.badge_asset import (
+from airflow_provider_capillary.hooks.hook_lineage import (
+    MOST_FILES,
+    asset_uri,
+    collect_lineage,
+    dataset_name,
+    few,
+    uris_of,
+)
+from airflow_provider_capillary.operators.telemetry.assets import (
     badge_asset_uri,
     convert_asset_to_openlineage,
     create_asset,
     sanitize_uri,
 )
-from airflow_provider_capillary.operators.lineage import TellsLineage, WorkDone, operator_lineage
+from airflow_provider_capillary.operators.telemetry.lineage import ReportsLineage, WorkDone, operator_lineage
 
 SUMMARY = Summary(
     job_id="job-1",
@@ -39,7 +46,7 @@ SUMMARY = Summary(
 )
 
 
-class Task(TellsLineage):
+class Task(ReportsLineage):
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
@@ -198,7 +205,7 @@ def test_nothing_is_looked_up_for_lineage(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_openlineage_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "airflow_provider_capillary.operators.lineage_facets", raising=False)
+    monkeypatch.delitem(sys.modules, "airflow_provider_capillary.operators.telemetry.openlineage", raising=False)
     monkeypatch.setitem(sys.modules, "airflow.providers.openlineage.extractors", None)
     assert Task("/data/rows.csv").get_openlineage_facets_on_start() is None
 
@@ -233,4 +240,4 @@ class TestHookLevel:
     ) -> None:
         monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: 1 / 0)
         collect_lineage(BaseHook(), outputs=["capillary://h/badges"])
-        assert "collect_lineage could not be told: ZeroDivisionError" in caplog.text
+        assert "collect_lineage failed, which changes nothing else: ZeroDivisionError" in caplog.text

@@ -15,7 +15,7 @@ from airflow.sdk.observability.stats import Stats
 
 from airflow_provider_capillary.core.summary import Summary
 from airflow_provider_capillary.exceptions import ApiUnavailableError, BudgetExceededError, CapillaryError
-from airflow_provider_capillary.operators.metrics import count_import
+from airflow_provider_capillary.operators.telemetry.metrics import count_import
 
 ENDS: dict[str, Any] = {"accepted": 4, "already_accepted": 3, "rejected": 2, "invalid": 0, "unknown": 0, "not_sent": 1}
 REST: dict[str, Any] = {"requests": 2, "batches": 2, "started_at": "", "finished_at": "", "ledger": "ledger.db"}
@@ -130,5 +130,5 @@ def test_metrics_that_fail_do_not_fail_the_import(
     monkeypatch.setattr(Stats, "incr", broken)
     monkeypatch.setattr(Stats, "timing", broken)
     count_import(task_instance(), SUMMARY, None, 1.0)
-    assert "count_import could not be told: OSError" in caplog.text
+    assert "count_import failed, which changes nothing else: OSError" in caplog.text
     assert "hunter2" not in caplog.text

@@ -10,11 +10,11 @@ from airflow.sdk import Asset, AssetAlias, Context
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from airflow_provider_capillary.core.summary import Reason, Summary
-from airflow_provider_capillary.operators.asset_event import (
+from airflow_provider_capillary.operators.telemetry.assets import (
     MOST_URIS,
+    fill_events,
     import_facts,
     report_facts,
-    tell_outlets,
     warn_of_many_events,
 )
 from airflow_provider_capillary.reports.facts import JobFacts, Notes, Problems, ReportFacts, Total
@@ -42,7 +42,7 @@ def report(*jobs: JobFacts) -> ReportFacts:
 
 def test_the_counts_stand_in_the_event_of_each_asset_and_of_nothing_else() -> None:
     events = OutletEventAccessors()
-    tell_outlets(cast(Context, {"outlet_events": events}), [BADGES, AssetAlias("any"), "text"], {"accepted": 4})
+    fill_events(cast(Context, {"outlet_events": events}), [BADGES, AssetAlias("any"), "text"], {"accepted": 4})
     assert events[BADGES].extra == {"accepted": 4}
     assert events[AssetAlias("any")].extra == {}
 
@@ -50,17 +50,17 @@ def test_the_counts_stand_in_the_event_of_each_asset_and_of_nothing_else() -> No
 def test_what_somebody_else_put_into_the_event_stays() -> None:
     events = OutletEventAccessors()
     events[BADGES].extra["night"] = "2025-01-15"
-    tell_outlets(cast(Context, {"outlet_events": events}), [BADGES], {"accepted": 4})
+    fill_events(cast(Context, {"outlet_events": events}), [BADGES], {"accepted": 4})
     assert events[BADGES].extra == {"night": "2025-01-15", "accepted": 4}
 
 
 def test_without_airflow_s_context_nothing_happens() -> None:
-    tell_outlets(cast(Context, {"ti": None}), [BADGES], {"accepted": 4})
+    fill_events(cast(Context, {"ti": None}), [BADGES], {"accepted": 4})
 
 
 def test_an_event_that_cannot_be_written_does_not_fail_the_task(caplog: pytest.LogCaptureFixture) -> None:
-    tell_outlets(cast(Context, {"outlet_events": {}}), [BADGES], {"accepted": 4})
-    assert "tell_outlets could not be told: KeyError" in caplog.text
+    fill_events(cast(Context, {"outlet_events": {}}), [BADGES], {"accepted": 4})
+    assert "fill_events failed, which changes nothing else: KeyError" in caplog.text
 
 
 def test_an_import_tells_counts_job_and_datasets_but_no_word_of_the_api() -> None:

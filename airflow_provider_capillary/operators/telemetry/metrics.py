@@ -21,10 +21,10 @@ from typing import Any
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
 from airflow_provider_capillary.exceptions import CapillaryError, RetryableError
-from airflow_provider_capillary.hooks.outside import only_telling
+from airflow_provider_capillary.hooks.logged_errors import errors_logged
 
 
-@only_telling
+@errors_logged
 def count_import(ti: Any, summary: Summary, error: CapillaryError | None, seconds: float) -> None:
     """Count what became of an import.
 

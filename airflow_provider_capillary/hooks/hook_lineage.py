@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.datasets.locations import local_path
-from airflow_provider_capillary.hooks.outside import only_telling
+from airflow_provider_capillary.hooks.logged_errors import errors_logged
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook
@@ -16,7 +16,7 @@ MOST_FILES = 100
 _SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 
 
-@only_telling
+@errors_logged
 def collect_lineage(hook: BaseHook, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
     """Tell Airflow's hook-level lineage of URIs; nothing happens where nobody reads it."""
     from airflow.sdk.lineage import get_hook_lineage_collector

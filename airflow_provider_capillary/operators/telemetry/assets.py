@@ -1,6 +1,8 @@
-"""What the events of a task's outlets say: how an import ended, in counts, for the DAGs that wait for it.
+"""Assets: ``capillary://host/badges``, the badges of one cluster's customers, and the events of a task's outlets.
 
-The outlets are the user's own (``outlets=[Asset(...)]``); none is added. An event holds no row and no customer id.
+Airflow finds the functions of the asset by the provider's metadata, whenever it meets a URI of the scheme
+``capillary``. Events say how an import ended, in counts, for the DAGs that wait for it. The outlets are the user's own
+(``outlets=[Asset(...)]``); none is added. An event holds no row and no customer id.
 """
 
 from __future__ import annotations
@@ -8,27 +10,63 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+from airflow.sdk import Asset
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
-from airflow_provider_capillary.hooks.lineage import asset_uri, few
-from airflow_provider_capillary.hooks.outside import only_telling
-from airflow_provider_capillary.reports.facts import ReportFacts
+from airflow_provider_capillary.hooks.hook_lineage import asset_uri, few
+from airflow_provider_capillary.hooks.logged_errors import errors_logged
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.sdk import Context
+
+    from airflow_provider_capillary.reports.facts import ReportFacts
 
 log = logging.getLogger(__name__)
 
+SCHEME = "capillary"
+NAME = "badges"
 MOST_URIS = 10
 
 
-@only_telling
-def tell_outlets(context: Context, outlets: Iterable[Any], told: Mapping[str, Any]) -> None:
+def badge_asset_uri(api_url: str) -> str:
+    """The asset's URI, by the URL of the API: host and port, without credentials and path."""
+    host = urlsplit(api_url).netloc.rpartition("@")[2].lower()
+    if not host:
+        raise ValueError("the URL names no host")
+    return f"{SCHEME}://{host}/{NAME}"
+
+
+def create_asset(*, host: str, extra: dict[str, Any] | None = None) -> Asset:
+    """The asset of a host, as hook-level lineage asks for it."""
+    return Asset(uri=f"{SCHEME}://{host}/{NAME}", extra=extra)
+
+
+def sanitize_uri(uri: SplitResult) -> SplitResult:
+    """Refuse a URI without a host; nothing else is asked of it, for people name their assets as they like."""
+    if not uri.netloc:
+        raise ValueError(
+            "URI format capillary:// must contain a host, as in capillary://eu.api.capillarytech.com/badges"
+        )
+    return uri
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
+    """The same dataset that the import itself tells of."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    parts = urlsplit(asset.uri)
+    return Dataset(namespace=f"{SCHEME}://{parts.netloc}", name=parts.path.strip("/") or NAME)
+
+
+@errors_logged
+def fill_events(context: Context, outlets: Iterable[Any], told: Mapping[str, Any]) -> None:
     """Put the facts into the event of each asset among the outlets; Airflow emits it if the task succeeds.
 
     An alias has no event before an asset is added to it, and is left alone.
     """
-    from airflow.sdk import Asset
     from airflow.sdk.definitions.asset import AssetRef
 
     events = context.get("outlet_events")

@@ -1,6 +1,8 @@
-"""Lineage in the words of OpenLineage. To be imported only where its provider may be missing."""
+"""Lineage as OpenLineage has it: the one module that needs its provider, imported by ``lineage.py`` if it is there."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import attrs
 from airflow.providers.common.compat.openlineage.facet import (
@@ -13,8 +15,7 @@ from airflow.providers.common.compat.openlineage.facet import (
 from airflow.providers.openlineage.extractors import OperatorLineage
 
 from airflow_provider_capillary.core.summary import Summary
-from airflow_provider_capillary.hooks.lineage import dataset_name, few
-from airflow_provider_capillary.operators.lineage import WorkDone
+from airflow_provider_capillary.hooks.hook_lineage import dataset_name, few
 
 # camelCase and no underscore in front, as everywhere in OpenLineage
 
@@ -55,23 +56,33 @@ class BadgeReportRunFacet(RunFacet):
     mayBeGrantedTwice: int
 
 
-def as_operator_lineage(work: WorkDone) -> OperatorLineage[Dataset, RunFacet]:
-    """Datasets read and written, row count of what was written, and the counts as a facet of the run."""
-    outputs: list[Dataset] = [OutputDataset(*dataset_name(uri)) for uri in few(work.outputs)]
-    if outputs and work.rows_written is not None:
-        statistics = OutputStatisticsOutputDatasetFacet(rowCount=work.rows_written)
-        outputs[0] = OutputDataset(outputs[0].namespace, outputs[0].name, outputFacets={"outputStatistics": statistics})
+def as_operator_lineage(
+    *,
+    inputs: Iterable[str],
+    outputs: Iterable[str],
+    rows_written: int | None,
+    summary: Summary | None,
+    report: Mapping[str, int] | None,
+) -> OperatorLineage[Dataset, RunFacet]:
+    """Datasets read and written, row count of what was written, and the counts as a facet of the run.
+
+    For the parameters see ``lineage.WorkDone``.
+    """
+    written: list[Dataset] = [OutputDataset(*dataset_name(uri)) for uri in few(outputs)]
+    if written and rows_written is not None:
+        statistics = OutputStatisticsOutputDatasetFacet(rowCount=rows_written)
+        written[0] = OutputDataset(written[0].namespace, written[0].name, outputFacets={"outputStatistics": statistics})
     facets: dict[str, RunFacet] = {}
-    if work.summary is not None:
-        facets["capillary_badgeImport"] = _import_facet(work.summary)
-    if work.report is not None:
+    if summary is not None:
+        facets["capillary_badgeImport"] = _import_facet(summary)
+    if report is not None:
         facets["capillary_badgeReport"] = BadgeReportRunFacet(
-            jobs=work.report["jobs"],
-            rowsReported=work.report["rows_reported"],
-            mayBeGrantedTwice=work.report["may_be_granted_twice"],
+            jobs=report["jobs"],
+            rowsReported=report["rows_reported"],
+            mayBeGrantedTwice=report["may_be_granted_twice"],
         )
-    inputs: list[Dataset] = [InputDataset(*dataset_name(uri)) for uri in few(work.inputs)]
-    return OperatorLineage(inputs=inputs, outputs=outputs, run_facets=facets)
+    read: list[Dataset] = [InputDataset(*dataset_name(uri)) for uri in few(inputs)]
+    return OperatorLineage(inputs=read, outputs=written, run_facets=facets)
 
 
 def _import_facet(summary: Summary) -> BadgeImportRunFacet:

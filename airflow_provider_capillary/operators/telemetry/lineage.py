@@ -2,7 +2,7 @@
 
 Airflow asks for it in listeners, before and after ``execute``, in the worker. What is given there was remembered
 while the operator worked: nothing is looked up, no network, no ledger and no connection is touched, and nothing is
-raised. Without the OpenLineage provider nobody asks, and nothing is given.
+raised. Without the OpenLineage provider Airflow does not ask, and nothing is given.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_capillary.core.summary import Summary
-from airflow_provider_capillary.hooks.lineage import uris_of
-from airflow_provider_capillary.hooks.outside import only_telling
+from airflow_provider_capillary.hooks.hook_lineage import uris_of
+from airflow_provider_capillary.hooks.logged_errors import errors_logged
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset, RunFacet
@@ -31,7 +31,7 @@ class WorkDone(msgspec.Struct, frozen=True):
     report: Mapping[str, int] | None = None  #: the counts of a report
 
 
-class TellsLineage:
+class ReportsLineage:
     """For operators: gives OpenLineage what was remembered in ``work_done``, else what the arguments say."""
 
     work_done: WorkDone | None = None
@@ -45,15 +45,15 @@ class TellsLineage:
         return operator_lineage(self.work_done) if self.work_done else self.get_openlineage_facets_on_start()
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Dataset, RunFacet] | None:
-        """After a failure: the same, as far as it came. (The error itself is told by Airflow.)"""
+        """After a failure: the same, as far as it came. (Airflow reports the error itself.)"""
         return self.get_openlineage_facets_on_complete(task_instance)
 
 
-@only_telling
+@errors_logged
 def operator_lineage(work: WorkDone) -> OperatorLineage[Dataset, RunFacet] | None:
     """What OpenLineage is given; ``None`` where its provider is not installed."""
     try:
-        from airflow_provider_capillary.operators.lineage_facets import as_operator_lineage
+        from airflow_provider_capillary.operators.telemetry.openlineage import as_operator_lineage
     except ImportError:
         return None
-    return as_operator_lineage(work)
+    return as_operator_lineage(**msgspec.structs.asdict(work))

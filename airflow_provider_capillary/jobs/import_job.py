@@ -142,7 +142,9 @@ class ImportJob:
             if self._witness is not None:
                 self._witness.begin(job.job_id)
             self._ledger.name_badges(looked_up.names)
-            with closing(LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds)) as ledger:
+            with closing(
+                LedgerWriter(self._ledger, job, heartbeat_seconds=self._heartbeat_seconds, on_loss=self._stop.request)
+            ) as ledger:
                 self._progress.begin(job.job_id, facts.rows)
                 if self._settings.on_duplicate is OnDuplicate.FAIL:
                     self._refuse_duplicates(checker, ledger, job)
@@ -227,6 +229,7 @@ class ImportJob:
                     self._stop.request(error)  # or the lanes would first send all that waits
                     raise
             lane.work_off_aside(self._batcher())
+            ledger.catch_up()  # so that the account is complete
             self._end_repeats(checker, planner)
 
     def _checked(self, checker: RowChecker, planner: Planner) -> Iterator[tuple[EarnedBadges, Window]]:

@@ -244,8 +244,8 @@ class Lane:
         doubts = self._planner.doubts_of(batch.badges)
         if not ids or doubts:
             return self._settle_each_row(exchanged, doubts)
-        self._ledger.record(exchanged.outcome(accepted=batch.badges, ids=ids))
-        self._account.count(RowState.ACCEPTED, len(ids))
+        count = partial(self._account.count, RowState.ACCEPTED, len(ids))
+        self._ledger.record_later(exchanged.outcome(accepted=batch.badges, ids=ids), count)
         self._watch.look(batch, exchanged.reply, exchanged.judgement)
         return []
 

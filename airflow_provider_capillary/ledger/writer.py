@@ -13,17 +13,21 @@ from typing import Any, TypeVar
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.exceptions import LeaseLostError, LedgerUnavailableError
-from airflow_provider_capillary.ledger.facts import Age, Controls, Intent, IntentConflictError, Job, Note
+from airflow_provider_capillary.ledger.facts import Age, Controls, Intent, IntentConflictError, Job, Note, Outcome
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 _MOST_TOGETHER = 64
+_PATIENCE_SECONDS = 0.005  # how long notes that no caller waits for may wait for others to be committed with them
 
 
 class _Told:
     """Notes to commit, or a question to ask, and where the answer goes."""
+
+    #: Whether no caller waits for the answer.
+    is_patient = False
 
     def __init__(self, notes: Sequence[Note] | None, question: Callable[[], Any] | None) -> None:
         self.notes = notes
@@ -31,10 +35,17 @@ class _Told:
         self.answer: Future[Any] = Future()
 
 
+class _Later(_Told):
+    """Notes that no caller waits for."""
+
+    is_patient = True
+
+
 class LedgerWriter:
     """Serves many callers from one thread, and keeps the job's lease alive however idle or busy they are.
 
     :param monotonic: the clock of the heartbeat, in seconds.
+    :param on_loss: called on the writer's thread with the error, where notes are lost that no caller waits for.
     """
 
     def __init__(
@@ -44,11 +55,13 @@ class LedgerWriter:
         *,
         heartbeat_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
+        on_loss: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._ledger = ledger
         self._job = job
         self._heartbeat_seconds = heartbeat_seconds
         self._monotonic = monotonic
+        self._on_loss = on_loss
         self._told: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
@@ -57,8 +70,30 @@ class LedgerWriter:
 
     def record(self, *notes: Note) -> list[int]:
         """Commit durably, then return; see ``Ledger.record``."""
-        keys: list[int] = self._tell(_Told(notes, None))
+        keys: list[int] = self._tell(_Told(notes, None)).result()
         return keys
+
+    def record_later(self, note: Outcome, then: Callable[[], None]) -> None:
+        """Commit durably, then call ``then`` on the writer's thread; do not wait for it.
+
+        The caller's next intent comes soon, and is committed together with the outcome: half as many commits, and
+        waits. It never comes before the outcome. Where the outcome cannot be committed, ``on_loss`` is called.
+        """
+
+        def end(answer: Future[Any]) -> None:
+            error = answer.exception()
+            if error is None:
+                then()
+            else:
+                self._on_loss(error)
+
+        later = _Later([note], None)
+        later.answer.add_done_callback(end)
+        self._tell(later)
+
+    def catch_up(self) -> None:
+        """Wait until all that was told before is committed, or lost."""
+        self._ask(lambda: None)
 
     def find(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
         """See ``Ledger.find``."""
@@ -88,15 +123,15 @@ class LedgerWriter:
         self._thread.join()
 
     def _ask(self, question: Callable[[], _Result]) -> _Result:
-        answer: _Result = self._tell(_Told(None, question))
+        answer: _Result = self._tell(_Told(None, question)).result()
         return answer
 
-    def _tell(self, told: _Told) -> Any:
+    def _tell(self, told: _Told) -> Future[Any]:
         with self._closing:
             if self._closed:  # nobody would ever answer
                 raise LedgerUnavailableError("the job's ledger is closed; nothing was recorded")
             self._told.put(told)
-        return told.answer.result()
+        return told.answer
 
     def _run(self) -> None:
         due = self._monotonic() + self._heartbeat_seconds
@@ -114,9 +149,11 @@ class LedgerWriter:
             together = [self._told.get(timeout=seconds)]
         except queue.Empty:
             return []
+        due = time.monotonic() + _PATIENCE_SECONDS
         while len(together) < _MOST_TOGETHER and together[-1] is not None:
+            is_patient = all(told is not None and told.is_patient for told in together)
             try:
-                together.append(self._told.get_nowait())
+                together.append(self._told.get(timeout=max(0.0, due - time.monotonic()) if is_patient else 0.0))
             except queue.Empty:
                 break
         return together

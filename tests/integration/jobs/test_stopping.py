@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -288,11 +289,12 @@ def test_a_stopped_retry_counts_rows_that_it_did_not_look_up_as_an_earlier_try_l
     trial.moments.die("outcome-done" if ended != "unknown" else "sent")
     with pytest.raises(trial.killed):
         trial.run(rows, concurrency=2, batch_size=20)
-    assert sum(trial.states().values()) == 20
+    left = sum(trial.states().values()) - 20
+    assert left in (0, 20)  # the next intent may have been committed with the outcome
     trial.faults({"kind": "status", "status": 403, "times": 1})
     result = trial.run(rows, concurrency=1, batch_size=10)
     assert isinstance(result.error, RequestRefusedError)
-    assert trial.ends(result) == {ended: 20, "not_sent": 190}
+    assert trial.ends(result) == Counter({ended: 20, "not_sent": 190 - left}) + Counter(unknown=left)
 
 
 def test_a_ledger_that_fails_while_a_refused_job_ends_is_the_reason(trial: Trial) -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -161,6 +162,86 @@ def test_a_defect_is_heard_of_by_its_caller(gated: GatedLedger, job: Job) -> Non
         with pytest.raises(AttributeError):
             book.find([None])  # type: ignore[list-item]
         assert len(book.record(intent(badge(1)))) == 1
+
+
+def test_an_outcome_that_no_caller_waits_for_is_committed_with_the_next_intent(gated: GatedLedger, job: Job) -> None:
+    counted: list[dict[RowState, int]] = []
+    batch = claim(gated, job, badge(1))
+    gated.commits.clear()
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book:
+        first = hold(book, gated)
+        book.record_later(outcome(batch, RowState.ACCEPTED, badge(1)), lambda: counted.append(dict(gated.counts(job))))
+        assert counted == []
+        second = threading.Thread(target=book.record, args=(intent(badge(2)),))
+        second.start()
+        while book._told.qsize() < 2:
+            pass
+        gated.gate.set()
+        second.join(GIVE_UP_SECONDS)
+        first.join(GIVE_UP_SECONDS)
+    assert gated.commits == [2]
+    assert counted == [{RowState.ACCEPTED: 1, RowState.INTENT: 1}]
+
+
+def test_an_outcome_that_no_caller_waits_for_is_committed_without_any_other_note(gated: GatedLedger, job: Job) -> None:
+    counted = threading.Event()
+    batch = claim(gated, job, badge(1))
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book:
+        book.record_later(outcome(batch, RowState.ACCEPTED, badge(1)), counted.set)
+        assert counted.wait(GIVE_UP_SECONDS)
+        assert gated.counts(job) == {RowState.ACCEPTED: 1}
+
+
+def test_who_catches_up_finds_every_outcome_committed_and_counted(gated: GatedLedger, job: Job) -> None:
+    gated.gate.set()
+    counted: list[int] = []
+    batches = [claim(gated, job, badge(row)) for row in range(1, 6)]
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book:
+        for row, batch in enumerate(batches, start=1):
+            book.record_later(outcome(batch, RowState.ACCEPTED, badge(row)), partial(counted.append, row))
+        book.catch_up()
+        assert counted == [1, 2, 3, 4, 5]
+        assert gated.counts(job) == {RowState.ACCEPTED: 5}
+
+
+def test_closing_commits_an_outcome_that_no_caller_waits_for(gated: GatedLedger, job: Job) -> None:
+    counted: list[bool] = []
+    batch = claim(gated, job, badge(1))
+    book = LedgerWriter(gated, job, heartbeat_seconds=NEVER)
+    book.record_later(outcome(batch, RowState.ACCEPTED, badge(1)), lambda: counted.append(True))
+    book.close()
+    assert counted == [True]
+    assert gated.counts(job) == {RowState.ACCEPTED: 1}
+
+
+@pytest.mark.parametrize("trouble", [LedgerUnavailableError("gone"), RuntimeError("defect")])
+def test_a_lost_outcome_that_no_caller_waits_for_is_reported_and_not_counted(
+    gated: GatedLedger, job: Job, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    gated.gate.set()
+    counted: list[bool] = []
+    lost: list[BaseException] = []
+    batch = claim(gated, job, badge(1))
+
+    def fail(*_: Any) -> list[int]:
+        raise trouble
+
+    with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER, on_loss=lost.append)) as book:
+        with monkeypatch.context() as broken:
+            broken.setattr(gated, "record", fail)
+            book.record_later(outcome(batch, RowState.ACCEPTED, badge(1)), lambda: counted.append(True))
+            book.catch_up()
+        assert lost == [trouble]
+        assert counted == []
+        assert gated.counts(job) == {RowState.INTENT: 1}
+
+
+def hold(book: LedgerWriter, gated: GatedLedger) -> threading.Thread:
+    """Keep the writer at a question until the gate is set."""
+    asking = threading.Thread(target=book.now)
+    asking.start()
+    assert gated.reached.wait(GIVE_UP_SECONDS)
+    return asking
 
 
 def test_questions_are_answered(gated: GatedLedger, job: Job) -> None:

@@ -322,10 +322,9 @@ class BadgeClient:
 
     def _without_secrets(self, reply: Reply, problem: str) -> Reply:
         """A server may echo what it was sent: no secret may reach the ledger or a report by way of a message."""
-        for entry in reply.entries or ():
-            if entry.errors or entry.warnings:
-                entry.errors = [self._shown_problem(each) for each in listed(entry.errors)]
-                entry.warnings = [self._shown_problem(each) for each in listed(entry.warnings)]
+        for entry in [entry for entry in reply.entries or () if entry.errors or entry.warnings]:
+            entry.errors = [self._shown_problem(each) for each in listed(entry.errors)]
+            entry.warnings = [self._shown_problem(each) for each in listed(entry.warnings)]
         envelope = None if reply.envelope is None else [self._shown_problem(each) for each in reply.envelope]
         return msgspec.structs.replace(
             reply,
@@ -338,7 +337,7 @@ class BadgeClient:
         return ApiProblem(problem.code, None if problem.message is None else self._shown(problem.message))
 
     def _shown(self, text: str) -> str:
-        return redacted(text, self._auth.secrets())
+        return redacted(text, self._auth.secrets()) if text else text
 
     def _shown_id(self, text: str | None) -> str | None:
         return redacted(text, self._auth.secrets(), longest=LONGEST_REQUEST_ID) if text else None

@@ -21,7 +21,7 @@ import msgspec
 from airflow_provider_capillary.client.settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed
 
 LONGEST_RETRY_AFTER = 86_400.0  #: seconds; whatever asks for more is held to this
 _SMALL_REPLY = 2**20  #: bytes that take 50 MiB of memory at most, whatever they are
@@ -193,7 +193,7 @@ def decode_envelope(body: bytes) -> Envelope | None:
 def _entries(body: bytes) -> list[Entry] | None:
     try:
         entries = _decode_entries(body)
-        if not any(map(_has_silent_error, entries)):
+        if not any(map(_has_silent_error, [entry for entry in entries if entry.errors])):
             return entries
     except msgspec.ValidationError:
         pass  # some entry is of unforeseen types; what follows it may be broken too
@@ -205,11 +205,7 @@ def _entries(body: bytes) -> list[Entry] | None:
 
 def _has_silent_error(entry: Entry) -> bool:
     """Whether an error lost all it had to say, because its fields have other names."""
-    errors = entry.errors
-    if not errors:
-        return False
-    listed = errors if isinstance(errors, list) else [errors]
-    return any(each.code is None and each.message is None for each in listed)
+    return any(each.code is None and each.message is None for each in listed(entry.errors))
 
 
 def _tolerant_entry(found: Any) -> Entry:

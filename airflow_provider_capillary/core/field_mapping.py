@@ -52,6 +52,7 @@ class RowReader:
         self._badge_ids: dict[Any, str] = {badge_id: badge_id for badge_id in badge_ids}
         self._names: tuple[str, ...] = ()
         self._known: pc.SetLookupOptions | None = None
+        self._positions: pa.Array[Any] = pa.array([], pa.int64())  #: 0, 1, 2, ..., as many as a window has had rows
 
     def read(
         self,
@@ -105,7 +106,9 @@ class RowReader:
         )
         if not is_good:
             return None
-        numbers = pa.array(range(first_row_number, first_row_number + len(badges)), pa.int64())
+        if len(self._positions) < len(badges):
+            self._positions = pa.array(range(len(badges)), pa.int64())
+        numbers = pc.add(self._positions[: len(badges)], first_row_number)
         return EarnedBadges.of_arrow(self._names, numbers, pc.cast(badges, pa.int64()), customers, earned, expires)
 
     def _lookup(self) -> pc.SetLookupOptions:

@@ -217,7 +217,11 @@ def _are_instants(texts: list[str | None], seconds: list[int]) -> bool:
     if texts.count(None) == len(texts):
         return True
     try:
-        return msgspec.convert(texts, list[datetime]) == msgspec.convert(seconds, list[datetime], strict=False)
+        instants = msgspec.convert(seconds, list[datetime], strict=False)
+        # Nearly always they are the very texts in which we would write these instants, which is quickly seen.
+        return msgspec.json.encode(texts) == msgspec.json.encode(instants) or (
+            msgspec.convert(texts, list[datetime]) == instants
+        )
     except msgspec.ValidationError:  # other texts
         return False  # as where an instant has no offset: it equals none that has one
 

@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos model guards versions up clean bench compose-test celery-test end-to-end
+.PHONY: help demo test chaos model first-contact guards versions up clean bench compose-test celery-test end-to-end
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,6 +37,9 @@ chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and 
 
 model: $(READY)  ## Explore every interleaving of the import's protocol, further than test does (15 min)
 	@$(BIN)/python -m dev.model
+
+first-contact: $(READY)  ## Probe every API that the simulator can be, 82,944 of them (20 min)
+	@$(BIN)/python -m dev.first_contact
 
 guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
 	@$(BIN)/python -m dev.guards

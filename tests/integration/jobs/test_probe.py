@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
-from airflow_provider_capillary.core.probing import RepeatedId, Shown
+from airflow_provider_capillary.core.probing import Shown
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, JobIsRunningError
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.fault_plan import DropFault, RowErrorFault, StatusFault
 from airflow_provider_capillary.simulator.settings import Reads
+from dev.first_contact.contact import BADGE, CUSTOMER, Clock, Deaths, FirstContact, KilledError
+from dev.first_contact.modes import modes, quick_ledger, try_mode
 
-from .probing import BADGE, CUSTOMER, Clock, Deaths, FirstContact, KilledError
-
-FORMATS = ("epoch_seconds", "epoch_milliseconds", "iso_inline", "iso_fields")
 SHIFT = -19_800
 
 
@@ -30,94 +28,14 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Ledger]:
-    """One for all modes: each is an organisation of its own. Its disk is not waited for: no power is cut here."""
-    with closing(Ledger(f"sqlite:///{tmp_path_factory.mktemp('probe') / 'ledger.db'}", clock=clock.now)) as ledger:
-        ledger.database.engine.dispose()
-        sa.event.listen(ledger.database.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
+    with quick_ledger(tmp_path_factory.mktemp("probe"), clock) as ledger:
         yield ledger
 
 
-@pytest.mark.parametrize("timestamps", FORMATS)
-@pytest.mark.parametrize("methods", [("PUT",), ("POST",), ("PUT", "POST")])
-def test_method_and_unit_are_found_whatever_they_are(
-    ledger: Ledger, clock: Clock, timestamps: str, methods: tuple[str, ...]
-) -> None:
-    others = itertools.product(
-        (False, True),
-        ("UTC", "Asia/Kolkata"),
-        (Reads(), Reads(show_imports=False)),
-        (0.0, 45.0),
-        ("PUT", "POST"),
-    )
-    for refuses, zone, reads, delay, first in others:
-        contact = FirstContact(
-            ledger,
-            clock,
-            first,
-            methods=methods,
-            timestamps=timestamps,
-            refuse_repeated_request_ids=refuses,
-            zone=zone,
-            reads=reads,
-            read_delay_seconds=delay,
-        )
-        probed = contact.probe()
-        answers = probed.answers
-        method = first if first in methods else methods[0]
-        assert answers.extras == {"import_method": method, "timestamp_format": timestamps}
-        expected = RepeatedId.REFUSED if refuses else RepeatedId.GRANTED_AGAIN
-        assert answers.repeated_request_id is expected
-        assert answers.server_offset == ("Z" if zone == "UTC" else "+05:30")
-        assert answers.reads_show is reads.show_imports
-        assert (contact.active, probed.left, probed.error) == (0, (), None)
-        assert 1 <= contact.grants == probed.granted == probed.revoked <= 3
-        if reads.show_imports:
-            assert answers.read_after is not None
-            assert delay <= answers.read_after <= delay + 10
-            assert answers.verify_after == (60 if not delay else answers.verify_after)
-            assert (answers.verify_after or 0) >= 2 * delay
-        else:
-            assert (answers.verify_after, answers.on_unknown) == (None, "hold")
-
-
-@pytest.mark.parametrize("shape", ["issuals", "event", "none"])
-@pytest.mark.parametrize("precision", [1, 60, 86_400])
-@pytest.mark.parametrize("shift", [0, SHIFT, 7_200])
-def test_what_reads_show_is_found_whatever_it_is(
-    ledger: Ledger, clock: Clock, shape: str, precision: int, shift: int
-) -> None:
-    for milliseconds, last, delay, echo in itertools.product(
-        (False, True), ("latest", "posted"), (0.0, 45.0), (False, True)
-    ):
-        reads = Reads(
-            event_shift_seconds=shift,
-            event_precision_seconds=precision,
-            milliseconds=milliseconds,
-            last=last,  # type: ignore[arg-type]
-            echo_customer=echo,
-        )
-        contact = FirstContact(
-            ledger,
-            clock,
-            reads=reads,
-            read_delay_seconds=delay,
-            earns_detail=shape != "none",
-            earns_shape=shape if shape != "none" else "issuals",
-        )
-        probed = contact.probe()
-        answers = probed.answers
-        assert answers.reads_show
-        assert answers.read_id is (shape != "none")
-        readable = not milliseconds or shape == "event"  # else number and ISO text contradict each other
-        assert answers.read_instant is _shown(shift, precision) if readable else Shown.NONE
-        assert answers.on_unknown == ("verify" if readable and (shift, precision) == (0, 1) else "hold")
-        assert (contact.active, probed.left, probed.error) == (0, (), None)
-
-
-def _shown(shift: int, precision: int) -> Shown:
-    if precision > 1:
-        return Shown.COARSE
-    return Shown.SHIFTED if shift else Shown.EXACT
+def test_the_truth_is_found_whatever_the_api_is_like(ledger: Ledger, clock: Clock) -> None:
+    """A share of all combinations; ``make first-contact`` tries every one."""
+    for mode in modes(every=101):
+        try_mode(ledger, clock, mode)
 
 
 def test_the_answers_are_kept_and_block_no_import(ledger: Ledger, clock: Clock) -> None:

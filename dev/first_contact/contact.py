@@ -37,9 +37,11 @@ class Clock:
         self.seconds = 1_750_000_000.0
 
     def now(self) -> float:
+        """Epoch seconds."""
         return self.seconds
 
     def wait(self, seconds: float) -> None:
+        """Let so many seconds pass."""
         self.seconds += seconds
 
 
@@ -53,6 +55,7 @@ class Wire:
     def send(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None, keep_back: Any = None
     ) -> Exchange:
+        """Let the simulator answer; a connection that it cuts is a reply that is lost."""
         split = urlsplit(url)
         arrival = self._simulator.arrive(method, split.path, len(body or b""))
         lowered = {name.lower(): value for name, value in headers.items()}
@@ -78,6 +81,7 @@ class Deaths:
         self.is_dead = False
 
     def step(self, work: Callable[[], Any]) -> Any:
+        """Do one thing to the world outside, or die."""
         if self.is_dead:
             raise KilledError
         if self._left is None:

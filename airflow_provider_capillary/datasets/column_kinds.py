@@ -1,7 +1,7 @@
 """Which Arrow type holds all values of a result column without changing one.
 
-The drivers tell no common story about types (SQLite none at all), so the values decide, and a column is widened as
-they come in:
+Drivers differ in the types that they state (SQLite states none), so the values decide, and a column is widened as
+they come in. Values that come as Arrow get the type that they would get one by one:
 
 ==========================================  ==================================================================
 values of one column                        Arrow type
@@ -20,16 +20,17 @@ bytes and others; any other class           refused: cast it in the SQL
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 _MOST_DIGITS = 76  # of decimal256
 _INT64_DIGITS = 19
@@ -78,14 +79,24 @@ _BASES: tuple[tuple[tuple[type, ...], Basis], ...] = (
 )
 
 
-def kind_of(values: Sequence[Any]) -> Kind:
-    """The narrowest kind that holds all of these values."""
+Values: TypeAlias = "Sequence[Any] | pa.Array[Any]"
+
+
+def kind_of(values: Values) -> Kind:
+    """The narrowest kind that holds all of these values; of an array, one of ``columns_of``."""
+    if isinstance(values, pa.Array):
+        return _kind_of_array(values) or _TEXT
     kind = NOTHING
     classes = set(map(type, values))
     for value_class in classes - {type(None)}:
         own = values if len(classes) == 1 else [value for value in values if type(value) is value_class]
         kind = widened(kind, _kind_of_class(value_class, own))
     return kind
+
+
+def columns_of(batch: pa.RecordBatch) -> list[Values]:
+    """Arrays where their type says of which kind the values are, else the values themselves."""
+    return [column.to_pylist() if _kind_of_array(column) is None else column for column in batch.columns]
 
 
 def widened(first: Kind, second: Kind) -> Kind:
@@ -125,9 +136,16 @@ _ARROW_TYPES: dict[Basis, pa.DataType] = {
 }
 
 
-def as_array(values: Sequence[Any], kind: Kind) -> pa.Array[Any]:
+def as_array(values: Values, kind: Kind) -> pa.Array[Any]:
     """The values as Arrow, in the type of a kind that holds them all."""
     try:
+        if isinstance(values, pa.Array):
+            found = kind_of(values)
+            if found.basis is Basis.NOTHING:
+                return pa.array([None] * len(values), arrow_type(kind))
+            if found.basis is kind.basis:
+                return _without_bitmap(values.cast(arrow_type(kind)))
+            values = values.to_pylist()
         if kind.basis is Basis.TEXT and not set(map(type, values)) <= {str, type(None)}:
             values = [None if value is None else text_of(value) for value in values]
         elif kind.basis is Basis.BYTES:
@@ -158,6 +176,38 @@ def _decimal_text(value: Decimal) -> str:
         return str(value)
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+_PLAIN_ARRAYS: tuple[tuple[Callable[[pa.DataType], bool], Basis], ...] = (
+    (pa.types.is_boolean, Basis.BOOL),
+    (pa.types.is_floating, Basis.FLOAT),
+    (pa.types.is_date32, Basis.DATE),
+    (pa.types.is_string, Basis.TEXT),
+    (pa.types.is_binary, Basis.BYTES),
+    (lambda kind: pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type), Basis.TEXT),
+)
+
+
+def _kind_of_array(array: pa.Array[Any]) -> Kind | None:
+    kind, types = array.type, pa.types
+    if array.null_count == len(array):
+        return NOTHING
+    if types.is_integer(kind):
+        bounds = pc.min_max(array)
+        return _kind_of_ints([bounds["min"].as_py(), bounds["max"].as_py()])
+    if types.is_decimal128(kind) and kind.scale >= 0:
+        return Kind(Basis.DECIMAL, kind.precision - kind.scale, kind.scale)
+    if types.is_timestamp(kind) and kind.unit != "ns":  # rows have microseconds
+        return Kind(Basis.NAIVE if kind.tz is None else Basis.INSTANT)
+    return next((Kind(basis) for is_such, basis in _PLAIN_ARRAYS if is_such(kind)), None)
+
+
+def _without_bitmap(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Without a bitmap that marks nothing as missing: its bytes would count, and row groups end elsewhere."""
+    buffers = array.buffers()
+    if array.null_count or buffers[0] is None:
+        return array
+    return pa.Array.from_buffers(array.type, len(array), [None, *buffers[1:]], 0, array.offset)
 
 
 def _kind_of_class(value_class: type, values: Sequence[Any]) -> Kind:

@@ -19,8 +19,10 @@ from airflow_provider_capillary.datasets.column_kinds import (
     NOTHING,
     Kind,
     UnfitValuesError,
+    Values,
     arrow_type,
     as_array,
+    columns_of,
     kind_of,
     widened,
 )
@@ -49,19 +51,27 @@ class PartWriter:
         self._kinds = [NOTHING for _ in self.columns]
         self._layers: list[PartFiles] = []
 
-    def write(self, rows: Sequence[Any]) -> None:
-        """Add rows, each a sequence of values in the order of the columns, or a mapping by their names."""
-        if not rows:
+    def write(self, rows: Sequence[Any] | pa.RecordBatch) -> None:
+        """Add rows, each a sequence of values in the order of the columns or a mapping by their names, or as Arrow."""
+        if not len(rows):
             return
-        keys: Sequence[Any] = self.columns if isinstance(rows[0], Mapping) else range(len(self.columns))
-        values = [[row[key] for row in rows] for key in keys]
+        values = self._values(rows)
         self._widen([self._fitting(index, kind_of, column) for index, column in enumerate(values)])
         kinds = enumerate(zip(values, self._kinds, strict=True))
         arrays = [self._fitting(index, as_array, column, kind) for index, (column, kind) in kinds]
         batch = pa.record_batch(arrays, schema=self._layers[-1].schema)
-        parts = None if self._customer is None else partitions_of(values[self._customer], self._partitions)
-        self._layers[-1].write(batch, parts)
+        self._layers[-1].write(batch, None if self._customer is None else self._parts_of(values[self._customer]))
         self.rows += len(rows)
+
+    def _values(self, rows: Sequence[Any] | pa.RecordBatch) -> list[Values]:
+        if isinstance(rows, pa.RecordBatch):
+            return columns_of(rows)
+        keys: Sequence[Any] = self.columns if isinstance(rows[0], Mapping) else range(len(self.columns))
+        return [[row[key] for row in rows] for key in keys]
+
+    def _parts_of(self, customers: Values) -> list[int]:
+        values = customers.to_pylist() if isinstance(customers, pa.Array) else customers
+        return partitions_of(values, self._partitions)
 
     def finish(self) -> list[Path]:
         """Close everything and return the parts in order."""

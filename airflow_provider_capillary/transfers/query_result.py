@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.transfers.duckdb_arrow import arrow_cursors
 
 _CURSOR = "capillary_badge_dataset"
 # A syntax error, a feature that is not supported (such as data changed in a WITH), a cursor that cannot be.
@@ -19,7 +21,7 @@ _SEVERAL = (
     "The SQL holds more than one statement. Give one SELECT, and what must be run before it to a task of its own."
 )
 
-Rows = Sequence[Any]
+Rows = Sequence[Any] | pa.RecordBatch
 Consumer = Callable[[tuple[str, ...], Iterator[Rows]], None]
 
 
@@ -62,7 +64,7 @@ def read_result(hook: DbApiHook, query: Query, consume: Consumer) -> None:
             raise ConfigurationError(_SEVERAL)
         return []  # hooks with rows of their own class take nothing else that is no row
 
-    with _explained(declared, bool(query.parameters), lambda: begun):
+    with _explained(declared, bool(query.parameters), lambda: begun), arrow_cursors(hook):
         # Hooks that split by themselves would give the rows of several statements one after another.
         hook.run(sql, parameters=query.parameters, handler=take, split_statements=False)
 
@@ -99,6 +101,11 @@ def _has_further_result(cursor: Any) -> bool:
 def _shares(cursor: Any, size: int, declared: bool) -> Iterator[Rows]:
     if not declared:
         _must_have_result(cursor)  # some drivers say less clearly that a statement has none
+    by_arrow = cursor.shares(size) if hasattr(cursor, "shares") else None
+    if by_arrow is not None:
+        yield from by_arrow
+        yield []
+        return
     while True:
         if declared:
             cursor.execute(f"FETCH FORWARD {size} FROM {_CURSOR}")

@@ -49,7 +49,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     is ever changed; see ``airflow_provider_capillary.datasets.column_kinds`` for the rules.
 
     Memory stays flat only where the driver streams. On PostgreSQL (psycopg 2 and 3) the rows come through a cursor
-    on the server; SQLite and DuckDB stream by themselves. MySQL drivers hold the whole result unless the connection's
+    on the server; SQLite and DuckDB stream anyway. MySQL drivers hold the whole result unless the connection's
     extra asks for ``sscursor``.
 
     :param sql: one query, or the name of a ``.sql`` file (templated)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,10 +17,10 @@ from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.folder_values import WithFolderValues
 from airflow_provider_capillary.datasets.jsonl_file import JsonLinesFile
 from airflow_provider_capillary.datasets.locations import FileFormat, format_by_name, local_path
-from airflow_provider_capillary.datasets.object_storage import copy_to_local
 from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.parquet_file import ParquetFile
 from airflow_provider_capillary.datasets.problems import Problems, listed, missing_columns
+from airflow_provider_capillary.datasets.remote_files import RemoteFiles
 from airflow_provider_capillary.datasets.text_files import digest_of, reading
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -98,7 +96,7 @@ class FilesDataset:
         self._expected_rows = expected_rows
         self._options = options
         self._left_out = tuple(left_out)
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
+        self._remote = RemoteFiles([uri for uri in uris if local_path(uri) is None])
         self._parts: list[_Part] = []
         self._facts: DatasetFacts | None = None
 
@@ -125,9 +123,7 @@ class FilesDataset:
 
     def close(self) -> None:
         """Remove the local copies of remote files; the dataset cannot be read afterwards."""
-        if self._copies is not None:
-            self._copies.cleanup()
-            self._copies = None
+        self._remote.close()
 
     def _inspect(self) -> DatasetFacts:
         problems = Problems()
@@ -184,11 +180,7 @@ class FilesDataset:
             with reading(uri):
                 identity = _identity(path)
                 return self._part(uri, path, digest_of(path), identity)
-        if self._copies is None:
-            self._copies = tempfile.TemporaryDirectory(prefix="capillary-dataset-")
-        number = len(os.listdir(self._copies.name))
-        path = Path(self._copies.name, f"{number:05d}-{uri.rsplit('/', 1)[-1]}")
-        digest = copy_to_local(uri, path)
+        path, digest = self._remote.copy(uri)
         return self._part(uri, path, digest, _identity(path))
 
     def _part(self, uri: str, path: Path, digest: bytes, identity: tuple[int, int, int]) -> _Part:

@@ -66,6 +66,13 @@ def children_of(uri: str) -> dict[str, bool] | None:
     return {name.rsplit("/", 1)[-1]: kind == "directory" for name, kind in listing.items()}
 
 
+def details_of(uri: str) -> dict[str, dict[str, Any]]:
+    """What a folder's listing says of each child, such as ``size``, by its name."""
+    with storage(uri) as (filesystem, path):
+        filesystem.invalidate_cache()
+        return {str(child["name"]).rstrip("/").rsplit("/", 1)[-1]: child for child in filesystem.ls(path, detail=True)}
+
+
 def matching(uri: str) -> list[str]:
     """The URIs that a pattern stands for, sorted."""
     with storage(uri) as (filesystem, path):
@@ -85,7 +92,7 @@ def copy_to_local(uri: str, target: Path) -> bytes:
     with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
         size = getattr(source, "size", None)
         details = getattr(source, "details", None) or filesystem.info(path)
-        _must_be_stored_as_read(uri, details)
+        must_be_stored_as_read(uri, details)
         with room_on_disk(uri), target.open("wb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
@@ -113,7 +120,7 @@ def _must_be_unchanged(uri: str, filesystem: Any, path: str, before: dict[str, A
         )
 
 
-def _must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
+def must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
     """Refuse what a storage decompresses as it serves it: the size it states is another, and reading ends there."""
     encoding = next(
         (

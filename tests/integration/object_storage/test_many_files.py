@@ -1,0 +1,122 @@
+"""Folders of many small objects: each is asked for once, many at a time, and never more than memory allows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_capillary.datasets import object_storage, remote_files
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.exceptions import DatasetError, RetryableError
+
+from .conftest import Lake
+
+MANY = 20
+HEADER = b"customer_id,note\n"
+
+
+def fill(lake: Lake, contents: dict[str, bytes]) -> str:
+    for name, content in contents.items():
+        lake.server.put(lake.bucket, f"in/{name}", content)
+    lake.faults.requests.clear()
+    return lake.uri("in")
+
+
+def parts(count: int = MANY) -> dict[str, bytes]:
+    return {f"part-{number:05d}.csv": HEADER + b"%d,x\n" % number for number in range(count)}
+
+
+def customers(uri: Any) -> list[str]:
+    dataset = open_dataset(uri)
+    try:
+        return [value for window in dataset.windows(100) for value in window.column("customer_id")]
+    finally:
+        dataset.close()
+
+
+def reads(lake: Lake) -> Counter[str]:
+    return Counter(request for request in lake.faults.requests if ".csv" in request)
+
+
+def test_each_small_object_is_one_request_and_they_are_read_in_order(lake: Lake) -> None:
+    uri = fill(lake, parts())
+    assert customers(uri) == [str(number) for number in range(MANY)]
+    assert set(reads(lake).values()) == {1}
+    assert all(request.startswith("GET ") for request in reads(lake))
+    assert len(lake.faults.requests) - MANY < 12  # listings, the folder and those above it
+
+
+def test_memory_holds_no_more_small_objects_than_its_share(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+    copy = remote_files.RemoteFiles.copy
+
+    def noted(self: Any, uri: str) -> Any:
+        copied = copy(self, uri)
+        held.append(sum(map(len, self._contents.values())))
+        return copied
+
+    monkeypatch.setattr(remote_files.RemoteFiles, "copy", noted)
+    monkeypatch.setattr(remote_files, "_MOST_BYTES", 200)
+    uri = fill(lake, parts())
+    assert customers(uri) == [str(number) for number in range(MANY)]
+    assert 0 < max(held) < 200
+
+
+def test_a_large_object_among_small_ones_is_copied_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_files, "_SMALL_BYTES", 100)
+    alone: list[str] = []
+    copy = object_storage.copy_to_local
+
+    def noted(uri: str, target: Path) -> bytes:
+        alone.append(uri.rpartition("/")[2])
+        return copy(uri, target)
+
+    monkeypatch.setattr(remote_files, "copy_to_local", noted)
+    contents = parts(6) | {"part-00003.csv": HEADER + b"3," + b"x" * 200 + b"\n"}
+    assert customers(fill(lake, contents)) == [str(number) for number in range(6)]
+    assert alone == ["part-00003.csv"]
+
+
+@pytest.mark.parametrize("cuts", [1, 5])
+def test_objects_cut_in_the_middle_of_a_reply_are_read_again(lake: Lake, cuts: int) -> None:
+    uri = fill(lake, parts())
+    lake.faults.cut_reads = cuts
+    assert customers(uri) == [str(number) for number in range(MANY)]
+
+
+def test_objects_whose_every_reply_is_cut_end_in_an_error_that_allows_a_retry(lake: Lake) -> None:
+    uri = fill(lake, parts(3))
+    lake.faults.cut_reads = 10_000
+    with pytest.raises(RetryableError, match=r"part-00000\.csv: .*connection was lost"):
+        customers(uri)
+
+
+def test_each_broken_one_of_many_is_named(lake: Lake) -> None:
+    broken = {"part-00007.csv": HEADER + b"7\n", "part-00013.csv": b"\xff\xfe"}
+    with pytest.raises(DatasetError, match=r"(?s)part-00007\.csv.*part-00013\.csv"):
+        customers(fill(lake, parts() | broken))
+
+
+def test_an_object_that_grew_since_the_listing_is_never_shortened(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = fill(lake, parts(4))
+    listed = object_storage.details_of
+
+    def overtaken(folder: str) -> Any:
+        details = listed(folder)
+        lake.server.put(lake.bucket, "in/part-00002.csv", HEADER + b"2,x\n99,x\n")
+        return details
+
+    monkeypatch.setattr(remote_files, "details_of", overtaken)
+    with pytest.raises((DatasetError, RetryableError), match=r"part-00002\.csv"):
+        customers(uri)
+
+
+def test_a_list_of_objects_in_many_folders_is_read_in_its_order(lake: Lake) -> None:
+    contents = {f"dt=2025-01-{day:02d}/{name}": content for day in (2, 1) for name, content in parts(3).items()}
+    fill(lake, contents)
+    uris = [lake.uri(f"in/{name}") for name in contents]
+    assert customers(uris) == ["0", "1", "2"] * 2
+    assert customers(list(reversed(uris))) == ["2", "1", "0"] * 2

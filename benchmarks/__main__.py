@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import extraction, growth, latency, limits, partitions, peers, reading, reporting, steps
+from . import extraction, folders, growth, latency, limits, partitions, peers, reading, reporting, steps
 from .chart import draw
 from .servers import running_postgres
 from .versions import versions
@@ -33,6 +33,7 @@ PARTS = {
     "reporting": reporting,
     "extraction": extraction,
     "reading": reading,
+    "folders": folders,
 }
 LEDGERS = ["SQLite", "PostgreSQL"]
 DATABASES = [*LEDGERS, "DuckDB"]
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--report-rows", type=_numbers, default=[10_000, 100_000])
     parser.add_argument("--extract-rows", type=_numbers, default=[100_000, 5_000_000])
     parser.add_argument("--read-rows", type=_numbers, default=[1_000_000, 10_000_000])
+    parser.add_argument("--folder-files", type=int, default=10_000)
     parser.add_argument("--folder", type=Path, default=ROOT / ".bench", help="environments of the peers are kept here")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--chart", type=Path, default=ROOT / "docs" / "images" / "speed.svg")

@@ -63,11 +63,12 @@ class RemoteFiles:
             return
         folder = uri.rpartition("/")[0]
         with storage(folder) as (filesystem, path):
-            names = {f"{path.rstrip('/')}/{one.rpartition('/')[2]}": one for one in sizes}
-            found = filesystem.cat(list(names), on_error="return")
-        for name, content in found.items():
-            one = names.get(name) or names[f"/{name.lstrip('/')}"]
-            if isinstance(content, bytes) and len(content) == sizes[one]:
+            paths = [f"{path.rstrip('/')}/{one.rpartition('/')[2]}" for one in sizes]
+            # Not ``cat``: for each path it would go through the whole of the folder's listing.
+            nothing = [None] * len(paths)
+            found = filesystem.cat_ranges(paths, nothing, nothing, on_error="return")
+        for (one, size), content in zip(sizes.items(), found, strict=True):
+            if isinstance(content, bytes) and len(content) == size:
                 self._contents[one] = content
 
     def _small_ones_from(self, uri: str) -> Iterator[tuple[str, int]]:

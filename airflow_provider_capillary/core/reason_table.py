@@ -37,32 +37,35 @@ STATES: dict[RowState, Entry] = {
         "rejected",
         "No badge was granted: the API refused the row, or the organisation does not have the badge (such rows are not "
         "sent).",
-        "Correct the rows in errors.csv and import that file. Where the cause lay elsewhere, for example a badge that "
-        "did not exist yet, put that right and clear the import task: rejected rows are then sent again.",
-        in_log="correct the rows in errors.csv and import that file; or mend the cause and clear the task.",
+        "Correct the rows in errors.csv and import that file (the sample DAG import_badge_file asks for it). Where the "
+        "cause lay elsewhere, for example a badge that did not exist yet, put that right and run the import again, on "
+        "the page Badge imports or by clearing its task: rejected rows are then sent again.",
+        in_log="correct the rows in errors.csv and import that file (sample DAG import_badge_file); or clear the task.",
     ),
     RowState.INVALID: Entry(
         "invalid",
         "invalid",
         "The row cannot be sent as it is: a value is missing, or is not what the API takes. It was never sent.",
-        "Correct the rows in errors.csv and import that file, or correct them where they come from.",
-        in_log="correct the rows in errors.csv and import that file; or mend the cause and clear the task.",
+        "Correct the rows in errors.csv and import that file (the sample DAG import_badge_file asks for it), or "
+        "correct them where they come from.",
+        in_log="correct the rows in errors.csv and import that file (sample DAG import_badge_file); or clear the task.",
     ),
     RowState.UNKNOWN: Entry(
         "unknown",
         "unknown",
         "The row was sent, but nothing proves whether the badge was granted.",
-        "Do not simply send these rows again: customers could get the badge twice. Let BadgeReconcileOperator read "
-        'them back, or clear the import task with on_unknown="verify". Where the reason says that a read is not '
-        "believed yet, do so after another import has granted some badges. What stays unknown, a person decides.",
-        in_log="unknown rows may be granted. Run the DAG review_unknown_badges with job {job}.",
+        "Do not send these rows again in a file: customers could get the badge twice. Choose Settle unknown rows on "
+        "the page Badge imports, or trigger the DAG review_unknown_badges with the job's id: it reads them back, and "
+        "asks a person about what stays unknown. Where the reason says that a read is not believed yet, do so after "
+        "another import has granted some badges.",
+        in_log="Settle unknown rows in the tab Badge import, or DAG review_unknown_badges: they may be granted.",
     ),
     RowState.NOT_SENT: Entry(
         "not-sent",
         "not sent",
         "The import stopped before the row's turn, or another import had the same badge in hand.",
-        "Nothing was granted for these rows. Put right what stopped the import, then retry or clear its task: it "
-        "sends these rows. What was accepted is not sent again.",
+        "Nothing was granted for these rows. Put right what stopped the import, then run it again, on the page Badge "
+        "imports or by clearing its task: it sends these rows. What was accepted is not sent again.",
         in_log="retry or clear the task to send the rows that were not sent.",
     ),
 }
@@ -74,8 +77,8 @@ MAY_BE_TWICE = Entry(
     "These rows are accepted. They had been sent before without a proof of what became of them, and were sent again, "
     'as on_unknown="resend" or a person asked. Where the first send had reached the API, the customer has the badge '
     "twice.",
-    "Look these customers up in Capillary, and take back what is too much "
-    "(CapillaryBadgeHook.revoke_earned_badge takes back one badge).",
+    "Look these customers up in Capillary (may_be_granted_twice.csv lists them), and take back what is too much there, "
+    "or with CapillaryBadgeHook.revoke_earned_badge.",
     signs=("may be granted twice",),
 )
 SETTLED = Entry(

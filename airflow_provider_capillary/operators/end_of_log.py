@@ -16,6 +16,7 @@ MOST_REASONS = 5
 def end_block(result: ImportResult) -> Iterator[str]:
     """The last lines of the log of an import that made its account."""
     summary = result.summary
+    yield f"Job {summary.job_id}"
     yield f"Dry run, nothing was sent. {counts_line(summary)}" if summary.dry_run else counts_line(summary)
     for reason in summary.reasons[:MOST_REASONS]:
         yield f"  {reason_line(reason)} [{reasons.names(reason.stage, reason.code, reason.message)}]"
@@ -24,23 +25,25 @@ def end_block(result: ImportResult) -> Iterator[str]:
     if not left:
         return
     if result.error is None:
-        yield f"The task succeeds within its budgets, but {left:,} rows are to be looked at."
+        rows = "1 row is" if left == 1 else f"{left:,} rows are"
+        yield f"The task succeeds within its budgets, but {rows} to be looked at."
     if refused:
         yield f"What to do: {STATES[RowState.REJECTED].in_log}"
     if summary.unknown:
         yield f"What to do: {STATES[RowState.UNKNOWN].in_log.format(job=summary.job_id)}"
     if summary.not_sent and not summary.dry_run:
         yield f"What to do: {STATES[RowState.NOT_SENT].in_log}"
-    yield f"Where to look: the report's task, or airflow capillary errors {summary.job_id} --output errors.csv"
+    yield "Where to look: the tab Badge import of this task (also Browse > Badge imports): rows, errors.csv, report;"
+    yield f"  by command: airflow capillary errors {summary.job_id} --output errors.csv"
     if summary.reasons:
         names = reasons.names(summary.reasons[0].stage, summary.reasons[0].code, summary.reasons[0].message)
         yield f"What a name in brackets means, and what to do: airflow capillary explain {names.replace(',', '')}"
 
 
 def counts_line(summary: Summary) -> str:
-    """How many rows ended how, and of which job."""
+    """How many rows ended how."""
     counts = ", ".join(f"{getattr(summary, state.value):,} {state.value.replace('_', ' ')}" for state in FINAL_STATES)
-    return f"{summary.rows_read:,} rows read: {counts}; {summary.requests:,} requests; job {summary.job_id}"
+    return f"{summary.rows_read:,} rows read: {counts}; {summary.requests:,} requests"
 
 
 def reason_line(reason: Reason) -> str:

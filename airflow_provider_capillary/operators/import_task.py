@@ -200,5 +200,6 @@ def _failure(result: ImportResult) -> str:
     reasons = "; ".join(map(reason_line, summary.reasons[:3]))
     return (
         f"{result.error}. {counts_line(summary)}. Top reasons: {reasons or 'none'}. "
-        f"Every row that was not accepted, with its reason: BadgeErrorReportOperator of job {summary.job_id}"
+        "Every row that was not accepted, with its reason: report and errors.csv in the tab Badge import of this task, "
+        f"job {summary.job_id}"
     )

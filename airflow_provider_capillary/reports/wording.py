@@ -27,6 +27,6 @@ NOT_ENDED = "It is running. What stands here is what it has recorded so far. Wri
 DIED = (
     "Its process was killed, or its machine went down, before it could make its account. The numbers are the "
     "ledger's. Rows in doubt were sent, or about to be sent; errors.csv lists them as they were sent. Rows not sent "
-    "stand in the dataset only. A retry or a clear of the import task reads doubtful rows back and sends the rest; "
-    "what was accepted is not sent again."
+    "stand in the dataset only. Run the import again, on the page Badge imports or by clearing its task: it reads "
+    "doubtful rows back and sends the rest; what was accepted is not sent again."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -96,8 +97,13 @@ def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | 
     return arrange(ReportFacts(_total(facts), (facts,), reader.description))
 
 
-def running(reader: LedgerReader, job: JobRecord, view: ReportView) -> Running | None:
-    """How far a job is that runs, when it may end, and what it waits for."""
+def running(
+    reader: LedgerReader, job: JobRecord, view: ReportView, progress: Mapping[str, Any] | None = None
+) -> Running | None:
+    """How far a job is that runs, when it may end, and what it waits for.
+
+    :param progress: what the task last wrote of itself; only it knows until when it waits.
+    """
     if job.state != "open":
         return None
     waits = reader.waits(job.job_id)
@@ -107,10 +113,29 @@ def running(reader: LedgerReader, job: JobRecord, view: ReportView) -> Running |
     left = None
     if done and done < job.rows and seconds > _SURE_AFTER_SECONDS:
         left = round(seconds / done * (job.rows - done))
-    return Running(done, job.rows, 100 * done // job.rows if job.rows else 100, left, _waits_for(waits, ends))
+    return Running(
+        done,
+        job.rows,
+        100 * done // job.rows if job.rows else 100,
+        left,
+        _waits_for(waits, ends, _until(job, progress)),
+    )
 
 
-def _waits_for(waits: Waits, ends: Mapping[str, int]) -> str:
+def _until(job: JobRecord, progress: Mapping[str, Any] | None) -> float | None:
+    """When the task reads back, by its own word."""
+    until = (progress or {}).get("until")
+    if not isinstance(until, str) or (progress or {}).get("job_id") != job.job_id:
+        return None
+    try:
+        return datetime.fromisoformat(until).timestamp()
+    except ValueError:
+        return None
+
+
+def _waits_for(waits: Waits, ends: Mapping[str, int], until: float | None) -> str:
+    if until is not None and until > waits.now:
+        return f"the time to read back rows without proof: {clock(until)[11:19]} UTC"
     if waits.turn is not None and waits.turn > waits.now + 1:
         return f"its next request, at {clock(waits.turn)[11:19]} UTC: so the budget of the connection asks"
     if waits.unproven_since is not None and not waits.in_flight and ends["unknown"]:

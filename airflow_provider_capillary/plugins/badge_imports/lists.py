@@ -16,7 +16,7 @@ from airflow_provider_capillary.ledger.reader import JobFilter, LedgerReader
 from airflow_provider_capillary.plugins.badge_imports import job_view, ledgers, rights
 from airflow_provider_capillary.plugins.badge_imports.airflow_api import AirflowApi, path_of
 from airflow_provider_capillary.plugins.badge_imports.rendering import page, script, style
-from airflow_provider_capillary.plugins.badge_imports.started_runs import started_runs
+from airflow_provider_capillary.plugins.badge_imports.started_runs import clears, started_runs
 
 router = APIRouter()
 JOBS_ON_A_PAGE = 25
@@ -124,6 +124,10 @@ def history(
     where = ledgers.named(ledger)
     reader = where.open()
     found = job_of_dag(reader, dag_id, job_id)
+    api = AirflowApi(request)
+    of_task = [
+        one for one in reader.jobs_of_run(dag_id, found.run_id, found.task_id) if one.map_index == found.map_index
+    ]
     settled, revoked = reader.history(job_id)
     return page(
         request,
@@ -132,7 +136,8 @@ def history(
         ledger=where,
         settled=settled,
         revoked=revoked,
-        runs=started_runs(AirflowApi(request), job_id),
+        runs=sorted([*started_runs(api, job_id), *clears(api, found)], key=lambda run: run.started_at, reverse=True),
+        of_task=[_line(reader, one) for one in of_task],
         just_started=(started, of, run) if started and of and run else None,
         may=_may(user, dag_id),
     )
@@ -178,14 +183,15 @@ def _job_page(
     template: str = "job.html.jinja2",
 ) -> HTMLResponse:
     reader = ledger.open()
-    view = job_view.view_of(reader, job, _progress(request, job) if job.state == "open" else None)
+    progress = _progress(request, job) if job.state == "open" else None
+    view = job_view.view_of(reader, job, progress)
     return page(
         request,
         template,
         view=view,
         job=job,
         ledger=ledger,
-        running=job_view.running(reader, job, view),
+        running=job_view.running(reader, job, view, progress),
         badges=job_view.badges_of(reader, job, view),
         may=_may(user, job.dag_id),
     )

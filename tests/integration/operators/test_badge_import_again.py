@@ -111,5 +111,5 @@ def test_a_run_id_that_is_used_again_says_that_rejected_rows_are_not_sent_again(
     assert (again["job_id"], again["accepted"], again["rejected"]) == (first["job_id"], 1, 1)
     assert again["requests"] == 0
     assert "these rows are not sent again. To send them, clear the task, or use another run id" in text
-    assert "The task succeeds within its budgets, but 1 rows are to be looked at." in text
+    assert "The task succeeds within its budgets, but 1 row is to be looked at." in text
     assert f"airflow capillary errors {first['job_id']}" in text

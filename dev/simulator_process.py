@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from dev.airflow_home import LOGIN, PASSWORD
-from dev.demo.accounts import Grant
+from dev.demo.accounts import SeenGrant
 from dev.processes import child_process
 from dev.sample_data.warehouse import BADGES
 
@@ -34,11 +34,12 @@ class SimulatorAccount:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def grants(self) -> tuple[Grant, ...]:
+    def grants(self) -> tuple[SeenGrant, ...]:
         """Every badge that it granted since it started, oldest first."""
         lines = self._get("grants").splitlines()
         return tuple(
-            Grant(row["customerId"], row["badgeMetaId"], int(row["earnEventDate"])) for row in map(json.loads, lines)
+            SeenGrant(row["customerId"], row["badgeMetaId"], int(row["earnEventDate"]))
+            for row in map(json.loads, lines)
         )
 
     def import_requests(self) -> int:

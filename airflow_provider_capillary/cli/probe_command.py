@@ -15,7 +15,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_capillary.cli import display
 from airflow_provider_capillary.cli.commands import as_server, command, opened_ledger, person
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ImportMethod
+from airflow_provider_capillary.client.client_settings import ImportMethod
 from airflow_provider_capillary.core.field_values import BadValueError, badge_id_of, customer_id_of
 from airflow_provider_capillary.core.probing import MOST_GRANTS, Answers
 from airflow_provider_capillary.exceptions import ConfigurationError

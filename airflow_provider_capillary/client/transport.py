@@ -28,7 +28,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.client.transport_errors import classify
 from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core import send_limits

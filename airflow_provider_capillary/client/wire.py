@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed

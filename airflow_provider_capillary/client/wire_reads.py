@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_provider_capillary.client.facts import AccessToken, Badge, BadgeList, CustomerBadge, Earn, RevokedBadge
+from airflow_provider_capillary.client.badge_facts import (
+    AccessToken,
+    Badge,
+    BadgeList,
+    CustomerBadge,
+    Earn,
+    RevokedBadge,
+)
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
 
 #: Lifetime in seconds of a token whose reply does not say; short, since asking too often does no harm.

@@ -52,7 +52,7 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
 LARGEST = EarnedBadge(1, "f" * 24, 2**63 - 1, LATEST_INSTANT, LATEST_INSTANT)
 
 
-class Fault(msgspec.Struct, frozen=True):
+class RowFault(msgspec.Struct, frozen=True):
     """What is wrong with one value of a row."""
 
     column: str
@@ -68,7 +68,7 @@ class InvalidRow(msgspec.Struct, frozen=True):
     """A row that cannot be sent, with every fault that it has, in the order of the fields."""
 
     row_number: int
-    faults: tuple[Fault, ...]
+    faults: tuple[RowFault, ...]
 
     @property
     def message(self) -> str:

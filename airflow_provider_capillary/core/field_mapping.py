@@ -16,8 +16,8 @@ from airflow_provider_capillary.core.earned_badge import (
     EARLIEST_INSTANT,
     LATEST_INSTANT,
     EarnedBadge,
-    Fault,
     InvalidRow,
+    RowFault,
 )
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_values import (
@@ -219,7 +219,7 @@ class _Faults:
     """Gathers what is wrong with a row, so that a person learns all of it at once."""
 
     def __init__(self) -> None:
-        self.found: list[Fault] = []
+        self.found: list[RowFault] = []
 
     def read(self, column: str, value: Any, read: Callable[[Any], T]) -> T | None:
         """Give what ``read`` makes of the value, or ``None`` after noting why it cannot."""
@@ -231,4 +231,4 @@ class _Faults:
 
     def add(self, column: str, value: Any, reason: str) -> None:
         """Note a fault."""
-        self.found.append(Fault(column, shortened(value), reason))
+        self.found.append(RowFault(column, shortened(value), reason))

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.core.column_choice import Columns, column_choices, fitting_columns, refuse_two
-from airflow_provider_capillary.core.earned_badge import LATEST_INSTANT, EarnedBadge, Fault, InvalidRow
+from airflow_provider_capillary.core.earned_badge import LATEST_INSTANT, EarnedBadge, InvalidRow, RowFault
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.field_values import is_absent, shortened
@@ -163,7 +163,7 @@ class SeedReader:
                 good_ids.append(None if is_absent(value) else str(value).strip(" "))
                 continue
             faults = row.faults if isinstance(row, InvalidRow) else ()
-            more = () if reason is None else (Fault(self._id_name, shortened(value), reason),)
+            more = () if reason is None else (RowFault(self._id_name, shortened(value), reason),)
             invalid.append(InvalidRow(row.row_number, (*faults, *more)))
         return _without_expiry(EarnedBadges.of(good)), good_ids, invalid
 

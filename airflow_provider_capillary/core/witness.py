@@ -34,7 +34,7 @@ class LedgerState(msgspec.Struct, frozen=True):
     commits: Mapping[str, int]
 
 
-class Fault(StrEnum):
+class WitnessFault(StrEnum):
     """Why the ledger at hand is not the one that is expected. The value is the text that people read."""
 
     NEW = "is new and empty, although this organisation was imported with another ledger"
@@ -55,7 +55,7 @@ def decode(text: str) -> Witness | None:
         return None
 
 
-def find_fault(witness: Witness, state: LedgerState) -> Fault | None:
+def find_fault(witness: Witness, state: LedgerState) -> WitnessFault | None:
     """Compare; ``None`` where the ledger can be the one that the witness is about.
 
     A job that is ahead of its note is as it should be. One that is behind it, or not there, shows an older state:
@@ -63,12 +63,12 @@ def find_fault(witness: Witness, state: LedgerState) -> Fault | None:
     >>> find_fault(Witness("a", {"job": 7}), LedgerState("a", False, {"job": 9})) is None
     True
     >>> find_fault(Witness("a", {"job": 7}), LedgerState("a", False, {"job": 6}))
-    <Fault.OLDER: 'is an older state of the right ledger: it lacks what was committed later'>
+    <WitnessFault.OLDER: 'is an older state of the right ledger: it lacks what was committed later'>
     """
     if state.ledger_id != witness.ledger_id:
-        return Fault.NEW if state.is_empty else Fault.OTHER
+        return WitnessFault.NEW if state.is_empty else WitnessFault.OTHER
     behind = any(state.commits.get(job_id, 0) < commits for job_id, commits in witness.jobs.items())
-    return Fault.OLDER if behind else None
+    return WitnessFault.OLDER if behind else None
 
 
 def missing(witness: Witness, state: LedgerState) -> str:

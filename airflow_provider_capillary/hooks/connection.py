@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
-from airflow_provider_capillary.client.settings import (
+from airflow_provider_capillary.client.client_settings import (
     ATTRIBUTION_TYPES,
     AuthType,
     ClientSettings,

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from urllib.parse import urlsplit
 
 from airflow_provider_capillary.client.badge_client import BADGES_PATH, TOKEN_PATH, BadgeClient
-from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
 from airflow_provider_capillary.exceptions import (
     ApiError,
     ApiUnavailableError,

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from airflow_provider_capillary.core.witness import (
     MOST_JOBS,
-    Fault,
     Witness,
+    WitnessFault,
     decode,
     encode,
     find_fault,
@@ -201,7 +201,7 @@ class LedgerWitness:
         fault = find_fault(witness, state)
         if fault is None:
             return witness
-        lacks = f" ({missing(witness, state)})" if fault is Fault.OLDER else ""
+        lacks = f" ({missing(witness, state)})" if fault is WitnessFault.OLDER else ""
         raise WrongLedgerError(
             f"the ledger {self._ledger.description} {fault.value}{lacks}. Nothing was sent: what it does not know "
             f"would be granted again. Expected for organisation {self._organisation!r}: ledger {witness.ledger_id} at "

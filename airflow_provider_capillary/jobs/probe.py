@@ -18,7 +18,7 @@ from functools import partial
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.client.wire import encode_batch
 from airflow_provider_capillary.core import probing
 from airflow_provider_capillary.core.earned_badge import EarnedBadge

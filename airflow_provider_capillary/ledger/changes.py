@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
 from airflow_provider_capillary.ledger.facts import Outcome, Proof, RowChange
-from airflow_provider_capillary.ledger.packing import Columns, Key, pack_ids, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.packing import BatchColumns, Key, pack_ids, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, OwnState, Rows
 from airflow_provider_capillary.ledger.storable import storable, storable_all
@@ -66,7 +66,7 @@ class LockedBatch:
         self.odd = odd_rows(connection, batch)
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> BatchColumns:
         """All rows that the batch began with, by row number."""
         return unpack_rows(self._packed, self._row_count)
 

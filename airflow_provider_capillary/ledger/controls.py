@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Controls, Job
-from airflow_provider_capillary.ledger.packing import Columns, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.packing import BatchColumns, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
@@ -65,7 +65,7 @@ def _usable(
             )
 
 
-def _is_latest(columns: Columns, at: int, batch: int, held: Sequence[Found]) -> bool:
+def _is_latest(columns: BatchColumns, at: int, batch: int, held: Sequence[Found]) -> bool:
     """Whether the row is still as its batch, and no other one of its customer and badge is at its instant or later."""
     latest = [row for row in held if row.earned >= columns.earned[at]]
     if len(latest) != 1:

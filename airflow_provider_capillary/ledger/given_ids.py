@@ -19,7 +19,7 @@ from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange
-from airflow_provider_capillary.ledger.packing import Columns, Key, pack_rows, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.packing import BatchColumns, Key, pack_rows, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Rows
 from airflow_provider_capillary.ledger.storable import storable
@@ -105,7 +105,7 @@ class GivenIds:
     def _accept(self, row: WholeRow, granted_by: int, earned_badge_id: str) -> None:
         """Accept a row that waits to be sent again: no change of a state leads there, so it gets a batch of its own."""
         customer, badge, earned, occurrence = row.key
-        columns = Columns((row.row_number,), (customer,), (badge,), (earned,), (row.expires_at,), (occurrence,))
+        columns = BatchColumns((row.row_number,), (customer,), (badge,), (earned,), (row.expires_at,), (occurrence,))
         values = {"batch": granted_by, "job": row.job, "rows": pack_rows(columns)}
         own = int(self._connection.execute(QUERIES["add_batch_of_late_row"], values).scalar_one())
         self._tables.lock(self._connection, [row.key])

@@ -20,7 +20,7 @@ from airflow_provider_capillary.ledger.changes import odd_rows
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, LedgerRow, Proof
 from airflow_provider_capillary.ledger.lease import is_certainly_dead
-from airflow_provider_capillary.ledger.packing import Columns, Key, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.packing import BatchColumns, Key, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
@@ -190,7 +190,7 @@ def _rows_of(connection: sa.Connection, rows: Rows, batch: Any, names: dict[int,
     return found
 
 
-def _plain(connection: sa.Connection, rows: Rows, batch: Any, columns: Columns) -> Sequence[int]:
+def _plain(connection: sa.Connection, rows: Rows, batch: Any, columns: BatchColumns) -> Sequence[int]:
     """The positions of the rows that are as the batch is."""
     every = range(batch.row_count)
     if batch.gone == batch.row_count:

@@ -50,7 +50,7 @@ class NewRows(NamedTuple):
     keys: KeyColumns
 
 
-class Columns(NamedTuple):
+class BatchColumns(NamedTuple):
     """The rows of a batch by row number; ``badges`` are the ledger's own numbers."""
 
     numbers: Sequence[int]
@@ -74,7 +74,7 @@ class Columns(NamedTuple):
         return KeyColumns.of(sorted(self.keys()))
 
 
-def columns_of(badges: Sequence[EarnedBadge], badge_keys: dict[str, int]) -> Columns:
+def columns_of(badges: Sequence[EarnedBadge], badge_keys: dict[str, int]) -> BatchColumns:
     """The rows as columns.
 
     :param badge_keys: ``badge_meta_id`` -> the ledger's number.
@@ -82,7 +82,7 @@ def columns_of(badges: Sequence[EarnedBadge], badge_keys: dict[str, int]) -> Col
     rows = EarnedBadges.of(badges)
     if rows.row_numbers != sorted(rows.row_numbers):
         rows = rows.take(sorted(range(len(rows)), key=rows.row_numbers.__getitem__))
-    return Columns(
+    return BatchColumns(
         rows.row_numbers,
         rows.customer_ids,
         list(map(badge_keys.__getitem__, rows.badge_meta_ids)),
@@ -92,16 +92,16 @@ def columns_of(badges: Sequence[EarnedBadge], badge_keys: dict[str, int]) -> Col
     )
 
 
-def pack_rows(columns: Columns) -> bytes:
+def pack_rows(columns: BatchColumns) -> bytes:
     """The columns as bytes."""
     return b"".join(map(_packed, columns))
 
 
-def unpack_rows(packed: bytes, rows: int) -> Columns:
+def unpack_rows(packed: bytes, rows: int) -> BatchColumns:
     """The columns of so many rows."""
     found: list[Sequence[int]] = []
     at = 0
-    for _ in Columns._fields:
+    for _ in BatchColumns._fields:
         kind, at = packed[at : at + 1], at + 1
         if kind == b"=":
             number = int.from_bytes(packed[at : at + 8], "little", signed=True)
@@ -115,7 +115,7 @@ def unpack_rows(packed: bytes, rows: int) -> Columns:
             numbers.byteswap()
         found.append(numbers.tolist())
         at = end
-    return Columns(*found)
+    return BatchColumns(*found)
 
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)

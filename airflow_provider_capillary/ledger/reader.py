@@ -54,7 +54,7 @@ class IssueCount(msgspec.Struct, frozen=True):
     rows: int
 
 
-class Waits(msgspec.Struct, frozen=True):
+class JobWaits(msgspec.Struct, frozen=True):
     """What a running job may wait for. Times are epoch seconds by the ledger's clock."""
 
     now: float
@@ -129,12 +129,12 @@ class LedgerReader:
         with snapshot(self._opened()) as connection:
             return listing.standing(connection, job_id)
 
-    def waits(self, job_id: str) -> Waits:
+    def waits(self, job_id: str) -> JobWaits:
         """What a job may wait for."""
         with reading(self._opened()) as connection:
             now = self._now(connection)
             row = connection.execute(QUERIES["what_a_job_waits_for"], {"job_id": job_id}).one()
-        return Waits(now, row.unproven_since, row.in_flight, row.turn)
+        return JobWaits(now, row.unproven_since, row.in_flight, row.turn)
 
     def issue_counts(self, job_id: str) -> list[IssueCount]:
         """How many rows of a job have an issue, by state, stage and badge."""

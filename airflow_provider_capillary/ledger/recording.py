@@ -32,7 +32,15 @@ from airflow_provider_capillary.ledger.facts import (
 )
 from airflow_provider_capillary.ledger.given_ids import GivenIds, whole_row
 from airflow_provider_capillary.ledger.issues import add_issues
-from airflow_provider_capillary.ledger.packing import Columns, Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
+from airflow_provider_capillary.ledger.packing import (
+    BatchColumns,
+    Key,
+    KeyColumns,
+    NewRows,
+    columns_of,
+    pack_ids,
+    pack_rows,
+)
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Found, Rows
 from airflow_provider_capillary.ledger.storable import storable_all
@@ -47,7 +55,7 @@ class _Noted(NamedTuple):
 
     intent: Intent
     batch: int
-    columns: Columns
+    columns: BatchColumns
 
 
 class Recording:
@@ -324,7 +332,7 @@ def _names(note: Note) -> set[str]:
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
-def _batch_values(intent: Intent, columns: Columns) -> dict[str, Any]:
+def _batch_values(intent: Intent, columns: BatchColumns) -> dict[str, Any]:
     return {
         "attempt": intent.attempt,
         "row_count": len(intent.badges),

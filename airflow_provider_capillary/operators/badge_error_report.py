@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_capillary.ledger.ledger import Ledger
     from airflow_provider_capillary.reports.error_report import ErrorReport
-    from airflow_provider_capillary.reports.facts import JobFacts
+    from airflow_provider_capillary.reports.report_facts import JobFacts
 
 DEFAULT_FOLDER = "capillary_reports"
 MOST_FAULTS = 5  #: imports that the task's failure names

@@ -10,7 +10,7 @@ from pathlib import Path
 from airflow_provider_capillary.datasets.folders import folder_at
 from airflow_provider_capillary.datasets.locations import local_path
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.reports.facts import ReportFacts
+from airflow_provider_capillary.reports.report_facts import ReportFacts
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 

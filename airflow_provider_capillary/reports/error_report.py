@@ -12,7 +12,9 @@ from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
 from airflow_provider_capillary.reports.errors_csv import write_errors_csv
-from airflow_provider_capillary.reports.facts import (
+from airflow_provider_capillary.reports.html_report import write_html_report
+from airflow_provider_capillary.reports.kept_issues import KeptIssues
+from airflow_provider_capillary.reports.report_facts import (
     MOST_KEPT_APART,
     MOST_KEPT_APART_OF_MANY,
     IssueTally,
@@ -23,8 +25,6 @@ from airflow_provider_capillary.reports.facts import (
     may_be_twice,
     total_of,
 )
-from airflow_provider_capillary.reports.html_report import write_html_report
-from airflow_provider_capillary.reports.kept_issues import KeptIssues
 
 ERRORS_CSV = "errors.csv"
 SUMMARY_JSON = "summary.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.reports.cells import original_cell, report_cell
 from airflow_provider_capillary.reports.columns import ReportColumns, own_columns
-from airflow_provider_capillary.reports.facts import is_problem
+from airflow_provider_capillary.reports.report_facts import is_problem
 from airflow_provider_capillary.reports.shown_text import without_password
 
 Chosen = Callable[[RowIssue], bool]

@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from airflow_provider_capillary.reports import shown_text, wording
-from airflow_provider_capillary.reports.facts import ReportFacts
 from airflow_provider_capillary.reports.html_view import BAR, SHOWN_AT_ONCE, arrange
+from airflow_provider_capillary.reports.report_facts import ReportFacts
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -10,9 +10,9 @@ import msgspec
 
 from airflow_provider_capillary.core.reason_table import DRY_RUN, NOT_KNOWN, STATES, Entry
 from airflow_provider_capillary.core.summary import FINAL_STATES
-from airflow_provider_capillary.reports.facts import (
+from airflow_provider_capillary.reports.report_facts import (
     REPORTED_STATES,
-    BadgeProblems,
+    BadgeIssues,
     JobFacts,
     ReportFacts,
     doubt_and_rest,
@@ -49,7 +49,7 @@ class StateView(msgspec.Struct, frozen=True):
 class BadgeView(msgspec.Struct, frozen=True):
     """Rows of one badge that were not accepted."""
 
-    problems: BadgeProblems
+    problems: BadgeIssues
     rows: int
     bar: tuple[Segment, ...]
     name: str = ""  #: empty where it is not known
@@ -203,7 +203,7 @@ def _urgency(view: JobView) -> tuple[bool, bool, bool]:
     return view.job.ended, view.job.state != "failed", not view.needs_attention
 
 
-def _badges(problems: Sequence[BadgeProblems], names: Mapping[str, str]) -> tuple[BadgeView, ...]:
+def _badges(problems: Sequence[BadgeIssues], names: Mapping[str, str]) -> tuple[BadgeView, ...]:
     counted = [(one, {state.value: int(getattr(one, state.value)) for state in REPORTED_STATES}) for one in problems]
     most = max((sum(states.values()) for _, states in counted), default=0)
     return tuple(

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from airflow_provider_capillary.simulator.messages import Reply, Request, json_reply, parse_error, refusal
-from airflow_provider_capillary.simulator.settings import SimulatorSettings
+from airflow_provider_capillary.simulator.messages import Request, SimulatedReply, json_reply, parse_error, refusal
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings
 
 
 class Gatekeeper:
@@ -27,7 +27,7 @@ class Gatekeeper:
         password_md5 = hashlib.md5(settings.password.encode(), usedforsecurity=False).hexdigest()
         self._basic = f"{settings.username}:{password_md5}"
 
-    def refuse(self, request: Request) -> Reply | None:
+    def refuse(self, request: Request) -> SimulatedReply | None:
         """``None`` for a caller with valid credentials, else the 401 to answer with."""
         token = request.headers.get("x-cap-api-oauth-token")
         if self._is_till(request.headers) if token is None else self._is_valid(token):
@@ -46,7 +46,7 @@ class Gatekeeper:
             return False
         return scheme.lower() == "basic" and decoded == self._basic
 
-    def give_token(self, request: Request) -> Reply:
+    def give_token(self, request: Request) -> SimulatedReply:
         """``POST /v3/oauth/token/generate``: Capillary's own shape, not RFC 6749."""
         try:
             sent = msgspec.json.decode(request.body, type=dict[str, object])

@@ -11,15 +11,15 @@ import msgspec
 from airflow_provider_capillary.simulator.badge_store import BadgeStore, Grant
 from airflow_provider_capillary.simulator.instants import ServerZone, nine_decimals
 from airflow_provider_capillary.simulator.messages import (
-    Reply,
     Request,
+    SimulatedReply,
     data_reply,
     json_reply,
     parse_error,
     problem,
     refusal,
 )
-from airflow_provider_capillary.simulator.settings import Badge, SimulatorSettings
+from airflow_provider_capillary.simulator.simulator_settings import SimulatedBadge, SimulatorSettings
 
 _IDENTIFIERS = ("email", "mobile", "externalId", "cardNumber")
 _DEFAULT_PAGE_SIZE = 10
@@ -38,7 +38,7 @@ class BadgeEndpoints:
 
     # ------------------------------------------------------------------------------------------------ the catalogue
 
-    def badge_list(self, request: Request) -> Reply:
+    def badge_list(self, request: Request) -> SimulatedReply:
         """``GET badgeMeta``: the catalogue, page by page, pages counted from 0."""
         name = request.query.get("name", "")
         badges = [badge for badge in self._settings.badges if name in badge.name]
@@ -46,12 +46,12 @@ class BadgeEndpoints:
         details = [self._describe(badge) for badge in shown]
         return data_reply({"metaBasicDetails": details, "pagination": pagination}, empty=[])
 
-    def badge(self, request: Request, badge_id: str) -> Reply:
+    def badge(self, request: Request, badge_id: str) -> SimulatedReply:
         """``GET badgeMeta/{badgeId}``: 404 with code 404 for a badge that the organisation does not have."""
         badge = self._catalogue.get(badge_id)
         return _no_such_badge() if badge is None else data_reply(self._describe(badge))
 
-    def _describe(self, badge: Badge) -> dict[str, Any]:
+    def _describe(self, badge: SimulatedBadge) -> dict[str, Any]:
         return {
             "id": badge.id,
             "orgId": 100_000,
@@ -66,7 +66,7 @@ class BadgeEndpoints:
 
     # -------------------------------------------------------------------------------------------- badges of customers
 
-    def badges_of_customer(self, request: Request, customer_id: str) -> Reply:
+    def badges_of_customer(self, request: Request, customer_id: str) -> SimulatedReply:
         """``GET badges/customer/{customerId}``: what the customer holds, summed up by badge."""
         customer = self._customer(request, customer_id)
         if customer is None:
@@ -83,7 +83,7 @@ class BadgeEndpoints:
         ]
         return data_reply({"badges": badges, "pagination": pagination}, empty=[])
 
-    def customer_badge_list(self, request: Request, customer_id: str) -> Reply:
+    def customer_badge_list(self, request: Request, customer_id: str) -> SimulatedReply:
         """``GET badges/management/{customerId}``: all badges, or with ``badgeType`` those earned or expired."""
         customer = self._customer(request, customer_id)
         if customer is None:
@@ -99,7 +99,7 @@ class BadgeEndpoints:
         ]
         return data_reply({"customerBadges": badges, "pagination": pagination}, empty=[])
 
-    def customer_badge(self, request: Request, customer_id: str, badge_id: str) -> Reply:
+    def customer_badge(self, request: Request, customer_id: str, badge_id: str) -> SimulatedReply:
         """``GET badges/management/{customerId}/badge/{badgeId}``: what a sender can read back after a lost reply.
 
         ``earnCount`` counts every earn, the expired and the revoked too; ``activeEarnedCount`` leaves those out.
@@ -133,7 +133,7 @@ class BadgeEndpoints:
         newest = self._clock() - self._settings.read_delay_seconds
         return [grant for grant in self._store.grants_of(customer, badge_id) if grant.granted_at <= newest]
 
-    def _held(self, customer: int, query: Mapping[str, str]) -> list[tuple[Badge, list[Grant]]]:
+    def _held(self, customer: int, query: Mapping[str, str]) -> list[tuple[SimulatedBadge, list[Grant]]]:
         """Badges with the customer's grants of the wanted kind: without a word, those not expired."""
         wants_expired = query.get("badgeType") == "EXPIRED"
         wants_all = query.get("includeExpired", "").lower() == "true"
@@ -186,7 +186,7 @@ class BadgeEndpoints:
 
     # ------------------------------------------------------------------------------------------ revocation and look-up
 
-    def revoke(self, request: Request) -> Reply:
+    def revoke(self, request: Request) -> SimulatedReply:
         """``POST badges/customer/revokeEarn``: 409 with code 814 where there is nothing (or no longer anything)."""
         try:
             sent = msgspec.json.decode(request.body, type=dict[str, Any])
@@ -199,7 +199,7 @@ class BadgeEndpoints:
         revoked = {"badgeMetaId": badge_id, "customerId": customer, "earnedBadgeId": earned_id, "isActive": False}
         return data_reply(revoked, empty=[])
 
-    def lookup(self, request: Request) -> Reply:
+    def lookup(self, request: Request) -> SimulatedReply:
         """``GET /v2/customers/lookup``: the customer id behind a mobile number and the like, else 8015."""
         identifier = request.query.get("identifierName", ""), request.query.get("identifierValue", "")
         customer = self._settings.identifiers.get(identifier)
@@ -231,9 +231,9 @@ def _count(text: str | None, default: int) -> int:
     return int(text) if text and text.isdigit() else default
 
 
-def _no_such_badge() -> Reply:
+def _no_such_badge() -> SimulatedReply:
     return refusal(404, 404, "Passed badge is not found")
 
 
-def _no_such_customer() -> Reply:
+def _no_such_customer() -> SimulatedReply:
     return refusal(400, 1026, "Customer with the specified ID is not found")

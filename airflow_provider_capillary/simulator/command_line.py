@@ -15,8 +15,13 @@ from typing import get_args
 from airflow_provider_capillary.simulator.fault_plan import read_plan
 from airflow_provider_capillary.simulator.request_rows import Timestamps
 from airflow_provider_capillary.simulator.server import RunningSimulator
-from airflow_provider_capillary.simulator.settings import SimulatorSettings, read_catalogue, read_customers, read_reads
 from airflow_provider_capillary.simulator.simulator import Simulator
+from airflow_provider_capillary.simulator.simulator_settings import (
+    SimulatorSettings,
+    read_catalogue,
+    read_customers,
+    read_reads,
+)
 
 _DEFAULTS = SimulatorSettings()
 

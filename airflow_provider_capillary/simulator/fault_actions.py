@@ -13,10 +13,10 @@ import msgspec
 
 from airflow_provider_capillary.simulator import fault_plan as faults
 from airflow_provider_capillary.simulator.import_endpoint import RefuseRow
-from airflow_provider_capillary.simulator.messages import JSON, Reply, json_reply, refusal
+from airflow_provider_capillary.simulator.messages import JSON, SimulatedReply, json_reply, refusal
 
 #: Does the work of a call. Its reply is what a call without faults would get.
-Apply = Callable[[RefuseRow | None], Reply]
+Apply = Callable[[RefuseRow | None], SimulatedReply]
 
 _EDGE = frozenset({413, 502, 503, 504, *range(520, 528)})
 _DECODER = msgspec.json.Decoder(float_hook=Decimal)
@@ -26,7 +26,7 @@ _DECODER = msgspec.json.Decoder(float_hook=Decimal)
 class Delivery:
     """How a reply reaches the caller, if it does."""
 
-    reply: Reply | None = None  #: ``None``: nothing is written
+    reply: SimulatedReply | None = None  #: ``None``: nothing is written
     cut: Literal["no", "instead", "midway"] = "no"  #: the connection, instead of the reply or in the middle of it
     reset: bool = True  #: a cut with RST
     hold: float | None = 0.0  #: seconds without a sign before the cut; ``None``: until the simulator stops
@@ -98,14 +98,16 @@ def perform(fault: faults.AnyFault, apply: Apply, late: LateCommits, now: float,
             return Delivery(_change(fault, apply(None)))
 
 
-def _apply_when(when: faults.When, late_by: float | None, work: Callable[[], Reply], late: LateCommits) -> None:
+def _apply_when(
+    when: faults.When, late_by: float | None, work: Callable[[], SimulatedReply], late: LateCommits
+) -> None:
     if when == "after":
         work()
     elif when == "late":
         late.add(work, late_by)
 
 
-def _drop(fault: faults.DropFault, work: Callable[[], Reply], late: LateCommits) -> Delivery:
+def _drop(fault: faults.DropFault, work: Callable[[], SimulatedReply], late: LateCommits) -> Delivery:
     if fault.at == "mid_reply":
         return Delivery(work(), cut="midway", reset=fault.reset)
     if fault.at == "after_applying":
@@ -115,7 +117,7 @@ def _drop(fault: faults.DropFault, work: Callable[[], Reply], late: LateCommits)
     return Delivery(cut="instead", reset=fault.reset)
 
 
-def _other_reply(fault: faults.StatusFault, now: float) -> Reply:
+def _other_reply(fault: faults.StatusFault, now: float) -> SimulatedReply:
     shape = fault.body if fault.body != "auto" else "html" if fault.status in _EDGE else "envelope"
     if shape == "envelope":
         code = fault.code if fault.code is not None else 999_999 if fault.status == 500 else fault.status
@@ -125,7 +127,9 @@ def _other_reply(fault: faults.StatusFault, now: float) -> Reply:
             {"status": fault.status, "error": fault.message or "Injected error", "path": "/"}, fault.status
         )
     else:
-        reply = Reply(fault.status, b"" if shape == "empty" else _edge_page(fault), {"Content-Type": "text/html"})
+        reply = SimulatedReply(
+            fault.status, b"" if shape == "empty" else _edge_page(fault), {"Content-Type": "text/html"}
+        )
     if fault.location is not None:
         reply.headers["Location"] = fault.location
     if fault.retry_after is not None:
@@ -142,7 +146,7 @@ def _edge_page(fault: faults.StatusFault) -> bytes:
     return f"<!DOCTYPE html>\n<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>".encode()
 
 
-def _change(fault: faults.AnyFault, reply: Reply) -> Reply:
+def _change(fault: faults.AnyFault, reply: SimulatedReply) -> SimulatedReply:
     """A reply with a wrong content. One that is no array (a refusal of the whole call) keeps its entries: none."""
     match fault:
         case faults.SuccessStatusFault() if reply.status == 200:

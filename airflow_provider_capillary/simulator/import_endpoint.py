@@ -6,9 +6,16 @@ from collections.abc import Callable
 
 from airflow_provider_capillary.simulator.badge_store import BadgeStore, Earn
 from airflow_provider_capillary.simulator.instants import Instant, ServerZone
-from airflow_provider_capillary.simulator.messages import JSON, Reply, Request, parse_error, refusal, refused_entry
+from airflow_provider_capillary.simulator.messages import (
+    JSON,
+    Request,
+    SimulatedReply,
+    parse_error,
+    refusal,
+    refused_entry,
+)
 from airflow_provider_capillary.simulator.request_rows import SentRow, UnreadableBodyError, read_rows
-from airflow_provider_capillary.simulator.settings import SimulatorSettings
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings
 
 #: Position (from 1) and row -> code and message of an injected refusal, or ``None``.
 RefuseRow = Callable[[int, SentRow], tuple[int, str] | None]
@@ -26,7 +33,7 @@ class ImportEndpoint:
         self._zone = ServerZone(settings.zone)
         self._badges = {badge.id: JSON.encode(badge.id).decode() for badge in settings.badges}
 
-    def __call__(self, request: Request, refuse_row: RefuseRow | None = None) -> Reply:
+    def __call__(self, request: Request, refuse_row: RefuseRow | None = None) -> SimulatedReply:
         """Grant what can be granted; the reply has one entry per row, in order."""
         try:
             rows = read_rows(request.body, self._settings.timestamps)
@@ -38,7 +45,7 @@ class ImportEndpoint:
             return refusal(400, 809, "Request with same requestId is not allowed")
         return self._grant(rows, request.request_id, refuse_row)
 
-    def _grant(self, rows: list[SentRow], request_id: str, refuse_row: RefuseRow | None) -> Reply:
+    def _grant(self, rows: list[SentRow], request_id: str, refuse_row: RefuseRow | None) -> SimulatedReply:
         now = self._clock()
         # No earnEventDate: the newer page's first sample row has none and succeeds; "now" is our guess.
         moment: Instant = (int(now), 0)
@@ -54,7 +61,7 @@ class ImportEndpoint:
                 entries.append("")  # its id is not known yet
         ids = self._store.grant(earns, request_id, now)
         self._print(earns, ids, entries, JSON.encode(request_id).decode()[:-1])
-        return Reply(200, entries=entries)
+        return SimulatedReply(200, entries=entries)
 
     def _wrong_with(self, row: SentRow) -> tuple[int, str] | None:
         """The refusal of one row. Only 1054 is documented for this call; the others are borrowed from its siblings."""

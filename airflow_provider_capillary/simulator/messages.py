@@ -25,7 +25,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Reply:
+class SimulatedReply:
     """A reply before it is written. ``entries`` or ``stream``, where given, stand for the body."""
 
     status: int
@@ -39,12 +39,12 @@ class Reply:
         return self.body if self.entries is None else ("[" + ",".join(self.entries) + "]").encode()
 
 
-def json_reply(content: Any, status: int = 200) -> Reply:
+def json_reply(content: Any, status: int = 200) -> SimulatedReply:
     """Any value as JSON."""
-    return Reply(status, JSON.encode(content))
+    return SimulatedReply(status, JSON.encode(content))
 
 
-def data_reply(data: Any, *, empty: Any = None) -> Reply:
+def data_reply(data: Any, *, empty: Any = None) -> SimulatedReply:
     """A success of the badge service. Some endpoints print absent errors as ``null``, others as ``[]``."""
     return json_reply({"data": data, "errors": empty, "warnings": empty})
 
@@ -54,12 +54,12 @@ def problem(code: int, message: str) -> dict[str, Any]:
     return {"code": code, "message": message, "reference": None}
 
 
-def refusal(status: int, code: int, message: str) -> Reply:
+def refusal(status: int, code: int, message: str) -> SimulatedReply:
     """The badge service's error envelope."""
     return json_reply({"data": None, "errors": [problem(code, message)], "warnings": None}, status)
 
 
-def parse_error(detail: str) -> Reply:
+def parse_error(detail: str) -> SimulatedReply:
     """What Spring answers where Jackson could not read the body: the whole call is refused."""
     return refusal(400, 400, f"JSON parse error: {detail}")
 

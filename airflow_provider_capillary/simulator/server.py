@@ -23,9 +23,9 @@ from urllib.parse import parse_qsl, urlsplit
 from airflow_provider_capillary.simulator.badge_store import BadgeStore
 from airflow_provider_capillary.simulator.fault_actions import Delivery
 from airflow_provider_capillary.simulator.fault_plan import FaultPlan
-from airflow_provider_capillary.simulator.messages import Reply, Request
-from airflow_provider_capillary.simulator.settings import SimulatorSettings
+from airflow_provider_capillary.simulator.messages import Request, SimulatedReply
 from airflow_provider_capillary.simulator.simulator import Arrival, Simulator
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings
 from airflow_provider_capillary.simulator.state_endpoints import PREFIX, answer_state
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class _Connection(BaseHTTPRequestHandler):
             self.server.simulator.note_given(arrival, request_id, delivery.reply)
             self._write(delivery.reply, request_id)
 
-    def _write(self, reply: Reply, request_id: str) -> None:
+    def _write(self, reply: SimulatedReply, request_id: str) -> None:
         if reply.stream is None:
             self.wfile.write(self._with_head(reply))
             return
@@ -155,11 +155,11 @@ class _Connection(BaseHTTPRequestHandler):
                 return
             self.wfile.write(content[start : start + size])
 
-    def _with_head(self, reply: Reply) -> bytes:
+    def _with_head(self, reply: SimulatedReply) -> bytes:
         content = reply.content()
         return self._head(reply, f"Content-Length: {len(content)}") + (b"" if self.command == "HEAD" else content)
 
-    def _head(self, reply: Reply, length: str) -> bytes:
+    def _head(self, reply: SimulatedReply, length: str) -> bytes:
         reason = self.responses.get(reply.status, ("Unknown", ""))[0]
         headers = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
         head = f"HTTP/1.1 {int(reply.status)} {reason}\r\nDate: {self.date_time_string()}\r\n{headers}{length}\r\n\r\n"

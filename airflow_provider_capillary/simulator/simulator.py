@@ -23,10 +23,10 @@ from airflow_provider_capillary.simulator.fault_plan import (
     read_plan,
 )
 from airflow_provider_capillary.simulator.import_endpoint import ImportEndpoint, RefuseRow
-from airflow_provider_capillary.simulator.messages import Reply, Request, refusal
+from airflow_provider_capillary.simulator.messages import Request, SimulatedReply, refusal
 from airflow_provider_capillary.simulator.request_rows import UnreadableBodyError, read_rows
 from airflow_provider_capillary.simulator.routing import IMPORT, TOKEN, Route, find_route
-from airflow_provider_capillary.simulator.settings import SimulatorSettings
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings
 
 
 class Arrival(NamedTuple):
@@ -104,7 +104,7 @@ class Simulator:
             self._given = {}
         return self._given
 
-    def note_given(self, arrival: Arrival, request_id: str, reply: Reply) -> None:
+    def note_given(self, arrival: Arrival, request_id: str, reply: SimulatedReply) -> None:
         """Note the ids of a reply that was written as a whole, where someone watches."""
         if self._given is None or arrival.call.operation != IMPORT or reply.stream is not None:
             return
@@ -162,7 +162,7 @@ class Simulator:
 
         asked = self._astray(arrival, fault.about) if isinstance(fault, StrayFault) else arrival
 
-        def apply(refuse: RefuseRow | None) -> Reply:
+        def apply(refuse: RefuseRow | None) -> SimulatedReply:
             return self.answer(asked, request, refuse)
 
         return perform(fault, apply, self.late, self.clock(), row_refuser(plan, place, call.number))
@@ -178,7 +178,7 @@ class Simulator:
             params["badge_id"] = ids[(place + 1) % len(ids)]
         return arrival._replace(params=params)
 
-    def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> Reply:
+    def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> SimulatedReply:
         """The reply of an API in good health; grants what is to be granted."""
         route = arrival.route
         if route is None:
@@ -195,13 +195,13 @@ class Simulator:
             return refusal(415, 415, "Unsupported content type, application/json is expected")
         return self._answer(arrival, request, refuse_row)
 
-    def _answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None) -> Reply:
+    def _answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None) -> SimulatedReply:
         operation = arrival.call.operation
         if operation == IMPORT:
             return self._import(request, refuse_row)
         if operation == TOKEN:
             return self._gatekeeper.give_token(request)
-        endpoint: Callable[..., Reply] = getattr(self._endpoints, operation)
+        endpoint: Callable[..., SimulatedReply] = getattr(self._endpoints, operation)
         return endpoint(request, **arrival.params)
 
     def _rows(self, arrival: Arrival, request: Request) -> list[tuple[int | None, str | None]]:

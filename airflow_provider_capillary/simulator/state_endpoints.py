@@ -18,18 +18,18 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from airflow_provider_capillary.simulator.badge_store import Grant
-from airflow_provider_capillary.simulator.messages import JSON, Reply, json_reply, refusal
+from airflow_provider_capillary.simulator.messages import JSON, SimulatedReply, json_reply, refusal
 from airflow_provider_capillary.simulator.simulator import Simulator
 
 PREFIX = "/simulator/"
 _LINES_PER_PIECE = 1_000
 
 
-def answer_state(simulator: Simulator, method: str, path: str, body: bytes) -> Reply:
+def answer_state(simulator: Simulator, method: str, path: str, body: bytes) -> SimulatedReply:
     """The reply to a call below ``/simulator/``."""
-    endpoints: dict[tuple[str, str], Callable[[], Reply]] = {
+    endpoints: dict[tuple[str, str], Callable[[], SimulatedReply]] = {
         ("GET", "health"): lambda: json_reply({"status": "ok"}),
-        ("GET", "grants"): lambda: Reply(
+        ("GET", "grants"): lambda: SimulatedReply(
             200, headers={"Content-Type": "application/x-ndjson"}, stream=_grant_lines(simulator.store.grants())
         ),
         ("GET", "summary"): lambda: json_reply(simulator.summary()),
@@ -42,7 +42,7 @@ def answer_state(simulator: Simulator, method: str, path: str, body: bytes) -> R
     return endpoint() if endpoint else refusal(404, 404, f"The simulator has no {method} {path}")
 
 
-def _use_faults(simulator: Simulator, body: bytes) -> Reply:
+def _use_faults(simulator: Simulator, body: bytes) -> SimulatedReply:
     try:
         simulator.use_faults(body)
     except ValueError as error:
@@ -50,7 +50,7 @@ def _use_faults(simulator: Simulator, body: bytes) -> Reply:
     return json_reply({"faults": len(simulator.faults.faults)})
 
 
-def _reset(simulator: Simulator) -> Reply:
+def _reset(simulator: Simulator) -> SimulatedReply:
     simulator.reset()
     return json_reply({"status": "ok"})
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.client.wire import decode_reply, encode_batch
 from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.jobs.import_job import ImportJob
 from airflow_provider_capillary.jobs.organisation import Organisation

@@ -13,7 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError

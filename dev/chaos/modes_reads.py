@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.simulator.fault_plan import DropFault, StrayFault
-from airflow_provider_capillary.simulator.settings import Reads
+from airflow_provider_capillary.simulator.simulator_settings import Reads
 
 from .dataset import even_rows
 from .mode import Mode

@@ -11,11 +11,11 @@ from typing import Any
 from airflow_provider_capillary.simulator.fault_actions import Delivery
 from airflow_provider_capillary.simulator.fault_plan import FaultPlan
 from airflow_provider_capillary.simulator.import_endpoint import RefuseRow
-from airflow_provider_capillary.simulator.messages import Reply, Request
+from airflow_provider_capillary.simulator.messages import Request, SimulatedReply
 from airflow_provider_capillary.simulator.routing import IMPORT
 from airflow_provider_capillary.simulator.server import RunningSimulator
-from airflow_provider_capillary.simulator.settings import SimulatorSettings, numbered_badges
 from airflow_provider_capillary.simulator.simulator import Arrival, Simulator
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings, numbered_badges
 
 
 class WatchedSimulator(Simulator):
@@ -46,7 +46,7 @@ class WatchedSimulator(Simulator):
                 self._in_flight -= 1
                 self._idle.notify_all()
 
-    def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> Reply:
+    def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> SimulatedReply:
         """The reply, and the note when it was made; commits that come late pass here too."""
         reply = super().answer(arrival, request, refuse_row)
         if arrival.call.operation == IMPORT:

@@ -18,7 +18,7 @@ PARTS = ("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_
 REPORTED = ("rejected", "invalid", "unknown", "not_sent")
 
 
-class Grant(msgspec.Struct, frozen=True, order=True):
+class SeenGrant(msgspec.Struct, frozen=True, order=True):
     """A badge that the simulator granted. The instant is in epoch seconds."""
 
     customer_id: int
@@ -30,11 +30,11 @@ class Accounts(msgspec.Struct, frozen=True):
     """What the parties say of this demo, and what was granted in earlier ones (the simulator forgets, we noted it)."""
 
     rows_in_warehouse: int
-    earned: frozenset[Grant]  #: what the purchases alone say must be granted, each once
+    earned: frozenset[SeenGrant]  #: what the purchases alone say must be granted, each once
     summary: Mapping[str, Any]
     reported_rows: int
-    granted_now: tuple[Grant, ...]
-    granted_before: tuple[Grant, ...]
+    granted_now: tuple[SeenGrant, ...]
+    granted_before: tuple[SeenGrant, ...]
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -65,6 +65,6 @@ def checks(accounts: Accounts) -> list[Check]:
     ]
 
 
-def twice(grants: Iterable[Grant]) -> int:
+def twice(grants: Iterable[SeenGrant]) -> int:
     """How many grants are one too many."""
     return sum(times - 1 for times in Counter(grants).values())

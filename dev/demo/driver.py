@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from dev import airflow_home
-from dev.demo.accounts import Accounts, Grant, checks
+from dev.demo.accounts import Accounts, SeenGrant, checks
 from dev.demo.dag_test import DAG_ID, airflow, run_dag
 from dev.demo.questions import rows_of_the_range
 from dev.processes import child_process
@@ -129,12 +129,12 @@ class Demo:
         self._screen.say(f"{'logs':<13}{self._logs}")
         self._screen.say(f"{'all files':<13}{self._folder} (remove it to start from nothing)")
 
-    def _read_granted_before(self) -> tuple[Grant, ...]:
+    def _read_granted_before(self) -> tuple[SeenGrant, ...]:
         if not self._granted_before.exists():
             return ()
-        return msgspec.json.decode(self._granted_before.read_bytes(), type=tuple[Grant, ...])
+        return msgspec.json.decode(self._granted_before.read_bytes(), type=tuple[SeenGrant, ...])
 
-    def _write_granted_before(self, grants: tuple[Grant, ...]) -> None:
+    def _write_granted_before(self, grants: tuple[SeenGrant, ...]) -> None:
         unfinished = self._granted_before.with_suffix(".part")
         unfinished.write_bytes(msgspec.json.encode(grants))
         unfinished.replace(self._granted_before)

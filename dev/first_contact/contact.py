@@ -11,7 +11,7 @@ import msgspec
 from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings, ImportMethod
+from airflow_provider_capillary.client.client_settings import ClientSettings, ImportMethod
 from airflow_provider_capillary.client.transport import Exchange, Transport
 from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.jobs.organisation import Organisation
@@ -19,8 +19,8 @@ from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.probe import Probed, ProbeJob
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.messages import Request
-from airflow_provider_capillary.simulator.settings import SimulatorSettings
 from airflow_provider_capillary.simulator.simulator import Simulator
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings
 
 BADGE, CUSTOMER = "5eed0000bad9e00000000001", 880_000_001
 _names = itertools.count(1)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.probing import RepeatedId, Shown
 from airflow_provider_capillary.ledger.ledger import Ledger
-from airflow_provider_capillary.simulator.settings import Reads
+from airflow_provider_capillary.simulator.simulator_settings import Reads
 from dev.first_contact.contact import Clock, FirstContact
 
 

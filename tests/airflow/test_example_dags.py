@@ -18,7 +18,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
-from airflow_provider_capillary.simulator.settings import catalogue
+from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev import airflow_home
 from dev.sample_data.corrections import DELETED_BADGE
 from dev.sample_data.warehouse import BADGES

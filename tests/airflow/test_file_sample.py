@@ -12,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_provider_capillary.simulator.server import running_simulator
-from airflow_provider_capillary.simulator.settings import catalogue
+from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev.sample_data.warehouse import BADGES
 
 FILE = Path(__file__).parents[2] / "dags" / "import_badge_file.py"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.simulator.server import running_simulator
-from airflow_provider_capillary.simulator.settings import catalogue
+from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev.sample_data.warehouse import BADGES
 
 NIGHTLY = Path(__file__).parents[2] / "dags" / "nightly_badge_sync.py"

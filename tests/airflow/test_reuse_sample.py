@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
-from airflow_provider_capillary.simulator.settings import catalogue
+from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev.sample_data.warehouse import BADGES
 from tests.airflow.smtp_server import Mailbox, running_mailbox
 

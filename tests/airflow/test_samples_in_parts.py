@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
-from airflow_provider_capillary.simulator.settings import catalogue
+from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev.sample_data.warehouse import BADGES
 
 DAGS = Path(__file__).parents[2] / "dags"

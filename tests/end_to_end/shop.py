@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from dev.demo.accounts import Grant
+from dev.demo.accounts import SeenGrant
 from dev.sample_data.warehouse import BADGES
 from dev.simulator_process import SimulatorAccount
 
@@ -48,16 +48,16 @@ class Shop:
             [day, badge, customer_of(day, nth), instant, instant + timedelta(days=10_000)],
         )
 
-    def earned_on(self, days: Iterable[date]) -> Counter[Grant]:
+    def earned_on(self, days: Iterable[date]) -> Counter[SeenGrant]:
         """What the warehouse has of these days."""
         rows = self._warehouse.execute(
             "SELECT customer_id, badge_meta_id, extract(epoch FROM earn_event_date)::bigint FROM earned_badges"
             " WHERE earned_on = ANY(%s)",
             [list(days)],
         )
-        return Counter(Grant(*row) for row in rows)
+        return Counter(SeenGrant(*row) for row in rows)
 
-    def granted(self) -> Counter[Grant]:
+    def granted(self) -> Counter[SeenGrant]:
         """What the simulator has granted since it started."""
         return Counter(self._simulator.grants())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings, TimestampFormat
+from airflow_provider_capillary.client.client_settings import ClientSettings, TimestampFormat
 from airflow_provider_capillary.client.wire import encode_batch
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.outcome import judge

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.simulator.settings import numbered_badges
+from airflow_provider_capillary.simulator.simulator_settings import numbered_badges
 from dev.processes import child_process
 
 MILLION = 1_000_000

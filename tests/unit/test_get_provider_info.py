@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped]  # its stubs are not worth a d
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are not worth a dependency
 
-from airflow_provider_capillary.client.settings import ATTRIBUTION_TYPES, AuthType, ImportMethod, TimestampFormat
+from airflow_provider_capillary.client.client_settings import ATTRIBUTION_TYPES, AuthType, ImportMethod, TimestampFormat
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook

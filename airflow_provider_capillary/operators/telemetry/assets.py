@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.sdk import Context
 
-    from airflow_provider_capillary.reports.facts import ReportFacts
+    from airflow_provider_capillary.reports.report_facts import ReportFacts
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ router = APIRouter()
 _JOB = "/dags/{dag_id}/jobs/{job_id}"
 
 
-class Plan(msgspec.Struct, frozen=True):
+class ActionPlan(msgspec.Struct, frozen=True):
     """What an action would do; ``hindrance`` says why it cannot be done now."""
 
     action: str
@@ -89,12 +89,12 @@ def settle(request: Request, target: ToChange, signed: SignedForm) -> Response:
     return _started(request, target, plan, SETTLE_DAG, {"jobs": [target.job.job_id], **plan.where})
 
 
-def _plan_settle(target: Target) -> Plan:
+def _plan_settle(target: Target) -> ActionPlan:
     rows = target.reader.standing(target.job.job_id)["unknown"]
     return _with_dag(
         target,
         SETTLE_DAG,
-        Plan(
+        ActionPlan(
             "settle",
             "Settle unknown rows",
             rows,
@@ -140,14 +140,14 @@ def again(request: Request, target: ToChange, signed: SignedForm) -> Response:
     return _done(request, target, job.dag_id, job.run_id, plan)
 
 
-def _plan_again(target: Target) -> Plan:
+def _plan_again(target: Target) -> ActionPlan:
     job = target.job
     counts = target.reader.standing(job.job_id) if not job.has_account else dict(job.summary or {})
     rows = sum(int(counts.get(state, 0)) for state in ("rejected", "invalid", "unknown", "not_sent"))
     return _with_dag(
         target,
         job.dag_id,
-        Plan(
+        ActionPlan(
             "again",
             "Run the import again",
             rows,
@@ -182,7 +182,7 @@ def undo(request: Request, target: ToUndo, signed: SignedForm) -> Response:
     return _started(request, target, plan, UNDO_DAG, settings)
 
 
-def _plan_undo(target: Target) -> Plan:
+def _plan_undo(target: Target) -> ActionPlan:
     job = target.job
     grants = target.reader.grants(job.job_id)
     rows = sum(grants.with_id.values())
@@ -206,7 +206,7 @@ def _plan_undo(target: Target) -> Plan:
     return _with_dag(
         target,
         UNDO_DAG,
-        Plan(
+        ActionPlan(
             "undo" if tried else "undo-dry-run",
             "Undo this import" if tried else "Undo this import: dry run",
             rows,
@@ -221,7 +221,7 @@ def _plan_undo(target: Target) -> Plan:
 # -- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _with_dag(target: Target, dag_id: str, plan: Plan, *, is_sample: bool = True) -> Plan:
+def _with_dag(target: Target, dag_id: str, plan: ActionPlan, *, is_sample: bool = True) -> ActionPlan:
     """The plan, unless the DAG that does it is not there or cannot work where the job is."""
     if plan.hindrance:
         return plan
@@ -252,7 +252,7 @@ def _where(target: Target) -> dict[str, str]:
     return where
 
 
-def _ask(request: Request, target: Target, plan: Plan) -> HTMLResponse:
+def _ask(request: Request, target: Target, plan: ActionPlan) -> HTMLResponse:
     return page(
         request,
         "confirm.html.jinja2",
@@ -265,7 +265,7 @@ def _ask(request: Request, target: Target, plan: Plan) -> HTMLResponse:
     )
 
 
-def _checked(request: Request, signed: str, target: Target, plan: Plan) -> Plan:
+def _checked(request: Request, signed: str, target: Target, plan: ActionPlan) -> ActionPlan:
     confirmation.check(request, signed, target.user, plan.action, target.job.job_id, plan.rows)
     if plan.hindrance:
         raise HTTPException(409, f"{plan.hindrance} Nothing was changed.")
@@ -273,7 +273,7 @@ def _checked(request: Request, signed: str, target: Target, plan: Plan) -> Plan:
 
 
 def _started(
-    request: Request, target: Target, plan: Plan, dag_id: str, settings: Mapping[str, Any]
+    request: Request, target: Target, plan: ActionPlan, dag_id: str, settings: Mapping[str, Any]
 ) -> RedirectResponse:
     _unpause(target, dag_id, plan)
     now = datetime.now(UTC)
@@ -287,7 +287,7 @@ def _started(
     return _done(request, target, dag_id, run["dag_run_id"], plan)
 
 
-def _unpause(target: Target, dag_id: str, plan: Plan) -> None:
+def _unpause(target: Target, dag_id: str, plan: ActionPlan) -> None:
     if plan.is_paused:
         target.api.do("PATCH", path_of("dags", dag_id), {"is_paused": False})
 
@@ -298,7 +298,7 @@ def _note(target: Target, what: str) -> str:
     return f"{what}: from the page Badge imports, by {target.user.get_name()}, {now}, job {target.job.job_id}"
 
 
-def _done(request: Request, target: Target, dag_id: str, run_id: str, plan: Plan) -> RedirectResponse:
+def _done(request: Request, target: Target, dag_id: str, run_id: str, plan: ActionPlan) -> RedirectResponse:
     root = request.scope.get("root_path", "")
     path = path_of("dags", target.job.dag_id, "jobs", target.job.job_id, "history")
     query = urlencode({"started": plan.title, "of": dag_id, "run": run_id})

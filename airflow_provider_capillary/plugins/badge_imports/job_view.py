@@ -12,21 +12,21 @@ import msgspec
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import Reason
 from airflow_provider_capillary.ledger.facts import JobRecord
-from airflow_provider_capillary.ledger.reader import ISSUES_LOOKED_AT, IssueCount, LedgerReader, Waits
+from airflow_provider_capillary.ledger.reader import ISSUES_LOOKED_AT, IssueCount, JobWaits, LedgerReader
 from airflow_provider_capillary.plugins.badge_imports.rendering import clock
-from airflow_provider_capillary.reports.facts import (
+from airflow_provider_capillary.reports.html_view import ReportView, arrange
+from airflow_provider_capillary.reports.report_facts import (
     REPORTED_STATES,
-    BadgeProblems,
+    BadgeIssues,
+    IssueCounts,
     IssueTally,
     JobFacts,
     Notes,
-    Problems,
     ReportFacts,
     Total,
     job_facts,
     total_of,
 )
-from airflow_provider_capillary.reports.html_view import ReportView, arrange
 
 TOP_REASONS = 10
 MOST_BADGES = 200
@@ -50,7 +50,7 @@ class BadgeLine(msgspec.Struct, frozen=True):
     badge_meta_id: str | None
     name: str  #: empty where it is not known
     accepted: int
-    problems: BadgeProblems
+    problems: BadgeIssues
 
     @property
     def others(self) -> int:
@@ -69,7 +69,7 @@ def badges_of(reader: LedgerReader, job: JobRecord, view: ReportView) -> list[Ba
             badge,
             names.get(badge or "", ""),
             accepted.get(badge or "", 0),
-            problems.get(badge) or BadgeProblems(badge, 0, 0, 0, 0),
+            problems.get(badge) or BadgeIssues(badge, 0, 0, 0, 0),
         )
         for badge in ids
     ]
@@ -133,7 +133,7 @@ def _until(job: JobRecord, progress: Mapping[str, Any] | None) -> float | None:
         return None
 
 
-def _waits_for(waits: Waits, ends: Mapping[str, int], until: float | None) -> str:
+def _waits_for(waits: JobWaits, ends: Mapping[str, int], until: float | None) -> str:
     if until is not None and until > waits.now:
         return f"the time to read back rows without proof: {clock(until)[11:19]} UTC"
     if waits.turn is not None and waits.turn > waits.now + 1:
@@ -156,7 +156,7 @@ def _ended(
     return ended
 
 
-def _problems(reader: LedgerReader, job: JobRecord, counted: list[IssueCount]) -> Problems:
+def _problems(reader: LedgerReader, job: JobRecord, counted: list[IssueCount]) -> IssueCounts:
     states: Counter[RowState] = Counter()
     badges: dict[str | None, Counter[RowState]] = {}
     for one in counted:
@@ -164,11 +164,11 @@ def _problems(reader: LedgerReader, job: JobRecord, counted: list[IssueCount]) -
             states[one.state] += one.rows
             badges.setdefault(one.badge_meta_id, Counter())[one.state] += one.rows
     ranked = sorted(badges.items(), key=lambda pair: (-pair[1].total(), str(pair[0])))[:MOST_BADGES]
-    return Problems(
+    return IssueCounts(
         rows=states.total(),
         by_state={state.value: states[state] for state in REPORTED_STATES},
         reasons=_top_reasons(reader, job, states.total()),
-        by_badge=tuple(BadgeProblems(badge, *(found[state] for state in REPORTED_STATES)) for badge, found in ranked),
+        by_badge=tuple(BadgeIssues(badge, *(found[state] for state in REPORTED_STATES)) for badge, found in ranked),
     )
 
 

@@ -19,7 +19,7 @@ from airflow_provider_capillary.plugins.badge_imports import ledgers, rights
 from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
 from airflow_provider_capillary.plugins.badge_imports.rendering import page
 from airflow_provider_capillary.reports.error_report import write_error_report
-from airflow_provider_capillary.reports.facts import REPORTED_STATES
+from airflow_provider_capillary.reports.report_facts import REPORTED_STATES
 
 router = APIRouter()
 ROWS_ON_A_PAGE = 50

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from airflow.sdk import BaseHook
 
-from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.verification import Finding, settle

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.facts import Badge
-from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.client.badge_facts import Badge
+from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
 from airflow_provider_capillary.core.outcome import Verdict, judge
 from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import ApiUnavailableError, AuthenticationError, RequestRefusedError

@@ -13,7 +13,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings, ImportMethod
+from airflow_provider_capillary.client.client_settings import ClientSettings, ImportMethod
 from airflow_provider_capillary.core.reply import Transmission
 
 from .loopback_server import LoopbackServer, read_request

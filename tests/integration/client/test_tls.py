@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.core.reply import Reply, Transmission
 

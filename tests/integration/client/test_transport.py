@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core.reply import Reply, Transmission
 from airflow_provider_capillary.exceptions import ConfigurationError
 

@@ -15,7 +15,7 @@ import pytest
 from urllib3.exceptions import InsecureRequestWarning
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.hooks.connection_check import TEST_SECONDS, checked
 from airflow_provider_capillary.simulator.server import RunningSimulator

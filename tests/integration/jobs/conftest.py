@@ -20,8 +20,8 @@ import msgspec
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.facts import CustomerBadge
-from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.client.badge_facts import CustomerBadge
+from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
 from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.core.earned_badge import EarnedBadge

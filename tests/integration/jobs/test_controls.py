@@ -15,7 +15,7 @@ from airflow_provider_capillary.exceptions import (
 )
 from airflow_provider_capillary.jobs import aside
 from airflow_provider_capillary.simulator.badge_store import Grant
-from airflow_provider_capillary.simulator.settings import Reads
+from airflow_provider_capillary.simulator.simulator_settings import Reads
 
 from .reconciling import LOST_AFTER, LOST_BEFORE, held, reconcile
 

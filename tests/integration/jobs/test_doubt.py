@@ -16,7 +16,7 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
 from airflow_provider_capillary.jobs.revoke import RevokeJob
 from airflow_provider_capillary.ledger.ledger import Ledger
-from airflow_provider_capillary.reports.facts import may_be_twice
+from airflow_provider_capillary.reports.report_facts import may_be_twice
 
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.facts import BadgeList
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.badge_facts import BadgeList
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.exceptions import ImportStoppedError
 from airflow_provider_capillary.jobs.pacing import Backoff, Pace, StopSignal
 from airflow_provider_capillary.jobs.row_check import FEW_BADGES, look_up_badges
 from airflow_provider_capillary.simulator.fault_plan import StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
-from airflow_provider_capillary.simulator.settings import Badge
+from airflow_provider_capillary.simulator.simulator_settings import SimulatedBadge
 
 MANY = [f"{number:024x}" for number in range(1, 2_001)]
 
@@ -31,7 +31,7 @@ class LyingClient(BadgeClient):
 
 @pytest.fixture
 def shop() -> Iterator[RunningSimulator]:
-    with running_simulator(badges=[Badge(badge) for badge in MANY]) as simulator:
+    with running_simulator(badges=[SimulatedBadge(badge) for badge in MANY]) as simulator:
         yield simulator
 
 

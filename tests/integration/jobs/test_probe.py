@@ -14,7 +14,7 @@ from airflow_provider_capillary.core.probing import Shown
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, JobIsRunningError
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.fault_plan import DropFault, RowErrorFault, StatusFault
-from airflow_provider_capillary.simulator.settings import Reads
+from airflow_provider_capillary.simulator.simulator_settings import Reads
 from dev.first_contact.contact import BADGE, CUSTOMER, Clock, Deaths, FirstContact, KilledError
 from dev.first_contact.modes import modes, quick_ledger, try_mode
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ImportInterruptedError, JobIsRunningError

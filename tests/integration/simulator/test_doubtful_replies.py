@@ -15,7 +15,7 @@ import requests
 
 from airflow_provider_capillary.simulator.fault_plan import read_plan
 from airflow_provider_capillary.simulator.server import RunningSimulator
-from airflow_provider_capillary.simulator.settings import Reads, read_reads
+from airflow_provider_capillary.simulator.simulator_settings import Reads, read_reads
 
 from .test_faults_over_sockets import BADGE, IMPORT, SimulatorWith, rows, simulator_with, token_of
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from airflow_provider_capillary.simulator.server import RunningSimulator
-from airflow_provider_capillary.simulator.settings import catalogue
+from airflow_provider_capillary.simulator.simulator_settings import catalogue
 
 Start = Callable[..., RunningSimulator]
 ApiOf = Callable[[RunningSimulator], requests.Session]

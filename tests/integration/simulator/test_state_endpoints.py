@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
-from airflow_provider_capillary.simulator.settings import SimulatorSettings
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings
 
 Start = Callable[..., RunningSimulator]
 ApiOf = Callable[[RunningSimulator], requests.Session]

@@ -15,8 +15,8 @@ from airflow_provider_capillary.client.auth import (
     attribution_headers,
     md5_hex,
 )
-from airflow_provider_capillary.client.facts import AccessToken
-from airflow_provider_capillary.client.settings import AuthType, ClientSettings
+from airflow_provider_capillary.client.badge_facts import AccessToken
+from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 
 DOCUMENTED = "Basic c3RvcmUuc2VydmVyOjhhMTZhNmI3MDUwNWViMWYxZmY3Y2RjMGNkNTU1OWE3"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
-from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.client.wire import (
     LONGEST_RETRY_AFTER,
     decode_envelope,

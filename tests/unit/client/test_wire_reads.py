@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.client.facts import Badge, CustomerBadge, Earn, RevokedBadge
+from airflow_provider_capillary.client.badge_facts import Badge, CustomerBadge, Earn, RevokedBadge
 from airflow_provider_capillary.client.wire_reads import (
     UNSTATED_LIFETIME,
     OtherReplyError,

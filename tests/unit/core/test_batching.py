@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_capillary.client.settings import TimestampFormat
+from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.client.wire import encode_batch, row_size
 from airflow_provider_capillary.core.batching import (
     RAMP,

@@ -8,9 +8,9 @@ import pytest
 
 from airflow_provider_capillary.core.witness import (
     MOST_JOBS,
-    Fault,
     LedgerState,
     Witness,
+    WitnessFault,
     decode,
     encode,
     find_fault,
@@ -28,15 +28,15 @@ def renew(before: Witness | None, commits: Mapping[str, int], job: str) -> Witne
     [
         (LedgerState("a", False, {"one": 7, "two": 3}), None),
         (LedgerState("a", False, {"one": 8, "two": 300, "three": 1}), None),
-        (LedgerState("b", True, {}), Fault.NEW),
-        (LedgerState("b", False, {"one": 7, "two": 3}), Fault.OTHER),
-        (LedgerState("a", False, {"one": 7}), Fault.OLDER),
-        (LedgerState("a", False, {"one": 6, "two": 300}), Fault.OLDER),
-        (LedgerState("a", True, {}), Fault.OLDER),
+        (LedgerState("b", True, {}), WitnessFault.NEW),
+        (LedgerState("b", False, {"one": 7, "two": 3}), WitnessFault.OTHER),
+        (LedgerState("a", False, {"one": 7}), WitnessFault.OLDER),
+        (LedgerState("a", False, {"one": 6, "two": 300}), WitnessFault.OLDER),
+        (LedgerState("a", True, {}), WitnessFault.OLDER),
     ],
 )
 def test_a_ledger_is_the_right_one_only_with_its_identity_and_every_commit(
-    state: LedgerState, fault: Fault | None
+    state: LedgerState, fault: WitnessFault | None
 ) -> None:
     assert find_fault(Witness("a", {"one": 7, "two": 3}), state) is fault
 

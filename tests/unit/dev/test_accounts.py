@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dev.demo.accounts import Accounts, Grant, checks
+from dev.demo.accounts import Accounts, SeenGrant, checks
 
-FIRST, SECOND, NEVER_EARNED = (Grant(7, "a" * 24, 1), Grant(8, "a" * 24, 1), Grant(9, "a" * 24, 1))
+FIRST, SECOND, NEVER_EARNED = (SeenGrant(7, "a" * 24, 1), SeenGrant(8, "a" * 24, 1), SeenGrant(9, "a" * 24, 1))
 
 FIRST_DEMO = Accounts(
     rows_in_warehouse=6,

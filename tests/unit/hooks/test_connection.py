@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.client.settings import AuthType, ClientSettings, ImportMethod, TimestampFormat
+from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings, ImportMethod, TimestampFormat
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks.connection import (
     KNOWN_EXTRAS,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.settings import ClientSettings
+from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.hooks.connection_check import checked
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_capillary.ledger.packing import (
-    Columns,
+    BatchColumns,
     Key,
     KeyColumns,
     NewRows,
@@ -37,15 +37,15 @@ IDS = st.lists(st.none() | HEXADECIMAL | NEARLY | st.text(st.characters(exclude_
 
 
 @st.composite
-def columns(draw: st.DrawFn) -> Columns:
+def columns(draw: st.DrawFn) -> BatchColumns:
     rows = draw(st.integers(0, 40))
     one_value = NUMBERS.map(lambda number: [number] * rows)
     column = one_value | st.lists(NUMBERS, min_size=rows, max_size=rows)
-    return Columns(*(draw(column) for _ in Columns._fields))
+    return BatchColumns(*(draw(column) for _ in BatchColumns._fields))
 
 
 @given(columns())
-def test_rows_come_out_as_they_went_in(rows: Columns) -> None:
+def test_rows_come_out_as_they_went_in(rows: BatchColumns) -> None:
     assert unpack_rows(pack_rows(rows), len(rows.numbers)) == rows
 
 
@@ -61,7 +61,7 @@ def test_usual_ids_take_twelve_bytes_each(ids: list[str | None]) -> None:
 
 
 @given(columns())
-def test_sorted_keys_are_those_of_the_rows(rows: Columns) -> None:
+def test_sorted_keys_are_those_of_the_rows(rows: BatchColumns) -> None:
     assert list(zip(*rows.sorted_keys(), strict=True)) == sorted(rows.keys())
 
 

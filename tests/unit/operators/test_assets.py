@@ -17,13 +17,13 @@ from airflow_provider_capillary.operators.telemetry.assets import (
     report_facts,
     warn_of_many_events,
 )
-from airflow_provider_capillary.reports.facts import JobFacts, Notes, Problems, ReportFacts, Total
+from airflow_provider_capillary.reports.report_facts import IssueCounts, JobFacts, Notes, ReportFacts, Total
 
 BADGES = Asset("capillary://shop.example/badges")
 ENDS: dict[str, Any] = {"accepted": 4, "already_accepted": 3, "rejected": 2, "invalid": 0, "unknown": 0, "not_sent": 1}
 REST: dict[str, Any] = {"requests": 2, "batches": 2, "started_at": "", "finished_at": "", "ledger": "ledger.db"}
 SUMMARY = Summary(job_id="job-1", rows_read=10, reasons=(Reason("send", 1054, "customer 84", 2),), **ENDS, **REST)
-NOTHING = Problems(0, {}, (), ())
+NOTHING = IssueCounts(0, {}, (), ())
 
 
 def job(number: int, **changes: Any) -> JobFacts:

@@ -20,8 +20,8 @@ from airflow_provider_capillary.ledger.facts import Issues, Job, JobPlan, JobSco
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports import wording
 from airflow_provider_capillary.reports.error_report import survey, write_error_report
-from airflow_provider_capillary.reports.facts import ReportFacts
 from airflow_provider_capillary.reports.html_report import write_html_report
+from airflow_provider_capillary.reports.report_facts import ReportFacts
 
 Told = Callable[..., Job]
 MakeIssue = Callable[..., RowIssue]

@@ -11,8 +11,8 @@ from airflow_provider_capillary.core.reason_table import STATES
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
-from airflow_provider_capillary.reports.facts import IssueTally, ReportFacts, job_facts, total_of
 from airflow_provider_capillary.reports.html_view import BAR, ReportView, arrange
+from airflow_provider_capillary.reports.report_facts import IssueTally, ReportFacts, job_facts, total_of
 
 Ends = Mapping[str, int]
 ends = st.fixed_dictionaries({state.value: st.integers(0, 10**7) | st.integers(0, 3) for state in FINAL_STATES})

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_capillary.simulator.fault_actions import LateCommits
 from airflow_provider_capillary.simulator.messages import Request
-from airflow_provider_capillary.simulator.settings import SimulatorSettings, catalogue, numbered_badges
 from airflow_provider_capillary.simulator.simulator import Simulator
+from airflow_provider_capillary.simulator.simulator_settings import SimulatorSettings, catalogue, numbered_badges
 
 IMPORT = "/api_gateway/v1/badges/import/customerBadges"
 BADGE = "654e08f2041fd452b3ef5b2e"

@@ -15,7 +15,7 @@ from airflow_provider_capillary.simulator.request_rows import Timestamps
 
 
 @dataclass(frozen=True, slots=True)
-class Badge:
+class SimulatedBadge:
     """A badge of the organisation, as its catalogue (``badgeMeta``) lists it."""
 
     id: str  #: 24 hexadecimal digits, ``badgeMetaId`` in requests
@@ -24,33 +24,33 @@ class Badge:
 
 #: The badges of the published samples, so that the samples work as they are printed.
 DOCUMENTED_BADGES = (
-    Badge("654e08f2041fd452b3ef5b2e", "Sample badge of the older page"),
-    Badge("696f0fd40772ad476ecf74ac", "First sample badge"),
-    Badge("697a16140772ad476ecfe51c", "Second sample badge"),
+    SimulatedBadge("654e08f2041fd452b3ef5b2e", "Sample badge of the older page"),
+    SimulatedBadge("696f0fd40772ad476ecf74ac", "First sample badge"),
+    SimulatedBadge("697a16140772ad476ecfe51c", "Second sample badge"),
 )
 
 
-def numbered_badges(count: int) -> tuple[Badge, ...]:
+def numbered_badges(count: int) -> tuple[SimulatedBadge, ...]:
     """``count`` badges with ids that are the same every time, the first ending in ``000001``."""
-    return tuple(Badge(f"5eed0000bad9e0000{number:07x}", f"Badge {number}") for number in range(1, count + 1))
+    return tuple(SimulatedBadge(f"5eed0000bad9e0000{number:07x}", f"Badge {number}") for number in range(1, count + 1))
 
 
-def catalogue(badges: int | Iterable[Badge | str | Mapping[str, Any]]) -> tuple[Badge, ...]:
+def catalogue(badges: int | Iterable[SimulatedBadge | str | Mapping[str, Any]]) -> tuple[SimulatedBadge, ...]:
     """A catalogue from a number of badges, their ids, or ``{"id", "name"}`` objects."""
     if isinstance(badges, int):
         return numbered_badges(badges)
     return tuple(_as_badge(badge) for badge in badges)
 
 
-def _as_badge(badge: Badge | str | Mapping[str, Any]) -> Badge:
-    if isinstance(badge, Badge):
+def _as_badge(badge: SimulatedBadge | str | Mapping[str, Any]) -> SimulatedBadge:
+    if isinstance(badge, SimulatedBadge):
         return badge
     if isinstance(badge, str):
-        return Badge(badge)
-    return Badge(str(badge["id"]), str(badge.get("name", "")))
+        return SimulatedBadge(badge)
+    return SimulatedBadge(str(badge["id"]), str(badge.get("name", "")))
 
 
-def read_catalogue(text: str) -> tuple[Badge, ...]:
+def read_catalogue(text: str) -> tuple[SimulatedBadge, ...]:
     """A catalogue from a command line's word: a number, or the path of a JSON file for :func:`catalogue`."""
     return catalogue(int(text) if text.isdigit() else json.loads(Path(text).read_text(encoding="utf-8")))
 
@@ -108,7 +108,7 @@ class SimulatorSettings:
     oauth_key: str = "simulated-key"
     oauth_secret: str = "simulated-secret"
     token_ttl_seconds: int = 300
-    badges: tuple[Badge, ...] = DOCUMENTED_BADGES + numbered_badges(10)
+    badges: tuple[SimulatedBadge, ...] = DOCUMENTED_BADGES + numbered_badges(10)
     #: ids of the customers that exist; ``None``: every customer does
     customers: Container[int] | None = None
     #: ``(identifierName, identifierValue)`` -> customer id, for the look-up

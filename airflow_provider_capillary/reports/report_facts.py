@@ -25,7 +25,7 @@ MOST_KEPT_APART_OF_MANY = 100
 _OTHERS = "(others)"
 
 
-class BadgeProblems(msgspec.Struct, frozen=True):
+class BadgeIssues(msgspec.Struct, frozen=True):
     """Rows of one badge that were not accepted. ``badge_meta_id`` is ``None`` where the row names no valid badge."""
 
     badge_meta_id: str | None
@@ -35,13 +35,13 @@ class BadgeProblems(msgspec.Struct, frozen=True):
     not_sent: int
 
 
-class Problems(msgspec.Struct, frozen=True):
+class IssueCounts(msgspec.Struct, frozen=True):
     """Rows that were not accepted: by state, the most frequent reasons, and by badge, most rows first."""
 
     rows: int
     by_state: Mapping[str, int]
     reasons: tuple[Reason, ...]
-    by_badge: tuple[BadgeProblems, ...]
+    by_badge: tuple[BadgeIssues, ...]
 
 
 class Notes(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class JobFacts(msgspec.Struct, frozen=True):
     sources: tuple[str, ...]
     rows: int
     counts: Mapping[str, int] | None
-    problems: Problems
+    problems: IssueCounts
     notes: Notes
     failure: str | None = None
 
@@ -87,7 +87,7 @@ class Total(msgspec.Struct, frozen=True):
     jobs: int
     counted: int
     counts: Mapping[str, int]
-    problems: Problems
+    problems: IssueCounts
     notes: Notes
 
 
@@ -140,16 +140,16 @@ class IssueTally:
                 badge = _OTHERS
             self._badges.setdefault(badge, Counter())[issue.state] += 1
 
-    def problems(self) -> Problems:
+    def problems(self) -> IssueCounts:
         """What was counted of rows that were not accepted; equal counts stand in a fixed order."""
         by_state = {state.value: self._states[state] for state in REPORTED_STATES}
         badges = sorted(self._badges.items(), key=lambda pair: (-pair[1].total(), str(pair[0])))
-        return Problems(
+        return IssueCounts(
             rows=sum(by_state.values()),
             by_state=by_state,
             reasons=_top(self._problems),
             by_badge=tuple(
-                BadgeProblems(badge, *(states[state] for state in REPORTED_STATES)) for badge, states in badges
+                BadgeIssues(badge, *(states[state] for state in REPORTED_STATES)) for badge, states in badges
             ),
         )
 

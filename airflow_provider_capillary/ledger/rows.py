@@ -160,8 +160,7 @@ class SqliteRows:
     ) -> Iterator[tuple[Any, ...]]:
         """Find rows."""
         statement = self._FIND + ("" if any_date else " AND t.earned_at = k.column3")
-        for result in executed(connection, statement, (), keys):
-            yield from result.cursor.fetchall()
+        return chain.from_iterable(result.cursor.fetchall() for result in executed(connection, statement, (), keys))
 
     def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
         """Move rows."""

@@ -19,6 +19,7 @@ from airflow_provider_capillary.jobs.account import place_of
 
 #: More rows than these do not wait, but are left to a retry, so that memory stays small.
 MOST_ROWS = 50_000
+NO_ROOM = "rows of the customer are unknown and wait for a control, and too many rows wait; a retry sends it"
 
 
 class Unproven(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.jobs import stopping
 from airflow_provider_capillary.jobs.account import Account, issue_of
-from airflow_provider_capillary.jobs.aside import Unproven
+from airflow_provider_capillary.jobs.aside import NO_ROOM, Unproven
 from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
 from airflow_provider_capillary.jobs.planner import Planner, Sorted
 from airflow_provider_capillary.jobs.read_back import UnknownRows
@@ -152,7 +152,9 @@ class Lane:
             return list(self._unknown_rows.settle(work))
         if self._stop.requested:
             return self._end_unsent(work)
-        batch = self._unknown_rows.without_waiting(self._planner.without_repeats(work))
+        batch, no_room = self._unknown_rows.aside.divide(self._planner.without_repeats(work))
+        if no_room is not None:
+            self._planner.end_unsent(no_room, NO_ROOM)
         return self._send(batch) if batch.badges else []
 
     def _end_unsent(self, batch: Batch) -> list[Work]:

@@ -45,7 +45,6 @@ FOUND = "found by reading back"
 MAY_BE_TWICE = "sent again without proof, as on_unknown=resend asks: may be granted twice"
 CUT_OFF = "an earlier try was cut off before the outcome was known"
 REFUSED = "the API refuses to read this badge of this customer"
-NO_ROOM = "rows of the customer are unknown and wait for a control, and too many rows wait; a retry sends it"
 _SHORTEST_WAIT = 0.01
 #: States of rows whose earn the API may show. It goes on showing what was revoked.
 _MAY_SHOW = frozenset({RowState.ACCEPTED, RowState.UNKNOWN, RowState.INTENT, RowState.REVOKED})
@@ -195,24 +194,17 @@ class UnknownRows:
         self._policy = settings.on_unknown
         self._stop = stop
         self._backoff = pace.backoff
-        self._aside = Aside()
+        self.aside = Aside()  #: rows that wait until the lanes are still
         self._at_end = False
-
-    def without_waiting(self, batch: Batch) -> Batch:
-        """Give the rows of a batch that may be sent: not those of customers of whom unknown rows wait."""
-        batch, no_room = self._aside.divide(batch)
-        if no_room is not None:
-            self._planner.end_unsent(no_room, NO_ROOM)
-        return batch
 
     def take_unproven(self) -> list[Unproven]:
         """Give the unknown rows that were set aside. The lanes are still; from now on none is set aside."""
         self._at_end = True
-        return self._aside.take_unproven()
+        return self.aside.take_unproven()
 
     def take_later_rows(self, most: int) -> Iterator[Batch]:
         """Give the rows that waited for these, in the dataset's order, so many at a time."""
-        return self._aside.take_later_rows(most)
+        return self.aside.take_later_rows(most)
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Unproven]:
         """Make rows that a dead job, or a dead try of this one, left unproven this job's own unknown rows.
@@ -239,9 +231,9 @@ class UnknownRows:
         if self._policy is OnUnknown.RESEND:
             return self._resend(unproven)
         badges = unproven.batch.badges
-        if not self._at_end and (self._aside.waits_for(badges) or not self._read_back.may_be_believed(badges)):
+        if not self._at_end and (self.aside.waits_for(badges) or not self._read_back.may_be_believed(badges)):
             log.info("%d rows came back without proof; they wait until a control can be read", len(badges))
-            self._aside.put(unproven)
+            self.aside.put(unproven)
             return []
         return self._verify(unproven)
 
@@ -282,7 +274,7 @@ class UnknownRows:
             self._stop.request(error)
             read = Read(Finding.UNDECIDED)
         if not self._at_end and (read.lacks_control or (read.finding is Finding.ABSENT and read.shows_others)):
-            self._aside.put(msgspec.structs.replace(unproven, batch=unproven.batch.part([badge])))
+            self.aside.put(msgspec.structs.replace(unproven, batch=unproven.batch.part([badge])))
             return False
         if read.finding is Finding.UNDECIDED:
             self._account.lacks_control += read.lacks_control

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.moments import Moment, least_seconds_between
 from airflow_provider_capillary.ledger.facts import Age
 from airflow_provider_capillary.ledger.queries import QUERIES
-
-
-def moment_values(now: Moment) -> dict[str, Any]:
-    """A moment as columns of a batch."""
-    return {
-        "now": now.at,
-        "server": now.server,
-        "boot_id": now.boot_id,
-        "boot_time": now.boot_seconds,
-        "time_of_day": now.time_of_day,
-    }
 
 
 class Ages:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
+from airflow_provider_capillary.ledger.packing import storable
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.storable import storable
 
 LONGEST_NAME = 200
 _AT_ONCE = 500

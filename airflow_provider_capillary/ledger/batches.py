@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.moments import Moment
-from airflow_provider_capillary.ledger.ages import moment_values
 from airflow_provider_capillary.ledger.facts import Job
 from airflow_provider_capillary.ledger.queries import QUERIES
 
@@ -35,6 +34,17 @@ def settle_untouched(connection: sa.Connection, now: Moment, batches: Sequence[d
         return set()
     found = connection.execute(QUERIES["settle_untouched_batches"], values | _columns(_SETTLED, batches))
     return set(found.scalars())
+
+
+def moment_values(now: Moment) -> dict[str, Any]:
+    """A moment as columns of a batch."""
+    return {
+        "now": now.at,
+        "server": now.server,
+        "boot_id": now.boot_id,
+        "boot_time": now.boot_seconds,
+        "time_of_day": now.time_of_day,
+    }
 
 
 def _columns(names: Sequence[str], batches: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -17,10 +17,17 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
 from airflow_provider_capillary.ledger.facts import Outcome, Proof, RowChange
-from airflow_provider_capillary.ledger.packing import BatchColumns, Key, pack_ids, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.packing import (
+    BatchColumns,
+    Key,
+    pack_ids,
+    storable,
+    storable_all,
+    unpack_ids,
+    unpack_rows,
+)
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, OwnState, Rows
-from airflow_provider_capillary.ledger.storable import storable, storable_all
 
 #: Of a row that a read found absent, although a reply without proof gave an id for it.
 DOUBT_OF_ID = "the API gave {} for this row without proof, and a read did not show it: may be granted twice"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Eng
     if dialect not in SUPPORTED:
         raise ConfigurationError(f"a ledger on {dialect} is not supported; use PostgreSQL, or SQLite on one machine")
     engine = _sqlite(parsed, patience) if dialect == "sqlite" else _postgres(parsed)
-    watched = sqlite_file.Watched(file) if (file := file_of(engine)) is not None else None
+    watched = Watched(file) if (file := file_of(engine)) is not None else None
     sa.event.listen(engine, "begin", _begin(dialect, patience, watched))
     if file is not None:
         # whoever closes the file last must leave it so, also one that only read
@@ -265,7 +266,30 @@ def _prepare_sqlite(connection: sqlite3.Connection, _pooled: Any) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _begin(dialect: str, patience: float, watched: sqlite_file.Watched | None) -> Callable[[sa.Connection], None]:
+class Watched:
+    """Sees that the name still leads to the file that is open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: tuple[int, int] | None = None
+
+    def look(self) -> None:
+        """Raise ``LedgerUnusableError`` where the file was removed or replaced since the first look."""
+        try:
+            found = os.stat(self._path)
+            file = (found.st_dev, found.st_ino)
+        except OSError:
+            file = None
+        if self._file is None:
+            self._file = file
+        elif file != self._file:
+            raise LedgerUnusableError(
+                f"the ledger's file {self._path} was removed or replaced while it was in use. What was sent since the "
+                "last commit is not recorded. Put the right file back"
+            )
+
+
+def _begin(dialect: str, patience: float, watched: Watched | None) -> Callable[[sa.Connection], None]:
     # IMMEDIATE: a reader that turns writer in mid-transaction would fail instead of waiting
     on_postgres = {_WRITING: _POSTGRES_BEGIN.format(milliseconds=int(patience * 1000))}
     statements = {_WRITING: "BEGIN IMMEDIATE", _SNAPSHOT: "BEGIN"} if dialect == "sqlite" else on_postgres

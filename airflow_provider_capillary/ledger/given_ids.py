@@ -19,10 +19,16 @@ from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange
-from airflow_provider_capillary.ledger.packing import BatchColumns, Key, pack_rows, unpack_ids, unpack_rows
+from airflow_provider_capillary.ledger.packing import (
+    BatchColumns,
+    Key,
+    pack_rows,
+    storable,
+    unpack_ids,
+    unpack_rows,
+)
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Rows
-from airflow_provider_capillary.ledger.storable import storable
 
 
 class WholeRow(NamedTuple):

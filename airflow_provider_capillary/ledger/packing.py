@@ -1,4 +1,5 @@
-"""A batch's rows and their ids as bytes: columns of numbers, one after the other; and rows as COPY reads them.
+"""A batch's rows and their ids as bytes: columns of numbers, one after the other; rows as COPY reads them; texts of the
+API that every database takes.
 
 ``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, by row number. A
 column begins with its kind: ``=`` one number of 8 bytes for all rows, ``I`` 4 bytes a row, ``q`` 8 bytes a row; all
@@ -168,6 +169,21 @@ def unpack_ids(packed: bytes | None, rows: int) -> list[str | None]:
     text = packed[1:].hex()
     ids = [text[at : at + 24] for at in range(0, len(text), 24)]
     return [None if one == _NO_ID else one for one in ids]
+
+
+def storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
+    """Texts that can be stored; where all are plain, as ids are, none is looked at on its own."""
+    joined = "".join(filter(None, texts))
+    if joined.isascii() and "\0" not in joined:
+        return texts
+    return list(map(storable, texts))
+
+
+def storable(text: str | None) -> str | None:
+    """PostgreSQL takes no NUL, and no database a lone surrogate; what the API says may hold both."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _packed(numbers: Sequence[int]) -> bytes:

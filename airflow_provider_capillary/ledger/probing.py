@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.ledger.database import Database
+from airflow_provider_capillary.ledger.packing import storable
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.storable import storable
 
 
 class ProbeGrant(msgspec.Struct, frozen=True):

@@ -15,8 +15,7 @@ from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
 from airflow_provider_capillary.ledger import settling
-from airflow_provider_capillary.ledger.ages import moment_values
-from airflow_provider_capillary.ledger.batches import add_batches, settle_untouched
+from airflow_provider_capillary.ledger.batches import add_batches, moment_values, settle_untouched
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
@@ -40,10 +39,10 @@ from airflow_provider_capillary.ledger.packing import (
     columns_of,
     pack_ids,
     pack_rows,
+    storable_all,
 )
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
 from airflow_provider_capillary.ledger.rows import Found, Rows
-from airflow_provider_capillary.ledger.storable import storable_all
 
 log = logging.getLogger(__name__)
 

@@ -20,14 +20,21 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.seeding import SeedPlan, plan_seed
 from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger import settling
-from airflow_provider_capillary.ledger.ages import moment_values
+from airflow_provider_capillary.ledger.batches import moment_values
 from airflow_provider_capillary.ledger.changes import key_values
 from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
-from airflow_provider_capillary.ledger.packing import Key, KeyColumns, NewRows, columns_of, pack_ids, pack_rows
+from airflow_provider_capillary.ledger.packing import (
+    Key,
+    KeyColumns,
+    NewRows,
+    columns_of,
+    pack_ids,
+    pack_rows,
+    storable_all,
+)
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
-from airflow_provider_capillary.ledger.storable import storable_all
 
 BATCH_ROWS = 1_000  #: rows of one batch: what reads one row of it later unpacks all of them
 TOLD = "granted outside this ledger, as {} says"

@@ -14,7 +14,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from airflow_provider_capillary.exceptions import LedgerUnusableError, WrongLedgerError
+from airflow_provider_capillary.exceptions import WrongLedgerError
 
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -97,29 +97,6 @@ def end_wal(path: Path) -> None:
     ):
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_mode=DELETE")
-
-
-class Watched:
-    """Sees that the name still leads to the file that is open."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: tuple[int, int] | None = None
-
-    def look(self) -> None:
-        """Raise ``LedgerUnusableError`` where the file was removed or replaced since the first look."""
-        try:
-            found = os.stat(self._path)
-            file = (found.st_dev, found.st_ino)
-        except OSError:
-            file = None
-        if self._file is None:
-            self._file = file
-        elif file != self._file:
-            raise LedgerUnusableError(
-                f"the ledger's file {self._path} was removed or replaced while it was in use. What was sent since the "
-                "last commit is not recorded. Put the right file back"
-            )
 
 
 def _lacks_wal(path: Path) -> bool:

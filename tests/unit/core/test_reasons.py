@@ -25,7 +25,7 @@ from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.core.verification import Finding
 from airflow_provider_capillary.exceptions import Trouble
-from airflow_provider_capillary.jobs import account, read_back, reconcile, repeats
+from airflow_provider_capillary.jobs import account, aside, read_back, reconcile, repeats
 
 BADGE, CUSTOMER, EARNED, EXPIRES = "654e08f2041fd452b3ef5b2e", 7, 1_736_942_400, 1_768_478_400
 COLUMNS = ("badge_meta_id", "customer_id", "earn_event_date", "earn_expires_on")
@@ -155,7 +155,7 @@ def test_what_a_read_has_shown_comes_before_what_the_reply_lacked(why: str, name
         (read_back.MAY_BE_TWICE, "may-be-granted-twice"),
         (reconcile.DOUBT.format(by="ada"), "by-a-persons-word"),
         (read_back.CUT_OFF, "cut-off"),
-        (read_back.NO_ROOM, "no-control-yet"),
+        (aside.NO_ROOM, "no-control-yet"),
         (account.ELSEWHERE, "in-another-job"),
         (reconcile.ELSEWHERE, "in-another-job"),
         (SeedPlan.IN_FLIGHT.value, "in-another-job"),

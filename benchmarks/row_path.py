@@ -2,7 +2,7 @@
 
 The number is what a reader must open to follow a row from the dataset to its outcome. One Parquet file of one row, a
 SQLite ledger and the simulator; counted from the first window of the import to the commit of the outcome, on every
-thread.
+thread. Once the outcome is on its way to the ledger, only the ledger's thread counts: the others go on to other rows.
 """
 
 from __future__ import annotations
@@ -29,8 +29,10 @@ from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import JobScope, Outcome
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.writer import LedgerWriter
 from airflow_provider_capillary.simulator.server import running_simulator
 
+WRITER = "capillary-ledger"  #: the name of its thread
 _PACKAGE = Path(airflow_provider_capillary.__file__).parent
 
 
@@ -40,10 +42,12 @@ class Crossing:
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
         self._open = False
+        self._told = False  #: the outcome, to the ledger's thread
 
     def note(self, frame: FrameType, event: str, _: Any) -> None:
         """A profile function: see ``sys.setprofile``."""
-        if self._open and event == "call":
+        if self._open and event == "call" and (not self._told or threading.current_thread().name == WRITER):
+            self._told = self._told or frame.f_code is LedgerWriter.record_later.__code__
             name = frame.f_code.co_filename
             if name.startswith(str(_PACKAGE)) and not name.startswith(str(_PACKAGE / "simulator")):
                 short = str(Path(name).relative_to(_PACKAGE))

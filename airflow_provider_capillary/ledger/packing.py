@@ -2,9 +2,9 @@
 API that every database takes.
 
 ``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, by row number. A
-column begins with its kind: ``=`` one number of 8 bytes for all rows, ``I`` 4 bytes a row, ``q`` 8 bytes a row; all
-little-endian. ``ids`` begins with ``h``, then 12 bytes a row (24 hexadecimal digits, zeros where there is none), or
-with ``j``, then a JSON list of texts and nulls.
+column begins with its kind: ``=`` one number of 8 bytes for all rows; ``B``, ``H``, ``I``, ``q`` 1, 2, 4 or 8 bytes a
+row; all little-endian. ``ids`` begins with ``h``, then 12 bytes a row (24 hexadecimal digits, zeros where there is
+none), or with ``j``, then a JSON list of texts and nulls.
 """
 
 from __future__ import annotations
@@ -191,10 +191,14 @@ def _packed(numbers: Sequence[int]) -> bytes:
         return b"=" + bytes(8)
     if numbers[0] == numbers[-1] and numbers.count(numbers[0]) == len(numbers):
         return b"=" + numbers[0].to_bytes(8, "little", signed=True)
-    try:
-        column = array("I", numbers)
-    except OverflowError:  # below 0, or beyond 4 bytes
-        column = array("q", numbers)
+    column = _narrowest(numbers)
     if sys.byteorder == "big":
         column.byteswap()
     return column.typecode.encode() + column.tobytes()
+
+
+def _narrowest(numbers: Sequence[int]) -> array[int]:
+    for kind in "BHI":
+        with suppress(OverflowError):  # below 0, or beyond so many bytes
+            return array(kind, numbers)
+    return array("q", numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,8 @@ from airflow_provider_capillary.ledger.packing import (
 NUMBERS = st.one_of(
     st.integers(-(2**63), 2**63 - 1),
     st.integers(0, 2**32),
-    st.sampled_from([0, 1, -1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, -(2**63)]),
+    st.integers(0, 2**8),
+    st.sampled_from([0, 1, -1, 2**8 - 1, 2**8, 2**16 - 1, 2**16, 2**31, 2**32 - 1, 2**32, 2**63 - 1, -(2**63)]),
 )
 KEYS = st.lists(
     st.tuples(
@@ -47,6 +49,17 @@ def columns(draw: st.DrawFn) -> BatchColumns:
 @given(columns())
 def test_rows_come_out_as_they_went_in(rows: BatchColumns) -> None:
     assert unpack_rows(pack_rows(rows), len(rows.numbers)) == rows
+
+
+@pytest.mark.parametrize(
+    ("largest", "width"), [(255, 1), (256, 2), (65_535, 2), (65_536, 4), (2**32 - 1, 4), (2**32, 8), (2**63 - 1, 8)]
+)
+def test_a_column_takes_no_more_bytes_than_its_largest_number_needs(largest: int, width: int) -> None:
+    same = [0] * 10
+    column = [*range(9), largest]
+    packed = pack_rows(Columns(same, same, column, same, same, same))
+    assert len(packed) == 5 * 9 + 1 + width * 10
+    assert unpack_rows(packed, 10).badges == column
 
 
 @given(IDS)

@@ -22,11 +22,11 @@ class Standby:
 
     def __init__(self, primary: str, folder: Path) -> None:
         self._primary = primary
-        self._folder = folder
+        self.folder = folder
 
     def url(self, database: str | None) -> str:
         """Where it answers."""
-        url = sa.make_url(self._primary).set(database=database, query={"host": str(self._folder)})
+        url = sa.make_url(self._primary).set(database=database, query={"host": str(self.folder)})
         return url.render_as_string(hide_password=False)
 
     def cut_off(self) -> None:

@@ -1,0 +1,80 @@
+"""A ledger in PostgreSQL with a real standby: an import warns once where a failover could lose its last commits."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+
+from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.simulator.server import RunningSimulator
+from dev.chaos.standby import standby_of
+
+WARNING = "has 1 replicas and no synchronous_standby_names"
+NO_WITNESS = "keeps no witness of this ledger, because there is no Airflow database"
+ROW = {"badgeMetaId": "654e08f2041fd452b3ef5b2e", "earnEventDate": 1_736_942_400, "earnExpiresOn": 1_768_478_400}
+SECONDS = 60.0
+
+
+@pytest.fixture
+def night(
+    task: Callable[..., Any],
+    simulator: RunningSimulator,
+    logged: Callable[[int], str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[str], str]:
+    """Runs an import on a ledger without an Airflow around it, and gives its log from warnings on."""
+
+    def run(ledger: str) -> str:
+        monkeypatch.setenv("AIRFLOW_CONN_BOOKS", ledger)
+        logged(logging.WARNING)
+        caplog.clear()
+        task(run_id=f"night {time.monotonic_ns()}").run([{**ROW, "customerId": 7}], ledger_conn_id="books")
+        return logged(logging.WARNING)
+
+    return run
+
+
+def be_synchronous(server: psycopg.Connection[Any], names: str) -> None:
+    """Let commits wait for the standby, or not, and wait until it is so."""
+    server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'".encode())
+    server.execute("SELECT pg_reload_conf()")
+    deadline = time.monotonic() + SECONDS
+    while server.execute("SELECT sync_state FROM pg_stat_replication").fetchone() != ("sync" if names else "async",):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_standby_that_no_commit_waits_for_is_warned_of_once(
+    postgres_server: Any, simulator: RunningSimulator, night: Callable[[str], str]
+) -> None:
+    ledger = postgres_server.uri_of(postgres_server.create_database())
+    alone = night(ledger)
+    assert (alone.count(NO_WITNESS), "replicas" in alone) == (1, False)
+    with (
+        standby_of(postgres_server.uri) as standby,
+        psycopg.connect(postgres_server.uri, autocommit=True) as server,
+        psycopg.connect(ledger, autocommit=True) as books,
+    ):
+        be_synchronous(server, "")
+        warned = night(ledger)
+        assert (warned.count(WARNING), warned.count(NO_WITNESS)) == (1, 1)
+        books.execute("DROP ROLE IF EXISTS replica_clerk")
+        books.execute("CREATE ROLE replica_clerk LOGIN IN ROLE pg_read_all_data")
+        with closing(Ledger(ledger.replace("postgres:", "replica_clerk:"))) as of_another_role:
+            assert of_another_role.unguarded_replicas() == 1  # who may not see what state a replica is in
+        be_synchronous(server, "*")
+        try:
+            assert "replicas" not in night(ledger)
+        finally:
+            be_synchronous(server, "")
+            books.execute("DROP ROLE replica_clerk")
+        standby.cut_off()
+        assert "replicas" not in night(ledger)  # it is a copy by now, and no replica
+    assert len(list(simulator.store.grants())) == 1

@@ -62,7 +62,7 @@ bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in
 compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 11 min)
 	@$(BIN)/python -m dev.compose
 
-celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one worker killed; then 1 and 2 workers (12 min)
+celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one killed; 1 and 2 workers; 16 at once (15 min)
 	@$(BIN)/python -m dev.many_workers
 
 $(READY): pyproject.toml constraints.txt

@@ -66,6 +66,12 @@ class DagRuns:
         chosen = [task for task in found if task_id in (None, task["task_id"])]
         return sorted(chosen, key=lambda task: (str(task["task_id"]), int(task["map_index"])))
 
+    def tries(self, run_id: str, task_id: str, map_index: int) -> list[dict[str, Any]]:
+        """All tries of a mapped task, the first one first."""
+        path = f"{self._dag}/dagRuns/{run_id}/taskInstances/{task_id}/{map_index}/tries"
+        found = self._api.get(path)["task_instances"]
+        return sorted(found, key=lambda one: int(one["try_number"]))
+
     def states(self, run_id: str) -> list[tuple[str, int, str, int]]:
         """Task, index, state and try of each, for messages."""
         return [(task["task_id"], task["map_index"], task["state"], task["try_number"]) for task in self.tasks(run_id)]

@@ -1,4 +1,4 @@
-"""``python -m dev.many_workers``: a large mapped import over two Celery workers, disturbed; then its speed-up.
+"""``python -m dev.many_workers``: a mapped import over two Celery workers, disturbed; its speed-up; sixteen at once.
 
 Needs Debian's Redis (``apt-get install redis-server``), and nothing else that is not in `.venv`.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dev.compose.commands import tell
 from dev.interrupts import one_interrupt
+from dev.many_workers.at_once import Noted, sixteen_at_once
 from dev.many_workers.celery_stack import celery_stack, enough_redis
 from dev.many_workers.deaths import WORKERS, Told, a_worker_dies_and_redis_restarts
 from dev.many_workers.throughput import Speed, one_and_two_workers
@@ -28,15 +29,28 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the disturbed import; 0: none")
     parser.add_argument("--batch-size", type=int, default=1_000)
     parser.add_argument("--speed-rows", type=int, default=240_000, help="of each undisturbed one; 0: none")
+    parser.add_argument("--at-once-rows", type=int, default=3_200, help="of sixteen imports at once; 0: none")
     parser.add_argument("--latency", type=float, default=2.0, help="seconds of each request of those")
     options = parser.parse_args()
-    if not enough_redis():
+    if (options.rows or options.speed_rows) and not enough_redis():
         sys.exit("redis-server is needed: apt-get install redis-server")
-    # Not in a folder of ours: PostgreSQL of a root user runs as another one, who may not enter there.
-    folder = Path(tempfile.mkdtemp(prefix="capillary-workers-"))
     began = time.monotonic()
+    if options.rows or options.speed_rows:
+        _over_celery(options, began)
+    if options.at_once_rows:
+        _at_once(options.at_once_rows)
+    tell(f"all processes have ended, nothing is left; {time.monotonic() - began:.0f} s in all")
+    return 0
+
+
+def _folder() -> Path:
+    # Not in a folder of ours: PostgreSQL of a root user runs as another one, who may not enter there.
+    return Path(tempfile.mkdtemp(prefix="capillary-workers-"))
+
+
+def _over_celery(options: argparse.Namespace, began: float) -> None:
     settings = {"capillary": {"default_batch_size": str(options.batch_size)}}
-    with one_interrupt(), celery_stack(folder, (PARTS, PARTS_OF_SPEED), REQUESTS_PER_MINUTE, settings) as stack:
+    with one_interrupt(), celery_stack(_folder(), (PARTS, PARTS_OF_SPEED), REQUESTS_PER_MINUTE, settings) as stack:
         tell(f"Airflow is ready after {time.monotonic() - began:.0f} s")
         if options.rows:
             stack.start_workers(*WORKERS)
@@ -47,12 +61,24 @@ def main() -> int:
         if options.speed_rows:
             tell(f"one worker, then two, each request takes {options.latency:g} s")
             _show_speed(*one_and_two_workers(stack, PARTS_OF_SPEED, options.speed_rows, options.latency))
-    tell(f"all processes have ended, nothing is left; {time.monotonic() - began:.0f} s in all")
-    return 0
+
+
+def _at_once(rows: int) -> None:
+    local = {"executor": "LocalExecutor", "parallelism": str(PARTS)}
+    settings = {"core": local, "capillary": {"default_batch_size": "20"}}
+    with one_interrupt(), celery_stack(_folder(), (PARTS,), None, settings) as stack:
+        noted = sixteen_at_once(stack, PARTS, rows)
+    tell(f"{noted.jobs} imports by LocalExecutor, {noted.at_once} of them at once, none refused, none tried again")
+    _show_witness(noted)
+
+
+def _show_witness(noted: Noted) -> None:
+    tell(f"  the witness names all {noted.jobs} jobs; it was written {noted.writes} times of {noted.allowed} allowed")
 
 
 def _show(told: Told) -> None:
     tell(f"{told.rows:,} rows in {PARTS} parts, one worker killed, Redis restarted: {dict(told.counts)}")
+    _show_witness(told.noted)
     tell("  the simulator granted each row exactly once; one report tells of all parts")
     tell(f"  imports took {told.seconds:.0f} s, tasks by their number of tries: {dict(told.tries)}")
     tell(f"  calls: {dict(told.requests)}")

@@ -34,6 +34,9 @@ from dev.simulator_process import (
 )
 from dev.stack import stack_settings
 from dev.stack.airflow_api import AirflowApi
+from dev.stack.postgres import Postgres
+from dev.stack.prepare_metadata import POOL
+from dev.started_processes import Started, family
 
 SECONDS_TO_START = 300.0
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -65,6 +68,7 @@ class CeleryStack:
         self.api = AirflowApi("", "", "")
         self._parts = parts
         self._settings = settings
+        self._is_celery = "executor" not in settings.get("core", {})
         self._redis_port = stack_settings.free_port()
         self._redis_password = secrets.token_hex(8)
         self._env: dict[str, str] = {}
@@ -79,7 +83,8 @@ class CeleryStack:
         self.postgres.start()
         for database in ("airflow", "ledger"):
             self.postgres.create_database(database)
-        self.start_redis()
+        if self._is_celery:
+            self.start_redis()
         self._start_simulator()
         self._start_airflow(requests_per_minute)
 
@@ -165,6 +170,10 @@ class CeleryStack:
         """The ends of all logs."""
         return "\n".join(f"==> {log} <==\n{_text(log)[-2_000:]}" for log in self._all_logs())
 
+    def logs_of_tasks(self) -> str:
+        """All that tasks have logged."""
+        return "\n".join(map(_text, sorted(self.folder.glob("airflow/logs/dag_id=*/**/*.log"))))
+
     # ------------------------------------------------------------------------------------------------------- details
 
     def _all_logs(self) -> list[Path]:
@@ -204,8 +213,10 @@ class CeleryStack:
         database = self.postgres.sqlalchemy_url("airflow")
         env = stack_settings.environment(home, [self.folder / "dags"], database, port, self.reports)
         redis = f"redis://:{self._redis_password}@{stack_settings.LOOPBACK}:{self._redis_port}/0"
-        self._env = env | _variables(CELERY_SETTINGS) | _variables(self._settings)
-        self._env |= {"AIRFLOW__CELERY__BROKER_URL": redis, "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}"}
+        self._env = env | _variables(self._settings)
+        if self._is_celery:
+            self._env |= _variables(CELERY_SETTINGS)
+            self._env |= {"AIRFLOW__CELERY__BROKER_URL": redis, "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{database}"}
         password = secrets.token_urlsafe(9)
         stack_settings.passwords_file(home).write_text(json.dumps({stack_settings.USER: password}), "utf-8")
         self._prepare_metadata(requests_per_minute)
@@ -214,6 +225,7 @@ class CeleryStack:
             self._start(name, airflow(name, *(["--skip-serve-logs"] if name == SCHEDULER else [])), self._env)
         self.api = AirflowApi(env["AIRFLOW__API__BASE_URL"], stack_settings.USER, password)
         self.wait_until("Airflow is ready", lambda: self.api.healthy(("scheduler", "dag_processor"), since))
+        self.api.patch(f"pools/{POOL}", {"name": POOL, "slots": max(self._parts)})
 
     def _prepare_metadata(self, requests_per_minute: int | None) -> None:
         capillary = capillary_connection(self.simulator.url)

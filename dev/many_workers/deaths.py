@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 from dev.compose.dag_runs import DagRuns
+from dev.many_workers.at_once import Noted, WitnessCheck
 from dev.many_workers.celery_stack import CeleryStack
 from dev.many_workers.night import Night, dag_of
 from dev.many_workers.timed_simulator import read_times
@@ -32,11 +33,12 @@ class Told(NamedTuple):
     most_in_a_minute: int
     most_in_five_seconds: int
     counts: Counter[str]
+    noted: Noted
 
 
 def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, per_minute: int) -> Told:
     """Run it, and see that grants, accounts, budget and report are as if nothing had happened."""
-    dag = DagRuns(stack.api, dag_of(parts))
+    check, dag = WitnessCheck(stack), DagRuns(stack.api, dag_of(parts))
     dag.unpause()
     run_id = dag.start({"rows": rows}, f"{NIGHT}T02:00:00Z")
     killed_part = _kill_in_the_middle(stack, dag, run_id)
@@ -52,6 +54,10 @@ def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, 
     assert counts == Counter({"rows_read": rows, "accepted": rows}), counts
     _each_row_exactly_once(stack, Night(NIGHT, rows))
     _one_report(stack, dag, run_id, parts, rows)
+    noted = check.compare(
+        [one for part in range(parts) for one in dag.tries(run_id, "import_badges", part)],
+        [dag.returned(run_id, "import_badges", part)["job_id"] for part in range(parts)],
+    )
     times = [when for when, _ in read_times(stack.times)]
     per_five_seconds = per_minute / 12
     minute, five = most_within(times, 60), most_within(times, 5)
@@ -65,6 +71,7 @@ def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, 
         minute,
         five,
         counts,
+        noted,
     )
 
 

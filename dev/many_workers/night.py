@@ -45,6 +45,8 @@ def write_dags(folder: Path, parts: Iterable[int]) -> None:
         source = SAMPLE.read_text("utf-8")
         source = _replaced(source, r"^PARTS = 4$", f"PARTS = {number}")
         source = _replaced(source, r'dag_id="sharded_badge_sync"', f'dag_id="{dag_of(number)}"')
+        # as many at once as there are workers
+        source = _replaced(source, r"max_active_tis_per_dagrun=2", f"max_active_tis_per_dagrun={number}")
         # only runs that somebody asks for, with the day of their logical date
         source = _replaced(source, r"schedule=Cron\w+\(.*\),$", "schedule=None,")
         (folder / f"{dag_of(number)}.py").write_text(source, "utf-8")

@@ -14,6 +14,9 @@ import psutil  # type: ignore[import-untyped] # its stubs are a package of their
 import psycopg
 import pytest
 
+from airflow_provider_capillary.core.witness import decode
+from airflow_provider_capillary.operators.witness_variable import variable_of
+from dev.airflow_home import ORGANISATION
 from dev.simulator_process import SimulatorAccount
 from dev.stack.airflow_api import AirflowApi
 from tests.end_to_end.scheduler import Scheduler, logs_of_tasks
@@ -86,6 +89,7 @@ def test_each_badge_is_granted_once_over_schedule_backfills_clears_and_killed_wo
         a_run_without_logical_date(world)
         killed_workers(world)
         the_nightly_sample(world)
+        the_ledger_s_witness(world)
 
 
 def a_scheduled_run(world: World) -> str:
@@ -237,6 +241,16 @@ def days_of_the_form(world: World, nightly: Scheduler) -> None:
     planned, accepted = nightly.summary(trial)["not_sent"], nightly.summary(real)["accepted"]
     assert planned == accepted == granted.total() == len(granted)
     assert len(asset_events(world)) == len(events) + 1
+
+
+def the_ledger_s_witness(world: World) -> None:
+    """Every import that ran here, killed ones too, found the ledger that Airflow knows, and was noted."""
+    witness = decode(world.api.get(f"variables/{variable_of(ORGANISATION)}")["value"])
+    assert witness is not None
+    nightly = Scheduler(world.api, "nightly_badge_sync")
+    jobs = [nightly.summary(run["dag_run_id"])["job_id"] for run in nightly.runs()]
+    assert len(set(jobs) & set(witness.jobs)) == len(jobs) - 1  # all but the dry run
+    assert "keeps no witness" not in logs_of_tasks(world.up.folder / "airflow", DAG_ID, 1_000)
 
 
 def asset_events(world: World) -> list[dict[str, Any]]:

@@ -167,7 +167,7 @@ class Recording:
         keys = sorted({(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges})
         numbers = {badge.row_number for badge in badges}
         for found in map(Found._make, self._rows.find(self._connection, keys, any_date=True)):
-            if found.state == RowState.ACCEPTED or found.state in UNPROVEN or self._is_refused_here(found, numbers):
+            if _stands_in_the_way(found) or self._is_refused_here(found, numbers):
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {found.state}")
 
     def _is_refused_here(self, found: Found, numbers: set[int]) -> bool:
@@ -320,6 +320,13 @@ class Recording:
     def _issues(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
         if issues:
             add_issues(self._connection, self._job.key, issues, keep_earlier=only_if_untold)
+
+
+def _stands_in_the_way(found: Found) -> bool:
+    """Whether a customer who may hold the badge only once holds it, may hold it, or had it revoked and not set free."""
+    if found.state == RowState.REVOKED:
+        return found.occurrence > 0
+    return found.state == RowState.ACCEPTED or found.state in UNPROVEN
 
 
 def _names(note: Note) -> set[str]:

@@ -54,6 +54,23 @@ def test_what_was_revoked_is_not_granted_again_where_a_customer_may_have_a_badge
     assert active(trial) == 0
 
 
+@pytest.mark.parametrize("settings", [{}, {"once_per_customer": True}], ids=["plain", "once per customer"])
+def test_what_is_granted_and_revoked_while_an_import_runs_is_not_granted_again(
+    trial: Trial, settings: dict[str, Any]
+) -> None:
+    apart = 86_400 if settings else 0  # another instant is another badge, but where a customer may have one only
+    rows = trial.rows(4)
+    others = [{**row, "earnEventDate": row["earnEventDate"] + apart} for row in rows]
+
+    def another_job_is_undone() -> None:
+        revoke(trial, trial.run(others, run_id="undone", **settings))
+
+    trial.moments.at("intent", another_job_is_undone)
+    result = trial.run(rows, **settings)
+    assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4})
+    assert (len(trial.simulator.store), active(trial)) == (4, 0)
+
+
 @LATER
 def test_rows_that_repeat_a_revoked_one_end_as_it_does(trial: Trial, again: dict[str, Any]) -> None:
     rows = trial.rows(3)

@@ -35,18 +35,22 @@ _POSTGRES_DEFAULTS = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
+    "client_encoding": "utf8",  # else a text of the API may have no form that can be sent
 }
-# Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays.
+# Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays. Without the
+# first two as they are by default, the server would take other bytes and nulls than those that were sent.
 # Without two joins and the scan each row is looked up by itself; by statistics that lag behind, the whole table would
 # be read.
 # BEGIN is ours, not the driver's: with the settings it takes one trip to the server.
 _POSTGRES_BEGIN = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
-    SELECT set_config('lock_timeout', '{milliseconds}', true),
+    SELECT set_config('standard_conforming_strings', 'on', true), set_config('array_nulls', 'on', true),
+        set_config('lock_timeout', '{milliseconds}', true),
         set_config('idle_in_transaction_session_timeout', '{milliseconds}', true),
         set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
         set_config('enable_seqscan', 'off', true),
-        CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) END
+        CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
+            THEN set_config('synchronous_commit', 'on', true) END
 """
 _TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again
 _NO_RIGHT = "42501"  # insufficient privilege; since PostgreSQL 15 not everybody may make tables in public

@@ -107,6 +107,7 @@ class Ledger:
         try:
             if must_exist:
                 self._refuse_absence()
+            self._refuse_encoding()
             self.was_upgraded = self.database.durably(upgrade)  #: whether tables were made or changed just now
         except BaseException:
             self.close()  # the caller gets no ledger that it could close
@@ -432,6 +433,18 @@ class Ledger:
             yield from given_ids.all_ids(connection)
 
     # -- parts -------------------------------------------------------------------------------------------------------
+
+    def _refuse_encoding(self) -> None:
+        """Refuse a PostgreSQL database that cannot keep every text: an outcome whose reason it lacks would be lost."""
+        if self.database.is_sqlite:
+            return
+        with self.database.reading() as connection:
+            encoding = connection.execute(QUERIES["server_encoding"]).scalar_one()
+        if encoding not in ("UTF8", "SQL_ASCII"):
+            raise ConfigurationError(
+                f"the ledger's database {self.description} is encoded in {encoding}, which lacks characters that "
+                "datasets and the API's texts may have. Nothing was sent. Give a database with the encoding UTF8"
+            )
 
     def _refuse_absence(self) -> None:
         exists = self.database.file is None or self.database.file.exists()

@@ -14,6 +14,10 @@ SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS at,
 -- The ledger's own name, made with it, and whether no job ever began in it.
 SELECT ledger_id, sealed_for, NOT EXISTS (SELECT 1 FROM capillary_job) AS is_empty FROM capillary_ledger
 
+-- server_encoding --
+-- How the database keeps texts (PostgreSQL).
+SELECT current_setting('server_encoding')
+
 -- unguarded_replicas --
 -- Replicas that no commit waits for (PostgreSQL; without the right to see more, each counts).
 SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN 0 ELSE count(*) END

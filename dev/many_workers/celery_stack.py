@@ -34,9 +34,7 @@ from dev.simulator_process import (
 )
 from dev.stack import stack_settings
 from dev.stack.airflow_api import AirflowApi
-from dev.stack.postgres import Postgres
 from dev.stack.prepare_metadata import POOL
-from dev.started_processes import Started, family
 
 SECONDS_TO_START = 300.0
 SECONDS_BETWEEN_LOOKS = 0.5

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dev import airflow_home
-from dev.stack.postgres import Postgres
+from dev.postgres import Postgres
 from dev.stack.witness_notes import WitnessNotes, count_writes
 
 from ..line_process import LineProcess

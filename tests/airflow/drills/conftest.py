@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
-from dev.stack.postgres import Postgres
-from dev.started_processes import StartedProcesses
+from dev.postgres import Postgres
+from dev.processes import Processes
 
 from .airflow_on_server import AirflowOnServer, Ended, Running
 
@@ -28,11 +28,11 @@ SECONDS = 120.0
 
 
 @contextmanager
-def postgres_server() -> Iterator[tuple[Postgres, StartedProcesses]]:
+def postgres_server() -> Iterator[tuple[Postgres, Processes]]:
     """A server of its own, and its processes; its files need not survive the machine."""
     # Not under pytest's own folder: the server of a root user runs as another one, who may not enter there.
     folder = Path(tempfile.mkdtemp(prefix="capillary-drill-"))
-    processes = StartedProcesses(folder / "processes.json")
+    processes = Processes(folder / "processes.json")
     server = Postgres(folder / "pg", folder / "pg.log", processes, durable=False)
     try:
         server.start()

@@ -24,7 +24,7 @@ from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .backends import Backend
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"badgeMetaId": "654e08f2041fd452b3ef5b2e", "customerId": 9_000_000 + number}
     | {"earnEventDate": 1_736_942_400, "earnExpiresOn": 1_768_478_400}
     for number in range(1, 25)

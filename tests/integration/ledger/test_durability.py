@@ -42,7 +42,9 @@ def test_sqlite_writes_ahead_and_flushes_every_commit(sqlite_backend: SqliteBack
     while_claiming(sqlite_backend.open(), ask)
 
 
-@pytest.mark.parametrize(("set_to", "used"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+@pytest.mark.parametrize(
+    ("set_to", "used"), [("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")]
+)
 def test_postgresql_flushes_every_commit_whatever_the_database_is_set_to(
     postgres_backend: PostgresBackend, set_to: str, used: str
 ) -> None:

@@ -57,7 +57,7 @@ def test_rows_come_out_as_they_went_in(rows: BatchColumns) -> None:
 def test_a_column_takes_no_more_bytes_than_its_largest_number_needs(largest: int, width: int) -> None:
     same = [0] * 10
     column = [*range(9), largest]
-    packed = pack_rows(Columns(same, same, column, same, same, same))
+    packed = pack_rows(BatchColumns(same, same, column, same, same, same))
     assert len(packed) == 5 * 9 + 1 + width * 10
     assert unpack_rows(packed, 10).badges == column
 

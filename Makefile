@@ -2,7 +2,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test chaos model first-contact guards versions up clean bench compose-test celery-test end-to-end
+.PHONY: help demo test docs chaos model first-contact guards versions up clean bench compose-test celery-test end-to-end
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,6 +28,10 @@ test: $(READY)  ## Formatter check, linter, types, import contract and all tests
 	@# After the others: Airflow's own processes want both processors of a small machine. These two mostly wait.
 	$(BIN)/pytest -n 2 --dist loadfile tests/end_to_end tests/browser
 
+docs: $(READY)  ## The documentation as pages in site/, built without network; open site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html (for its search: $(BIN)/python -m http.server --directory site)"
+
 end-to-end: $(READY)  ## The last part of test: a real scheduler on PostgreSQL, backfills, clears, killed workers (4 min)
 	@$(BIN)/pytest tests/end_to_end
 
@@ -52,7 +56,7 @@ up: $(READY)  ## Airflow's UI and scheduler, simulator and PostgreSQL, to look a
 
 clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; never .venv
 	@if [ -d .up ] && [ -x $(BIN)/python ]; then $(BIN)/python -m dev.stack.up --remove; fi
-	@rm -rf .demo .up .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* \
+	@rm -rf .demo .up site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* \
 	  build dist *.egg-info
 	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
 

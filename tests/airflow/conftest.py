@@ -17,6 +17,7 @@ from airflow_provider_capillary.operators.ledger_location import DEFAULT_FILE
 from dev import airflow_home
 from dev.demo.dag_test import airflow
 from dev.sample_data.warehouse import load_warehouse
+from tests.samples import write_dags
 
 from .line_process import LineProcess
 
@@ -106,7 +107,9 @@ def airflow_process(tmp_path_factory: pytest.TempPathFactory, warehouse: Path) -
     env = airflow_home.environment(home, warehouse, "http://127.0.0.1:9", home / "reports")
     env["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
     env["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] = "False"  # no event is kept for a paused DAG
-    env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps([bundle(folder) for folder in DAG_FOLDERS])
+    documented = write_dags(home / "documentation" / "dags")
+    folders = [bundle(folder) for folder in (*DAG_FOLDERS, documented)]
+    env["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"] = json.dumps(folders)
     subprocess.run(airflow("db", "migrate"), env=env, check=True, capture_output=True)
     process = AirflowProcess(home, env)
     yield process

@@ -9,6 +9,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from airflow_provider_capillary.core.row_state import TRANSITIONS
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.connection import KNOWN_EXTRAS, ConnectionFields, connection_settings
 from airflow_provider_capillary.simulator.server import RunningSimulator
+from dev.docs.reference import completed
 from dev.sample_data.corrections import corrections
 from dev.sample_data.warehouse import FIRST_DAY, purchase_instant
 
@@ -54,9 +56,14 @@ def code(cell: str) -> str:
     return found[1] if found else cell
 
 
-def anchors(text: str) -> set[str]:
-    titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+@cache
+def anchors(document: Path) -> set[str]:
+    """The titles of a document, those of parts that are made from the code too."""
+    text = re.sub(r"^```.*?^```$", "", completed(document.read_text("utf-8")), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return set(re.findall(r"\{ #([\w-]+) \}$", text, re.MULTILINE)) | {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles
+    }
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +226,7 @@ def test_every_relative_link_leads_to_a_file_and_a_title_in_it(document: Path) -
         path, _, anchor = link.partition("#")
         target = (document.parent / path) if path else document
         assert target.exists(), link
-        assert not anchor or anchor in anchors(target.read_text("utf-8")), link
+        assert not anchor or anchor in anchors(target), link
 
 
 @every_document

@@ -28,7 +28,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "HTTP_PROXY": "http://127.0.0.1:9",
     }
     built = subprocess.run(command, cwd=CHECKOUT, env=env, capture_output=True, text=True, check=False, timeout=100)
-    assert built.returncode == 0, built.stdout + built.stderr
+    said = (built.stdout + built.stderr)[-2_000:]
+    assert built.returncode == 0, said
     return folder
 
 

@@ -13,6 +13,9 @@ was not accepted. No badge is granted twice, whether you retry, clear or backfil
 
 **By hand**: the form asks for days, badges, a dry run, and what to do with rows whose reply was lost. Without days it
 does what last night's run did. Rows that were accepted before are not sent again, so days may overlap what is done.
+To unpause this DAG (the form does it) begins last night's run for real, and while it is paused no run starts: take
+`backfill_badges` for a first dry run.
+
 For many single days use Airflow's *Backfill* instead: it makes a run for each, with the days of its data interval.
 
 **DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts. After a
@@ -85,7 +88,8 @@ FORM = {
         False,
         type="boolean",
         title="Dry run",
-        description="Validate every row and say what would be sent. Send nothing.",
+        description="Check every row, send nothing. To unpause this DAG begins last night's run too, for real: take "
+        "backfill_badges for a first dry run.",
         section="How",
     ),
     "on_unknown": Param(

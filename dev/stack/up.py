@@ -19,12 +19,14 @@ from dev.interrupts import one_interrupt
 from dev.postgres import PostgresDidNotStartError
 from dev.processes import ProcessesStillThereError
 from dev.sample_data.recent_warehouse import load_recent_days
+from dev.sample_data.warehouse import BADGES
 from dev.screen import Screen
 from dev.simulator_process import SimulatorDidNotStartError
 from dev.stack.folder_lock import FolderInUseError
 from dev.stack.local_stack import LocalStack, StackDidNotStartError
 
 SECONDS_BETWEEN_LOOKS = 0.5
+FIRST_BADGE = BADGES["first_purchase"]
 _FAILURES = (
     FolderInUseError,
     PostgresDidNotStartError,
@@ -86,19 +88,25 @@ def _what_to_try(stack: LocalStack) -> str:
   login      {stack.login}
   password   {stack.password}
   simulator  {stack.simulator.url}/simulator/summary
-  its till   {LOGIN}, password {PASSWORD} (for a connection of your own: host {host}, port {port}, schema http)
-  shell      {stack.command_line} capillary jobs    (any command of `airflow`)
+  its till   {LOGIN}, password {PASSWORD}
+             for a connection of your own: Cluster URL {host}, Port {port}, Scheme http
+  shell      {stack.command_line} capillary jobs
+             any command of `airflow`; {stack.command_line.name} capillary --help lists those of this provider
 
 What to try
-  1. Import last night's badges: {dags}/nightly_badge_sync, Trigger.
-     Counts, reasons, rows and report are in Browse, Badge imports, and in a tab of the run.
-     For a dry run untick "Unpause" in the form, or last night's scheduled run begins too, and is none.
-  2. Backfill a week: Trigger, Backfill, from {week_ago} to {today}. Then again with "All Runs":
-     every row is accepted already, and the simulator has granted each badge once.
-  3. The same days in one import: {dags}/backfill_badges, Trigger,
-     From {week_ago}, To {today}; first as a dry run, which is the default there, then for good.
-  4. Test the connection: Admin, Connections, the first icon beside capillary_default turns green.
-  5. Clear a task, kill one, run a day twice: no badge is granted twice.
+  1. See what the last seven days would send, and send nothing: {dags}/backfill_badges,
+     Trigger, with the form as it is. (To unpause nightly_badge_sync begins last night's run for real.)
+  2. Backfill the week: {dags}/nightly_badge_sync, Trigger, Backfill,
+     from {week_ago} to {today}, times 00:00. It is over when every run is green or red; Airflow's blue bar stays
+     a minute longer. Then again with "All Runs": every row is accepted already, and each badge was granted once.
+  3. Look at it: Browse, Badge imports (and a tab of each run and task). Some nights have a row that was refused:
+     its reason, the report, errors.csv, and what to do.
+  4. Correct such a row: download errors.csv, put right what its column "message" says (where the badge is missing,
+     {FIRST_BADGE} is one), save it, and {dags}/import_badge_file,
+     Trigger, with the file's path.
+  5. Undo an import: its page, Undo; first a dry run, then for good.
+  6. Test the connection: Admin, Connections, the first icon beside capillary_default turns green.
+  7. Clear a task, kill one, run a day twice: no badge is granted twice.
 
 The simulator forgets its grants when it stops; the ledger, in PostgreSQL, does not.
 Files and logs: {stack.folder}

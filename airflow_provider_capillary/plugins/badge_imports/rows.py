@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from starlette.background import BackgroundTask
 
 from airflow_provider_capillary.exceptions import UnknownJobError
+from airflow_provider_capillary.ledger.facts import JobRecord
 from airflow_provider_capillary.ledger.reader import NoLedgerError
 from airflow_provider_capillary.operators.airflow_settings import option
 from airflow_provider_capillary.operators.ledger_location import open_ledger
@@ -23,6 +24,7 @@ from airflow_provider_capillary.reports.report_facts import REPORTED_STATES
 
 router = APIRouter()
 ROWS_ON_A_PAGE = 50
+LONGEST_TEXT = 2_000_000  #: characters of a file that is shown in a page
 _MOST_DIGITS = 19
 #: The files of a report, and how a browser gets them.
 _FILES = {
@@ -81,8 +83,20 @@ def rows(
 
 
 @router.get("/dags/{dag_id}/jobs/{job_id}/{name}.{ending}")
-def file(dag_id: str, job_id: str, name: str, ending: str, user: rights.MayReadRows, ledger: str = "") -> Response:
-    """``errors.csv``, ``summary.json``, ``report.html``: made anew from the ledger."""
+def file(
+    request: Request,
+    dag_id: str,
+    job_id: str,
+    name: str,
+    ending: str,
+    user: rights.MayReadRows,
+    ledger: str = "",
+    as_text: bool = False,
+) -> Response:
+    """``errors.csv``, ``summary.json``, ``report.html``: made anew from the ledger.
+
+    ``as_text``: shown in a page, for frames from which no file may be loaded down.
+    """
     wanted = f"{name}.{ending}"
     if wanted not in _FILES:
         raise HTTPException(404, "A job has errors.csv, summary.json and report.html.")
@@ -94,6 +108,10 @@ def file(dag_id: str, job_id: str, name: str, ending: str, user: rights.MayReadR
         paths = {path.name: path for path in report.files}
         if wanted not in paths:
             raise HTTPException(404, "This job has no such rows.")
+        if as_text and wanted != "report.html":
+            shown = _text_page(request, where, job_of_dag(where.open(), dag_id, job_id), paths[wanted])
+            folder.cleanup()
+            return shown
     except BaseException:
         folder.cleanup()
         raise
@@ -109,6 +127,20 @@ def _ledger_of_file(dag_id: str, job_id: str, conn_id: str) -> ledgers.NamedLedg
             return where
     job_of_dag(first.open(), dag_id, job_id)
     return first
+
+
+def _text_page(request: Request, where: ledgers.NamedLedger, job: JobRecord, path: Path) -> HTMLResponse:
+    with path.open(encoding="utf-8", newline="") as opened:
+        text = opened.read(LONGEST_TEXT + 1)
+    return page(
+        request,
+        "text.html.jinja2",
+        name=path.name,
+        ledger=where,
+        job=job,
+        text=text[:LONGEST_TEXT],
+        is_cut=len(text) > LONGEST_TEXT,
+    )
 
 
 def _as_file(path: Path, name: str, afterwards: BackgroundTask) -> FileResponse:

@@ -14,6 +14,22 @@ function takeTheme() {
   }
 }
 
+// Airflow before 3.3.2 lets no file down from its frames: show it as a page of text there.
+function takeDownloads() {
+  try {
+    const sandbox = window.frameElement?.sandbox;
+    if (!framed || !sandbox?.length || sandbox.contains("allow-downloads")) return;
+    for (const link of document.querySelectorAll("a[download]")) {
+      const address = new URL(link.href);
+      address.searchParams.set("as_text", "true");
+      link.href = address.href;
+      link.removeAttribute("download");
+    }
+  } catch {
+    // framed by another origin, as below
+  }
+}
+
 async function look() {
   const live = document.querySelector("[data-live]");
   if (!live) return;
@@ -58,6 +74,7 @@ document.addEventListener("submit", (event) => {
 });
 
 takeTheme();
+takeDownloads();
 try {
   if (framed) {
     new MutationObserver(takeTheme).observe(window.parent.document.documentElement, { attributeFilter: ["class"] });

@@ -54,11 +54,11 @@ versions: $(READY)  ## The tests on Airflow 3.2, and on Python 3.12 and 3.13 whe
 up: $(READY)  ## Airflow's UI and scheduler, simulator and PostgreSQL, to look at and to play with; Ctrl-C stops all
 	@$(BIN)/python -m dev.stack.up
 
-clean:  ## Remove what demo, up and tests left: .demo, .up, caches, builds; never .venv
+clean:  ## Remove what demo, up, bench and tests left (the sample ledger too), caches, builds; never .venv, .versions
 	@if [ -d .up ] && [ -x $(BIN)/python ]; then $(BIN)/python -m dev.stack.up --remove; fi
-	@rm -rf .demo .up site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* \
+	@rm -rf .demo .up .bench .compose .screenshots site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* \
 	  build dist *.egg-info
-	@find . -name .venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	@find . \( -name .venv -o -name .versions \) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
 bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (hours)
 	@$(BIN)/python -m benchmarks

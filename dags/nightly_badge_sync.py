@@ -62,27 +62,24 @@ FORM = {
         None,
         type=["null", "string"],
         format="date",
-        title="From",
-        description="First day. Empty: the first of the run's data interval, or yesterday.",
-        section="What",
+        title="First day",
+        description="Empty: the first of the run's data interval, or yesterday.",
     ),
     "date_to": Param(
         None,
         type=["null", "string"],
         format="date",
-        title="To",
-        description="The day after the last one. Empty: the end of the run's data interval, or today.",
-        section="What",
+        title="Day after the last",
+        description="Empty: the end of the run's data interval, or today.",
     ),
     "badges": Param(
         [],
-        type="array",
+        type=["null", "array"],
         items={"type": "string", "pattern": "^[0-9a-f]{24}$"},
         examples=list(BADGES),
         values_display=BADGES,
         title="Badges",
         description="None: all of them.",
-        section="What",
     ),
     "dry_run": Param(
         False,
@@ -90,7 +87,6 @@ FORM = {
         title="Dry run",
         description="Check every row, send nothing. To unpause this DAG begins last night's run too, for real: take "
         "backfill_badges for a first dry run.",
-        section="How",
     ),
     "on_unknown": Param(
         "verify",
@@ -98,7 +94,6 @@ FORM = {
         enum=["verify", "hold", "resend"],
         title="Rows without proof",
         description="verify: read back. hold: leave them, tell of them. resend: send again, may grant twice.",
-        section="How",
     ),
 }
 
@@ -113,10 +108,14 @@ def choose(**context: Any) -> dict[str, str]:
     date_from, date_to = params["date_from"] or day_of(began), params["date_to"] or day_of(ended)
     if date_from >= date_to:
         raise AirflowFailException(
-            f"From is {date_from} and To is {date_to}: there is no day between them, for To itself is left out. "
-            "Nothing was sent. Trigger the DAG again with To at least one day after From."
+            f"The first day is {date_from}, and the day after the last is {date_to}: there is no day between them. "
+            "Nothing was sent. Trigger the DAG again with a later end."
         )
-    return {"date_from": date_from, "date_to": date_to, "badges": "".join(f",{badge}," for badge in params["badges"])}
+    return {
+        "date_from": date_from,
+        "date_to": date_to,
+        "badges": "".join(f",{badge}," for badge in params["badges"] or []),
+    }
 
 
 def day_of(instant: Any) -> str:

@@ -59,6 +59,13 @@ class CapillaryBadgeHook(BaseHook):
         :raises ConfigurationError: names the field that is wrong.
         """
         conn = self.get_connection(self.capillary_conn_id)
+        if conn.conn_type not in (self.conn_type, "", None):
+            self.log.warning(
+                "Connection %r is of type %r, and is read as one of type 'capillary'. Choose that type: "
+                "its form says what each field is for",
+                self.capillary_conn_id,
+                conn.conn_type,
+            )
         if conn.password:
             mask_secret(conn.password)
             mask_secret(conn.password.rstrip("\r\n"))  # it is used without a line end

@@ -18,6 +18,9 @@ def end_block(result: ImportResult) -> Iterator[str]:
     summary = result.summary
     yield f"Job {summary.job_id}"
     yield f"Dry run, nothing was sent. {counts_line(summary)}" if summary.dry_run else counts_line(summary)
+    if not summary.rows_read:
+        yield "The dataset has no rows. If that is not right, look at the task that made it; on_empty='fail' or 'skip'"
+        yield "  lets this task say so by its state."
     for reason in summary.reasons[:MOST_REASONS]:
         yield f"  {reason_line(reason)} [{reasons.names(reason.stage, reason.code, reason.message)}]"
     refused = summary.rejected + summary.invalid

@@ -105,6 +105,7 @@ class LocalStack:
         self.api = AirflowApi("", "", "")
         self.password = ""
         self.command_line = self.folder / "airflow.sh"
+        self.taken_port: int | None = None  #: of the UI, where another program has it
         self.began = 0.0
 
     def __enter__(self) -> Self:
@@ -130,7 +131,9 @@ class LocalStack:
 
         :raises StackDidNotStartError: it never was
         """
-        port = stack_settings.free_port(*self._remembered("airflow"), *self._ports)
+        wanted = (*self._remembered("airflow"), *self._ports)
+        port = stack_settings.free_port(*wanted)
+        self.taken_port = stack_settings.taken_port(port, wanted)
         self.password = self._password()
         env = stack_settings.environment(
             self.home, self._dags_folders, self.postgres.sqlalchemy_url("airflow"), port, self.reports

@@ -70,6 +70,11 @@ def free_port(*wanted: int) -> int:
     raise OSError(f"no free port on {LOOPBACK}")
 
 
+def taken_port(port: int, wanted: Sequence[int]) -> int | None:
+    """The port that was wanted most, where another program has it; 0 means any."""
+    return wanted[0] if wanted and wanted[0] not in (0, port) else None
+
+
 def _bundles(folders: Sequence[Path]) -> list[dict[str, object]]:
     classpath = "airflow.dag_processing.bundles.local.LocalDagBundle"
     return [

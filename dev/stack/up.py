@@ -65,6 +65,8 @@ def serve(stack: LocalStack, screen: Screen, *, stop_with_input: bool = False) -
         first_day, purchases = load_recent_days(connection, datetime.now(UTC).date())
     screen.say(f"  {purchases:,} purchases from {first_day} to today")
     stack.start_airflow()
+    if stack.taken_port is not None:
+        screen.say(f"  port {stack.taken_port} is taken by another program: Airflow has another one")
     screen.say(f"\nReady after {time.monotonic() - stack.began:.0f} s.\n{_what_to_try(stack)}")
     while not (ended := stack.processes.ended()):
         if stop_with_input and _input_has_ended():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.stack.stack_settings import LOOPBACK, environment, free_port
+from dev.stack.stack_settings import LOOPBACK, environment, free_port, taken_port
 
 
 def env_of(tmp_path: Path) -> dict[str, str]:
@@ -53,3 +53,12 @@ def test_the_first_free_port_that_is_wanted_is_taken_else_any() -> None:
         other.close()
         assert free_port(first, second) == second
         assert free_port(first) not in (0, first)
+
+
+@pytest.mark.parametrize(
+    ("port", "wanted", "taken"),
+    [(8080, [8080], None), (8081, [8080], 8080), (4711, [0], None), (4711, [], None), (8080, [9000, 8080], 9000)],
+    ids=str,
+)
+def test_a_port_that_another_program_has_is_named(port: int, wanted: list[int], taken: int | None) -> None:
+    assert taken_port(port, wanted) == taken

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -110,6 +111,19 @@ def test_a_connection_uri_works_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY_DEFAULT", uri)
     found = CapillaryBadgeHook().get_conn().settings
     assert (found.base_url, found.auth_type, found.timeout) == ("https://eu.api.example.com:8443", "oauth", 9.0)
+
+
+def test_a_connection_of_another_type_works_and_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = {"conn_type": "http", "host": "https://eu.api.example.com", "login": "till", "password": "secret"}
+    monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY_DEFAULT", json.dumps(given))
+    hook = CapillaryBadgeHook()
+    monkeypatch.setattr(hook, "_log", logging.getLogger("hook"))  # Airflow's own does not reach pytest
+
+    assert hook.settings.client.base_url == "https://eu.api.example.com"
+    assert "is of type 'http', and is read as one of type 'capillary'" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_derived_secrets_are_masked_in_logs(monkeypatch: pytest.MonkeyPatch) -> None:

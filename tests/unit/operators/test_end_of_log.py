@@ -58,3 +58,7 @@ def test_the_advice_names_what_a_reader_of_the_log_has(state: str, named: str) -
     assert f"airflow capillary errors {JOB}" in text
     assert "Operator" not in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_a_dataset_without_rows_is_said_to_be_one() -> None:
+    assert lines()[2].startswith("The dataset has no rows. If that is not right")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def test_a_connection_is_made_in_the_form_and_tested_there(admin: Visitor, stack
     for name, given_port, password, expected in (
         ("with_port", port, secret, "success"),
         ("bad_password", port, "not-the-password", "401"),
-        ("no_port", "", secret, "port"),
+        # Airflow 3.2 tests what the form has, 3.3 refuses a stored connection without a port
+        ("no_port", "", secret, "port" if admin.downloads else "success"),
     ):
         page.get_by_role("button", name=re.compile("Add Connection", re.I)).click()
         form = page.get_by_role("dialog")
@@ -141,7 +142,7 @@ def test_a_dag_is_triggered_with_what_its_form_asks_for(admin: Visitor, stack: S
     page = admin.open("/dags/shop_badges")
     page.get_by_role("button", name="Trigger").first.click()
     form = page.get_by_role("dialog")
-    form.get_by_role("textbox").nth(0).fill(path)
+    form.locator("#element_file").fill(path)
     form.get_by_role("button", name="Trigger", exact=True).click()
     form.wait_for(state="hidden")
     deadline = time.monotonic() + 20
@@ -309,6 +310,26 @@ def test_an_undo_takes_badges_back_after_a_dry_run(admin: Visitor, stack: Stack)
     job = open_job(admin, "watched")
     job.get_by_role("link", name="History").click()
     job.get_by_role("cell", name="revoked", exact=True).wait_for()
+    job.get_by_role("link", name="Overview").click()
+    job.get_by_role("heading", name="135 badges were taken back since").wait_for()
+    assert job.get_by_role("link", name="Undo …").count() == 0  # nothing is left to take back
+
+
+def choose_days(page: Any, form: Any, first: date, last: date) -> None:
+    """Fill the range of the backfill dialog, each day from midnight."""
+    plain = form.locator("input[name=from_date]")
+    if plain.count():  # Airflow 3.2
+        plain.fill(f"{first}T00:00")
+        form.locator("input[name=to_date]").fill(f"{last}T00:00")
+        return
+    for name, day in (("From", first), ("To", last)):
+        form.get_by_text("Select date and time").first.click()
+        picker = page.get_by_role("textbox", name=name, exact=True)
+        picker.fill(f"{day:%Y/%m/%d}")
+        picker.press("Enter")
+        page.get_by_role("textbox", name="HH:mm").fill("00:00")
+        page.get_by_role("textbox", name="HH:mm").press("Enter")
+        form.get_by_role("heading").first.click()  # closes the calendar
 
 
 def test_nights_are_backfilled_from_the_dialog(admin: Visitor, stack: Stack) -> None:
@@ -318,14 +339,7 @@ def test_nights_are_backfilled_from_the_dialog(admin: Visitor, stack: Stack) -> 
     page.get_by_role("button", name="Trigger").first.click()
     form = page.locator("[role=dialog][aria-modal=true]")  # its calendars are dialogs too
     form.get_by_text("Backfill", exact=True).click()
-    for name, day in (("From", today - timedelta(days=3)), ("To", today - timedelta(days=1))):
-        form.get_by_text("Select date and time").first.click()
-        picker = page.get_by_role("textbox", name=name, exact=True)
-        picker.fill(f"{day:%Y/%m/%d}")
-        picker.press("Enter")
-        page.get_by_role("textbox", name="HH:mm").fill("00:00")
-        page.get_by_role("textbox", name="HH:mm").press("Enter")
-        form.get_by_role("heading").click()  # closes the calendar
+    choose_days(page, form, today - timedelta(days=3), today - timedelta(days=1))
     form.get_by_role("button", name=re.compile("Run Backfill|Trigger", re.I)).last.click()
     form.wait_for(state="hidden")
     deadline = time.monotonic() + 120

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
+from airflow.api_fastapi.core_api.datamodels.task_instances import ClearTaskInstancesBody
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -23,6 +24,7 @@ from airflow_provider_capillary.plugins.badge_imports import confirmation, ledge
 from airflow_provider_capillary.plugins.badge_imports.airflow_api import AirflowApi, path_of
 from airflow_provider_capillary.plugins.badge_imports.confirmation import SignedForm
 from airflow_provider_capillary.plugins.badge_imports.import_task import connection_of
+from airflow_provider_capillary.plugins.badge_imports.job_view import badges
 from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
 from airflow_provider_capillary.plugins.badge_imports.rendering import page
 from airflow_provider_capillary.plugins.badge_imports.started_runs import SETTLE_DAG, UNDO_DAG, started_runs
@@ -125,18 +127,24 @@ def again(request: Request, target: ToChange, signed: SignedForm) -> Response:
     job = target.job
     _unpause(target, job.dag_id, plan)
     task: Any = job.task_id if job.map_index < 0 else [job.task_id, job.map_index]
-    body = {
+    body: dict[str, Any] = {
         "dry_run": False,
         "dag_run_id": job.run_id,
         "task_ids": [task],
         "only_failed": False,
         "include_downstream": True,
         "prevent_running_task": True,
-        "note": _note(target, "Run again"),
     }
+    note = _note(target, "Run again")
+    if "note" in ClearTaskInstancesBody.model_fields:  # Airflow 3.3
+        body["note"] = note
     cleared = target.api.do("POST", path_of("dags", job.dag_id, "clearTaskInstances"), body)
     if not (cleared or {}).get("task_instances"):
         raise HTTPException(409, f"Airflow has no task {job.task_id} in the run {job.run_id} any more.")
+    if "note" not in body:
+        where = path_of("dags", job.dag_id, "dagRuns", job.run_id, "taskInstances", job.task_id)
+        one = where if job.map_index < 0 else f"{where}/{job.map_index}"
+        target.api.do("PATCH", f"{one}?update_mask=note", {"note": note})
     return _done(request, target, job.dag_id, job.run_id, plan)
 
 
@@ -189,7 +197,7 @@ def _plan_undo(target: Target) -> ActionPlan:
     runs = [run for run in started_runs(target.api, job.job_id) if run.dag_id == UNDO_DAG and run.dry_run]
     tried = any(run.state == "success" for run in runs)
     running = any(run.state in ("queued", "running") for run in runs)
-    told = [f"{rows:,} badges that this job granted are taken back, each by its id."]
+    told = [f"Taken back: {badges(rows)} that this job granted, each by its id."]
     if grants.without_id:
         told.append(f"{grants.without_id:,} accepted rows have no id, and cannot be taken back so.")
     if grants.unknown:
@@ -211,7 +219,7 @@ def _plan_undo(target: Target) -> ActionPlan:
             "Undo this import" if tried else "Undo this import: dry run",
             rows,
             tuple(told),
-            f"Take {rows:,} badges back" if tried else "Start the dry run",
+            f"Take {badges(rows)} back" if tried else "Start the dry run",
             hindrance,
             badges=dict(grants.with_id),
         ),

@@ -227,8 +227,30 @@ def _sentence(job: JobRecord, counts: Mapping[str, int], to_look_at: int) -> str
         return f"Running: {int(counts.get('accepted', 0)):,} of {job.rows:,} rows accepted so far"
     if job.state == "dead":
         return f"Died: {int(counts['unknown']):,} rows in doubt, {int(counts['not_sent']):,} not sent"
+    need = f"{to_look_at:,} {'needs' if to_look_at == 1 else 'need'} attention"
     if job.dry_run:
-        return f"Dry run of {job.rows:,} rows: nothing was sent"
-    if to_look_at:
-        return f"{to_look_at:,} of {job.rows:,} rows {'needs' if to_look_at == 1 else 'need'} attention"
-    return f"All {job.rows:,} rows are accepted" if job.rows else "The dataset was empty"
+        unsent = f"Dry run of {_rows(job.rows)}: nothing was sent"
+        # a row that would be sent is not sent, and is no reason to look at it
+        refused = to_look_at - int(counts.get("not_sent", 0))
+        return f"{unsent}; {refused:,} would be refused" if refused else unsent
+    if not job.rows:
+        return "The dataset was empty"
+    told = f"Of {_rows(job.rows)} {need}" if to_look_at else "The one row is accepted"
+    if not to_look_at and job.rows > 1:
+        told = f"All {job.rows:,} rows are accepted"
+    back = taken_back(job)
+    return f"{told}; {badges(back)} taken back since" if back else told
+
+
+def taken_back(job: JobRecord) -> int:
+    """How many badges of the job were taken back since it ended."""
+    return int((job.summary or {}).get("revoked", 0))
+
+
+def badges(number: int) -> str:
+    """A number of badges."""
+    return f"{number:,} {'badge' if number == 1 else 'badges'}"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} {'row' if number == 1 else 'rows'}"

@@ -193,6 +193,7 @@ def _job_page(
         ledger=ledger,
         running=job_view.running(reader, job, view, progress),
         badges=job_view.badges_of(reader, job, view),
+        taken_back=job_view.taken_back(job),
         may=_may(user, job.dag_id),
     )
 

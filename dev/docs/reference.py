@@ -180,7 +180,7 @@ def _argument(argument: Any) -> tuple[str, ...] | None:
 def simulator() -> str:
     """The simulator's command, its faults and how its reads may answer."""
     from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
-    from airflow_provider_capillary.simulator import fault_plan, routing, settings, state_endpoints
+    from airflow_provider_capillary.simulator import fault_plan, routing, simulator_settings, state_endpoints
 
     options = [(f"`{name}`", text) for name, text in {**SIMULATOR_OPTIONS, **SIMULATOR_SWITCHES}.items()]
     endpoints = re.findall(r"^(``.+?)  +(\S.*)$", state_endpoints.__doc__ or "", re.MULTILINE)
@@ -199,7 +199,7 @@ def simulator() -> str:
     ]
     for kind in get_args(fault_plan.AnyFault):
         parts += [f"### {kind.__struct_config__.tag}\n", f"{documented(kind).text}\n", _fields(kind)]
-    parts += ["## How reads answer\n", f"{documented(settings.Reads).text}\n", _fields(settings.Reads)]
+    parts += ["## How reads answer\n", f"{documented(simulator_settings.Reads).text}\n", _fields(simulator_settings.Reads)]
     return "\n".join(parts)
 
 

@@ -15,7 +15,7 @@ from airflow_provider_capillary.core.plain_values import OddValue, narrow_float
 from airflow_provider_capillary.datasets.json_ready import json_ready
 
 _TICKS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-_PLAIN = frozenset({pa.string(), pa.int64(), pa.bool_()})  #: shown as they are
+_PLAIN = frozenset({pa.string(), pa.int64(), pa.bool_()})  #: JSON has their values as they are
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: for timestamps without a zone
 _NO_DATE = "is outside the years 1 to 9999"
 
@@ -48,7 +48,7 @@ def original_value(array: pa.Array[Any], index: int) -> Any:
     """One value, JSON-ready and exact: a timestamp keeps its offset and all its digits. Never raises."""
     if array.type in _PLAIN:
         with suppress(Exception):  # a text that is no UTF-8 is taken apart below
-            return json_ready(array[index].as_py())
+            return array[index].as_py()
     try:
         return _shown(array.slice(index, 1))
     except Exception:  # noqa: BLE001 - a report with one value less is better than a batch without its outcomes

@@ -28,7 +28,7 @@ def json_ready(value: Any) -> Any:
 def _ready(value: Any) -> Any:
     value = plain(value)
     if isinstance(value, Mapping):
-        return {_utf8(text_of_any(plain(key))): _ready(inner) for key, inner in value.items()}
+        return {_text(plain(key)): _ready(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_ready(inner) for inner in value]
     if isinstance(value, (int, float, Decimal)):
@@ -39,7 +39,12 @@ def _ready(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, OddValue):
         return _utf8(value.text)
-    return None if value is None else _utf8(text_of_any(value))
+    return None if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    """A text stays whole; of another object's text, its address in memory is left out."""
+    return _utf8(value if isinstance(value, str) else text_of_any(value))
 
 
 def _number(value: float | Decimal) -> float | str:

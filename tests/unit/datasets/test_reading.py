@@ -284,6 +284,19 @@ def test_list_of_dicts_is_a_dataset() -> None:
     assert [(w.first_row_number, w.line(0), w.source) for w in dataset.windows(1)] == [(1, 1, "rows"), (2, 2, "rows")]
 
 
+@pytest.mark.parametrize("text", ["look at 0x1f", " at 0xdead", "a\u00a0b", "", "\N{GRINNING FACE}"])
+def test_texts_of_rows_are_reported_whole(tmp_path: Path, text: str) -> None:
+    for dataset in (open_dataset([{"a": text, text: [text]}]), parquet(tmp_path / "a.parquet", a=pa.array([text]))):
+        [row] = originals(dataset)
+        assert row["a"] == text
+        assert row.get(text, [text]) == [text]
+
+
+def test_texts_that_differ_in_what_looks_like_an_address_are_two_datasets() -> None:
+    first, second = (open_dataset([{"a": f"at 0x{digit}"}]).inspect().fingerprint for digit in "12")
+    assert first != second
+
+
 def test_rows_have_a_fingerprint_of_their_content() -> None:
     def fingerprint(*rows: dict[str, Any]) -> str:
         return open_dataset(list(rows)).inspect().fingerprint

@@ -39,13 +39,23 @@ def redacted(text: str, secrets: Iterable[str] = (), *, longest: int = LONGEST) 
     ``secrets`` are removed first, wherever they stand and however they are written. A text that was cut, or in
     which a pattern was replaced, before it came here with the secrets, may keep a part of one.
     """
-    known = _spelled(frozenset(filter(None, secrets)))
+    known = frozenset(filter(None, secrets))
+    # Where many rows are refused, a few messages come thousands of times.
+    return _remembered(text, known, longest) if len(text) <= LONGEST else _redacted(text, known, longest)
+
+
+def _redacted(text: str, secrets: frozenset[str], longest: int) -> str:
+    known = _spelled(secrets)
     text = known.sub(HIDDEN, text)[:LONGEST_SEARCHED]
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
-    text = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    printable = text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
+    text = " ".join(printable.split())
     text = known.sub(HIDDEN, text)  # a secret that was broken over lines is whole now
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+_remembered = functools.lru_cache(maxsize=256)(_redacted)
 
 
 @functools.lru_cache(maxsize=64)

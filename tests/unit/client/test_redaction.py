@@ -55,3 +55,10 @@ def test_the_result_is_one_short_printable_line(text: str) -> None:
 def test_cutting_leaves_no_half_of_a_secret() -> None:
     text = "x" * (LONGEST - 5) + "sesame-open"
     assert "sesa" not in redacted(text, ["sesame-open"])
+
+
+def test_a_text_that_came_before_is_searched_for_the_secrets_of_now() -> None:
+    for _ in range(2):
+        assert redacted("the key is violet-42", ["violet-42"]) == "the key is ***"
+        assert redacted("the key is violet-42", ["other"]) == "the key is violet-42"
+        assert redacted("the key is violet-42", ["other"], longest=8) == "the key…"

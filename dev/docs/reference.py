@@ -199,7 +199,11 @@ def simulator() -> str:
     ]
     for kind in get_args(fault_plan.AnyFault):
         parts += [f"### {kind.__struct_config__.tag}\n", f"{documented(kind).text}\n", _fields(kind)]
-    parts += ["## How reads answer\n", f"{documented(simulator_settings.Reads).text}\n", _fields(simulator_settings.Reads)]
+    parts += [
+        "## How reads answer\n",
+        f"{documented(simulator_settings.Reads).text}\n",
+        _fields(simulator_settings.Reads),
+    ]
     return "\n".join(parts)
 
 

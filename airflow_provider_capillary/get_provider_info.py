@@ -171,7 +171,7 @@ def _request_fields() -> dict[str, Any]:
     return {
         "import_method": _field(
             "Import method",
-            "The API's documentation names both. Never switched by itself.",
+            "The API's documentation names both. Never switched unasked.",
             section=section,
             type="string",
             enum=["PUT", "POST"],

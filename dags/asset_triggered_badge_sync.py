@@ -1,6 +1,6 @@
 """### Badges as soon as they are there
 
-Two DAGs. `earned_badges_extract` stands for whoever makes the rows, maybe another team: it writes a dataset and says so
+Two DAGs. `earned_badges_extract` stands for what makes the rows, maybe of another team: it writes a dataset and says so
 with an event of the asset `earned_badges`, whose *extra* says where the dataset lies. `asset_triggered_badge_sync` has
 that asset as its schedule: it begins with the event, and imports the dataset that the event names.
 
@@ -92,9 +92,9 @@ with DAG(
             raise AirflowFailException("No event began this run. Give a dataset in the form to start it by hand.")
         datasets = [event.extra.get("dataset") for event in events]
         if not all(datasets):
-            told = ", ".join(str(event.source_run_id) for event in events if not event.extra.get("dataset"))
-            raise AirflowFailException(f"An event names no dataset in its extra: that of the run {told}")
-        # a task that was cleared has told of the same dataset twice
+            runs = ", ".join(str(event.source_run_id) for event in events if not event.extra.get("dataset"))
+            raise AirflowFailException(f"An event names no dataset in its extra: that of the run {runs}")
+        # a task that was cleared has named the same dataset twice
         return list(dict.fromkeys(datasets))
 
     imported = import_badges()

@@ -6,7 +6,7 @@ The warehouse is asked month by month (`days_per_query`), side by side; all that
 one report, the badges of each customer in the order in which they were earned.
 
 **Or Airflow's own backfill?** For some missed or corrected *nights* it is better: *Trigger > Backfill* of
-`nightly_badge_sync` makes a run for each day, and each can be looked at, retried and cleared by itself. It is slower
+`nightly_badge_sync` makes a run for each day, and each can be looked at, retried and cleared alone. It is slower
 (each run has its own start, its own canary batches) and its runs end in any order. For years, for a range that is no
 whole number of nights, or where the order of a customer's badges matters over days, take this DAG.
 
@@ -32,7 +32,7 @@ from airflow_provider_capillary.operators.badge_import import BadgeImportOperato
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
 USUAL_RANGE = timedelta(days=7)
-MOST_QUERIES = 500  # Airflow maps over 1,024 values at most, unless it is told otherwise
+MOST_QUERIES = 500  # Airflow maps over 1,024 values at most, unless it is configured otherwise
 CUSTOMERS_BADGES = Asset("capillary://eu.api.capillarytech.com/badges")
 LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "capillary" / "datasets"
 # A folder for each run and query: a retry or a clear of an old run must find what that run extracted.

@@ -93,7 +93,7 @@ FORM = {
         type="string",
         enum=["verify", "hold", "resend"],
         title="Rows without proof",
-        description="verify: read back. hold: leave them, tell of them. resend: send again, may grant twice.",
+        description="verify: read back. hold: leave them, report them. resend: send again, may grant twice.",
     ),
 }
 

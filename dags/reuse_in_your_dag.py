@@ -51,13 +51,13 @@ def tell_by_mail(context: Mapping[str, Any]) -> None:
     ti = context["ti"]
     # A failed import leaves its summary in XCom too, unless it failed before it began.
     summary = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index)
-    tell = SmtpNotifier(
+    notify = SmtpNotifier(
         to="{{ var.value.get('badge_mail_to', 'loyalty@example.com') }}",
         from_email="airflow@example.com",
         subject="{{ ti.dag_id }}: {{ ti.task_id }} failed",
         html_content=MAIL,
     )
-    tell({**context, "summary": summary})
+    notify({**context, "summary": summary})
 
 
 with DAG(

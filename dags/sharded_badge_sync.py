@@ -1,11 +1,11 @@
 """### A large night, in parts
 
 The same as `nightly_badge_sync`, for nights that one worker should not carry alone: the result of the query is written
-in four parts, each part is imported by a task of its own, and one report tells of all of them.
+in four parts, each part is imported by a task of its own, and one report covers all of them.
 
 - **Order**: rows of one customer always lie in the same part, so a customer's badges are granted in their order.
 - **Failures**: a part that fails does not stop the others. Clear the failed index alone; what its part has had accepted
-  is not sent again. `max_rejected` and `max_unknown` hold for each part by itself.
+  is not sent again. `max_rejected` and `max_unknown` hold for each part alone.
 - **Speed**: mostly the API is the limit, not the worker. Set `requests_per_minute` in the connection: all parts share
   that budget. Parts help where reading and checking rows is the limit, or where a part shall be cleared alone.
 - **Other DAGs** can wait for the report: `schedule=[Asset("capillary://eu.api.capillarytech.com/badges")]`. One event

@@ -79,7 +79,7 @@ class OAuthAuth(_HeaderAuth):
 
     :param fetch: gets a new token from the API; what it raises reaches the caller of :meth:`headers`.
     :param clock: monotonic seconds.
-    :param on_secret: told of every token, so that logs can mask it.
+    :param on_secret: called with every token, so that logs can mask it.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class BadgeClient:
 
     :param clock: monotonic seconds, for the lifetime of tokens.
     :param now: epoch seconds, for ``Retry-After`` dates.
-    :param on_secret: told of every derived secret (MD5, ``Basic`` value, token), for masking in logs.
+    :param on_secret: called with every derived secret (MD5, ``Basic`` value, token), for masking in logs.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class BadgeClient:
     # -- the import ------------------------------------------------------------------------------------
 
     def import_badges(self, body: bytes, request_id: str, keep_back: KeepBack | None = None) -> Reply:
-        """Send one batch, once, and tell what came back. Network trouble is told in the reply, never raised.
+        """Send one batch, once, and give what came back. Network trouble stands in the reply and is never raised.
 
         :param body: from :func:`~airflow_provider_capillary.client.wire.encode_batch`.
         :param request_id: sent as ``X-CAP-REQUEST-ID``, for tracing; whether the server refuses it
@@ -103,8 +103,8 @@ class BadgeClient:
         except ApiError as error:
             # No token: 401, or 404 where the token's address is not there (a redirect of it proves the same).
             status = 401 if isinstance(error, AuthenticationError) else 404
-            told = str(error) if status == 401 else f"no token: {error}"
-            return Reply(Transmission.REPLIED, status, envelope=[ApiProblem(error.code, told)], problem=told)
+            text = str(error) if status == 401 else f"no token: {error}"
+            return Reply(Transmission.REPLIED, status, envelope=[ApiProblem(error.code, text)], problem=text)
         if exchange.transmission is not Transmission.REPLIED:
             return Reply(exchange.transmission, exchange.status, problem=exchange.problem)
         if wire.has_too_many_values(exchange.body, len(body)):
@@ -162,7 +162,7 @@ class BadgeClient:
         return _there(self._read("GET", path, decode, query={"includeStatistics": "true"}))
 
     def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
-        """Give Capillary's id of a customer, or ``None`` where nobody has the identifier (code 8015).
+        """Give Capillary's id of a customer, or ``None`` where no customer has the identifier (code 8015).
 
         :param identifier_name: ``mobile``, ``email``, ``externalId``, ``cardnumber``, ...
         """
@@ -234,23 +234,23 @@ class BadgeClient:
         if exchange.transmission is not Transmission.REPLIED or status is None:
             raise self._unavailable(exchange, exchange.problem)
         first = envelope.problems[0] if envelope is not None and envelope.problems else None
-        told = wire.described(first) if first else exchange.problem
+        text = wire.described(first) if first else exchange.problem
         if envelope is None:
-            told = told or wire.undecodable(exchange.headers, exchange.body)
+            text = text or wire.undecodable(exchange.headers, exchange.body)
         if status == 429 or status >= 500 or (envelope is None and status < 300):
-            raise self._unavailable(exchange, told, first)
+            raise self._unavailable(exchange, text, first)
         if status >= 300 or first is not None:
             kind = AuthenticationError if status == 401 else RequestRefusedError
             raise kind(
-                self._shown(f"HTTP {status}: {told}" if told else f"HTTP {status}"),
+                self._shown(f"HTTP {status}: {text}" if text else f"HTTP {status}"),
                 status=status,
                 code=first.code if first else None,
                 request_id=self._shown_id(wire.server_request_id(exchange.headers)),
             )
 
-    def _unavailable(self, exchange: Exchange, told: str, problem: ApiProblem | None = None) -> ApiUnavailableError:
+    def _unavailable(self, exchange: Exchange, text: str, problem: ApiProblem | None = None) -> ApiUnavailableError:
         return ApiUnavailableError(
-            self._shown(told if exchange.status is None else f"HTTP {exchange.status}: {told}"),
+            self._shown(text if exchange.status is None else f"HTTP {exchange.status}: {text}"),
             status=exchange.status,
             code=problem.code if problem else None,
             request_id=self._shown_id(wire.server_request_id(exchange.headers)),

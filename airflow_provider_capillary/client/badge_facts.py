@@ -1,4 +1,4 @@
-"""What the API's reads tell, as typed facts. Instants are whole epoch seconds; names are untrusted text."""
+"""What the API's reads say, as typed facts. Instants are whole epoch seconds; names are untrusted text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Earn(msgspec.Struct, frozen=True):
 
 
 class CustomerBadge(msgspec.Struct, frozen=True):
-    """One badge of one customer, as the API tells it with statistics."""
+    """One badge of one customer, as the API gives it with statistics."""
 
     earn_count: int
     active_earned_count: int | None = None

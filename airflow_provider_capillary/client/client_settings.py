@@ -11,14 +11,14 @@ REPLY_SECONDS = 60.0
 
 
 class AuthType(StrEnum):
-    """How the API is told who calls."""
+    """How a request says who sends it."""
 
     BASIC = "basic"
     OAUTH = "oauth"
 
 
 class ImportMethod(StrEnum):
-    """The documentation names both; the client never switches by itself, since either might be answered twice."""
+    """The documentation names both; the client never switches, since either might be answered twice."""
 
     PUT = "PUT"
     POST = "POST"

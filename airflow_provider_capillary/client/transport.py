@@ -73,7 +73,7 @@ class _KeptBackError(Exception):
 class _SingleUseBody:
     """The bytes of one request. Knows whether they may have begun to leave, and refuses to leave twice.
 
-    No exception tells for certain whether a request was written: a TLS error may come from the handshake or
+    No exception says for certain whether a request was written: a TLS error may come from the handshake or
     from the reply. The moment at which the body is asked for is a fact: resolving, connecting and TLS are over then,
     so that is also where ``keep_back`` is asked.
     """

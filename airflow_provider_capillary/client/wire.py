@@ -314,8 +314,8 @@ def _whole(value: Any) -> int | None:
 
 def described(problem: ApiProblem) -> str:
     """Give an error of the API as short text."""
-    told = problem.message or "no message"
-    return told if problem.code is None else f"code {problem.code}: {told}"
+    text = problem.message or "no message"
+    return text if problem.code is None else f"code {problem.code}: {text}"
 
 
 def undecodable(headers: Mapping[str, str], body: bytes) -> str:
@@ -324,5 +324,5 @@ def undecodable(headers: Mapping[str, str], body: bytes) -> str:
         return "an empty body instead of JSON"
     kind = (headers.get("Content-Type") or "no content type").partition(";")[0]
     title = _TITLE.search(body[:PAGE_HEAD])
-    told = f", titled '{title.group(1).decode('utf-8', 'replace').strip()}'" if title else ""
-    return f"{len(body)} bytes of {kind} that are no complete JSON{told}"
+    text = f", titled '{title.group(1).decode('utf-8', 'replace').strip()}'" if title else ""
+    return f"{len(body)} bytes of {kind} that are no complete JSON{text}"

@@ -187,6 +187,6 @@ def request_id(job_id: str, body_fingerprint: str, first_row: int, fence: int, r
     """The ``X-CAP-REQUEST-ID`` of one attempt to send one batch: the same attempt, the same id.
 
     ``requests``: how many requests with these rows may have left before; an intent that was taken back keeps its id.
-    ``first_row`` tells batches of equal bodies apart, which there are where duplicates are allowed.
+    ``first_row`` distinguishes batches of equal bodies, which there are where duplicates are allowed.
     """
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{job_id}:{body_fingerprint}:{first_row}:{fence}:{requests}"))

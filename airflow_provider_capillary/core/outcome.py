@@ -73,7 +73,7 @@ class RowOutcome(msgspec.Struct, frozen=True, gc=False):
     earned_badge_id: str | None = None
     code: int | None = None
     message: str = ""
-    passing: bool = False  #: refused for a reason that passes by itself; worth another try within the job
+    passing: bool = False  #: refused for a reason that passes with time; worth another try within the job
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ class Judgement(msgspec.Struct, frozen=True):
     proof_failed: bool = False  #: a 2xx reply contradicts what was sent
     wrong_time_unit: bool = False  #: an echoed expiry is off by a factor of 1000: stop the job
     redirected: bool = False  #: a 3xx, which is never followed: stop the job
-    granted_ids: tuple[str, ...] = ()  #: of all rows, if every one is accepted and one look was enough to tell
+    granted_ids: tuple[str, ...] = ()  #: of all rows, if every one is accepted and one look was enough to know
     given: tuple[GivenId, ...] = ()  #: ids in the reply that accept no row
 
     @property
@@ -250,7 +250,7 @@ def _is_about(data: EntryData, badge: EarnedBadge, suffix: str) -> bool:
 def _row_outcome(badge: EarnedBadge, entry: Entry) -> RowOutcome:
     data = entry.data
     granted_id = data.earned_badge_id if data is not None else None
-    problems = _told(entry.errors) if entry.errors else None
+    problems = _listed(entry.errors) if entry.errors else None
     if problems:
         if granted_id:
             both = "the entry holds both an earnedBadgeId and errors"
@@ -312,7 +312,7 @@ def _iso_seconds(text: str) -> float:
         return math.inf  # such as +57906-04-18T07:06:40Z: no year of ours
 
 
-def _told(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
+def _listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
     """The problems that say something: an empty object says nothing, as ``null`` and ``[]`` do."""
     return [problem for problem in listed(problems) if problem.code is not None or problem.message is not None]
 
@@ -323,8 +323,8 @@ def _first(problems: list[ApiProblem] | None) -> ApiProblem:
 
 def _described(reply: Reply) -> str:
     problem = _first(reply.envelope)
-    told = f"code {problem.code}: {problem.message}" if problem.code is not None else reply.problem
-    return f"HTTP {reply.status}" + (f", {told}" if told else "")
+    text = f"code {problem.code}: {problem.message}" if problem.code is not None else reply.problem
+    return f"HTTP {reply.status}" + (f", {text}" if text else "")
 
 
 def _unknown(

@@ -32,7 +32,7 @@ TRANSITIONS: dict[tuple[RowState, RowState], str] = {
     (RowState.REJECTED, RowState.INTENT): "a later job sends the row again",
     (RowState.ACCEPTED, RowState.REVOKED): "a person had the badge revoked, and the API says that it is not active",
 }
-#: What a whole batch may be. All else a row is by itself.
+#: What a whole batch may be. Any other state is of single rows.
 BATCH_STATES = (RowState.INTENT, RowState.ACCEPTED, RowState.PLANNED, RowState.UNKNOWN)
 #: What is proven not to be at the API, and may be claimed for another batch.
 FREE = frozenset(old for old, new in TRANSITIONS if new is RowState.INTENT)

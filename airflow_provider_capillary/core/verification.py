@@ -24,7 +24,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class CustomerBadgeView(msgspec.Struct, frozen=True):
-    """What the API tells of one badge of one customer."""
+    """What the API says of one badge of one customer."""
 
     earn_count: int
     last_earned_at: int | None  #: epoch seconds of the last earn event
@@ -32,7 +32,7 @@ class CustomerBadgeView(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """A finding, and the earned badge's id where the API told it beyond doubt."""
+    """A finding, and the earned badge's id where the API gave it beyond doubt."""
 
     finding: Finding
     earned_badge_id: str | None = None
@@ -42,7 +42,7 @@ def settle(earned_at: int, view: CustomerBadgeView, *, others_at_instant: int) -
     """Settle one unknown row.
 
     :param earned_at: the row's earn instant, epoch seconds.
-    :param view: what the API tells, read no sooner than ``verify_after`` seconds after the send.
+    :param view: what the API says, read no sooner than ``verify_after`` seconds after the send.
     :param others_at_instant: how many other rows of the ledger claim the same customer, badge and instant;
         with any, a sighting may be theirs and proves nothing.
     """

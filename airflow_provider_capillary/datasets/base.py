@@ -71,7 +71,7 @@ class Dataset(Protocol):
     def windows(self, rows: int) -> Iterator[Window]:
         """Stream the rows in order, at most ``rows`` a window, windows never crossing a source.
 
-        Inspects first if nobody did. A local file that changed since its inspection is a ``DatasetError``.
+        Inspects first if that was not done. A local file that changed since its inspection is a ``DatasetError``.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A full disk, told in words that a person can act on."""
+"""A full disk, as an error that says what to do."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class FilesDataset:
             try:
                 self._facts = self._inspect()
             except BaseException:
-                self.close()  # nobody will read the copies made so far
+                self.close()  # the copies made so far will not be read
                 raise
         return self._facts
 

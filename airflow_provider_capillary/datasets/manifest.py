@@ -1,6 +1,6 @@
 """The one small file that says which parts make up a published dataset; what it does not name is no part of it.
 
-To write it is to publish, at once, on any storage. The parts it names are never changed: the name of a part tells
+To write it is to publish, at once, on any storage. The parts it names are never changed: the name of a part says
 its content, so another content is another file.
 """
 

@@ -14,7 +14,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 
 _COPY_BYTES = 1 << 20
 _AHEAD_BYTES = 8 << 20  # s3fs would read 50 MiB ahead of each request
-_S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs by itself would hold ten pieces of 50 MiB
+_S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs alone would hold ten pieces of 50 MiB
 _STORED_OTHERWISE = (
     "Its end would be cut off. Store it without Content-Encoding, under a name that ends in .gz where it is compressed."
 )
@@ -167,7 +167,7 @@ def _attached(uri: str) -> tuple[Any, str]:
 
 
 def _must_have_connection(uri: str) -> None:
-    """Without it Amazon's provider would go on as nobody, and what is refused then is hard to understand."""
+    """Without it Amazon's provider would go on without credentials, and its refusal is hard to understand."""
     from airflow.sdk import BaseHook
 
     if conn_id := _connection_id(uri):

@@ -27,7 +27,7 @@ def open_dataset(
     :param required_columns: for each column that must be there, the names under which it is accepted.
     :param options: how files are to be read, where it is not to be found out from them.
     :raises DatasetError: the dataset is of no known form. What is wrong with its content is raised by ``inspect()``,
-        which ``windows()`` calls first where nobody did.
+        which ``windows()`` calls first where that was not done.
     :raises ConfigurationError: no such Airflow connection, or no filesystem for the URI.
     """
     required = tuple(tuple(names) for names in required_columns)

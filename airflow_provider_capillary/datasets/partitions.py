@@ -14,7 +14,7 @@ _ZEROS_BEHIND_A_POINT = re.compile(r"(?<=\d)\.0+\Z", re.ASCII)
 def partition_of(customer: Any, partitions: int) -> int:
     """The part of a customer: the same for 7, ``"7"``, ``" 007 "``, ``"7.0"`` and ``Decimal("7.0")``.
 
-    Any value has a part, so that a row without a customer is read, and told as invalid, by the import.
+    Any value has a part, so that a row without a customer is read, and reported as invalid, by the import.
     """
     return zlib.crc32(_customer_text(customer).encode("utf-8", "surrogatepass")) % partitions
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     FParams = ParamSpec("FParams")
     FReturn = TypeVar("FReturn")
 
+__all__ = ["badge_import_task"]
+
 _RETURN = (
     "Return a list of dicts (up to 10,000 rows), the URI of a file or a folder, a list of URIs, or what "
     "SqlToBadgeDatasetOperator returned; an empty list where there is nothing to import"

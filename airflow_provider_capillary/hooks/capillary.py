@@ -32,6 +32,8 @@ from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.connection import ConnectionFields, ConnectionSettings, connection_settings
 from airflow_provider_capillary.hooks.connection_check import checked, sentence
 
+__all__ = ["CapillaryBadgeHook"]
+
 LARGEST_IMPORT = 1000  #: rows in one call of :meth:`CapillaryBadgeHook.import_badges`
 
 
@@ -116,7 +118,7 @@ class CapillaryBadgeHook(BaseHook):
         return self.get_conn().revoke_earned_badge(badge_meta_id, customer_id, earned_badge_id)
 
     def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
-        """Give a customer's id, or ``None`` where nobody has the identifier."""
+        """Give a customer's id, or ``None`` where no customer has the identifier."""
         return self.get_conn().lookup_customer(identifier_name, identifier_value, source)
 
     def import_badges(self, rows: Sequence[EarnedBadge | Mapping[str, Any]]) -> list[RowOutcome]:
@@ -152,7 +154,7 @@ class CapillaryBadgeHook(BaseHook):
         try:
             client = self.get_conn()
         except ConfigurationError as error:
-            # Airflow tests under an id of its own making, which would tell nobody anything.
+            # Airflow tests under an id of its own making, which would mean nothing to a person.
             return False, sentence(str(error).removeprefix(f"connection {self.capillary_conn_id!r}: "))
         return checked(client)
 

@@ -11,19 +11,19 @@ from airflow_provider_capillary.hooks.logged_errors import errors_logged
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook
 
-#: Of more files than that their folders are told: an event has to be small.
+#: Of more files than that their folders are reported: an event has to be small.
 MOST_FILES = 100
 _SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 
 
 @errors_logged
 def collect_lineage(hook: BaseHook, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
-    """Tell Airflow's hook-level lineage of URIs; nothing happens where nobody reads it."""
+    """Report URIs to Airflow's hook-level lineage; nothing happens where no plugin reads it."""
     from airflow.sdk.lineage import get_hook_lineage_collector
     from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
 
     if not get_hook_lineage_readers_plugins():
-        return  # the collector for nobody would first load all providers that have assets
+        return  # the collector would first load all providers that have assets, in vain
     collector = get_hook_lineage_collector()
     for uri in few(inputs):
         collector.add_input_asset(context=hook, uri=asset_uri(uri))

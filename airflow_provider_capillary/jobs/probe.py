@@ -301,10 +301,10 @@ class ProbeJob:
         for one in self._ledger.probes.open_grants(self._name):
             if one.earned_badge_id is not None:
                 left.append(
-                    f"{_told(one)}: the API does not say that it is revoked (earnedBadgeId {one.earned_badge_id})"
+                    f"{_shown(one)}: the API does not say that it is revoked (earnedBadgeId {one.earned_badge_id})"
                 )
             elif (why := self._search(one, answers)) is not None:
-                left.append(f"{_told(one)}: {why}")
+                left.append(f"{_shown(one)}: {why}")
         return tuple(left)
 
     def _search(self, one: ProbeGrant, answers: Answers) -> str | None:
@@ -343,7 +343,7 @@ class ProbeJob:
         return None
 
 
-def _told(one: ProbeGrant) -> str:
+def _shown(one: ProbeGrant) -> str:
     return f"badge {one.badge_meta_id} of customer {one.customer_id}, earned at {one.earned_at}"
 
 

@@ -127,7 +127,7 @@ def look_up_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) 
     """Ask the organisation for badges.
 
     Many badges are first looked for in the organisation's list, a page a request. A list may be cut, change while it
-    is paged, or leave badges out, so each badge that is not in it is looked up by itself before it counts as missing.
+    is paged, or leave badges out, so each badge that is not in it is looked up alone before it counts as missing.
 
     :raises ImportStoppedError: it has none of them, so that nothing may be sent at all.
     """
@@ -167,5 +167,5 @@ def _listed(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> dict
             if ended or not fresh or (page.total_pages or 0) - pages >= len(wanted - seen.keys()):
                 break
     except (ApiUnavailableError, RequestRefusedError) as error:
-        log.info("The list of badges cannot be read, each badge is looked up by itself: %s", error)
+        log.info("The list of badges cannot be read, each badge is looked up alone: %s", error)
     return {badge: seen[badge] for badge in wanted & seen.keys()}

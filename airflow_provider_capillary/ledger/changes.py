@@ -232,5 +232,5 @@ def _most_frequent(counts: Mapping[RowState, int]) -> RowState:
 
 
 def _rides_with(change: Change, state: RowState | None) -> bool:
-    """Whether a row is told by its batch; a batch keeps the ids of accepted rows only."""
+    """Whether a row's state is that of its batch; a batch keeps the ids of accepted rows only."""
     return change.state is state and (change.earned_badge_id is None or state is RowState.ACCEPTED)

@@ -43,7 +43,7 @@ class Database:
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether the ledger is a file, which tells no time of its own."""
+        """Whether the ledger is a file, which has no clock of its own."""
         return self.engine.dialect.name == "sqlite"
 
     def durably(self, work: Callable[[sa.Connection], _Result]) -> _Result:

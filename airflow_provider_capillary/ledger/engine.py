@@ -39,7 +39,7 @@ _POSTGRES_DEFAULTS = {
 }
 # Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays. Without the
 # first two as they are by default, the server would take other bytes and nulls than those that were sent.
-# Without two joins and the scan each row is looked up by itself; by statistics that lag behind, the whole table would
+# Without two joins and the scan each row is looked up alone; by statistics that lag behind, the whole table would
 # be read.
 # BEGIN is ours, not the driver's: with the settings it takes one trip to the server.
 _POSTGRES_BEGIN = """
@@ -83,7 +83,7 @@ def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Eng
     watched = Watched(file) if (file := file_of(engine)) is not None else None
     sa.event.listen(engine, "begin", _begin(dialect, patience, watched))
     if file is not None:
-        # whoever closes the file last must leave it so, also one that only read
+        # the process that closes the file last must leave it so, also one that only read
         sa.event.listen(engine, "engine_disposed", lambda _: sqlite_file.end_wal(file))
     return engine
 
@@ -171,14 +171,14 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
             ) from error
         raise  # a defect of the caller, not trouble of the database
     except (DBAPIError, sa.exc.TimeoutError) as error:
-        told = error.orig if isinstance(error, DBAPIError) else error
+        cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(error, DBAPIError) and _is_refused_for_good(error):
             raise LedgerUnusableError(
-                f"the ledger {shown(engine.url)} refuses a statement: {told}. Another try would fail in the same way. "
-                f"{_advice(told, engine.url)}. Nothing was sent that is not recorded"
+                f"the ledger {shown(engine.url)} refuses a statement: {cause}. Another try would fail in the same way. "
+                f"{_advice(cause, engine.url)}. Nothing was sent that is not recorded"
             ) from error
         raise LedgerUnavailableError(
-            f"the ledger {shown(engine.url)} cannot be used: {told}. Nothing was sent that is not recorded; "
+            f"the ledger {shown(engine.url)} cannot be used: {cause}. Nothing was sent that is not recorded; "
             "see that the database is reachable, writable and has space"
         ) from error
 

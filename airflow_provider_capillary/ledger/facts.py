@@ -234,14 +234,14 @@ class UnprovenRow(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A row and what it is now: accepted, or planned (free to be sent). ``told``: why, for the job's report.
+    """A row and what it is now: accepted, or planned (free to be sent). ``reason``: why, for the job's report.
 
     ``doubt``: why it may be granted twice from now on, where it is set free without proof.
     """
 
     row: UnprovenRow
     state: RowState
-    told: str
+    reason: str
     earned_badge_id: str | None = None
     doubt: str | None = None
 
@@ -251,7 +251,7 @@ class RowEnd(msgspec.Struct, frozen=True):
 
     row_number: int
     state: RowState
-    told: str  #: why
+    reason: str  #: why
     doubt: str | None = None  #: why it may be granted twice although it is accepted
 
 

@@ -161,7 +161,7 @@ def is_certainly_dead(owner: str) -> bool:
     try:
         os.kill(int(process_id), 0)
     except ProcessLookupError:
-        return True  # no process of this namespace has the number, whoever asks
+        return True  # no process of this namespace has the number, whichever process asks
     except (OSError, OverflowError):
         pass  # there is one, of another user
     found = _status(process_id)

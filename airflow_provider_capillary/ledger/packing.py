@@ -66,7 +66,7 @@ class BatchColumns(NamedTuple):
         return list(zip(self.customers, self.badges, self.earned, self.occurrences, strict=True))
 
     def sorted_keys(self) -> KeyColumns:
-        """The rows' identities, sorted. No tuple is made where the customers tell the order, as they nearly always do.
+        """The rows' identities, sorted. No tuple is made where the customers give the order, as they nearly always do.
 
         A thousand tuples cost as much as all the rest that is done for a batch's rows here.
         """
@@ -150,7 +150,7 @@ def copied(new: Sequence[NewRows]) -> bytes:
 def pack_ids(ids: Sequence[str | None]) -> bytes:
     """The ids as bytes, exactly: what is not 24 lower-case hexadecimal digits stays text."""
     texts = [_NO_ID if text is None else text for text in ids] if None in ids else cast("Sequence[str]", ids)
-    # each length by itself: one that is too short must not make up for one that is too long
+    # each length alone: one that is too short must not make up for one that is too long
     if set(map(len, texts)) == {len(_NO_ID)} and texts.count(_NO_ID) == ids.count(None):
         joined = "".join(texts)
         with suppress(ValueError):

@@ -303,7 +303,7 @@ WHERE b.id = n.batch AND b.state = 'intent' AND b.row_count = n.row_count AND b.
 RETURNING b.id
 
 -- lock_batch --
--- Lock a batch: whoever gives a row of it a state of its own does this first, so that all of them take turns.
+-- Lock a batch. A process that gives one of its rows a state of its own does this first, so that they take turns.
 UPDATE capillary_batch SET gone = gone WHERE id = :batch
 RETURNING id, job_id, state, row_count, gone, rows, ids
 
@@ -474,7 +474,7 @@ WHERE job_id = :job AND state = 'unknown' AND row_number BETWEEN :first AND :las
 -- retell --
 -- Change the issue of a row that was unknown; of stage verify is only what is proven to be granted once.
 UPDATE capillary_row_issue SET state = :state, stage = CASE WHEN CAST(:doubt AS text) IS NULL THEN 'verify' ELSE 'send' END,
-    message = message || '; ' || :told || coalesce('; ' || :doubt, '')
+    message = message || '; ' || :reason || coalesce('; ' || :doubt, '')
 WHERE job_id = :job AND row_number = :row_number AND state = 'unknown'
 
 -- ------------------------------------------------------------------------------------------- ids that accept no row

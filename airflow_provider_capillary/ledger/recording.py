@@ -256,7 +256,7 @@ class Recording:
             if change.key in were_unknown:
                 owner = msgspec.structs.replace(self._job, key=row.job)
                 end = RowEnd(row.row_number, RowState.ACCEPTED, settling.LATE_REPLY, row.doubt)
-                settling.tell(self._connection, owner, [end])
+                settling.report_ends(self._connection, owner, [end])
 
     def _change(self, change: RowChange, earned_badge_id: str | None) -> Change:
         badge = change.badge

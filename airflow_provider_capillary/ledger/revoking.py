@@ -70,7 +70,7 @@ def _answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, 
     if row.state is RowState.UNKNOWN:  # what could be revoked had been granted: the doubt is settled
         doubt = settling.doubt_of(connection, _key(row))
         end = RowEnd(row.badge.row_number, RowState.ACCEPTED, GRANTED_AND_REVOKED, doubt)
-        settling.tell(connection, job, [end])
+        settling.report_ends(connection, job, [end])
     _count_revoked(connection, job)
     return True
 

@@ -207,7 +207,7 @@ def _with_rows(statement: str, rows: int, width: int, first: int, of_each: str) 
 class PostgresRows:
     """COPY for new rows; else one statement for all rows, whose columns travel as arrays.
 
-    OFFSET 0 and LATERAL: each key is looked up by itself. The planner, whose statistics lag behind a night's growth,
+    OFFSET 0 and LATERAL: each key is looked up alone. The planner, whose statistics lag behind a night's growth,
     would else read a whole table for every batch.
     """
 

@@ -166,11 +166,13 @@ class Seeding:
         except JobIsRunningError:  # it began again since it was looked at
             return 0
         names = {number: name for name, number in self._badge_keys.items()}
-        told = [
+        settled = [
             Settled(_unproven(row, names), RowState.ACCEPTED, TOLD.format(by), ids[row.key] or row.earned_badge_id)
             for row in rows
         ]
-        return len(settling.settle(self._connection, self._tables, job, told, proof=Proof.SEED, by=by, now=self._now))
+        return len(
+            settling.settle(self._connection, self._tables, job, settled, proof=Proof.SEED, by=by, now=self._now)
+        )
 
 
 def _unproven(row: WholeRow, names: Mapping[int, str]) -> UnprovenRow:

@@ -88,7 +88,9 @@ def settle(
         insert_many(connection, "note_settlement", notes)
     doubts = [_doubt(connection, one) for one in done]
     of_rows = list(zip(done, doubts, strict=True))
-    tell(connection, job, [RowEnd(one.row.badge.row_number, _reported_as(one), one.told, why) for one, why in of_rows])
+    report_ends(
+        connection, job, [RowEnd(one.row.badge.row_number, _reported_as(one), one.reason, why) for one, why in of_rows]
+    )
     for one, why in of_rows:
         if why:
             connection.execute(QUERIES["add_first_issue"], _doubtful_issue(job, one, why))
@@ -124,14 +126,14 @@ def _is_unknown_row_of(batch: LockedBatch, job: Job, key: Key) -> bool:
     return batch.state_of(key) is RowState.UNKNOWN and (odd.job if odd else batch.job) == job.key
 
 
-def tell(connection: sa.Connection, job: Job, ends: Sequence[RowEnd]) -> int:
+def report_ends(connection: sa.Connection, job: Job, ends: Sequence[RowEnd]) -> int:
     """Change the issues of rows that were reported as unknown, and their place in the job's summary.
 
     The caller has locked the job, and has settled the rows themselves.
     """
     moved: Counter[RowState] = Counter()
     for end in ends:
-        values: dict[str, Any] = {"told": end.told, "doubt": end.doubt, "state": end.state.value}
+        values: dict[str, Any] = {"reason": end.reason, "doubt": end.doubt, "state": end.state.value}
         values |= {"job": job.key, "row_number": end.row_number}
         moved[end.state] += connection.execute(QUERIES["retell"], values).rowcount
     _move(connection, job.key, moved)
@@ -172,7 +174,7 @@ def _doubtful_issue(job: Job, one: Settled, doubt: str) -> dict[str, Any]:
         "state": RowState.ACCEPTED.value,
         "stage": "send",
         "code": None,
-        "message": f"{one.told}; {doubt}",
+        "message": f"{one.reason}; {doubt}",
         "request_id": one.row.request_id,
         "attempt": 1,
         "badge_meta_id": badge.badge_meta_id,
@@ -187,15 +189,15 @@ def _move(connection: sa.Connection, job: int, moved: Counter[RowState]) -> None
     summary = connection.execute(QUERIES["job_summary"], {"job": job}).scalar_one() if moved.total() else None
     if summary is None:
         return
-    told = msgspec.json.decode(summary)
-    settled = told.setdefault("settled", {})
+    counts = msgspec.json.decode(summary)
+    settled = counts.setdefault("settled", {})
     for state in FINAL_STATES:
-        rows = min(moved[state], told["unknown"])
+        rows = min(moved[state], counts["unknown"])
         if rows:
-            told["unknown"] -= rows
-            told[state.value] += rows
+            counts["unknown"] -= rows
+            counts[state.value] += rows
             settled[state.value] = settled.get(state.value, 0) + rows
-    connection.execute(QUERIES["save_summary"], {"job": job, "summary": msgspec.json.encode(told).decode()})
+    connection.execute(QUERIES["save_summary"], {"job": job, "summary": msgspec.json.encode(counts).decode()})
 
 
 class Settlements:
@@ -253,7 +255,7 @@ class Settlements:
 
         def work(connection: sa.Connection) -> int:
             lock_resting(connection, job.job_id, self._database.now(connection))
-            return tell(connection, job, ends)
+            return report_ends(connection, job, ends)
 
         return self._database.durably(work)
 
@@ -261,16 +263,16 @@ class Settlements:
         """Report rows as accepted that the job's own report calls unknown, and that a late reply accepted since."""
         with self._database.reading() as connection:
             values = {"job": job.key, "first": 1, "last": 2**63 - 1}
-            told = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}
-        pages = listing.pages(self._database, job.job_id, (RowState.ACCEPTED,), _whole) if told else iter(())
-        late = [row for page in pages for row in page if row.badge.row_number in told]
+            reported = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}
+        pages = listing.pages(self._database, job.job_id, (RowState.ACCEPTED,), _whole) if reported else iter(())
+        late = [row for page in pages for row in page if row.badge.row_number in reported]
 
         def work(connection: sa.Connection) -> None:
             ends = [
                 RowEnd(row.badge.row_number, RowState.ACCEPTED, LATE_REPLY, doubt_of(connection, row.key))
                 for row in late
             ]
-            tell(connection, job, ends)
+            report_ends(connection, job, ends)
 
         if late:
             self._database.durably(work)

@@ -23,7 +23,7 @@ _MOST_TOGETHER = 64
 _PATIENCE_SECONDS = 0.005  # how long notes that no caller waits for may wait for others to be committed with them
 
 
-class _Told:
+class _Entry:
     """Notes to commit, or a question to ask, and where the answer goes."""
 
     #: Whether no caller waits for the answer.
@@ -35,7 +35,7 @@ class _Told:
         self.answer: Future[Any] = Future()
 
 
-class _Later(_Told):
+class _Later(_Entry):
     """Notes that no caller waits for."""
 
     is_patient = True
@@ -62,7 +62,7 @@ class LedgerWriter:
         self._heartbeat_seconds = heartbeat_seconds
         self._monotonic = monotonic
         self._on_loss = on_loss
-        self._told: queue.SimpleQueue[_Told | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="capillary-ledger", daemon=True)
@@ -70,7 +70,7 @@ class LedgerWriter:
 
     def record(self, *notes: Note) -> list[int]:
         """Commit durably, then return; see ``Ledger.record``."""
-        keys: list[int] = self._tell(_Told(notes, None)).result()
+        keys: list[int] = self._submit(_Entry(notes, None)).result()
         return keys
 
     def record_later(self, note: Outcome, then: Callable[[], None]) -> None:
@@ -89,10 +89,10 @@ class LedgerWriter:
 
         later = _Later([note], None)
         later.answer.add_done_callback(end)
-        self._tell(later)
+        self._submit(later)
 
     def catch_up(self) -> None:
-        """Wait until all that was told before is committed, or lost."""
+        """Wait until all that was given before is committed, or lost."""
         self._ask(lambda: None)
 
     def find(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
@@ -116,72 +116,72 @@ class LedgerWriter:
         return self._ask(self._ledger.now)
 
     def close(self) -> None:
-        """Commit what was told, then end the thread."""
+        """Commit what was given, then end the thread."""
         with self._closing:
             self._closed = True
-            self._told.put(None)
+            self._waiting.put(None)
         self._thread.join()
 
     def _ask(self, question: Callable[[], _Result]) -> _Result:
-        answer: _Result = self._tell(_Told(None, question)).result()
+        answer: _Result = self._submit(_Entry(None, question)).result()
         return answer
 
-    def _tell(self, told: _Told) -> Future[Any]:
+    def _submit(self, entry: _Entry) -> Future[Any]:
         with self._closing:
-            if self._closed:  # nobody would ever answer
+            if self._closed:  # no answer would ever come
                 raise LedgerUnavailableError("the job's ledger is closed; nothing was recorded")
-            self._told.put(told)
-        return told.answer
+            self._waiting.put(entry)
+        return entry.answer
 
     def _run(self) -> None:
         due = self._monotonic() + self._heartbeat_seconds
-        together: list[_Told | None] = []
+        together: list[_Entry | None] = []
         while None not in together:
             together = self._all_waiting(max(0.0, due - self._monotonic()))
-            self._serve([told for told in together if told is not None])
+            self._serve([entry for entry in together if entry is not None])
             if self._monotonic() >= due:
                 # questions alone do not renew the lease, however many there are
                 self._renew_lease()
                 due = self._monotonic() + self._heartbeat_seconds
 
-    def _all_waiting(self, seconds: float) -> list[_Told | None]:
+    def _all_waiting(self, seconds: float) -> list[_Entry | None]:
         try:
-            together = [self._told.get(timeout=seconds)]
+            together = [self._waiting.get(timeout=seconds)]
         except queue.Empty:
             return []
         due = time.monotonic() + _PATIENCE_SECONDS
         while len(together) < _MOST_TOGETHER and together[-1] is not None:
-            is_patient = all(told is not None and told.is_patient for told in together)
+            is_patient = all(entry is not None and entry.is_patient for entry in together)
             try:
-                together.append(self._told.get(timeout=max(0.0, due - time.monotonic()) if is_patient else 0.0))
+                together.append(self._waiting.get(timeout=max(0.0, due - time.monotonic()) if is_patient else 0.0))
             except queue.Empty:
                 break
         return together
 
-    def _serve(self, together: list[_Told]) -> None:
-        notes = [told for told in together if told.notes is not None]
+    def _serve(self, together: list[_Entry]) -> None:
+        notes = [entry for entry in together if entry.notes is not None]
         if notes:
             self._commit(notes)
-        for told in together:
-            if told.question is not None:
-                _answer(told, told.question)
+        for entry in together:
+            if entry.question is not None:
+                _answer(entry, entry.question)
 
-    def _commit(self, told_together: list[_Told]) -> None:
-        every = [note for told in told_together for note in told.notes or ()]
+    def _commit(self, entries: list[_Entry]) -> None:
+        every = [note for entry in entries for note in entry.notes or ()]
         try:
             keys = iter(self._ledger.record(self._job, every))
         except (IntentConflictError, LeaseLostError) as error:
-            if len(told_together) == 1:
-                told_together[0].answer.set_exception(error)
-            for told in told_together if len(told_together) > 1 else ():
+            if len(entries) == 1:
+                entries[0].answer.set_exception(error)
+            for entry in entries if len(entries) > 1 else ():
                 # one batch's conflict is not the others', and an outcome counts without the lease too
-                self._commit([told])
+                self._commit([entry])
         except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait
-            for told in told_together:
-                told.answer.set_exception(error)
+            for entry in entries:
+                entry.answer.set_exception(error)
         else:
-            for told in told_together:
-                told.answer.set_result([next(keys) for note in told.notes or () if isinstance(note, Intent)])
+            for entry in entries:
+                entry.answer.set_result([next(keys) for note in entry.notes or () if isinstance(note, Intent)])
 
     def _renew_lease(self) -> None:
         try:
@@ -191,8 +191,8 @@ class LedgerWriter:
             log.warning("The job's lease could not be renewed: %s", error)
 
 
-def _answer(told: _Told, question: Callable[[], Any]) -> None:
+def _answer(entry: _Entry, question: Callable[[], Any]) -> None:
     try:
-        told.answer.set_result(question())
+        entry.answer.set_result(question())
     except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits
-        told.answer.set_exception(error)
+        entry.answer.set_exception(error)

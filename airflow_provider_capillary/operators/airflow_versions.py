@@ -13,7 +13,7 @@ else:
         from airflow.sdk import RetryDecision, RetryPolicy
 
         HAS_RETRY_POLICIES = True
-    except ImportError:  # 3.2: policies can be written, and nobody asks them
+    except ImportError:  # 3.2: policies can be written, and are not asked
         HAS_RETRY_POLICIES, RetryDecision, RetryPolicy = False, None, object
 
 __all__ = ["HAS_RETRY_POLICIES", "RetryDecision", "RetryPolicy", "StateStore", "retry_arguments", "task_state_store"]

@@ -1,4 +1,4 @@
-"""From imports to the files that tell a person what was not accepted, and why."""
+"""Writes the files that say what imports did not accept, and why."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from airflow_provider_capillary.ledger.ledger import Ledger
     from airflow_provider_capillary.reports.error_report import ErrorReport
     from airflow_provider_capillary.reports.report_facts import JobFacts
+
+__all__ = ["BadgeErrorReportOperator"]
 
 DEFAULT_FOLDER = "capillary_reports"
 MOST_FAULTS = 5  #: imports that the task's failure names
@@ -121,7 +123,7 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
             uris = publish_files(report.files, report_folder(root, report.facts))
         # errors.csv -> errors_csv; in the order of the files
         files = {file.name.replace(".", "_"): uri for file, uri in zip(report.files, uris, strict=True)}
-        self._tell(report, files)
+        self._log_result(report, files)
         total = report.facts.total
         counts = {
             "jobs": total.jobs,
@@ -173,10 +175,10 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
             return BadgeTaskInterrupted(message)
         return BadgeTaskFailed(message)
 
-    def _tell(self, report: ErrorReport, files: Mapping[str, str]) -> None:
+    def _log_result(self, report: ErrorReport, files: Mapping[str, str]) -> None:
         total = report.facts.total
-        told = f"{total.problems.rows:,}"
-        self.log.info("%s rows of %s jobs were not accepted: %s", told, total.jobs, files["errors_csv"])
+        rows = f"{total.problems.rows:,}"
+        self.log.info("%s rows of %s jobs were not accepted: %s", rows, total.jobs, files["errors_csv"])
         self.log.info("To read: %s", files["report_html"])
         if total.notes.may_be_granted_twice:
             self.log.warning(
@@ -187,12 +189,12 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
             )
         for job in report.facts.jobs:
             if job.counts is None:
-                self.log.warning("Job %s has not come to an end; the report tells what it recorded so far", job.job_id)
+                self.log.warning("Job %s has not come to an end; the report has what it recorded so far", job.job_id)
                 continue
             for state, listed in job.problems.by_state.items():
                 if listed != job.counts[state]:
                     self.log.warning(
-                        "Job %s: the import counted %s rows as %s, the ledger tells of %s of them one by one",
+                        "Job %s: the import counted %s rows as %s, the ledger lists %s of them one by one",
                         job.job_id,
                         job.counts[state],
                         state,

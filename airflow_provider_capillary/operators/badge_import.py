@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_capillary.operators.import_task import ImportTask
 
+__all__ = ["BadgeImportOperator"]
+
 
 class _NotGiven(int):
-    """A default that can be told from the same number given: only for the first counts the configured default."""
+    """A default that differs from the same number given: only for the first counts the configured default."""
 
 
 class OnEmpty(StrEnum):

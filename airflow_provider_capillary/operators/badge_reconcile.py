@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.pacing import StopSignal
     from airflow_provider_capillary.jobs.reconcile import Reconciled, ReconcileSettings
 
+__all__ = ["BadgeReconcileOperator"]
+
 LONGEST_WAIT = 86_400.0
 
 
@@ -26,7 +28,7 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
     """Settles rows that earlier imports left ``unknown``: were they granted, or not?
 
     Rows that were granted become accepted. Rows that were not become free: this task sends nothing, the next import
-    of these rows does. The report of the import tells both from then on, and its counts follow. An import that runs
+    of these rows does. The report of the import shows both from then on, and its counts follow. An import that runs
     settles its own rows, so this task then waits for the next try. It can be repeated, and killed at any time.
     An import that was killed returned nothing; its job is looked up in the ledger, as the report does.
 
@@ -102,7 +104,7 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
         except ValueError:
             known = ", ".join(action.value for action in Action)
             raise ConfigurationError(f"action={self.action!r} is none of {known}") from None
-        seconds: Any = self.verify_after  # from a DAG file, which nobody has checked
+        seconds: Any = self.verify_after  # from a DAG file, not checked yet
         if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_WAIT:
             raise ConfigurationError(f"verify_after={seconds!r}: give seconds, 0 to {LONGEST_WAIT:.0f}")
         budget = parse_budget("max_unknown", self.max_unknown)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.pacing import StopSignal
     from airflow_provider_capillary.jobs.revoke import Revoked
 
+__all__ = ["BadgeRevokeOperator"]
+
 
 class BadgeRevokeOperator(WorksOnEarlierJobs):
     """Takes back the badges that imports granted, by the ``earnedBadgeId`` of each that stands in the ledger.
@@ -71,7 +73,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
 
     def _work(self, context: Context, stop: StopSignal) -> Revoked:
         result = self._revoke(context, stop)
-        self._tell(result)
+        self._log_result(result)
         return result
 
     def _revoke(self, context: Context, stop: StopSignal) -> Revoked:
@@ -93,7 +95,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
             job_ids = self._jobs(context, ledger, stop)
             return RevokeJob(ledger, job_ids, organisation, by=by, import_again=again, stop=stop).run()
 
-    def _tell(self, result: Revoked) -> None:
+    def _log_result(self, result: Revoked) -> None:
         for badge, rows in result.badges.items():
             self.log.info("%s: %s earned badges", badge, f"{rows:,}")
         if result.dry_run:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.pacing import StopSignal
     from airflow_provider_capillary.jobs.seed import Seeded
 
+__all__ = ["BadgeSeedOperator"]
+
 
 class BadgeSeedOperator(WorksOnEarlierJobs):
     """Notes rows as granted outside this ledger, and sends nothing.

@@ -64,7 +64,7 @@ class ImportTask:
 
     def request_stop(self) -> None:
         """Ask it to send no more; batches in flight end and are recorded. May be called by a signal handler."""
-        self._stop.request(ImportInterruptedError("the task was told to stop; a later try goes on from here"))
+        self._stop.request(ImportInterruptedError("the task was asked to stop; a later try goes on from here"))
 
     def run(self) -> dict[str, Any]:
         """Run the job, or go on with it; for what it gives and raises see ``BadgeImportOperator.execute``."""

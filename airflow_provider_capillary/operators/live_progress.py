@@ -53,7 +53,7 @@ class LiveProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._fold(running=False)
-        if error is not None and not self._ended:  # no job was begun that could have told how it ended
+        if error is not None and not self._ended:  # no job was begun that could report how it ended
             self._write(_NOTHING_YET | {"state": JobState.FAILED.value})
 
     def show(self, facts: ProgressFacts) -> None:

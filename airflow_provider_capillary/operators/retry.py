@@ -15,8 +15,10 @@ from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLI
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+__all__ = ["CapillaryRetryPolicy"]
+
 LONGEST_WAIT = timedelta(hours=24)
-#: Tasks that were told the same second to come back do not all come back in it.
+#: Tasks that were asked to wait until the same second do not all come back in it.
 SPREAD = 0.1
 
 

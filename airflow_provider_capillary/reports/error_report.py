@@ -41,7 +41,7 @@ class ErrorReport(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What is to be told, and the columns of the rows that are told one by one."""
+    """What is to be reported, and the columns of the rows that are listed one by one."""
 
     facts: ReportFacts
     errors: ReportColumns

@@ -44,6 +44,6 @@ def _rows(issues: Iterable[tuple[str, RowIssue]], columns: ReportColumns, chosen
 
 def _row(issue: RowIssue, job_id: str, columns: ReportColumns, own: frozenset[str]) -> list[str]:
     row = [original_cell(issue.original[name]) if name in own else "" for name in columns.dataset]
-    told = (issue.stage, issue.state.value, issue.code, issue.message, issue.request_id, issue.attempt)
+    reasons = (issue.stage, issue.state.value, issue.code, issue.message, issue.request_id, issue.attempt)
     place = (without_password(issue.source), issue.line, issue.row_number, job_id)
-    return row + [report_cell(value) for value in (*told, *place)]
+    return row + [report_cell(value) for value in (*reasons, *place)]

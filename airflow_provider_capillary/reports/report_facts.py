@@ -1,4 +1,4 @@
-"""What the reports tell: per job and in total, as plain facts that any form of report can show."""
+"""What the reports say: per job and in total, as plain facts that any form of report can show."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class IssueCounts(msgspec.Struct, frozen=True):
 
 
 class Notes(msgspec.Struct, frozen=True):
-    """Accepted rows of which there is something to tell: those found by reading back, and those sent without proof."""
+    """Accepted rows with a note: those found by reading back, and those sent without proof."""
 
     rows: int
     may_be_granted_twice: int  #: sent again without proof, as ``on_unknown="resend"`` asks
@@ -92,7 +92,7 @@ class Total(msgspec.Struct, frozen=True):
 
 
 class ReportFacts(msgspec.Struct, frozen=True):
-    """All that a report tells."""
+    """All that a report says."""
 
     total: Total
     jobs: tuple[JobFacts, ...]
@@ -108,7 +108,7 @@ def is_problem(issue: RowIssue) -> bool:
 def may_be_twice(issue: RowIssue) -> bool:
     """Whether the row was accepted, but may be granted twice.
 
-    Reading back is a proof; whatever else is told of an accepted row is a doubt.
+    Reading back is a proof; whatever else is said of an accepted row is a doubt.
     """
     return issue.state is RowState.ACCEPTED and issue.stage != "verify"
 
@@ -116,7 +116,7 @@ def may_be_twice(issue: RowIssue) -> bool:
 class IssueTally:
     """Counts issues in memory that does not grow with them.
 
-    :param most_badges: badges that are kept apart; the rows of further ones are told together.
+    :param most_badges: badges that are kept apart; the rows of further ones are counted together.
     """
 
     def __init__(self, most_badges: int = MOST_KEPT_APART) -> None:
@@ -221,9 +221,9 @@ def failure_of(job: JobRecord, counts: Mapping[str, int] | None) -> str | None:
 
 def doubt_and_rest(counts: Mapping[str, int]) -> str:
     """What a job that died leaves: ``10 in doubt, 49 not sent``."""
-    told = f"{counts['unknown']:,} in doubt, {counts['not_sent']:,} not sent"
+    text = f"{counts['unknown']:,} in doubt, {counts['not_sent']:,} not sent"
     refused = counts["rejected"] + counts["invalid"]
-    return f"{told}, {refused:,} refused" if refused else told
+    return f"{text}, {refused:,} refused" if refused else text
 
 
 def total_of(jobs: list[JobFacts], issues: IssueTally) -> Total:

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of whoever uses the provider: a simulator on a free port, one for each test.
+"""Fixtures for the tests of a provider's user: a simulator on a free port, one for each test.
 
 ::
 
@@ -18,6 +18,8 @@ import pytest
 
 if TYPE_CHECKING:  # every pytest session loads this plugin, few use it
     from airflow_provider_capillary.simulator.server import RunningSimulator
+
+__all__ = ["capillary_simulator", "start_capillary_simulator"]
 
 
 @pytest.fixture

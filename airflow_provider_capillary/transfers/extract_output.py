@@ -18,7 +18,7 @@ VALUES = ("uri", "parts", "rows", "columns")
 
 
 class ExtractedValueOperator(BaseOperator):
-    """Returns one value of what an extract returned; ``extract.output["parts"]`` puts it into the DAG by itself.
+    """Returns one value of what an extract returned; ``extract.output["parts"]`` adds it to the DAG.
 
     :param extracted: what ``SqlToBadgeDatasetOperator`` returned (templated)
     :param value: which of its values

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_capillary.datasets.part_writer import PartWriter
     from airflow_provider_capillary.transfers.query_result import Query, Rows
 
+__all__ = ["SqlToBadgeDatasetOperator"]
+
 MOST_PARTITIONS = 1_024  #: as many task instances as Airflow maps over by default
 MOST_FETCHED = 1_000_000  #: rows at a time
 CALM_SECONDS = 10.0  #: between two lines of progress
@@ -43,7 +45,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
 
     The result is streamed to the worker's disk (``TMPDIR``) and from there to ``dataset_path``: neither rows nor
     parts are held in memory or travel through XCom. A try that fails, or is killed at any instant, leaves what lay at
-    ``dataset_path`` before; the next one writes the same place. Names of parts tell their content: the same result
+    ``dataset_path`` before; the next one writes the same place. Names of parts follow their content: the same result
     gives the same parts, another result never overwrites a part that an import may be reading. Give the query an
     ``ORDER BY`` if a cleared task shall write the same bytes. Types follow the values of the whole result and no value
     is ever changed; see ``airflow_provider_capillary.datasets.column_kinds`` for the rules.
@@ -202,7 +204,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
             progress = _Progress(self.log, time.monotonic)
             for rows in shares:
                 writer.write(rows)
-                progress.tell(writer.rows)
+                progress.log(writer.rows)
             written.append(writer)
 
         read_result(hook, query, write)
@@ -270,10 +272,10 @@ class _Progress:
     def __init__(self, log: Any, monotonic: Callable[[], float]) -> None:
         self._log = log
         self._monotonic = monotonic
-        self._begun = self._told = monotonic()
+        self._begun = self._logged = monotonic()
 
-    def tell(self, rows: int) -> None:
+    def log(self, rows: int) -> None:
         now = self._monotonic()
-        if now - self._told >= CALM_SECONDS:
-            self._told = now
+        if now - self._logged >= CALM_SECONDS:
+            self._logged = now
             self._log.info("%s rows so far, %s rows/s", f"{rows:,}", f"{rows / (now - self._begun):,.0f}")

@@ -15,9 +15,9 @@ MODES = {mode.name: mode for mode in (*TIME_MODES, *WIRE_MODES, *LEDGER_MODES, *
 _NONE = Break(frozenset(), "holds")
 _COLUMNS = {
     "granted twice": "twice",
-    "of which untold": "untold",
+    "of which unreported": "untold",
     "lost": "lost",
-    "told accepted and not granted": "not_granted",
+    "reported accepted and not granted": "not_granted",
     "ids lost": "ids_lost",
     "unknown": "unknown",
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from .campaign import Result
 
 _COLUMNS = (
-    "policy", "ledger", "rows", "twice", "of which untold", "accepted, not granted", "granted, denied",
+    "policy", "ledger", "rows", "twice", "of which unreported", "accepted, not granted", "granted, denied",
     "unknown (of which granted)", "not sent", "lost", "unaccounted", "ids lost", "deaths", "requests", "seconds",
 )  # fmt: skip
 

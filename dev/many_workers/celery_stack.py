@@ -47,7 +47,7 @@ CELERY_SETTINGS = {
     # A worker that died is found out by the heartbeats of its tasks: 30 s here, 300 s by default.
     "scheduler": {"task_instance_heartbeat_timeout": "30", "task_instance_heartbeat_timeout_detection_interval": "5"},
     "workers": {"min_heartbeat_interval": "5"},
-    # After this Redis gives a task that nobody acknowledged to another worker: longer than any import.
+    # After this Redis gives a task that was not acknowledged to another worker: longer than any import.
     "celery_broker_transport_options": {"visibility_timeout": "3600"},
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import re
@@ -121,6 +122,16 @@ def test_every_parameter_of_the_import_stands_in_the_table_with_its_default() ->
     assert {name: repr(ast.literal_eval(code(default))) for name, default in said.items()} == {
         name: repr(default) for name, default in real.items()
     }
+
+
+def test_what_examples_import_is_public_api() -> None:
+    examples = [README, *(path.read_text("utf-8") for path in CHECKOUT.glob("dags/*.py"))]
+    imports = {
+        found for text in examples for found in re.findall(r"^from (airflow_provider_\S+) import (.+)$", text, re.M)
+    }
+    assert len(imports) >= 6
+    for module, names in imports:
+        assert set(names.split(", ")) <= set(importlib.import_module(module).__all__), module
 
 
 def test_every_extra_of_the_connection_stands_in_the_table_with_its_default() -> None:

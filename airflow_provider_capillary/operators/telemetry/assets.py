@@ -54,7 +54,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
-    """The same dataset that the import itself tells of."""
+    """The same dataset that the import itself reports."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     parts = urlsplit(asset.uri)
@@ -62,7 +62,7 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
 
 
 @errors_logged
-def fill_events(context: Context, outlets: Iterable[Any], told: Mapping[str, Any]) -> None:
+def fill_events(context: Context, outlets: Iterable[Any], facts: Mapping[str, Any]) -> None:
     """Put the facts into the event of each asset among the outlets; Airflow emits it if the task succeeds.
 
     An alias has no event before an asset is added to it, and is left alone.
@@ -74,14 +74,14 @@ def fill_events(context: Context, outlets: Iterable[Any], told: Mapping[str, Any
         return
     for outlet in outlets:
         if isinstance(outlet, (Asset, AssetRef)):
-            events[outlet].extra.update(told)
+            events[outlet].extra.update(facts)
 
 
 def warn_of_many_events(ti: Any, outlets: Iterable[Any]) -> None:
     """Warn where a mapped task has outlets: the DAGs that wait would start after the first part.
 
     Airflow emits an event for each map index, as each succeeds. Each of them is true, and says which part it is
-    about, so the import is not refused; but whoever waits for all of it has to wait for the task after it.
+    about, so the import is not refused; but a DAG that waits for all of it has to wait for the task after it.
     """
     if getattr(ti, "map_index", -1) >= 0 and any(True for _ in outlets):
         log.warning(

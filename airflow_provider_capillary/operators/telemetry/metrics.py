@@ -5,7 +5,7 @@ name                                 kind     meaning
 ===================================  =======  ====================================================================
 ``capillary.rows.<state>``           counter  rows of a job that ended so: ``accepted``, ``already_accepted``,
                                               ``rejected``, ``invalid``, ``unknown``, ``not_sent``; counted once a
-                                              job, by the try after which Airflow makes no other by itself
+                                              job, by the try after which Airflow makes no other
 ``capillary.requests``               counter  import requests of a try
 ``capillary.import.duration``        timer    a try, from the first look at the dataset to the last outcome
 ===================================  =======  ====================================================================
@@ -46,7 +46,7 @@ def count_import(ti: Any, summary: Summary, error: CapillaryError | None, second
 
 
 def comes_again(ti: Any, error: CapillaryError | None) -> bool:
-    """Whether Airflow will try the task again by itself, and so the job goes on."""
+    """Whether Airflow will try the task again, so that the job goes on."""
     return isinstance(error, RetryableError) and ti.try_number <= ti.max_tries
 
 

@@ -49,7 +49,7 @@ class BadgeImportRunFacet(RunFacet):
 
 @attrs.define
 class BadgeReportRunFacet(RunFacet):
-    """What a report tells of all its imports."""
+    """What a report says of all its imports."""
 
     jobs: int
     rowsReported: int

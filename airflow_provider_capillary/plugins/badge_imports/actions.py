@@ -197,15 +197,15 @@ def _plan_undo(target: Target) -> ActionPlan:
     runs = [run for run in started_runs(target.api, job.job_id) if run.dag_id == UNDO_DAG and run.dry_run]
     tried = any(run.state == "success" for run in runs)
     running = any(run.state in ("queued", "running") for run in runs)
-    told = [f"Taken back: {badges(rows)} that this job granted, each by its id."]
+    consequences = [f"Taken back: {badges(rows)} that this job granted, each by its id."]
     if grants.without_id:
-        told.append(f"{grants.without_id:,} accepted rows have no id, and cannot be taken back so.")
+        consequences.append(f"{grants.without_id:,} accepted rows have no id, and cannot be taken back so.")
     if grants.unknown:
-        told.append(f"{grants.unknown:,} rows are unknown: settle them first, or they stay as they are.")
+        consequences.append(f"{grants.unknown:,} rows are unknown: settle them first, or they stay as they are.")
     if tried:
-        told.append("Customers see at once that the badges are gone. A later import does not grant them again.")
+        consequences.append("Customers see at once that the badges are gone. A later import does not grant them again.")
     else:
-        told.insert(0, "First a dry run: Airflow counts what would be taken back, and takes nothing.")
+        consequences.insert(0, "First a dry run: Airflow counts what would be taken back, and takes nothing.")
     hindrance = "" if rows else "This job granted nothing that can be taken back."
     if job.state == "open":
         hindrance = "The import is running. Wait until it has ended."
@@ -218,7 +218,7 @@ def _plan_undo(target: Target) -> ActionPlan:
             "undo" if tried else "undo-dry-run",
             "Undo this import" if tried else "Undo this import: dry run",
             rows,
-            tuple(told),
+            tuple(consequences),
             f"Take {badges(rows)} back" if tried else "Start the dry run",
             hindrance,
             badges=dict(grants.with_id),

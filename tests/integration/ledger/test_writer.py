@@ -82,7 +82,7 @@ def together(gated: GatedLedger, job: Job) -> Iterator[Together]:
             told = []
             for number, notes in enumerate(callers, start=1):
                 told.append(pool.submit(book.record, *notes))
-                while book._told.qsize() < number:  # until the caller has put its notes down
+                while book._waiting.qsize() < number:  # until the caller has put its notes down
                     pass
             gated.gate.set()
             first.result(GIVE_UP_SECONDS)
@@ -174,7 +174,7 @@ def test_an_outcome_that_no_caller_waits_for_is_committed_with_the_next_intent(g
         assert counted == []
         second = threading.Thread(target=book.record, args=(intent(badge(2)),))
         second.start()
-        while book._told.qsize() < 2:
+        while book._waiting.qsize() < 2:
             pass
         gated.gate.set()
         second.join(GIVE_UP_SECONDS)
@@ -261,10 +261,10 @@ def test_closing_commits_what_was_told_before_and_then_takes_nothing_more(gated:
         first = pool.submit(book.now)
         assert gated.reached.wait(GIVE_UP_SECONDS)
         told = pool.submit(book.record, intent(badge(1)))
-        while book._told.qsize() < 1:
+        while book._waiting.qsize() < 1:
             pass
         closed = pool.submit(book.close)
-        while book._told.qsize() < 2:
+        while book._waiting.qsize() < 2:
             pass
         gated.gate.set()
         assert len(told.result(GIVE_UP_SECONDS)) == 1

@@ -89,7 +89,7 @@ def test_progress_is_told_at_a_calm_pace() -> None:
     log = SimpleNamespace(info=lambda text, *values: told.append(text % values))
     progress = _Progress(log, lambda: next(seconds))
     for rows in range(1_000_000, 7_000_000, 1_000_000):
-        progress.tell(rows)
+        progress.log(rows)
     assert told == ["3,000,000 rows so far, 300,000 rows/s", "6,000,000 rows so far, 292,683 rows/s"]
 
 

@@ -20,7 +20,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# SQLite numbers a key by itself only where its type is exactly INTEGER.
+# SQLite numbers a key only where its type is exactly INTEGER.
 _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _NOW = sa.text("SELECT CAST(strftime('%s', 'now') AS REAL)"), sa.text("SELECT extract(epoch FROM now())::float8")
 

@@ -48,16 +48,16 @@ def main() -> int:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
             postgres = stack.enter_context(running_postgres())
             before = _processor_ticks()
-            told = _header() | PARTS[name].measure(given, folder, postgres)
-            told["stolen"] = _stolen(before, _processor_ticks())
-        text = f"{told['machine']}, {told['date']}; {_of_others(told['stolen'])}\n{PARTS[name].table(told)}"
+            facts = _header() | PARTS[name].measure(given, folder, postgres)
+            facts["stolen"] = _stolen(before, _processor_ticks())
+        text = f"{facts['machine']}, {facts['date']}; {_of_others(facts['stolen'])}\n{PARTS[name].table(facts)}"
         sys.stdout.write(f"{text}\n")
         given.results.mkdir(parents=True, exist_ok=True)
-        (given.results / f"{name}.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (given.results / f"{name}.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         (given.results / f"{name}.txt").write_text(text, encoding="utf-8")
         if name == "peers":
             given.chart.parent.mkdir(parents=True, exist_ok=True)
-            given.chart.write_text(draw(told), encoding="utf-8")
+            given.chart.write_text(draw(facts), encoding="utf-8")
     return 0
 
 
@@ -103,7 +103,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _processor_ticks() -> list[int]:
-    """Of all processors since the start: user, nice, system, idle, iowait, irq, softirq, steal; none where not told."""
+    """Of all processors since the start: user, nice, system, idle, iowait, irq, softirq, steal; none if not given."""
     try:
         return [int(ticks) for ticks in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     except OSError:

@@ -15,9 +15,9 @@ text { font: 13px system-ui, sans-serif; fill: #24292f } .head { font-weight: 60
 </style>"""
 
 
-def draw(told: dict[str, Any]) -> str:
+def draw(facts: dict[str, Any]) -> str:
     """The chart of a measurement, as ``__main__`` writes it."""
-    names = list(told["contestants"])
+    names = list(facts["contestants"])
     panels = [
         ("rows per second (longer is better)", "rows_per_second", "{:,.0f}"),
         ("CPU s per million rows (shorter is better)", "cpu_seconds_per_million", "{:,.1f}"),
@@ -25,22 +25,20 @@ def draw(told: dict[str, Any]) -> str:
     height = _TOP + _LINE * len(names) + 34
     width = _NAMES + 2 * (_WIDTH + _GAP)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">', _STYLE]
-    parts.append(_text(0, 18, f"{told['rows']:,} rows, batches of {told['batch_size']:,}", "head"))
+    parts.append(_text(0, 18, f"{facts['rows']:,} rows, batches of {facts['batch_size']:,}", "head"))
     for line, name in enumerate(names):
         parts.append(_text(0, _middle(line), name))
     for panel, (title, key, form) in enumerate(panels):
         left = _NAMES + panel * (_WIDTH + _GAP)
         parts.append(_text(left, 44, title, "head"))
-        medians = {name: statistics.median(told["contestants"][name][key]) for name in names}
+        medians = {name: statistics.median(facts["contestants"][name][key]) for name in names}
         longest = max(medians.values())
         for line, (name, value) in enumerate(medians.items()):
             ours = "ours" if name.startswith("this package") else "other"
             bar = max(1.0, value / longest * _WIDTH)
             parts.append(f'<rect class="{ours}" x="{left}" y="{_middle(line) - 15}" width="{bar:.1f}" height="20"/>')
             parts.append(_text(left + bar + 6, _middle(line), form.format(value)))
-    note = (
-        f"medians of {told['repeats']}, {told['machine']}, {told['date'][:10]}; bare: no account kept, replies unread"
-    )
+    note = f"medians of {facts['repeats']}, {facts['machine']}, {facts['date'][:10]}; bare: no account, replies unread"
     parts += [_text(0, height - 8, note, "note"), "</svg>"]
     return "\n".join(parts) + "\n"
 

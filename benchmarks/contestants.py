@@ -24,7 +24,7 @@ class Contestant:
     arguments: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()  #: none: the environment of this project
     resumes: bool = False
-    keeps_account: bool = True  #: tells its user which rows it takes for imported
+    keeps_account: bool = True  #: reports to its user which rows it takes for imported
 
 
 HTTP_HOOK = "Airflow HttpHook loop"
@@ -73,11 +73,11 @@ def command(
 
 def environment(state: Path) -> dict[str, str]:
     """What it sees of this process' environment, and a home of its own."""
-    # As installed: nobody's modules are compiled anew in every process.
+    # As installed: no contestant's modules are compiled anew in every process.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     quiet = {
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__OPENLINEAGE__DISABLED": "True",  # installed for the tests; no other contestant tells lineage
+        "AIRFLOW__OPENLINEAGE__DISABLED": "True",  # installed for the tests; no other contestant reports lineage
     }
     return inherited | quiet | {"AIRFLOW_HOME": str(state / "airflow"), "PYTHONPATH": str(ROOT)}

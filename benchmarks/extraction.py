@@ -29,16 +29,16 @@ def measure(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str
 def _one(database: str, rows: int, parts: int, folder: Path, postgres: Path) -> dict[str, Any]:
     state = fresh_state(folder, postgres)
     connection = _MAKERS[database](rows, state, postgres)
-    told = run("extraction.py", state, connection, f"SELECT {_COLUMNS} FROM earned", f"file://{state}/extract", parts)
-    assert told.rows == rows
+    facts = run("extraction.py", state, connection, f"SELECT {_COLUMNS} FROM earned", f"file://{state}/extract", parts)
+    assert facts.rows == rows
     return {
         "database": database,
         "rows": rows,
         "parts": parts,
-        "rows_per_second": told.rows_per_second,
-        "cpu_seconds_per_million": told.cpu_per_million,
-        "memory_before_mib": told.memory_before / 2**20,
-        "memory_peak_mib": told.memory_peak / 2**20,
+        "rows_per_second": facts.rows_per_second,
+        "cpu_seconds_per_million": facts.cpu_per_million,
+        "memory_before_mib": facts.memory_before / 2**20,
+        "memory_peak_mib": facts.memory_peak / 2**20,
     }
 
 
@@ -80,7 +80,7 @@ _EXPRESSIONS = (
 _MAKERS = {"SQLite": _in_sqlite, "DuckDB": _in_duckdb, "PostgreSQL": _in_postgres}
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """One line for each size and number of parts."""
     lines = [
         "Extraction to Parquet",
@@ -89,6 +89,6 @@ def table(told: dict[str, Any]) -> str:
     lines += [
         f"{one['database']:12}{one['rows']:>12,}{one['parts']:>7}{one['rows_per_second']:>10,.0f}"
         f"{one['cpu_seconds_per_million']:>9.1f}{one['memory_before_mib']:>12.0f}{one['memory_peak_mib']:>10.0f}"
-        for one in told["measured"]
+        for one in facts["measured"]
     ]
     return "\n".join(lines) + "\n"

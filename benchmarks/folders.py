@@ -49,19 +49,19 @@ def _server(files: int) -> Iterator[int]:
 
 
 def _one(place: str, dataset: object, files: int, folder: Path, postgres: Path) -> dict[str, Any]:
-    told = run("reading.py", fresh_state(folder, postgres), dataset)
-    assert told.rows == files
+    facts = run("reading.py", fresh_state(folder, postgres), dataset)
+    assert facts.rows == files
     return {
         "place": place,
         "files": files,
-        "seconds": told.seconds,
-        "cpu_seconds": told.cpu,
-        "memory_before_mib": told.memory_before / 2**20,
-        "memory_peak_mib": told.memory_peak / 2**20,
+        "seconds": facts.seconds,
+        "cpu_seconds": facts.cpu,
+        "memory_before_mib": facts.memory_before / 2**20,
+        "memory_peak_mib": facts.memory_peak / 2**20,
     }
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """One line for each place."""
     lines = [
         "Folders of CSV files with one row each, read and checked, without sending",
@@ -70,6 +70,6 @@ def table(told: dict[str, Any]) -> str:
     lines += [
         f"{one['place']:12}{one['files']:>8,}{one['seconds']:>9.1f}{one['cpu_seconds']:>7.1f}"
         f"{one['memory_before_mib']:>12.0f}{one['memory_peak_mib']:>10.0f}"
-        for one in told["measured"]
+        for one in facts["measured"]
     ]
     return "\n".join(lines) + "\n"

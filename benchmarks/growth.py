@@ -54,16 +54,16 @@ def _on_one_ledger(
             fill_postgres(postgres, held) if connection else fill_sqlite(state / "ledger.db", held)
         size_of = bytes_in_postgres(postgres) if connection else (state / "ledger.db").stat
         for size, dataset in datasets.items():
-            told = start(dataset, str(size))
+            facts = start(dataset, str(size))
             rows.append(
                 {
                     "ledger": ledger,
                     "ledger_rows": held,
                     "rows": size,
-                    "seconds": told.seconds,
-                    "rows_per_second": told.rows_per_second,
-                    "cpu_seconds_per_million": told.cpu_per_million,
-                    "memory_peak_mib": told.memory_peak / 2**20,
+                    "seconds": facts.seconds,
+                    "rows_per_second": facts.rows_per_second,
+                    "cpu_seconds_per_million": facts.cpu_per_million,
+                    "memory_peak_mib": facts.memory_peak / 2**20,
                     "ledger_bytes": _bytes(size_of),
                 }
             )
@@ -87,16 +87,16 @@ def _bytes(size_of: Callable[[], Any]) -> int:
     return size if isinstance(size, int) else int(size.st_size)
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """One line for each size on each ledger."""
     lines = [
-        f"Growth; batches of {told['batch_size']:,}, no latency; the ledger holds rows of the same customers",
+        f"Growth; batches of {facts['batch_size']:,}, no latency; the ledger holds rows of the same customers",
         f"{'ledger':12}{'it holds':>12}{'import':>12}{'s':>8}{'rows/s':>10}{'CPU s/M':>9}{'MiB':>7}{'ledger MB':>11}",
     ]
     lines += [
         f"{one['ledger']:12}{one['ledger_rows']:>12,}{one['rows']:>12,}{one['seconds']:>8,.1f}"
         f"{one['rows_per_second']:>10,.0f}{one['cpu_seconds_per_million']:>9.1f}{one['memory_peak_mib']:>7.0f}"
         f"{one['ledger_bytes'] / 1e6:>11,.0f}"
-        for one in told["measured"]
+        for one in facts["measured"]
     ]
     return "\n".join(lines) + "\n"

@@ -43,12 +43,12 @@ def _one(
         for _ in range(given.repeats):
             state = fresh_state(folder, postgres)
             sink.reset()
-            told = run("ours.py", state, dataset, sink.url, given.batch_size, state, connection, concurrency)
-            speeds.append(told.rows_per_second)
-            cpu.append(told.cpu_per_million)
+            facts = run("ours.py", state, dataset, sink.url, given.batch_size, state, connection, concurrency)
+            speeds.append(facts.rows_per_second)
+            cpu.append(facts.cpu_per_million)
             moments = sink.answered()
             steady.append(_middle(moments, given.batch_size))
-            rest.append(told.seconds - (moments[-1] - moments[0]))
+            rest.append(facts.seconds - (moments[-1] - moments[0]))
     return {
         "ledger": ledger,
         "latency_ms": latency,
@@ -69,14 +69,14 @@ def _middle(moments: list[float], batch_size: int) -> float:
     return (len(middle) - 1) * batch_size / (middle[-1] - middle[0]) if len(middle) > 1 else 0.0
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """Medians, their share of batch size x concurrency / latency, and that of the steady middle three fifths."""
     lines = [
-        f"Latency of the server; batches of {told['batch_size']:,}; share: of batch x concurrency / latency",
+        f"Latency of the server; batches of {facts['batch_size']:,}; share: of batch x concurrency / latency",
         f"{'ledger':12}{'latency ms':>11}{'concurrency':>13}{'rows':>11}{'rows/s':>10}{'share':>8}{'steady':>8}"
         f"{'ends s':>8}{'CPU s/M':>9}",
     ]
-    for one in told["measured"]:
+    for one in facts["measured"]:
         speed, most = statistics.median(one["rows_per_second"]), one["most_rows_per_second"]
         share = f"{speed / most:.0%}" if most else ""
         steady = f"{statistics.median(one['steady_rows_per_second']) / most:.1%}" if most else ""

@@ -56,8 +56,8 @@ def _round(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str,
     with running_sink(refuse_every=1) as refusing:
         state = fresh_state(folder, postgres)
         wide = write_wide_dataset(folder / "wide.parquet", given.rows)
-        told = run("refused.py", state, wide, refusing.url, given.batch_size, state)
-        found["memory, wide rows that are all refused"] = (told.memory_peak - told.memory_before) / 2**20
+        facts = run("refused.py", state, wide, refusing.url, given.batch_size, state)
+        found["memory, wide rows that are all refused"] = (facts.memory_peak - facts.memory_before) / 2**20
     return found
 
 
@@ -100,14 +100,14 @@ def _in_an_empty_ledger(start: _Start, rows: int, folder: Path, postgres: Path) 
     }
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """One line for each limit."""
     lines = [
-        f"Limits; {told['rows']:,} rows, batches of {told['batch_size']:,}, medians of {told['repeats']}",
+        f"Limits; {facts['rows']:,} rows, batches of {facts['batch_size']:,}, medians of {facts['repeats']}",
         f"{'':42}{'measured':>10}{'at most':>10}",
     ]
     lines += [
         f"{one['name']:42}{statistics.median(one['values']):>10.2f}{one['most']:>10.2f} {one['unit']}"
-        for one in told["measured"]
+        for one in facts["measured"]
     ]
     return "\n".join(lines) + "\n"

@@ -23,7 +23,7 @@ class Setting:
     dataset: Path
     rows: int
     batch_size: int
-    postgres: Path  #: folder of the socket of a PostgreSQL server that nobody else uses
+    postgres: Path  #: folder of the socket of a PostgreSQL server of its own
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def cost(contestant: Contestant, setting: Setting, sink: SinkProcess) -> Cost:
     )
     if done.returncode:
         raise RuntimeError(f"{contestant.name} ended with {done.returncode}: {done.stderr[-3000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return Cost(told["seconds"], told["cpu"], told["memory_peak"], told["green"])
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return Cost(facts["seconds"], facts["cpu"], facts["memory_peak"], facts["green"])
 
 
 def granted_twice_after_a_kill(contestant: Contestant, setting: Setting, sink: SinkProcess) -> int:

@@ -17,7 +17,7 @@ from .sink_process import running_sink
 
 DIVIDE = Path(__file__).parents[1] / "docs" / "partition_ledger.sql"
 _YEAR = 365  # days
-#: As the ledger looks for the rows of a batch: each key by itself.
+#: As the ledger looks for the rows of a batch: each key alone.
 _FIND = """
     EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS OFF)
     SELECT t.batch_id
@@ -37,14 +37,14 @@ def measure(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str
     with running_sink() as sink, connect(postgres) as ledger:
 
         def night_s_import(dataset: Path, form: str) -> None:
-            told = run(
+            facts = run(
                 "ours.py", state, dataset, sink.url, given.batch_size, state, connection_of(postgres), 4, dataset.stem
             )
             found["measured"].append(
                 {
                     "ledger": form,
-                    "rows_per_second": told.rows_per_second,
-                    "cpu_seconds_per_million": told.cpu_per_million,
+                    "rows_per_second": facts.rows_per_second,
+                    "cpu_seconds_per_million": facts.cpu_per_million,
                 }
             )
 
@@ -88,15 +88,15 @@ def _shortened(plan: list[str]) -> list[str]:
     return [*kept, f"({never} partitions never executed)"] if never else kept
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """The imports, the division, and the plan."""
     lines = [
-        f"A PostgreSQL ledger of {told['ledger_rows']:,} rows of a year, {told['bytes'] / 1e9:.1f} GB; "
-        f"divided into {told['partitions']} partitions in {told['seconds_to_divide']:.0f} s",
+        f"A PostgreSQL ledger of {facts['ledger_rows']:,} rows of a year, {facts['bytes'] / 1e9:.1f} GB; "
+        f"divided into {facts['partitions']} partitions in {facts['seconds_to_divide']:.0f} s",
         f"{'ledger':12}{'import':>12}{'rows/s':>10}{'CPU s/M':>9}",
     ]
     lines += [
-        f"{one['ledger']:12}{told['rows']:>12,}{one['rows_per_second']:>10,.0f}{one['cpu_seconds_per_million']:>9.1f}"
-        for one in told["measured"]
+        f"{one['ledger']:12}{facts['rows']:>12,}{one['rows_per_second']:>10,.0f}{one['cpu_seconds_per_million']:>9.1f}"
+        for one in facts["measured"]
     ]
-    return "\n".join([*lines, "How 500 rows are found there:", *told["plan"]]) + "\n"
+    return "\n".join([*lines, "How 500 rows are found there:", *facts["plan"]]) + "\n"

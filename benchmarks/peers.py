@@ -70,15 +70,15 @@ def _told(given: argparse.Namespace, costs: dict[str, list[Cost]], faults: dict[
     }
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """The table for a terminal: medians, the span of speed, and the ratio to the loop of the same round."""
     lines = [
-        f"{told['rows']:,} rows, batches of {told['batch_size']:,}, medians of {told['repeats']}; "
-        f"faults with {told['fault_rows']:,} rows",
+        f"{facts['rows']:,} rows, batches of {facts['batch_size']:,}, medians of {facts['repeats']}; "
+        f"faults with {facts['fault_rows']:,} rows",
         f"{'':34}{'rows/s':>10} {'(min - max)':>19} {'ratio':>7} {'CPU s/M':>8} {'MiB':>6} {'twice':>8} {'green*':>8}",
     ]
-    base = told["contestants"].get(HTTP_HOOK)
-    for name, one in told["contestants"].items():
+    base = facts["contestants"].get(HTTP_HOOK)
+    for name, one in facts["contestants"].items():
         speeds = one["rows_per_second"]
         speed, cpu, memory = (
             statistics.median(one[key]) for key in ("rows_per_second", "cpu_seconds_per_million", "memory_peak_mib")

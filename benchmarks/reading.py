@@ -33,17 +33,17 @@ def _one(name: str, write: Callable[[Path, Path], None], rows: int, folder: Path
     write_dataset(source, rows)
     write(source, dataset)
     size = dataset.stat().st_size
-    told = run("reading.py", state, dataset)
-    assert told.rows == rows
+    facts = run("reading.py", state, dataset)
+    assert facts.rows == rows
     dataset.unlink()
     return {
         "format": name,
         "rows": rows,
         "mib": size / 2**20,
-        "rows_per_second": told.rows_per_second,
-        "cpu_seconds_per_million": told.cpu_per_million,
-        "memory_before_mib": told.memory_before / 2**20,
-        "memory_peak_mib": told.memory_peak / 2**20,
+        "rows_per_second": facts.rows_per_second,
+        "cpu_seconds_per_million": facts.cpu_per_million,
+        "memory_before_mib": facts.memory_before / 2**20,
+        "memory_peak_mib": facts.memory_peak / 2**20,
     }
 
 
@@ -78,7 +78,7 @@ def _parquet(source: Path, dataset: Path) -> None:
 _WRITERS: dict[str, Callable[[Path, Path], None]] = {"csv": _csv, "jsonl": _jsonl, "parquet": _parquet}
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """One line for each format and size."""
     lines = [
         "Reading and checking, without sending",
@@ -87,6 +87,6 @@ def table(told: dict[str, Any]) -> str:
     lines += [
         f"{one['format']:9}{one['rows']:>12,}{one['mib']:>8.0f}{one['rows_per_second']:>12,.0f}"
         f"{one['cpu_seconds_per_million']:>9.2f}{one['memory_before_mib']:>12.0f}{one['memory_peak_mib']:>10.0f}"
-        for one in told["measured"]
+        for one in facts["measured"]
     ]
     return "\n".join(lines) + "\n"

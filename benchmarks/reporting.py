@@ -21,21 +21,21 @@ def measure(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str
             state = fresh_state(folder, postgres)
             connection = connection_of(postgres) if ledger == "PostgreSQL" else ""
             with running_sink(refuse_every=2) as sink:
-                told = run("reporting.py", state, dataset, sink.url, state, connection)
-            assert told.rows == size
+                facts = run("reporting.py", state, dataset, sink.url, state, connection)
+            assert facts.rows == size
             rows.append(
                 {
                     "ledger": ledger,
                     "rows_reported": size,
-                    "seconds": told.seconds,
-                    "rows_per_second": told.rows_per_second,
-                    "memory_peak_mib": told.memory_peak / 2**20,
+                    "seconds": facts.seconds,
+                    "rows_per_second": facts.rows_per_second,
+                    "memory_peak_mib": facts.memory_peak / 2**20,
                 }
             )
     return {"measured": rows}
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """One line for each size on each ledger."""
     lines = [
         "Report (errors.csv, summary.json, report.html)",
@@ -44,6 +44,6 @@ def table(told: dict[str, Any]) -> str:
     lines += [
         f"{one['ledger']:12}{one['rows_reported']:>12,}{one['seconds']:>8.2f}{one['rows_per_second']:>10,.0f}"
         f"{one['memory_peak_mib']:>7.0f}"
-        for one in told["measured"]
+        for one in facts["measured"]
     ]
     return "\n".join(lines) + "\n"

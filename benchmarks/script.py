@@ -39,5 +39,5 @@ def run(script: str, state: Path, *arguments: object) -> Measured:
     done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{script} ended with {done.returncode}: {done.stderr[-3000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return Measured(told["green"], told["seconds"], told["cpu"], told["memory_before"], told["memory_peak"])
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return Measured(facts["green"], facts["seconds"], facts["cpu"], facts["memory_before"], facts["memory_peak"])

@@ -48,12 +48,12 @@ def _medians(measured: list[dict[str, float]], rows: int) -> dict[str, float]:
     return {name: statistics.median(one[name] for one in measured) / rows * 1e6 for name in measured[0]}
 
 
-def table(told: dict[str, Any]) -> str:
+def table(facts: dict[str, Any]) -> str:
     """The steps and their sum."""
-    alone, beside = told["steps"]["alone"], told["steps"]["beside"]
+    alone, beside = facts["steps"]["alone"], facts["steps"]["beside"]
     lines = [
-        f"CPU seconds per million rows, one thread, {told['rows']:,} rows in batches of {told['batch_size']:,}, "
-        f"medians of {told['repeats']}; no Airflow, no HTTP",
+        f"CPU seconds per million rows, one thread, {facts['rows']:,} rows in batches of {facts['batch_size']:,}, "
+        f"medians of {facts['repeats']}; no Airflow, no HTTP",
         f"{'':30}{'alone':>8}{'beside a busy process':>24}",
         *(f"{name:30}{alone[name]:>8.2f}{beside[name]:>24.2f}" for name in alone),
         f"{'sum':30}{sum(alone.values()):>8.2f}{sum(beside.values()):>24.2f}",

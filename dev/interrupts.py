@@ -37,7 +37,7 @@ def interrupts_held() -> Iterator[None]:
 def one_interrupt() -> Iterator[None]:
     """Take Ctrl-C, SIGTERM and the closing of the terminal as one ``KeyboardInterrupt``; a second one changes nothing.
 
-    Also where the shell has told us to ignore Ctrl-C, as it does with what it starts in the background.
+    Also where the shell has us ignore Ctrl-C, as it does with what it starts in the background.
     """
     came: list[int] = []
 

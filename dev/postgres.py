@@ -19,7 +19,7 @@ from dev.processes import Processes
 
 NAME = "postgres"
 USER = "postgres"
-#: Which signal stops it without waiting for whoever is connected.
+#: Which signal stops it without waiting for those connected.
 SIGNALS = {NAME: signal.SIGINT}
 SECONDS_TO_START = 60.0
 PORT = 5432
@@ -34,7 +34,7 @@ class PostgresDidNotStartError(RuntimeError):
 class Postgres:
     """One server with its files in ``folder``.
 
-    It listens on a Unix socket only, in a folder that nobody but its owner may enter: hence no password.
+    It listens on a Unix socket only, in a folder that only its owner may enter: hence no password.
 
     :param durable: ``False`` for data that need not survive the machine: much faster
     """
@@ -87,7 +87,7 @@ class Postgres:
         return found is not None and found[0] is not None
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
-        """Connect; every statement commits by itself."""
+        """Connect; every statement commits at once."""
         return psycopg.connect(host=str(self.socket_folder), user=USER, dbname=database, autocommit=True)
 
     def airflow_connection(self, database: str) -> Mapping[str, Any]:

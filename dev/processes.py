@@ -1,8 +1,8 @@
 """The processes that tools and tests start: each is on record, and is seen to be gone when it was stopped.
 
 Each is the leader of a session of its own. A session's number is not given to others while anything in it lives, so
-that also what a process left behind when it was killed can be told from the processes of other people. The record is
-a file: what outlived a killed stack is found again by the next one.
+what a process left behind when it was killed can be distinguished from the processes of other people. The record is a
+file: what outlived a killed stack is found again by the next one.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def child_process(
 
 
 def left_over(record: Path) -> list[Started]:
-    """What a stack with this record has started and nobody stopped; those of which anything lives."""
+    """What a stack with this record has started and not stopped; those of which anything lives."""
     try:
         found = msgspec.json.decode(record.read_bytes(), type=list[Started])
     except (OSError, msgspec.DecodeError):

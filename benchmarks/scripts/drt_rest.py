@@ -44,8 +44,8 @@ def main(dataset: str, api: str, batch_size: int, state: str) -> None:
         done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        told = json.loads(done.stdout[done.stdout.index("{") :])
-        return int(told["syncs"][0]["rows_synced"])
+        facts = json.loads(done.stdout[done.stdout.index("{") :])
+        return int(facts["syncs"][0]["rows_synced"])
 
     measured(work)
 

@@ -29,12 +29,12 @@ def measured(work: Callable[[], int]) -> None:
     """Do the work, which returns the rows that it takes for imported; print one line of JSON."""
     before, began, cpu = memory("VmRSS"), time.monotonic(), cpu_seconds()
     green = work()
-    told = {
+    facts = {
         "green": green,
         "seconds": time.monotonic() - began,
         "cpu": cpu_seconds() - cpu,
         "memory_before": before,
         "memory_peak": max(memory("VmHWM"), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024),
     }
-    sys.stdout.write(f"\n{json.dumps(told)}\n")
+    sys.stdout.write(f"\n{json.dumps(facts)}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The steps of this package's import, each by itself on one thread, without Airflow and without a server."""
+"""The steps of this package's import, each alone on one thread, without Airflow and without a server."""
 
 from __future__ import annotations
 

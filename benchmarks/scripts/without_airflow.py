@@ -1,4 +1,4 @@
-"""This package's import by itself, with ledger and summary: what remains when nothing of Airflow is loaded."""
+"""This package's import alone, with ledger and summary: what remains when nothing of Airflow is loaded."""
 
 from __future__ import annotations
 

@@ -98,15 +98,15 @@ def _send_signal(child: Child, end: End, started: float) -> None:
 def _settle(scope: JobScope, plan: Plan, lives: Lives, running: RunningSimulator) -> Told:
     """Run a scope until nothing holds it up; rows that another job had in hand need its lease to run out."""
     for _ in range(MOST_FINAL_TRIES):
-        told = lives.wait(lives.start(scope, End(), running))
-        if told.error not in ("JobIsRunningError", "ApiUnavailableError"):
+        reported = lives.wait(lives.start(scope, End(), running))
+        if reported.error not in ("JobIsRunningError", "ApiUnavailableError"):
             break
         time.sleep(plan.lease_seconds / 3)
     # a later job sends refused rows again: where nothing else is left to do, many refusals in a row end it
-    refused = told.error == "ImportStoppedError" and "refused" in told.message
-    if told.summary is None or (told.error is not None and not refused):
-        lives.violations.append(f"{scope}: undisturbed, it ended with {told.error}: {told.message}")
-    return told
+    refused = reported.error == "ImportStoppedError" and "refused" in reported.message
+    if reported.summary is None or (reported.error is not None and not refused):
+        lives.violations.append(f"{scope}: undisturbed, it ended with {reported.error}: {reported.message}")
+    return reported
 
 
 def _compared(plan: Plan, rows: list[Row], ledger: LedgerList, simulator: WatchedSimulator, last: Told) -> Difference:
@@ -125,12 +125,12 @@ def _compared(plan: Plan, rows: list[Row], ledger: LedgerList, simulator: Watche
 
 def _late(ledger: LedgerList, simulator: WatchedSimulator) -> list[str]:
     """Requests that took longer from intent to grant than is waited for: a machine too busy, or a defect."""
-    told = []
+    reported = []
     for request_id, applied in simulator.applied.items():
         noted, arrived = ledger.sent_at.get(request_id, applied), simulator.arrived[request_id]
         if applied - noted > VERIFY_AFTER:
-            told.append(
+            reported.append(
                 f"(evidence) request {request_id} was granted {applied - noted:.2f} s after its intent and "
                 f"{applied - arrived:.2f} s after it arrived; reading back may begin {VERIFY_AFTER} s after the intent"
             )
-    return told[:5]
+    return reported[:5]

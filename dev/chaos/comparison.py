@@ -139,7 +139,7 @@ class Difference(msgspec.Struct):
     ids_lost: int = 0  #: given in a reply that was recorded, and nowhere in the ledger
     problems: list[str] = []
 
-    def tell(self, text: str) -> None:
+    def note(self, text: str) -> None:
         """Keep evidence, but not a book of it: a few of each kind, which is what stands before the colon."""
         kind = text.partition(":")[0]
         if sum(problem.startswith(kind) for problem in self.problems) < 4:
@@ -179,7 +179,7 @@ def compare(rows: list[Row], ledger: LedgerList, grants: Iterable[Grant], rules:
                 told_of.add(rules.group(*row.identity))
     for group in given.keys() - wanted.keys():
         difference.unaccounted += len(given[group])
-        difference.tell(f"granted, but in no row: {group}")
+        difference.note(f"granted, but in no row: {group}")
     for group, count in wanted.items():
         _compare_group(difference, group, rules.wanted(count), given[group], held[group], group in told_of)
     return difference
@@ -190,26 +190,26 @@ def _compare_group(
 ) -> None:
     states = Counter(one.state for one in held)
     accepted, unknown = states[RowState.ACCEPTED], states[RowState.UNKNOWN]
-    told = f"{group}: wanted {wanted}, granted {len(given)}, ledger {dict(states)}"
+    stated = f"{group}: wanted {wanted}, granted {len(given)}, ledger {dict(states)}"
     difference.unknown += unknown
     difference.unknown_granted += min(unknown, max(0, len(given) - accepted))
     if len(given) > wanted:
         difference.twice += len(given) - wanted
         if accepted and not any(one.in_doubt for one in held):
             difference.untold += len(given) - wanted
-            difference.tell(f"granted twice, and not told: {told}")
-        difference.tell(f"granted twice: {told}, by requests {[grant.request_id for grant in given]}")
+            difference.note(f"granted twice, and not stated: {stated}")
+        difference.note(f"granted twice: {stated}, by requests {[grant.request_id for grant in given]}")
     ids = {grant.earned_badge_id for grant in given}
     wrong_ids = sum(one.state is RowState.ACCEPTED and one.earned_badge_id not in {None, *ids} for one in held)
     if accepted > len(given) or wrong_ids:
         difference.not_granted += max(accepted - len(given), wrong_ids)
-        difference.tell(f"accepted, but not granted (or under another earnedBadgeId): {told}")
+        difference.note(f"accepted, but not granted (or under another earnedBadgeId): {stated}")
     if min(len(given), wanted) > accepted + unknown:
         difference.denied += min(len(given), wanted) - accepted - unknown
-        difference.tell(f"granted, but denied: {told}, by requests {[grant.request_id for grant in given]}")
+        difference.note(f"granted, but denied: {stated}, by requests {[grant.request_id for grant in given]}")
     if not told_of and sum(states[state] for state in _SETTLED) < wanted:
         difference.lost += wanted - sum(states[state] for state in _SETTLED)
-        difference.tell(f"lost: {told}")
+        difference.note(f"lost: {stated}")
 
 
 def compare_ids(difference: Difference, ledger: LedgerList, given: Mapping[str, Iterable[str]]) -> None:
@@ -218,27 +218,27 @@ def compare_ids(difference: Difference, ledger: LedgerList, given: Mapping[str, 
         lost = set(ids) - ledger.ids if request_id in ledger.answered else set()
         if lost:
             difference.ids_lost += len(lost)
-            difference.tell(f"ids lost: {len(lost)} of request {request_id}, such as {min(lost)}")
+            difference.note(f"ids lost: {len(lost)} of request {request_id}, such as {min(lost)}")
 
 
 def compare_summary(difference: Difference, summary: Mapping[str, Any], rows: list[Row], granted: int) -> None:
-    """Compare the summary of a job that nobody disturbed with what is known of the rows.
+    """Compare the summary of an undisturbed job with what is known of the rows.
 
     :param granted: how many of the rows have their badge.
     """
-    told = {state.value: summary[state.value] for state in FINAL_STATES}
+    stated = {state.value: summary[state.value] for state in FINAL_STATES}
     invalid = sum(not row.valid for row in rows)
-    if summary["rows_read"] != len(rows) or sum(told.values()) != len(rows) or told["invalid"] != invalid:
+    if summary["rows_read"] != len(rows) or sum(stated.values()) != len(rows) or stated["invalid"] != invalid:
         difference.unaccounted += 1
-        difference.tell(f"the summary does not add up: {told} for {len(rows)} rows, {invalid} of them invalid")
-    difference.not_sent = told["not_sent"]
-    claimed = told["accepted"] + told["already_accepted"]
+        difference.note(f"the summary does not add up: {stated} for {len(rows)} rows, {invalid} of them invalid")
+    difference.not_sent = stated["not_sent"]
+    claimed = stated["accepted"] + stated["already_accepted"]
     if claimed > granted:
         difference.not_granted += claimed - granted
-        difference.tell(f"the summary claims {claimed} rows as accepted, {granted} rows have their badge: {told}")
-    if granted > claimed + told["unknown"]:
-        difference.denied += granted - claimed - told["unknown"]
-        difference.tell(f"{granted} rows have their badge, the summary tells of fewer: {told}")
+        difference.note(f"the summary claims {claimed} rows as accepted, {granted} rows have their badge: {stated}")
+    if granted > claimed + stated["unknown"]:
+        difference.denied += granted - claimed - stated["unknown"]
+        difference.note(f"{granted} rows have their badge, the summary has fewer: {stated}")
 
 
 def rows_with_their_badge(rows: list[Row], grants: Iterable[Grant], rules: Rules) -> int:

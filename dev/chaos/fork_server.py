@@ -46,7 +46,7 @@ class Child:
 
     def send_signal(self, number: int) -> None:
         """Send a signal, if it still lives."""
-        self._server.tell({"signal": int(number), "child": self._number})
+        self._server.send({"signal": int(number), "child": self._number})
 
 
 class ForkServer:
@@ -72,10 +72,10 @@ class ForkServer:
         with self._lock:
             number = len(self._children)
             child = self._children[number] = Child(self, number)
-        self.tell({"child": number, "life": msgspec.to_builtins(life), "log": str(log)})
+        self.send({"child": number, "life": msgspec.to_builtins(life), "log": str(log)})
         return child
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Give the server an order."""
         if self._process.stdin is None:
             raise AssertionError("started with a pipe")

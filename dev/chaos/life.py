@@ -44,7 +44,7 @@ class Life(msgspec.Struct, frozen=True):
     lease_seconds: float
     elsewhere: bool
     end: End
-    told: str  #: where the result goes
+    reported: str  #: where the result goes
     witness: str = ""  #: the file that stands for Airflow's Variable; none: there is no Airflow
     connect_seconds: float = 0.0  #: how long each connection takes to be made, name and all
     clock: tuple[tuple[float, float], ...] = ()  #: steps of the wall clock; see ``surround``
@@ -68,7 +68,7 @@ class WitnessFile:
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What the process tells at its end; a killed one tells nothing."""
+    """What the process reports at its end; a killed one reports nothing."""
 
     summary: dict[str, Any] | None = None
     error: str | None = None
@@ -77,20 +77,20 @@ class Told(msgspec.Struct, frozen=True):
 
 
 def live(life: Life) -> None:
-    """Run the job, and tell how it went."""
+    """Run the job, and report how it went."""
     faulthandler.register(signal.SIGUSR1)
     stop = StopSignal()
     interrupted = ImportInterruptedError("asked to stop")
     signal.signal(signal.SIGTERM, lambda *_: stop.request(interrupted))
     try:
-        told = _told(_import(life, stop))
+        reported = _told(_import(life, stop))
     except CapillaryError as error:
-        told = Told(error=type(error).__name__, message=str(error))
-    except Exception:  # noqa: BLE001 - whatever it is, it is told
-        told = Told(unforeseen=traceback.format_exc())
-    unfinished = Path(f"{life.told}.part")
-    unfinished.write_bytes(msgspec.json.encode(told))
-    unfinished.rename(life.told)
+        reported = Told(error=type(error).__name__, message=str(error))
+    except Exception:  # noqa: BLE001 - whatever it is, it is reported
+        reported = Told(unforeseen=traceback.format_exc())
+    unfinished = Path(f"{life.reported}.part")
+    unfinished.write_bytes(msgspec.json.encode(reported))
+    unfinished.rename(life.reported)
 
 
 def _told(result: ImportResult) -> Told:
@@ -99,7 +99,7 @@ def _told(result: ImportResult) -> Told:
 
 
 def _import(life: Life, stop: StopSignal) -> ImportResult:
-    points = CrashPoints(life.end, Path(f"{life.told}.paused"))
+    points = CrashPoints(life.end, Path(f"{life.reported}.paused"))
     surround(life.connect_seconds, life.clock, points)
     send_limits.STALE_INTENT_SECONDS = send_limits.WRITE_SECONDS = 0.5  # or each death would be waited out
     import_job.WINDOW_ROWS = 100  # most windows are then not looked up, as in a large import

@@ -63,7 +63,7 @@ class Lives:
             "login": settings.username if is_basic else settings.oauth_key,
             "password": settings.password if is_basic else settings.oauth_secret,
         }
-        told = self._folder / f"told-{number}.json"
+        account = self._folder / f"account-{number}.json"
         life = Life(
             dataset=str(self._dataset),
             ledger=self._ledger,
@@ -73,12 +73,12 @@ class Lives:
             lease_seconds=self._plan.lease_seconds,
             elsewhere=self._plan.elsewhere,
             end=end,
-            told=str(told),
+            reported=str(account),
             witness=str(self._folder / "witness.json"),
         )
         life = msgspec.structs.replace(life, **changes)
         child = self._server.start(life, self._folder / f"life-{number}.log")
-        self._told[child] = told, self._rows if rows is None else rows
+        self._told[child] = account, self._rows if rows is None else rows
         return child
 
     def paused(self, child: Child) -> bool:
@@ -86,7 +86,7 @@ class Lives:
         return Path(f"{self._told[child][0]}.paused").exists()
 
     def wait(self, child: Child) -> Told:
-        """Wait for its end; a killed one tells nothing."""
+        """Wait for its end; a killed one reports nothing."""
         path, rows = self._told[child]
         if not child.over.wait(LONGEST_LIFE):
             child.send_signal(signal.SIGUSR1)  # its threads' stacks go to its log
@@ -97,19 +97,19 @@ class Lives:
         elif child.was_killed:
             self.deaths += 1
         elif not path.exists():
-            self.violations.append(f"{path.stem}: ended with status {child.status} and told nothing")
+            self.violations.append(f"{path.stem}: ended with status {child.status} and reported nothing")
         else:
-            told = msgspec.json.decode(path.read_bytes(), type=Told)
-            self._look_at(path.stem, told, rows)
-            return told
+            account = msgspec.json.decode(path.read_bytes(), type=Told)
+            self._look_at(path.stem, account, rows)
+            return account
         return Told()
 
-    def _look_at(self, name: str, told: Told, rows: int) -> None:
-        if told.unforeseen is not None:
-            self.violations.append(f"{name}: {told.unforeseen[-1500:]}")
-        elif told.error is not None and told.error not in FORESEEN:
-            self.violations.append(f"{name}: {told.error}: {told.message}")
-        if told.summary is not None:
-            accounted = sum(told.summary[state.value] for state in FINAL_STATES)
-            if not accounted == told.summary["rows_read"] == rows:
+    def _look_at(self, name: str, account: Told, rows: int) -> None:
+        if account.unforeseen is not None:
+            self.violations.append(f"{name}: {account.unforeseen[-1500:]}")
+        elif account.error is not None and account.error not in FORESEEN:
+            self.violations.append(f"{name}: {account.error}: {account.message}")
+        if account.summary is not None:
+            accounted = sum(account.summary[state.value] for state in FINAL_STATES)
+            if not accounted == account.summary["rows_read"] == rows:
                 self.violations.append(f"{name}: {accounted} of {rows} rows accounted for")

@@ -25,7 +25,7 @@ CALLS = {
 
 
 class End(msgspec.Struct, frozen=True):
-    """How a life ends: at a crash point, by a signal after some seconds, or (all empty) by itself."""
+    """How a life ends: at a crash point, by a signal after some seconds, or (all empty) with its work."""
 
     call: str = ""
     moment: str = ""

@@ -1,4 +1,4 @@
-"""A job killed many times must end with exactly the grants of a job that nobody disturbed."""
+"""A job killed many times must end with exactly the grants of an undisturbed job."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def killed_often(
     difference.problems += lives.violations
     if lives.deaths != deaths:
         difference.unaccounted += 1
-        difference.tell(f"meant to die {deaths} times, died {lives.deaths} times")
+        difference.note(f"meant to die {deaths} times, died {lives.deaths} times")
     kind = ledger.partition(":")[0]
     return Result("verify", seed, kind, difference, lives.deaths, requests, time.monotonic() - started)
 
@@ -72,9 +72,9 @@ def _grants(lives: Lives, ends: list[End]) -> tuple[Counter[tuple[int, str, int]
     with watched_simulator() as running:
         for end in ends:
             lives.wait(lives.start(_SCOPE, end, running))
-        told = lives.wait(lives.start(_SCOPE, End(), running))
-        if told.error is not None:
-            lives.violations.append(f"undisturbed, it ended with {told.error}: {told.message}")
+        reported = lives.wait(lives.start(_SCOPE, End(), running))
+        if reported.error is not None:
+            lives.violations.append(f"undisturbed, it ended with {reported.error}: {reported.message}")
         return _counted(running.store.grants()), watched(running).imports()
 
 
@@ -89,9 +89,9 @@ def _compared(
     asked = Counter({row.identity: 1 for row in rows})
     if undisturbed != asked:
         difference.unaccounted += 1
-        difference.tell("undisturbed, the job did not grant each badge once")
+        difference.note("undisturbed, the job did not grant each badge once")
     difference.twice = (killed - undisturbed).total()
     difference.lost = (undisturbed - killed).total()
     for identity in [*(killed - undisturbed), *(undisturbed - killed)]:
-        difference.tell(f"{identity}: granted {killed[identity]} times, undisturbed {undisturbed[identity]} times")
+        difference.note(f"{identity}: granted {killed[identity]} times, undisturbed {undisturbed[identity]} times")
     return difference

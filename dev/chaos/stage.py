@@ -87,10 +87,10 @@ class Stage:
         if not child.over.wait(seconds):
             self.stuck += 1
             self.kill(child)
-        told = self._lives.wait(child)
-        self._is_refused = told.error == "WrongLedgerError"
+        reported = self._lives.wait(child)
+        self._is_refused = reported.error == "WrongLedgerError"
         self.was_refused |= self._is_refused
-        return told
+        return reported
 
     def kill(self, child: Child) -> None:
         """End a life as a power cut would."""

@@ -1,4 +1,4 @@
-"""Expectations for each policy, and the one table that tells whether they hold."""
+"""Expectations for each policy, and the one table that shows whether they hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def broken_expectations(result: Result) -> list[str]:
     """What a campaign shows that may not be. ``resend`` may grant twice, and its reports must say of which rows."""
     found = result.difference
     zeros = {"lost": found.lost, "unaccounted": found.unaccounted, "accepted, not granted": found.not_granted}
-    zeros |= {"granted twice and not told": found.untold, "ids lost": found.ids_lost}
+    zeros |= {"granted twice and not reported": found.untold, "ids lost": found.ids_lost}
     if result.policy != "resend":
         zeros |= {"granted twice": found.twice, "granted, denied": found.denied}
     return [f"{count} {name}" for name, count in zeros.items() if count]

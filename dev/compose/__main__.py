@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from dev.interrupts import one_interrupt
 from dev.stack.airflow_api import AirflowApi
 
-from .commands import tell
+from .commands import say
 from .dag_runs import DagRuns
 from .engine import engine, install_what_is_missing
 from .leavings import remove_folder
@@ -28,7 +28,7 @@ COUNTS = ("rows_read", "accepted", "already_accepted", "rejected", "invalid", "u
 
 
 def main() -> int:
-    """Try the stack; an exception tells what does not hold."""
+    """Try the stack; an exception says what does not hold."""
     parser = argparse.ArgumentParser(prog="python -m dev.compose", description=__doc__)
     parser.add_argument("--pull", action="store_true", help="the official images")
     parser.add_argument("--keep", action="store_true", help=f"keep what was built in {FOLDER.name}/ for the next time")
@@ -47,7 +47,7 @@ def main() -> int:
     finally:
         if not options.keep:
             remove_folder(FOLDER, but=() if well else ("logs.txt",))
-    tell("all is well, and nothing is left behind")
+    say("all is well, and nothing is left behind")
     return 0
 
 
@@ -55,23 +55,23 @@ def check(stack: Stack) -> None:
     """Scheduled runs, mapped and not, and runs by hand: grants are as counted, and none is there twice."""
     with closing(AirflowApi(stack.ui, "admin", stack.admin_password)) as api:
         sharded, nightly = DagRuns(api, "sharded_badge_sync"), DagRuns(api, "nightly_badge_sync")
-        tell("sharded_badge_sync: last night, as the scheduler does it, in four parts")
+        say("sharded_badge_sync: last night, as the scheduler does it, in four parts")
         last_night = _imported(sharded, sharded.unpause_and_wait(SECONDS_FOR_A_RUN), parts=4)
         assert last_night["accepted"] > 0, last_night
         _agree(stack, granted=last_night["accepted"])
 
-        tell("nightly_badge_sync: the same night, as the scheduler does it")
+        say("nightly_badge_sync: the same night, as the scheduler does it")
         same_night = _imported(nightly, nightly.unpause_and_wait(SECONDS_FOR_A_RUN))
         _nothing_new(same_night, last_night)
         _agree(stack, granted=last_night["accepted"])
 
-        tell("nightly_badge_sync: ten days, by hand")
+        say("nightly_badge_sync: ten days, by hand")
         ten_days = _imported(nightly, nightly.start(_days(10, 0)))
         assert ten_days["accepted"] > 100, ten_days
         assert ten_days["already_accepted"] >= last_night["accepted"], ten_days
         _agree(stack, granted=last_night["accepted"] + ten_days["accepted"])
 
-        tell("sharded_badge_sync: last night again, by hand, in four parts")
+        say("sharded_badge_sync: last night again, by hand, in four parts")
         again = _imported(sharded, sharded.start(), parts=4)
         _nothing_new(again, last_night)
         _agree(stack, granted=last_night["accepted"] + ten_days["accepted"])
@@ -94,7 +94,7 @@ def _imported(dag: DagRuns, run_id: str, parts: int | None = None) -> Counter[st
         counts.update({name: summary[name] for name in COUNTS})
     assert counts["rows_read"] == sum(counts[name] for name in COUNTS[1:]), counts
     workers = {task["hostname"] for task in imports}
-    tell(f"  {len(imports)} import(s) on {len(workers)} worker(s): {dict(counts)}")
+    say(f"  {len(imports)} import(s) on {len(workers)} worker(s): {dict(counts)}")
     return counts
 
 
@@ -112,7 +112,7 @@ def _agree(stack: Stack, granted: int) -> None:
         summary,
         granted,
     )
-    tell(f"  the simulator granted {granted:,} badges, none twice")
+    say(f"  the simulator granted {granted:,} badges, none twice")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Pa
     return done.stdout
 
 
-def tell(text: str) -> None:
+def say(text: str) -> None:
     """One line of progress, with the time."""
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
     sys.stdout.flush()

@@ -12,11 +12,11 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 class RunDidNotEndError(AssertionError):
-    """A run was still under way when nobody would wait any longer; the message has the states of its tasks."""
+    """A run was still under way when the time to wait was over; the message has the states of its tasks."""
 
 
 class DagRuns:
-    """Starts runs of a DAG, and tells what became of them."""
+    """Starts runs of a DAG, and reports what became of them."""
 
     def __init__(self, api: AirflowApi, dag_id: str) -> None:
         self._api = api

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dev.processes import Processes
 
-from .commands import CommandFailedError, run, tell, wait_for
+from .commands import CommandFailedError, run, say, wait_for
 from .leavings import network_as_before
 
 #: Debian packages that are installed where a program is missing.
@@ -34,7 +34,7 @@ def install_what_is_missing(*, stand_ins: bool) -> None:
     if missing:
         if shutil.which("apt-get") is None:
             sys.exit(f"Missing: {', '.join(missing)}, and this is no Debian that could install them.")
-        tell(f"installing Debian's {' '.join(missing)} (they stay)")
+        say(f"installing Debian's {' '.join(missing)} (they stay)")
         env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         run(["apt-get", "update", "-qq"], env=env)
         run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], env=env)
@@ -48,12 +48,12 @@ def _usable_as_it_is() -> bool:
 def engine(folder: Path) -> Iterator[dict[str, str]]:
     """Give the environment in which ``docker`` finds an engine."""
     if _answers(dict(os.environ)):
-        tell("using the Docker engine that runs here")
+        say("using the Docker engine that runs here")
         yield dict(os.environ)
         return
     folder.mkdir(parents=True, exist_ok=True)
     env = os.environ | {"DOCKER_HOST": f"unix://{folder}/docker.sock"}
-    tell("starting a Docker engine")
+    say("starting a Docker engine")
     options = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
     processes = Processes()
     with network_as_before():
@@ -63,7 +63,7 @@ def engine(folder: Path) -> Iterator[dict[str, str]]:
             wait_for(f"the Docker engine (see {folder / 'log'})", SECONDS_TO_START, lambda: _answers(env))
             yield env
         finally:
-            tell("stopping the Docker engine")
+            say("stopping the Docker engine")
             processes.stop("dockerd", everyone=False, seconds=SECONDS_TO_STOP)
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .commands import run, tell, wait_for
+from .commands import run, say, wait_for
 from .stand_ins import ROOT
 
 PROJECT = "capillary_compose_test"
@@ -39,8 +39,8 @@ class Stack:
 
     def simulator_summary(self) -> dict[str, Any]:
         """What the simulator granted since it started."""
-        told = self.inside("simulator", "curl", "--silent", "--fail", "http://localhost:8080/simulator/summary")
-        summary: dict[str, Any] = json.loads(told)
+        reported = self.inside("simulator", "curl", "--silent", "--fail", "http://localhost:8080/simulator/summary")
+        summary: dict[str, Any] = json.loads(reported)
         return summary
 
     def all_well(self) -> bool:
@@ -67,22 +67,22 @@ def running_stack(folder: Path, env: Mapping[str, str]) -> Iterator[Stack]:
     stack = Stack(env_file, {**env, "UI_PORT": str(_free_port()), "COMPOSE_HTTP_TIMEOUT": "300"})
     stack.compose("config", "--quiet")  # a file that cannot be read could not be brought down either
     try:
-        tell("building the image with the provider")
+        say("building the image with the provider")
         stack.compose("build")
-        tell("starting the stack")
+        say("starting the stack")
         stack.compose("up", "--detach")
         try:
             wait_for("all services healthy", MINUTES_TO_GET_WELL * 60, stack.all_well)
         finally:
-            tell(f"health: {stack.health()}")
-        tell(f"all services are healthy, UI on {stack.ui}")
+            say(f"health: {stack.health()}")
+        say(f"all services are healthy, UI on {stack.ui}")
         yield stack
     except BaseException:
         (folder / "logs.txt").write_text(stack.compose("logs", "--no-color"), encoding="utf-8")
-        tell(f"logs of all services: {folder / 'logs.txt'}")
+        say(f"logs of all services: {folder / 'logs.txt'}")
         raise
     finally:
-        tell("bringing the stack down")
+        say("bringing the stack down")
         stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "30")
         _nothing_is_left(env)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .commands import CommandFailedError, run, tell
+from .commands import CommandFailedError, run, say
 
 ROOT = Path(__file__).parents[2]
 IMAGES = Path(__file__).parent / "images"
@@ -56,7 +56,7 @@ def stand_ins(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     _debian(folder, env)
     _wheels(folder / "airflow" / "wheels")
     for name in ("postgres", "redis", "airflow"):
-        tell(f"building the image that stands in for {name}")
+        say(f"building the image that stands in for {name}")
         shutil.copytree(IMAGES / name, folder / name, dirs_exist_ok=True)
         run(["docker", "build", "--tag", f"capillary-compose/{name}", str(folder / name)], env=env)
     return {f"{name.upper()}_IMAGE": f"capillary-compose/{name}" for name in ("postgres", "redis", "airflow")}
@@ -66,7 +66,7 @@ def _debian(folder: Path, env: Mapping[str, str]) -> None:
     if _is_there(BASE, env):
         return
     root, archive = folder / "debian", folder / "debian.tar"
-    tell("building Debian with debootstrap (a minute or two)")
+    say("building Debian with debootstrap (a minute or two)")
     shutil.rmtree(root, ignore_errors=True)
     run(["debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", "bookworm", str(root)])
     run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(archive), "."])
@@ -80,7 +80,7 @@ def _wheels(folder: Path) -> None:
     kept = folder / "constraints.txt"
     if kept.exists() and kept.read_bytes() == constraints.read_bytes():
         return
-    tell("fetching wheels (a minute or two)")
+    say("fetching wheels (a minute or two)")
     folder.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), "--constraint", str(constraints)]
     # Debian 12 has Python 3.11; this process may be another one

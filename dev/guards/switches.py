@@ -168,7 +168,7 @@ GUARDS = (
         ("tests/integration/jobs",),
     ),
     Guard(
-        "the transport does not send again by itself",
+        "the transport does not send again unasked",
         ((f"{_PACKAGE}/client/transport.py", "max_retries=0)", "max_retries=3)"),),
         ("tests/integration/client",),
     ),

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dev.compose.commands import tell
+from dev.compose.commands import say
 from dev.interrupts import one_interrupt
 from dev.many_workers.at_once import Noted, sixteen_at_once
 from dev.many_workers.celery_stack import celery_stack, enough_redis
@@ -24,7 +24,7 @@ REQUESTS_PER_MINUTE = 600
 
 
 def main() -> int:
-    """Run both; an exception tells what does not hold."""
+    """Run both; an exception says what does not hold."""
     parser = argparse.ArgumentParser(prog="python -m dev.many_workers", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the disturbed import; 0: none")
     parser.add_argument("--batch-size", type=int, default=1_000)
@@ -39,7 +39,7 @@ def main() -> int:
         _over_celery(options, began)
     if options.at_once_rows:
         _at_once(options.at_once_rows)
-    tell(f"all processes have ended, nothing is left; {time.monotonic() - began:.0f} s in all")
+    say(f"all processes have ended, nothing is left; {time.monotonic() - began:.0f} s in all")
     return 0
 
 
@@ -51,7 +51,7 @@ def _folder() -> Path:
 def _over_celery(options: argparse.Namespace, began: float) -> None:
     settings = {"capillary": {"default_batch_size": str(options.batch_size)}}
     with one_interrupt(), celery_stack(_folder(), (PARTS, PARTS_OF_SPEED), REQUESTS_PER_MINUTE, settings) as stack:
-        tell(f"Airflow is ready after {time.monotonic() - began:.0f} s")
+        say(f"Airflow is ready after {time.monotonic() - began:.0f} s")
         if options.rows:
             stack.start_workers(*WORKERS)
             _show(a_worker_dies_and_redis_restarts(stack, PARTS, options.rows, REQUESTS_PER_MINUTE))
@@ -59,7 +59,7 @@ def _over_celery(options: argparse.Namespace, began: float) -> None:
         else:
             stack.start_workers(WORKERS[0])
         if options.speed_rows:
-            tell(f"one worker, then two, each request takes {options.latency:g} s")
+            say(f"one worker, then two, each request takes {options.latency:g} s")
             _show_speed(*one_and_two_workers(stack, PARTS_OF_SPEED, options.speed_rows, options.latency))
 
 
@@ -68,31 +68,31 @@ def _at_once(rows: int) -> None:
     settings = {"core": local, "capillary": {"default_batch_size": "20"}}
     with one_interrupt(), celery_stack(_folder(), (PARTS,), None, settings) as stack:
         noted = sixteen_at_once(stack, PARTS, rows)
-    tell(f"{noted.jobs} imports by LocalExecutor, {noted.at_once} of them at once, none refused, none tried again")
+    say(f"{noted.jobs} imports by LocalExecutor, {noted.at_once} of them at once, none refused, none tried again")
     _show_witness(noted)
 
 
 def _show_witness(noted: Noted) -> None:
-    tell(f"  the witness names all {noted.jobs} jobs; it was written {noted.writes} times of {noted.allowed} allowed")
+    say(f"  the witness names all {noted.jobs} jobs; it was written {noted.writes} times of {noted.allowed} allowed")
 
 
-def _show(told: Told) -> None:
-    tell(f"{told.rows:,} rows in {PARTS} parts, one worker killed, Redis restarted: {dict(told.counts)}")
-    _show_witness(told.noted)
-    tell("  the simulator granted each row exactly once; one report tells of all parts")
-    tell(f"  imports took {told.seconds:.0f} s, tasks by their number of tries: {dict(told.tries)}")
-    tell(f"  calls: {dict(told.requests)}")
-    tell(
-        f"  budget {REQUESTS_PER_MINUTE} a minute; the most that came within 60 s: {told.most_in_a_minute}, "
-        f"within 5 s: {told.most_in_five_seconds} (budget {REQUESTS_PER_MINUTE // 12})"
+def _show(reported: Told) -> None:
+    say(f"{reported.rows:,} rows in {PARTS} parts, one worker killed, Redis restarted: {dict(reported.counts)}")
+    _show_witness(reported.noted)
+    say("  the simulator granted each row exactly once; one report covers all parts")
+    say(f"  imports took {reported.seconds:.0f} s, tasks by their number of tries: {dict(reported.tries)}")
+    say(f"  calls: {dict(reported.requests)}")
+    say(
+        f"  budget {REQUESTS_PER_MINUTE} a minute; the most that came within 60 s: {reported.most_in_a_minute}, "
+        f"within 5 s: {reported.most_in_five_seconds} (budget {REQUESTS_PER_MINUTE // 12})"
     )
 
 
 def _show_speed(one: Speed, two: Speed) -> None:
     for speed in (one, two):
         rate = f"{speed.rows_per_second:,.0f} rows/s"
-        tell(f"  {speed.workers} worker(s): {speed.rows:,} rows in {speed.seconds:.1f} s, {rate}")
-    tell(f"  ratio {two.rows_per_second / one.rows_per_second:.2f}")
+        say(f"  {speed.workers} worker(s): {speed.rows:,} rows in {speed.seconds:.1f} s, {rate}")
+    say(f"  ratio {two.rows_per_second / one.rows_per_second:.2f}")
 
 
 if __name__ == "__main__":

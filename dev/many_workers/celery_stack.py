@@ -133,8 +133,8 @@ class CeleryStack:
         deadline = time.monotonic() + seconds
         while not (found := is_so()):
             if ended := self.processes.ended():
-                raise AssertionError(f"{ended} has ended by itself: {self._end_of(ended)}")
-            assert time.monotonic() < deadline, f"not so after {seconds:.0f} s: {what}\n{self.told()}"
+                raise AssertionError(f"{ended} has ended unasked: {self._end_of(ended)}")
+            assert time.monotonic() < deadline, f"not so after {seconds:.0f} s: {what}\n{self.reported()}"
             time.sleep(SECONDS_BETWEEN_LOOKS)
         return found
 
@@ -164,7 +164,7 @@ class CeleryStack:
         self.postgres.stop()
         self.api.close()
 
-    def told(self) -> str:
+    def reported(self) -> str:
         """The ends of all logs."""
         return "\n".join(f"==> {log} <==\n{_text(log)[-2_000:]}" for log in self._all_logs())
 

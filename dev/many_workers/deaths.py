@@ -45,7 +45,7 @@ def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, 
     stack.wait_until("two thirds are granted", lambda: stack.granted() > rows * 2 / 3, SECONDS)
     stack.stop_redis()
     stack.start_redis()
-    assert dag.wait_for_end(run_id, SECONDS) == "success", (dag.states(run_id), stack.told())
+    assert dag.wait_for_end(run_id, SECONDS) == "success", (dag.states(run_id), stack.reported())
 
     imports = dag.tasks(run_id, "import_badges")
     assert [task["map_index"] for task in imports] == list(range(parts))
@@ -88,7 +88,7 @@ def _kill_in_the_middle(stack: CeleryStack, dag: DagRuns, run_id: str) -> int:
     assert (task["state"], task["try_number"]) == ("running", 1), task
     worker = stack.worker_of(task["pid"], WORKERS)
     stack.kill_worker(worker)
-    stack.start_workers(worker)  # as whoever watches over it would
+    stack.start_workers(worker)  # as a person who watches over it would
     return HELD_PART
 
 
@@ -113,8 +113,13 @@ def _each_row_exactly_once(stack: CeleryStack, night: Night) -> None:
 def _one_report(stack: CeleryStack, dag: DagRuns, run_id: str, parts: int, rows: int) -> None:
     found = list(stack.reports.rglob("report.html"))
     assert len(found) == 1, found
-    told = dag.returned(run_id, "report")
-    assert (told["jobs"], told["rows_read"], told["accepted"], told["rows_reported"]) == (parts, rows, rows, 0), told
+    reported = dag.returned(run_id, "report")
+    assert (reported["jobs"], reported["rows_read"], reported["accepted"], reported["rows_reported"]) == (
+        parts,
+        rows,
+        rows,
+        0,
+    ), reported
 
 
 def most_within(times: list[float], seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""A night's badges that can be told without asking anybody: what the warehouse gives, and what must be granted."""
+"""A night's badges, known without asking anything: what the warehouse gives, and what must be granted."""
 
 from __future__ import annotations
 

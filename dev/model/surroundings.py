@@ -31,7 +31,7 @@ def times(model: Model, state: State) -> Moves:
 
     A tick passes only where it can change what follows: a worker waits for it, or a row without proof has no living
     worker. The intent of a living worker grows old with such a tick; alone, it would only be taken back and noted
-    anew, which no other worker can tell apart from a later intent. ``Bound.free_time`` lets ticks pass at any moment.
+    anew, which no other worker can distinguish from a later intent. ``Bound.free_time`` lets ticks pass at any moment.
     """
     if model.bound.free_time or _is_awaited(state):
         yield (

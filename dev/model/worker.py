@@ -2,7 +2,7 @@
 
 A worker takes the rows in their order, one at a time (a lane of the package; more lanes are more workers). A step
 touches what others see (ledger, API, reads) once, so that others can come between any two of them. What a worker does
-in its own memory belongs to the step before. Two pairs of steps are one here, because nothing can tell the difference:
+in its own memory belongs to the step before. Two pairs of steps are one here, because nothing can see the difference:
 
 - The look-up of a free row and its intent. If the worker still holds the lease, looking the row up again at the intent
   gives the same plan or a conflict. If it does not, the fence stops it: so they are two steps where the fence is off.

@@ -42,7 +42,7 @@ def corrections(badge_meta_id: str, *, customer_id: int, earned_at: datetime) ->
 def _invalid(good: Correction) -> list[Correction]:
     milliseconds = "1736942400000"
     return [
-        replace(good, recorded_on="2025-01-08", customer_id=None, note="missing field: nobody looked up the customer"),
+        replace(good, recorded_on="2025-01-08", customer_id=None, note="missing field: the customer was not looked up"),
         replace(
             good,
             recorded_on="2025-01-09",

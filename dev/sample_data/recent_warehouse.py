@@ -79,7 +79,7 @@ def _fill_once(connection: psycopg.Connection[Any], first_day: date) -> None:
 
 
 def _spread(first_day: date, customer_id: int) -> Iterator[Row]:
-    """The bad rows, one every other day, so that most runs have one to tell of."""
+    """The bad rows, one every other day, so that most runs have one to report."""
     earned_at = purchase_instant(first_day)
     rows = corrections(BADGES["first_purchase"], customer_id=capillary_customer_id(customer_id), earned_at=earned_at)
     for nth, (_, *values) in enumerate(rows):

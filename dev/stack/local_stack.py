@@ -165,7 +165,7 @@ class LocalStack:
         deadline = time.monotonic() + seconds
         while not (found := is_so()):
             if ended := self.processes.ended():
-                raise StackDidNotStartError(f"{ended} has ended by itself; see {self._log_of(ended)}")
+                raise StackDidNotStartError(f"{ended} has ended unasked; see {self._log_of(ended)}")
             if time.monotonic() > deadline:
                 raise StackDidNotStartError(f"not so after {seconds:.0f} s: {what}; see {self.logs}")
             time.sleep(pause)
@@ -174,7 +174,7 @@ class LocalStack:
     def stop(self) -> None:
         """End every process that was started here and see that it is gone; a second call does nothing.
 
-        Tasks first, which may want to tell Airflow how far they came; the database last.
+        Tasks first, which may want to report to Airflow how far they came; the database last.
         """
         with interrupts_held():
             try:

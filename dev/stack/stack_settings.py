@@ -1,4 +1,4 @@
-"""What the Airflow of a local stack is told: an environment that no other Airflow on the machine has a part in."""
+"""The settings of a local stack's Airflow: an environment that no other Airflow on the machine has a part in."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def passwords_file(home: Path) -> Path:
 
 
 def free_port(*wanted: int) -> int:
-    """The first of the wanted ports that nobody listens on, else any free one."""
+    """The first of the wanted ports that is not listened on, else any free one."""
     for port in (*wanted, 0):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             # As servers do: a port whose last connections are still winding up is free.

@@ -72,11 +72,11 @@ def serve(stack: LocalStack, screen: Screen, *, stop_with_input: bool = False) -
         if stop_with_input and _input_has_ended():
             return
         time.sleep(SECONDS_BETWEEN_LOOKS)
-    raise StackDidNotStartError(f"{ended} has ended by itself; see {stack.logs / ended}.log")
+    raise StackDidNotStartError(f"{ended} has ended unasked; see {stack.logs / ended}.log")
 
 
 def _input_has_ended() -> bool:
-    """Whether nobody can write to standard input any more; what somebody wrote is thrown away."""
+    """Whether standard input has ended; what came there is thrown away."""
     descriptor = sys.stdin.fileno()
     return bool(select.select([descriptor], [], [], 0)[0]) and not os.read(descriptor, 4_096)
 
@@ -129,7 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         help="load these DAGs too, besides the samples",
     )
     parser.add_argument(
-        "--stop-with-input", action="store_true", help="stop too when standard input ends: with whoever started it"
+        "--stop-with-input",
+        action="store_true",
+        help="stop too when standard input ends: with its parent",
     )
     parser.add_argument("--remove", action="store_true", help="remove the data of an earlier stack, and start nothing")
     return parser

@@ -37,7 +37,7 @@ class Tried(NamedTuple):
 def main() -> int:
     """Make each environment, run the tests there, print one table; 1 where a test failed."""
     arguments = _parser().parse_args()
-    console = Console(width=max(100, Console().width))  # where nobody looks at a terminal, the table is cut off at 80
+    console = Console(width=max(100, Console().width))  # without a terminal the table is cut off at 80
     tried = []
     for environment in ENVIRONMENTS:
         if arguments.only and environment.name not in arguments.only:
@@ -63,8 +63,8 @@ def _try(environment: Environment, tests: list[str]) -> Tried:
     except CannotMakeError as error:
         missing_python = str(error).startswith("no ")
         return Tried(environment, "skipped" if missing_python else "failed", why=str(error))
-    told = subprocess.run([python, "-c", _TELL], capture_output=True, text=True, check=True, cwd=environment.folder)
-    airflow, version = told.stdout.split()[-2:]
+    reported = subprocess.run([python, "-c", _TELL], capture_output=True, text=True, check=True, cwd=environment.folder)
+    airflow, version = reported.stdout.split()[-2:]
     began = time.monotonic()
     parts = _parts(tests or list(environment.tests))
     failed = [part for part, its in parts.items() if not _run_tests(environment, python, part, its)]

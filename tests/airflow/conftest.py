@@ -49,15 +49,15 @@ class AirflowProcess:
         """Run a DAG once, with the arguments of ``dag.test()``; dates as ISO 8601 text."""
         self._add_organisation(env)
         before = self._process.log.stat().st_size
-        told = self._process.ask({"dag_file": str(dag_file), "dag_id": dag_id, "env": env, **arguments})
+        reported = self._process.ask({"dag_file": str(dag_file), "dag_id": dag_id, "env": env, **arguments})
         log = self._process.log.read_bytes()[before:].decode("utf-8", "replace")
-        assert "error" not in told, told
+        assert "error" not in reported, reported
         tasks: dict[str, list[str]] = {}
         tries: dict[str, list[int]] = {}
-        for one in sorted(told.pop("tasks"), key=lambda task: task["map_index"]):
+        for one in sorted(reported.pop("tasks"), key=lambda task: task["map_index"]):
             tasks.setdefault(one["task"], []).append(one["state"])
             tries.setdefault(one["task"], []).append(one["tries"])
-        return Ended(**told, tasks=tasks, tries=tries, returned=self._returned(dag_id, told["run_id"]), log=log)
+        return Ended(**reported, tasks=tasks, tries=tries, returned=self._returned(dag_id, reported["run_id"]), log=log)
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         """Ask Airflow's database itself."""

@@ -30,8 +30,8 @@ def main() -> None:
     os._exit(0)  # the server has nothing to save, and takes seconds to stop
 
 
-def _answer(replies: TextIO, told: dict[str, Any]) -> None:
-    replies.write(json.dumps(told) + "\n")
+def _answer(replies: TextIO, reported: dict[str, Any]) -> None:
+    replies.write(json.dumps(reported) + "\n")
     replies.flush()
 
 

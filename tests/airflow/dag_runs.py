@@ -120,10 +120,10 @@ def main() -> None:
 
     for line in sys.stdin:
         try:
-            told = run(**json.loads(line))
+            reported = run(**json.loads(line))
         except Exception:  # noqa: BLE001 - one test fails, and the others go on
-            told = {"error": traceback.format_exc()}
-        replies.write(json.dumps(told) + "\n")
+            reported = {"error": traceback.format_exc()}
+        replies.write(json.dumps(reported) + "\n")
         replies.flush()
 
 

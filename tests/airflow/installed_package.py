@@ -26,14 +26,14 @@ def main() -> None:
     names = [each.name for each in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")]
     missing = {name: lack for name in names if (lack := _lack(name))}
     found = importlib.metadata.distribution(DISTRIBUTION)
-    told = {
+    reported = {
         "file": package.__file__,
         "modules": len(names),
         "missing": missing,
         "entry_points": {f"{each.group}:{each.name}": _loads(each) for each in found.entry_points},
         "samples": _samples(),
     }
-    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.write(json.dumps(reported) + "\n")
 
 
 def _lack(name: str) -> str | None:

@@ -33,12 +33,12 @@ class LineProcess:
         return self.next_line()
 
     def next_line(self) -> dict[str, Any]:
-        """What it tells next: once it is started some tell something unasked."""
+        """Its next line: some write one unasked when they are started."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, self.log.read_bytes()[-5_000:].decode("utf-8", "replace")
-        told: dict[str, Any] = json.loads(line)
-        return told
+        reported: dict[str, Any] = json.loads(line)
+        return reported
 
     def close(self) -> None:
         """End it."""

@@ -47,8 +47,8 @@ class ApiServer:
         }
         self._process = LineProcess(SERVER, own | settings, home / "server.log")
         self.log = self._process.log
-        told = self._process.next_line()
-        self.url, self.tests_on_workers = told["url"], told["on_workers"]
+        reported = self._process.next_line()
+        self.url, self.tests_on_workers = reported["url"], reported["on_workers"]
         self._session = requests.Session()
         self._session.trust_env = False
         token = self.ask("GET", "/auth/token")["access_token"]
@@ -62,8 +62,8 @@ class ApiServer:
 
     def tested_here(self, fields: dict[str, Any]) -> tuple[bool, str]:
         """The API server's own test."""
-        told = self.ask("POST", "/api/v2/connections/test", fields)
-        return told["status"], told["message"]
+        reported = self.ask("POST", "/api/v2/connections/test", fields)
+        return reported["status"], reported["message"]
 
     def tested_by_a_worker(self, fields: dict[str, Any], **chosen: Any) -> tuple[bool, str]:
         """A worker's test, handed to it as a scheduler does."""
@@ -71,9 +71,9 @@ class ApiServer:
         with closing(sqlite3.connect(self.home / "airflow.db")) as database:
             [(found,)] = database.execute("SELECT id FROM connection_test_request WHERE token = ?", (token,))
         self._process.ask({"id": found, "connection_id": fields["connection_id"]})
-        told = self.ask("GET", "/api/v2/connections/enqueue-test", **{"Airflow-Connection-Test-Token": token})
-        assert told["state"] in ("success", "failed")
-        return told["state"] == "success", told["result_message"]
+        reported = self.ask("GET", "/api/v2/connections/enqueue-test", **{"Airflow-Connection-Test-Token": token})
+        assert reported["state"] in ("success", "failed")
+        return reported["state"] == "success", reported["result_message"]
 
     def close(self) -> None:
         """End the process that was started here."""
@@ -138,10 +138,10 @@ def test_the_form_is_the_one_that_is_declared(server: ApiServer) -> None:
         assert shown["schema"] == field["schema"] | {"title": field["label"]}
         assert shown["description"] == field["description"]
         assert shown["value"] == field["schema"].get("default")
-    for kind, told in (("relabeling", "title"), ("placeholders", "placeholder")):
+    for kind, reported in (("relabeling", "title"), ("placeholders", "placeholder")):
         for name, text in declared["ui-field-behaviour"][kind].items():
             standard = served["standard_fields"][{"schema": "url_schema"}.get(name, name)]
-            assert (standard[told], standard["hidden"]) == (text, False)
+            assert (standard[reported], standard["hidden"]) == (text, False)
 
 
 def test_a_form_saved_as_it_opens_means_the_defaults_and_works(

@@ -73,8 +73,8 @@ def looked(python: Path, env: dict[str, str], tmp_path_factory: pytest.TempPathF
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     # Not from the checkout, and a copy: the folder of a script is where Python looks first.
     script = shutil.copy(LOOKS, elsewhere / "looks.py")
-    told: dict[str, Any] = json.loads(run(python, script, env=env, cwd=elsewhere).splitlines()[-1])
-    return told
+    reported: dict[str, Any] = json.loads(run(python, script, env=env, cwd=elsewhere).splitlines()[-1])
+    return reported
 
 
 def test_nothing_of_the_checkout_is_seen(looked: dict[str, Any], python: Path) -> None:
@@ -112,7 +112,7 @@ def test_airflow_finds_all_samples_by_itself_and_they_load(looked: dict[str, Any
 
 def test_airflow_knows_the_provider(python: Path, env: dict[str, str]) -> None:
     command = ("providers", "get", "airflow-provider-capillary", "--full", "--output", "json")
-    told = run(python, "-m", "airflow", *command, env=env)
-    [provider] = json.loads(told[told.index("[") :])
+    reported = run(python, "-m", "airflow", *command, env=env)
+    [provider] = json.loads(reported[reported.index("[") :])
     assert (provider["name"], provider["package-name"]) == ("Capillary", "airflow-provider-capillary")
     assert importlib.metadata.version("airflow-provider-capillary") == __version__

@@ -22,7 +22,7 @@ HEADER = base64.b64encode(f"{LOGIN}:{DIGEST}".encode()).decode()
 #: Every token of the simulator begins so; Airflow's own, which are of another kind, do not.
 TOKEN = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "typ": "JWT"}).encode()).decode().rstrip("=")
 
-#: `dags test` has the supervisor in its own process, which notes at DEBUG what it is told to mask, in clear.
+#: `dags test` has the supervisor in its own process, which notes at DEBUG what it is to mask, in clear.
 TOLD_TO_MASK = "msg=MaskSecret("
 
 

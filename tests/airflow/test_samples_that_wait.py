@@ -102,7 +102,7 @@ def event(dataset: str | None, hour: int) -> SimpleNamespace:
         ([event("s3://lake/b", 4), event("s3://lake/a", 3)], ["s3://lake/a", "s3://lake/b"]),
         ([event("s3://lake/a", 3), event("s3://lake/b", 4), event("s3://lake/a", 5)], ["s3://lake/a", "s3://lake/b"]),
     ],
-    ids=["the oldest first", "what was told of twice once"],
+    ids=["the oldest first", "what was reported of twice once"],
 )
 def test_of_several_events_the_datasets_are(events: list[Any], expected: list[str]) -> None:
     assert datasets_of(events) == expected
@@ -147,7 +147,7 @@ def write(file: Path, customers: range) -> str:
 
 
 def hide(simulator: RunningSimulator, customers: int) -> None:
-    """Let these customers earn the badge again later: a read then no longer tells of the earlier earn."""
+    """Let these customers earn the badge again later: a read then no longer shows the earlier earn."""
     later = [(number + 1, 90_000_000 + number, BADGE, (LATER, 0), (ENDS, 0)) for number in range(customers)]
     simulator.store.grant(later, "another-tool", 0.0)
 
@@ -166,7 +166,7 @@ def import_without_replies(run: Run, airflow_process: Any, simulator: RunningSim
 
 
 def long_ago(airflow_process: Any, job: str) -> None:
-    """Move the sends of a job an hour back: nobody waits until a read may be trusted."""
+    """Move the sends of a job an hour back: the test does not wait until a read may be trusted."""
     with closing(sqlite3.connect(airflow_process.home / "capillary_ledger.db")) as ledger, ledger:
         of_job = "job_id = (SELECT id FROM capillary_job WHERE job_id = ?)"
         clocks = ("sent_at", "settled_at", "sent_boot_time", "settled_boot_time")

@@ -37,14 +37,14 @@ class Seen(NamedTuple):
     folder: Path
     host: str
 
-    def told(self, kind: str, job: str) -> list[dict[str, Any]]:
+    def stated(self, kind: str, job: str) -> list[dict[str, Any]]:
         """The lineage events of one kind about one task."""
         return [one for one in self.lineage if (one["eventType"], one["job"]["name"]) == (kind, job)]
 
 
 @pytest.fixture(scope="module")
 def seen(airflow_process: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
-    """All runs, in an Airflow that is told to tell; its database is a copy, for making one takes long."""
+    """All runs, in an Airflow that reports all it can; its database is a copy, for making one takes long."""
     folder, home = tmp_path_factory.mktemp("watched"), tmp_path_factory.mktemp("airflow_watched")
     _write_datasets(folder)
     with (
@@ -118,7 +118,7 @@ def _line(customer: int, badge: str) -> str:
 
 
 def _received(metrics: socket.socket) -> Counter[str]:
-    """Counters added up, and how often each timer was told: all that has come so far."""
+    """Counters added up, and how often each timer was given: all that has come so far."""
     metrics.setblocking(False)
     found: Counter[str] = Counter()
     while True:
@@ -145,19 +145,19 @@ def test_all_runs_went_as_they_should(seen: Seen) -> None:
 def test_lineage_goes_from_the_extract_s_parts_to_the_badges_of_the_host(seen: Seen) -> None:
     parts = {("file", part.removeprefix("file://")) for part in seen.whole.returned["extract"][0]["parts"]}
     assert len(parts) == 2
-    [extracted] = seen.told("COMPLETE", "watched.extract")
+    [extracted] = seen.stated("COMPLETE", "watched.extract")
     assert names(extracted["outputs"]) == parts
-    [imported] = seen.told("COMPLETE", "watched.import_badges")
+    [imported] = seen.stated("COMPLETE", "watched.import_badges")
     assert names(imported["inputs"]) == parts
     [badges] = imported["outputs"]
     assert (badges["namespace"], badges["name"]) == (f"capillary://{seen.host}", "badges")
     assert badges["outputFacets"]["outputStatistics"]["rowCount"] == 30
-    [begun] = seen.told("START", "watched.import_badges")
+    [begun] = seen.stated("START", "watched.import_badges")
     assert names(begun["inputs"]) == parts
 
 
 def test_lineage_tells_how_the_rows_ended(seen: Seen) -> None:
-    [imported] = seen.told("COMPLETE", "watched.import_badges")
+    [imported] = seen.stated("COMPLETE", "watched.import_badges")
     [summary] = seen.whole.returned["import_badges"]
     facet = imported["run"]["facets"]["capillary_badgeImport"]
     assert (facet["jobId"], facet["rowsRead"], facet["accepted"]) == (summary["job_id"], 30, 30)
@@ -168,7 +168,7 @@ def test_lineage_tells_how_the_rows_ended(seen: Seen) -> None:
 
 
 def test_lineage_of_a_failed_import_has_its_counts_and_its_error(seen: Seen) -> None:
-    [failed] = seen.told("FAIL", "watched_parts.import_badges")
+    [failed] = seen.stated("FAIL", "watched_parts.import_badges")
     facet = failed["run"]["facets"]["capillary_badgeImport"]
     assert (facet["rowsRead"], facet["accepted"], facet["rejected"]) == (3, 2, 1)
     [reason] = facet["reasons"]
@@ -176,11 +176,11 @@ def test_lineage_of_a_failed_import_has_its_counts_and_its_error(seen: Seen) -> 
     assert "rejected" in failed["run"]["facets"]["errorMessage"]["message"]
     assert names(failed["inputs"]) == {("file", f"{seen.folder}/bad.jsonl")}
     assert failed["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 2
-    assert len(seen.told("COMPLETE", "watched_parts.import_badges")) == 2
+    assert len(seen.stated("COMPLETE", "watched_parts.import_badges")) == 2
 
 
 def test_lineage_of_a_report_goes_from_the_datasets_to_its_files(seen: Seen) -> None:
-    [reported] = seen.told("COMPLETE", "watched_parts.report")
+    [reported] = seen.stated("COMPLETE", "watched_parts.report")
     [returned] = seen.parts.returned["report"]
     assert names(reported["inputs"]) == {("file", f"{seen.folder}/{name}.jsonl") for name in ("good", "fine", "bad")}
     files = {returned[name].removeprefix("file://") for name in ("errors_csv", "summary_json", "report_html")}
@@ -240,9 +240,9 @@ def test_each_report_has_a_button_that_leads_to_the_imports_of_its_run(seen: See
 
 
 def test_no_customer_is_told_to_anybody(seen: Seen) -> None:
-    told = json.dumps([seen.lineage, seen.assets])
-    assert seen.host in told
-    assert not [customer for rows in ROWS.values() for customer in rows if str(customer) in told]
+    stated = json.dumps([seen.lineage, seen.assets])
+    assert seen.host in stated
+    assert not [customer for rows in ROWS.values() for customer in rows if str(customer) in stated]
 
 
 def test_nothing_warns_of_the_telling(seen: Seen) -> None:

@@ -51,7 +51,7 @@ def stack() -> Iterator[Stack]:
         served.api.close()
     finally:
         code = up.interrupt()
-    assert code == 0, up.told()
+    assert code == 0, up.reported()
     shutil.rmtree(folder)
 
 

@@ -120,14 +120,14 @@ def test_a_connection_is_made_in_the_form_and_tested_there(admin: Visitor, stack
         with page.expect_response(re.compile("connections/test")) as tested:
             row.get_by_role("button").first.click()
         answer = tested.value
-        told = answer.text()
+        reported = answer.text()
         if expected == "success":
             assert answer.status == 200
-            assert '"status":true' in told, told
+            assert '"status":true' in reported, reported
         else:
-            assert expected in told, told
-            assert '"status":true' not in told
-        assert secret not in told
+            assert expected in reported, reported
+            assert '"status":true' not in reported
+        assert secret not in reported
 
 
 def secret_of(stack: Stack) -> str:

@@ -86,7 +86,7 @@ def summary(**counts: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("told", "granted", "expected"),
+    ("reported", "granted", "expected"),
     [
         (summary(accepted=1, already_accepted=1, invalid=1), 2, (0, 0, 0)),
         (summary(accepted=1, already_accepted=1, invalid=1), 0, (2, 0, 0)),
@@ -96,10 +96,10 @@ def summary(**counts: int) -> dict[str, Any]:
     ],
 )
 def test_a_summary_that_says_something_else_is_seen(
-    told: dict[str, Any], granted: int, expected: tuple[int, int, int]
+    reported: dict[str, Any], granted: int, expected: tuple[int, int, int]
 ) -> None:
     difference = Difference()
-    compare_summary(difference, told, DATASET, granted)
+    compare_summary(difference, reported, DATASET, granted)
     assert (difference.not_granted, difference.denied, difference.unaccounted) == expected
 
 

@@ -43,7 +43,7 @@ def up() -> Iterator[Up]:
         assert {one.name for one in started} >= {"postgres", "simulator", "api-server", "scheduler", "dag-processor"}
     finally:
         code = stack.interrupt()
-    assert code == 0, stack.told()
+    assert code == 0, stack.reported()
     assert [str(process) for one in started for process in family(one)] == []
     assert stack.started() == []
     shutil.rmtree(folder)

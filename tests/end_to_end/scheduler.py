@@ -97,7 +97,7 @@ class Scheduler:
         return found
 
     def summary(self, run_id: str) -> dict[str, Any]:
-        """What the import told of itself."""
+        """What the import reported of itself."""
         path = f"{self._dag}/dagRuns/{run_id}/taskInstances/import_badges/xcomEntries/return_value"
         found: dict[str, Any] = self._api.get(path)["value"]
         return found
@@ -117,5 +117,7 @@ def ended(run: dict[str, Any]) -> datetime:
 def logs_of_tasks(home: Path, dag_id: str, lines: int = 40) -> str:
     """The ends of the logs of a DAG's imports, newest last."""
     files = sorted((home / "logs").glob(f"dag_id={dag_id}/*/task_id=*/*.log"), key=lambda file: file.stat().st_mtime)
-    told = [f"==> {file} <==\n" + "\n".join(file.read_text("utf-8", "replace").splitlines()[-lines:]) for file in files]
-    return "\n".join(told[-12:])
+    reported = [
+        f"==> {file} <==\n" + "\n".join(file.read_text("utf-8", "replace").splitlines()[-lines:]) for file in files
+    ]
+    return "\n".join(reported[-12:])

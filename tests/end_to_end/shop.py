@@ -26,7 +26,7 @@ _TABLE = """
 
 
 class Shop:
-    """Its customers earn badges every day; nobody else's are in this simulator."""
+    """Its customers earn badges every day; no others are in this simulator."""
 
     def __init__(self, warehouse: psycopg.Connection[Any], simulator: SimulatorAccount) -> None:
         self._warehouse = warehouse

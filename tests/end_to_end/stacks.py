@@ -46,8 +46,8 @@ class Up:
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + SECONDS_TO_START
         while "Ready after" not in self.output:
-            assert self.process.poll() is None, self.told()
-            assert time.monotonic() < deadline, self.told()
+            assert self.process.poll() is None, self.reported()
+            assert time.monotonic() < deadline, self.reported()
             time.sleep(0.2)
 
     def shown(self, name: str) -> str:
@@ -72,7 +72,7 @@ class Up:
         """What is on record as started and not stopped."""
         return msgspec.json.decode((self.folder / "processes.json").read_bytes(), type=list[Started])
 
-    def told(self) -> str:
+    def reported(self) -> str:
         """All that it said, and its processes."""
         logs = sorted(self.folder.glob("logs/*.log"))
         ends = [f"==> {log} <==\n" + log.read_text("utf-8", "replace")[-3_000:] for log in logs]

@@ -73,7 +73,7 @@ def told_on_failure(up: Up) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        error.add_note(f"{up.told()}\n{logs_of_tasks(up.folder / 'airflow', DAG_ID)}")
+        error.add_note(f"{up.reported()}\n{logs_of_tasks(up.folder / 'airflow', DAG_ID)}")
         raise
 
 
@@ -119,7 +119,7 @@ def a_backfill_with_two_runs_that_fail(world: World) -> None:
     assert total["rows_read"] == 14 * ROWS_OF_A_DAY
     granted = world.shop.granted()
     world.done.update(set(fourteen) - set(refused))
-    # Of the two days some were granted, before and beside the refused request: as many as were told.
+    # Of the two days some were granted, before and beside the refused request: as many as were reported.
     some = granted & world.shop.earned_on(refused)
     assert total["accepted"] == 12 * ROWS_OF_A_DAY + some.total()
     assert granted - some == world.shop.earned_on(world.done)
@@ -221,7 +221,7 @@ def the_nightly_sample(world: World) -> None:
 
 
 def days_of_the_form(world: World, nightly: Scheduler) -> None:
-    """Two days by hand, without logical date: first as a dry run, of which nobody is told who waits for badges."""
+    """Two days by hand, without logical date: first as a dry run, which starts no DAG that waits for badges."""
     before, events = world.shop.granted(), asset_events(world)
     assert events
     # Two that no scheduled run is about, whatever time of the day it is.

@@ -34,8 +34,8 @@ def main(dataset: str, settings: dict[str, Any]) -> None:
     summary = BadgeImportOperator(task_id="import", dataset=dataset, batch_size=1000, **settings).execute(
         cast(Any, context)
     )
-    told = {"summary": summary, "seconds": time.monotonic() - began, "peak": peak_bytes()}
-    sys.stdout.write(f"\n{json.dumps(told)}\n")
+    reported = {"summary": summary, "seconds": time.monotonic() - began, "peak": peak_bytes()}
+    sys.stdout.write(f"\n{json.dumps(reported)}\n")
 
 
 if __name__ == "__main__":

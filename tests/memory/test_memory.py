@@ -60,17 +60,17 @@ def imported(uri: str, api: str, home: Path, **settings: Any) -> dict[str, Any]:
     command = [sys.executable, str(IMPORT), uri, json.dumps(settings)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-5_000:]
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    reported: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return reported
 
 
 @pytest.mark.timeout(600)
 def test_a_million_rows_need_no_more_memory_than_ten_thousand(sink: str, tmp_path: Path) -> None:
     few = imported(dataset(tmp_path / "few.parquet", 10_000), sink, tmp_path / "few")
     many = imported(dataset(tmp_path / "many.parquet", MILLION), sink, tmp_path / "many")
-    for told, rows in ((few, 10_000), (many, MILLION)):
-        print(f"{rows:>9,} rows: peak {told['peak'] / 2**20:,.0f} MiB, {told['seconds']:,.1f} s")  # noqa: T201
-        assert told["summary"]["rows_read"] == rows
+    for reported, rows in ((few, 10_000), (many, MILLION)):
+        print(f"{rows:>9,} rows: peak {reported['peak'] / 2**20:,.0f} MiB, {reported['seconds']:,.1f} s")  # noqa: T201
+        assert reported["summary"]["rows_read"] == rows
     assert few["summary"]["accepted"] == 10_000
     assert many["summary"]["accepted"] + many["summary"]["already_accepted"] == MILLION
     with urllib.request.urlopen(f"{sink}/simulator/summary") as reply:

@@ -66,8 +66,8 @@ def environment(changes: dict[str, str | None]) -> Any:
         yield
 
 
-def answer(answers: Any, told: dict[str, Any]) -> None:
-    answers.write(json.dumps(told) + "\n")
+def answer(answers: Any, reported: dict[str, Any]) -> None:
+    answers.write(json.dumps(reported) + "\n")
     answers.flush()
 
 

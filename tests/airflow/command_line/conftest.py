@@ -23,7 +23,7 @@ from ..line_process import LineProcess
 BADGE = "654e08f2041fd452b3ef5b2e"
 EARNED = 1_736_942_400  #: 2025-01-15T12:00:00Z
 CUSTOMERS = {row: 555_000_100 + row for row in range(1, 6)}
-#: Rows 1 and 2 are accepted, 3 to 5 unknown; what is told of row 4 would ring a terminal's bell.
+#: Rows 1 and 2 are accepted, 3 to 5 unknown; what is reported of row 4 would ring a terminal's bell.
 UNKNOWN = (3, 4, 5)
 MESSAGES = {3: "no reply within 60 s", 4: "HTTP 502 \x07\x1b[2J", 5: "no reply within 60 s"}
 

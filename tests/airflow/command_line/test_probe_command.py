@@ -42,11 +42,11 @@ def test_it_prints_what_to_set_and_leaves_nothing(run: Run, start_capillary_simu
     simulator = start_capillary_simulator(methods=("POST",), timestamps="epoch_milliseconds")
     done = probe(run, simulator, "--customer", CUSTOMER, "--badge", BADGE, "--yes")
     assert done.code == 0, done.err
-    [told] = done.json
-    assert told["connection_extras"] == {"import_method": "POST", "timestamp_format": "epoch_milliseconds"}
-    assert (told["verify_after"], told["on_unknown"]) == (60, "verify")
-    assert (told["granted"], told["revoked"], told["may_still_be_there"]) == (3, 3, [])
-    assert '"import_method":"POST"' in told["advice"]
+    [reported] = done.json
+    assert reported["connection_extras"] == {"import_method": "POST", "timestamp_format": "epoch_milliseconds"}
+    assert (reported["verify_after"], reported["on_unknown"]) == (60, "verify")
+    assert (reported["granted"], reported["revoked"], reported["may_still_be_there"]) == (3, 3, [])
+    assert '"import_method":"POST"' in reported["advice"]
     assert (active(simulator), len(simulator.store)) == (0, 3)
     kept = ledger.probes.latest("shop")
     assert kept is not None
@@ -120,7 +120,7 @@ def test_killed_while_the_api_answers_a_second_call_revokes_the_first_grant(
     simulator.use_faults(None)
     done = probe(run, simulator, "--customer", CUSTOMER, "--badge", BADGE, "--yes")
     assert done.code == 0, done.err
-    [told] = done.json
-    assert (told["of_an_earlier_probe"], told["may_still_be_there"], active(simulator)) == (2, [], 0)
+    [reported] = done.json
+    assert (reported["of_an_earlier_probe"], reported["may_still_be_there"], active(simulator)) == (2, [], 0)
     with closing(Ledger(f"sqlite:///{tmp_path / 'books.db'}")) as books:
         assert books.probes.open_grants("shop") == []

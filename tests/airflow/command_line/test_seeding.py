@@ -34,9 +34,9 @@ def seed(run: Run, *words: str) -> Any:
 
 def test_an_export_is_noted_once_with_the_person_who_said_so(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     path = export(tmp_path / "badges_earn.csv", 20)
-    [told] = seed(run, "--dataset", path).json
-    assert (told["rows_read"], told["seeded"], told["already_held"], told["invalid"]) == (20, 20, 0, 0)
-    job = ledger.job(told["job_id"])
+    [reported] = seed(run, "--dataset", path).json
+    assert (reported["rows_read"], reported["seeded"], reported["already_held"], reported["invalid"]) == (20, 20, 0, 0)
+    job = ledger.job(reported["job_id"])
     assert (job.organisation, job.task_id, job.state) == ("shop", "ledger seed", "finished")
     assert job.run_id.startswith("user ")
     [again] = seed(run, "--dataset", path).json
@@ -57,18 +57,18 @@ def test_a_ledger_is_the_one_that_airflow_expects_once_it_is_seeded(ledger: Ledg
 
 def test_a_dry_run_notes_nothing(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     path = export(tmp_path / "badges_earn.csv", 3)
-    [told] = seed(run, "--dataset", path, "--dry-run").json
-    assert told["seeded"] == 3
-    [told] = seed(run, "--dataset", path, "--dry-run").json
-    assert told["seeded"] == 3
+    [reported] = seed(run, "--dataset", path, "--dry-run").json
+    assert reported["seeded"] == 3
+    [reported] = seed(run, "--dataset", path, "--dry-run").json
+    assert reported["seeded"] == 3
 
 
 def test_invalid_rows_end_it_with_1_and_the_counts(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     done = seed(run, "--dataset", export(tmp_path / "badges_earn.csv", 3, earned="yesterday"))
     assert done.code == 1
     assert done.err.startswith("3 of 3 rows are invalid")
-    [told] = done.json
-    assert (told["seeded"], told["invalid"]) == (0, 3)
+    [reported] = done.json
+    assert (reported["seeded"], reported["invalid"]) == (0, 3)
 
 
 def test_a_mapping_that_is_no_json_is_refused(ledger: Ledger, run: Run) -> None:

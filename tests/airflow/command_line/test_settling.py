@@ -13,21 +13,21 @@ from .conftest import Run, begin, job_id, states
 
 
 @pytest.mark.parametrize(
-    ("word", "counts", "told"),
+    ("word", "counts", "reported"),
     [
         ("accepted", {"accepted": 3, "resend": 0}, "accepted"),
         ("resend", {"accepted": 0, "resend": 3}, "not_sent"),
     ],
 )
 def test_a_word_settles_all_unknown_rows_of_the_job_and_the_ledger_keeps_whose_word(
-    ledger: Ledger, run: Run, word: str, counts: dict[str, int], told: str
+    ledger: Ledger, run: Run, word: str, counts: dict[str, int], reported: str
 ) -> None:
     job, other = job_id(ledger), job_id(ledger, "run-2")
     [said] = run("resolve", job, "--as", word, "--yes", "-o", "json").json
     assert said == {"job_id": job, "unknown_before": 3, **counts, "unknown": 0}
     assert (states(ledger, job), len(states(ledger, other))) == ({}, 3)
     stories = list(ledger.issues(job))
-    assert [story.state.value for story in stories] == [told] * 3
+    assert [issue.state.value for issue in stories] == [reported] * 3
     assert f"user {getpass.getuser()} on " in stories[0].message
     again = run("resolve", job, "--as", word, "--yes", "-o", "json")
     assert (again.code, again.json[0]["unknown_before"]) == (0, 0)

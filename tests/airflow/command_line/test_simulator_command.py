@@ -46,13 +46,13 @@ def test_the_simulator_serves_until_it_is_told_to_stop(airflow_process: AirflowP
                 time.sleep(0.1)
             url = f"http://127.0.0.1:{port_file.read_text()}"
             with urllib.request.urlopen(f"{url}/simulator/summary", timeout=10) as reply:
-                told = json.load(reply)
+                reported = json.load(reply)
             process.send_signal(signal.SIGTERM)
             out, _ = process.communicate(timeout=30)
         finally:
             process.kill()
-    assert (told["grants"], told["distinct"]) == (0, None)  # counted only
-    assert [fault["kind"] for fault in told["faults"]] == ["status"]
+    assert (reported["grants"], reported["distinct"]) == (0, None)  # counted only
+    assert [fault["kind"] for fault in reported["faults"]] == ["status"]
     assert (process.returncode, f"Capillary simulator on {url}" in out) == (0, True)
 
 

@@ -1,4 +1,4 @@
-"""Jobs, counts, unknown rows and errors as the command line tells them, on the terminal and in a file."""
+"""Jobs, counts, unknown rows and errors as the command line shows them, on the terminal and in a file."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def test_every_format_of_airflow_s_own_is_there(ledger: Ledger, run: Run, output
 
 
 def test_a_job_is_told_with_its_counts_and_reasons(ledger: Ledger, run: Run) -> None:
-    [told] = run("job", job_id(ledger), "-o", "json").json
-    assert (told["organisation"], told["sources"], told["requests"]) == ("shop", ["a.csv"], 1)
-    assert (told["accepted"], told["unknown"], told["revocable"], told["revoked_since"]) == (2, 3, 2, 0)
-    assert told["reasons"][0]["rows"] == 2
+    [reported] = run("job", job_id(ledger), "-o", "json").json
+    assert (reported["organisation"], reported["sources"], reported["requests"]) == ("shop", ["a.csv"], 1)
+    assert (reported["accepted"], reported["unknown"], reported["revocable"], reported["revoked_since"]) == (2, 3, 2, 0)
+    assert reported["reasons"][0]["rows"] == 2
     table = run("job", job_id(ledger)).out
     assert "2 x send: no reply within 60 s" in table
 
@@ -68,13 +68,13 @@ def test_what_the_api_says_cannot_give_orders_to_the_terminal(ledger: Ledger, ru
 
 
 def test_customers_are_named_only_where_they_are_asked_for(ledger: Ledger, run: Run) -> None:
-    told = [
+    reported = [
         run("jobs"),
         run("jobs", "-o", "json"),
         run("job", job_id(ledger)),
         run("job", job_id(ledger), "-o", "yaml"),
     ]
-    assert not any(str(customer) in ran.out for ran in told for customer in CUSTOMERS.values())
+    assert not any(str(customer) in ran.out for ran in reported for customer in CUSTOMERS.values())
 
 
 def test_errors_of_a_job_are_written_to_a_file_which_is_replaced(ledger: Ledger, run: Run, tmp_path: Path) -> None:

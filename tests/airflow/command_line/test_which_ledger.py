@@ -67,5 +67,5 @@ def test_a_connection_of_the_metadata_database_is_found_and_json_comes_alone_on_
         check=True,
     )
     # Airflow 3.2 itself logs to stdout, for its own commands too.
-    told = ended.stdout if HAS_RETRY_POLICIES else ended.stdout.splitlines()[-1]
-    assert [job["run_id"] for job in json.loads(told)] == ["run-3", "run-2", "run-1"]
+    reported = ended.stdout if HAS_RETRY_POLICIES else ended.stdout.splitlines()[-1]
+    assert [job["run_id"] for job in json.loads(reported)] == ["run-3", "run-2", "run-1"]

@@ -41,8 +41,8 @@ def found(folder: Path, part: str) -> Any:
 @pytest.mark.timeout(400)
 def test_the_benchmark_measures_speed_and_faults_and_draws_what_it_found(tmp_path: Path) -> None:
     shown = run(tmp_path, "--parts", "peers", "--only", "SQLite,HttpHook")
-    told = found(tmp_path, "peers")["contestants"]
-    ours, loop = told["this package, SQLite ledger"], told["Airflow HttpHook loop"]
+    reported = found(tmp_path, "peers")["contestants"]
+    ours, loop = reported["this package, SQLite ledger"], reported["Airflow HttpHook loop"]
     assert [one["measured"][0]["green"] for one in (ours, loop)] == [2000, 2000]
     assert (ours["granted_twice"], ours["green_though_refused"]) == (0, 0)
     assert loop["granted_twice"] >= 2000, "half was sent before the kill, and all of it after"
@@ -60,8 +60,8 @@ def test_the_benchmark_measures_growth_reports_and_extraction(tmp_path: Path) ->
     assert all(spent > 0 for spent in steps.values())
     run(tmp_path, "--parts", "reporting,extraction,reading", "--ledgers", "SQLite", "--databases", "DuckDB")
     growth = found(tmp_path, "growth")["measured"]
-    told = [(one["ledger"], one["ledger_rows"], one["rows"]) for one in growth]
-    assert told == [("SQLite", 2000, 300), ("PostgreSQL", 2000, 300)]
+    reported = [(one["ledger"], one["ledger_rows"], one["rows"]) for one in growth]
+    assert reported == [("SQLite", 2000, 300), ("PostgreSQL", 2000, 300)]
     assert all(one["rows_per_second"] > 0 for one in growth)
     assert [one["rows_reported"] for one in found(tmp_path, "reporting")["measured"]] == [50]
     extraction = found(tmp_path, "extraction")["measured"]

@@ -170,14 +170,14 @@ def test_a_token_that_cannot_be_renewed_after_a_401_leaves_the_batch_not_applied
 
 
 def test_derived_secrets_are_announced_and_never_shown(serve: Serve) -> None:
-    told: list[str] = []
+    reported: list[str] = []
     server = serve(token("token-1"), refusal(5, "your token token-1 and secret sesame are odd", status=403))
     settings = ClientSettings(base_url=server.url, login="key", password="sesame", auth_type=AuthType.OAUTH)
-    client = BadgeClient(settings, on_secret=told.append)
+    client = BadgeClient(settings, on_secret=reported.append)
     with pytest.raises(RequestRefusedError) as caught:
         client.get_badge(BADGE)
     client.close()
-    assert set(told) == {"sesame", "token-1"}
+    assert set(reported) == {"sesame", "token-1"}
     assert "token-1" not in str(caught.value)
     assert "sesame" not in str(caught.value)
 

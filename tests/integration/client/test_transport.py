@@ -146,7 +146,7 @@ def test_a_missing_ca_bundle_means_not_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "story"),
+    ("answer", "reason"),
     [
         (reset, "reset"),
         (then_closed(b""), "closed the connection without a reply"),
@@ -158,11 +158,11 @@ def test_a_missing_ca_bundle_means_not_written() -> None:
     ],
     ids=["reset", "closed", "half a header", "length too long", "chunk broken off", "chunk length", "no http"],
 )
-def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve, answer: Any, story: str) -> None:
+def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve, answer: Any, reason: str) -> None:
     server = serve(answer)
     found = sent(server.url)
     assert found.transmission is Transmission.LOST
-    assert story in found.problem
+    assert reason in found.problem
     assert found.problem
     assert found.entries is None
     assert [BODY in request for request in server.requests] == [True]

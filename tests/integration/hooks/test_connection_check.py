@@ -1,4 +1,4 @@
-"""Each way in which a connection can be wrong is told apart, in words that say what to fix, within seconds."""
+"""Each way in which a connection can be wrong is shown apart, in words that say what to fix, within seconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refusal(status: str, message: str = "no") -> Callable[[bytes], bytes]:
     return http({"data": None, "errors": [{"code": 9, "message": message}]}, status)
 
 
-def told(hook: CapillaryBadgeHook) -> str:
+def reported(hook: CapillaryBadgeHook) -> str:
     good, message = hook.test_connection()
     assert not good
     assert not [secret for secret in NEVER if secret in message]
@@ -50,7 +50,7 @@ def told(hook: CapillaryBadgeHook) -> str:
 
 
 def test_a_name_that_does_not_exist(connect: Connect) -> None:
-    message = told(connect(host="https://no-such-cluster.invalid/eu"))
+    message = reported(connect(host="https://no-such-cluster.invalid/eu"))
     assert "cannot be resolved" in message
     assert "Check the name in host" in message
     assert message.endswith("Asked: https://no-such-cluster.invalid/eu/api_gateway/v1/badges/badgeMeta")
@@ -59,7 +59,7 @@ def test_a_name_that_does_not_exist(connect: Connect) -> None:
 def test_a_port_where_nothing_listens(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    message = told(connect(host=f"https://127.0.0.1:{port}"))
+    message = reported(connect(host=f"https://127.0.0.1:{port}"))
     assert "refused" in message
     assert "check host and port" in message
 
@@ -75,7 +75,7 @@ def test_a_proxy_that_does_not_let_through(
         monkeypatch.setenv(name, f"http://someone:secret-of-proxy@127.0.0.1:{port}")
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    message = told(connect(host="https://eu.api.example.com"))
+    message = reported(connect(host="https://eu.api.example.com"))
     assert message.startswith("The proxy failed")
     assert "Check HTTPS_PROXY and NO_PROXY" in message
     assert "secret-of-proxy" not in message
@@ -85,7 +85,7 @@ def test_a_certificate_that_nobody_signed(
     connect: Connect, answering: Answering, tls: ssl.SSLContext, certificate: Path
 ) -> None:
     host = f"https://127.0.0.1:{answering(http(BADGES), tls)}"
-    message = told(connect(host=host))
+    message = reported(connect(host=host))
     assert "self-signed certificate" in message
     assert "Set extra verify_ssl" in message
     assert connect(host=host, extra={"verify_ssl": str(certificate)}).test_connection()[0]
@@ -97,7 +97,7 @@ def test_a_certificate_for_another_name(
     connect: Connect, answering: Answering, tls: ssl.SSLContext, certificate: Path
 ) -> None:
     port = answering(http(BADGES), tls)
-    message = told(connect(host=f"https://localhost:{port}", extra={"verify_ssl": str(certificate)}))
+    message = reported(connect(host=f"https://localhost:{port}", extra={"verify_ssl": str(certificate)}))
     assert "not valid for 'localhost'" in message
     assert "correct host" in message
 
@@ -106,11 +106,11 @@ def test_a_ca_bundle_that_is_none(connect: Connect, answering: Answering, tls: s
     bundle = tmp_path / "bundle.pem"
     bundle.write_text("not a certificate")
     host = f"https://127.0.0.1:{answering(http(BADGES), tls)}"
-    assert "a CA bundle in verify_ssl can be read" in told(connect(host=host, extra={"verify_ssl": str(bundle)}))
+    assert "a CA bundle in verify_ssl can be read" in reported(connect(host=host, extra={"verify_ssl": str(bundle)}))
 
 
 def test_https_to_a_port_that_speaks_http(connect: Connect, answering: Answering) -> None:
-    assert "speaks TLS, not plain http" in told(connect(host=f"https://127.0.0.1:{answering(http(BADGES))}"))
+    assert "speaks TLS, not plain http" in reported(connect(host=f"https://127.0.0.1:{answering(http(BADGES))}"))
 
 
 @pytest.mark.parametrize("as_web_servers_do", [False, True])
@@ -119,7 +119,7 @@ def test_http_to_a_port_that_speaks_tls(
 ) -> None:
     page = http("<html>The plain HTTP request was sent to HTTPS port</html>", "400 Bad Request")
     port = answering(page) if as_web_servers_do else answering(http(BADGES), tls)
-    assert "host must begin with https://" in told(connect(host=f"http://127.0.0.1:{port}"))
+    assert "host must begin with https://" in reported(connect(host=f"http://127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize("auth_type", ["basic", "oauth"])
@@ -128,7 +128,7 @@ def test_a_server_that_never_answers_is_given_up_in_time(
 ) -> None:
     host = f"http://127.0.0.1:{answering(lambda _: None)}"
     began = time.monotonic()
-    message = told(connect(host=host, extra={"timeout": 0.2, "auth_type": auth_type}))
+    message = reported(connect(host=host, extra={"timeout": 0.2, "auth_type": auth_type}))
     assert "no complete reply" in message.lower()
     assert time.monotonic() - began < 5
 
@@ -146,13 +146,13 @@ def test_nothing_at_all_takes_longer_than_ten_seconds(answering: Answering) -> N
 
 def test_a_reply_that_does_not_come_to_its_end(connect: Connect, answering: Answering) -> None:
     half = http("x" * 100)(b"")[:-50]
-    message = told(connect(host=f"http://127.0.0.1:{answering(lambda _: half)}"))
+    message = reported(connect(host=f"http://127.0.0.1:{answering(lambda _: half)}"))
     assert message.startswith("HTTP 200: ")
     assert "no whole reply" in message
 
 
 def test_a_service_that_is_no_web_server(connect: Connect, answering: Answering) -> None:
-    message = told(connect(host=f"http://127.0.0.1:{answering(lambda _: b'SSH-2.0-OpenSSH')}"))
+    message = reported(connect(host=f"http://127.0.0.1:{answering(lambda _: b'SSH-2.0-OpenSSH')}"))
     assert "no valid HTTP" in message
 
 
@@ -173,16 +173,16 @@ def test_a_service_that_is_no_web_server(connect: Connect, answering: Answering)
     ],
 )
 def test_a_refusal_is_told_with_what_to_do(connect: Connect, answering: Answering, status: str, advice: str) -> None:
-    host = f"http://127.0.0.1:{answering(refusal(status, 'told by the server'))}/capillary"
-    message = told(connect(host=host))
-    assert message.startswith(f"HTTP {status[:3]}: code 9: told by the server. ")
+    host = f"http://127.0.0.1:{answering(refusal(status, 'reported by the server'))}/capillary"
+    message = reported(connect(host=host))
+    assert message.startswith(f"HTTP {status[:3]}: code 9: reported by the server. ")
     assert advice in message
 
 
 def test_a_redirect_is_not_followed(connect: Connect, answering: Answering) -> None:
     elsewhere = answering(http(BADGES))
     moved = http("", "302 Found", f"Location: http://127.0.0.1:{elsewhere}/")
-    message = told(connect(host=f"http://127.0.0.1:{answering(moved)}"))
+    message = reported(connect(host=f"http://127.0.0.1:{answering(moved)}"))
     assert "HTTP 302" in message
     assert "give the final address as host" in message
 
@@ -193,7 +193,7 @@ def test_a_redirect_is_not_followed(connect: Connect, answering: Answering) -> N
 @pytest.mark.parametrize("auth_type", ["basic", "oauth"])
 def test_something_else_than_the_api(connect: Connect, answering: Answering, body: str, auth_type: str) -> None:
     port = answering(http(body, "200 OK", "Content-Type: text/html"))
-    message = told(connect(host=f"http://127.0.0.1:{port}", extra={"auth_type": auth_type}))
+    message = reported(connect(host=f"http://127.0.0.1:{port}", extra={"auth_type": auth_type}))
     assert "This is no whole reply of the API: check that host is not a web page's" in message
     assert ("titled 'Sign in'" in message) == ("Sign in" in body)
 
@@ -225,7 +225,7 @@ def test_a_good_connection(
 def test_credentials_that_are_not_accepted(
     connect: Connect, start_capillary_simulator: Start, auth_type: str, named: str
 ) -> None:
-    message = told(connect(host=start_capillary_simulator().url, extra={"auth_type": auth_type}))
+    message = reported(connect(host=start_capillary_simulator().url, extra={"auth_type": auth_type}))
     assert message.startswith("HTTP 401")
     assert named in message
     assert f"set auth_type to {'oauth' if auth_type == 'basic' else 'basic'}" in message
@@ -235,7 +235,7 @@ def test_a_hash_given_as_the_password_is_told(connect: Connect, start_capillary_
     simulator = start_capillary_simulator()
     digest = hashlib.md5(simulator.settings.password.encode(), usedforsecurity=False).hexdigest()
     fields = {"host": simulator.url, "login": simulator.settings.username, "password": digest}
-    message = told(connect(**fields))
+    message = reported(connect(**fields))
     assert "set password_is_md5" in message
     assert digest not in message
     assert connect(**fields, extra={"password_is_md5": True}).test_connection()[0]
@@ -243,7 +243,7 @@ def test_a_hash_given_as_the_password_is_told(connect: Connect, start_capillary_
 
 def test_a_path_that_is_wrong(connect: Connect, start_capillary_simulator: Start) -> None:
     simulator = start_capillary_simulator(path_prefix="/eu")
-    message = told(connect(host=simulator.url.replace("/eu", "/us")))
+    message = reported(connect(host=simulator.url.replace("/eu", "/us")))
     assert "HTTP 404" in message
     assert "its path (/us)" in message
 
@@ -270,7 +270,7 @@ def test_a_field_that_is_wrong_is_told_without_a_request(
     def note(request: bytes) -> None:
         asked.append(request)
 
-    message = told(connect(**{"host": f"http://127.0.0.1:{answering(note)}", **fields}))
+    message = reported(connect(**{"host": f"http://127.0.0.1:{answering(note)}", **fields}))
     assert message.startswith(named)
     assert "capillary_default" not in message  # Airflow tests under an id of its own making
     assert asked == []

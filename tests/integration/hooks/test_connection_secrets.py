@@ -38,7 +38,7 @@ def part_of(secret: str, message: str) -> str:
     return next((secret[:size] for size in range(len(secret), 5, -1) if secret[:size].lower() in message.lower()), "")
 
 
-def told(hook: CapillaryBadgeHook, status: str) -> str:
+def reported(hook: CapillaryBadgeHook, status: str) -> str:
     good, message = hook.test_connection()
     assert not good
     assert message.startswith(f"HTTP {status[:3]}")
@@ -62,7 +62,7 @@ def test_an_error_that_repeats_what_was_sent(
 ) -> None:
     envelope = {"data": None, "errors": [{"code": 9, "message": echo.format(secret)}]}
     host = f"http://127.0.0.1:{answering(http(json.dumps(envelope), status))}"
-    message = told(connect(host=host, password=PASSWORD), status)
+    message = reported(connect(host=host, password=PASSWORD), status)
     assert part_of(secret, message) == ""
     assert "code 9: " in message
 
@@ -74,7 +74,7 @@ def test_a_page_that_repeats_what_was_sent(
     connect: Connect, answering: Answering, length: int, secret: str, status: str
 ) -> None:
     page = f"<html><title>{'x' * length} {secret}</title>{secret}</html>"
-    message = told(connect(host=f"http://127.0.0.1:{answering(http(page, status))}", password=PASSWORD), status)
+    message = reported(connect(host=f"http://127.0.0.1:{answering(http(page, status))}", password=PASSWORD), status)
     assert part_of(secret, message) == ""
     assert "titled '" in message
 
@@ -85,7 +85,7 @@ def test_headers_that_repeat_what_was_sent(connect: Connect, answering: Answerin
     headers = [f"{name}: {secret.encode().decode('latin-1')}" for name in names]
     for status in ("302 Found", "401 Unauthorized", "429 Too Many Requests"):
         host = f"http://127.0.0.1:{answering(http('', status, *headers))}"
-        assert part_of(secret, told(connect(host=host, password=PASSWORD), status)) == ""
+        assert part_of(secret, reported(connect(host=host, password=PASSWORD), status)) == ""
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_secret_written_in_another_way(connect: Connect, answering: Answering,
         "page": f"<html><title>not known: {written}</title></html>",
     }[shape]
     host = f"http://127.0.0.1:{answering(http(body, '403 Forbidden'))}"
-    message = told(connect(host=host, password=PASSWORD), "403")
+    message = reported(connect(host=host, password=PASSWORD), "403")
     assert "not known: " in message
     assert part_of(written, message) == ""
 

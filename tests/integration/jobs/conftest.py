@@ -1,7 +1,7 @@
-"""An import job end to end: the real client, the simulator on a socket, a real ledger, and a clock nobody waits for.
+"""An import job end to end: the real client, the simulator on a socket, a real ledger, and a clock of its own.
 
 Every job that a :class:`Trial` runs to its end is checked: the dataset's rows, the ledger and the
-simulator's grants must tell the same story. Tests add what is special to them.
+simulator's grants must agree. Tests add what is special to them.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Clock:
 class Moments:
     """What a job does to ledger and API, and what is to happen then.
 
-    ``intent``, ``outcome``, ``finding``, ``adoption``, ``issues``: before the ledger is told so; with ``-done``, after
+    ``intent``, ``outcome``, ``finding``, ``adoption``, ``issues``: before the ledger has it; with ``-done``, after
     its commit. ``send`` and ``read``: before a request leaves; ``sent`` and ``seen``: after its reply.
     """
 
@@ -155,7 +155,7 @@ class Moments:
 
 
 class WatchedLedger(Ledger):
-    """A ledger whose moments are told. Of a dead process it takes nothing any more."""
+    """A ledger that notes its moments. Of a dead process it takes nothing any more."""
 
     def __init__(self, url: str, moments: Moments, clock: Clock, **arguments: Any) -> None:
         super().__init__(url, **clock.of_a_ledger() | arguments)
@@ -211,7 +211,7 @@ class InFlight:
 
 
 class WatchedClient(BadgeClient):
-    """A client whose moments are told to a job's ``Moments``."""
+    """A client that notes its moments in a job's ``Moments``."""
 
     moments: Moments
     in_flight: InFlight
@@ -245,7 +245,7 @@ class Trial:
         self.ledger_url = f"sqlite:///{folder / 'ledger.db'}"
         self.clock = Clock()
         self.moments = Moments()  #: of the next job
-        self.told: Moments = self.moments  #: of the last one
+        self.reported: Moments = self.moments  #: of the last one
         self.left_in_memory: list[int] = []  #: rows in doubt that planners still remember when they are closed
         self.start()
 
@@ -347,7 +347,7 @@ class Trial:
         """Run a job to its end, and compare its accounts. ``client``, ``ledger``: settings of these."""
         chosen = import_settings(**{**PLAIN, **settings})
         moments, self.moments = self.moments, Moments()
-        self.told, self.in_flight = moments, (in_flight := InFlight())
+        self.reported, self.in_flight = moments, (in_flight := InFlight())
         dataset = open_dataset(rows, required_columns=column_choices(chosen.field_mapping))
         with (
             closing(dataset),
@@ -404,8 +404,8 @@ class Trial:
         )
 
     def rows_told_as(self, result: ImportResult, state: str) -> list[int]:
-        """Numbers of the rows whose story in the ledger says this."""
-        return [number for number, told, *_ in self.stories(result) if told == state]
+        """Numbers of the rows whose reason in the ledger says this."""
+        return [number for number, reported, *_ in self.stories(result) if reported == state]
 
     def summary_of(self, result: ImportResult) -> dict[str, Any]:
         """The job's summary as the ledger keeps it now."""
@@ -428,8 +428,8 @@ class Trial:
         assert held.get("unknown", 0) <= summary.unknown  # rows that repeat an unknown one are unknown too
         assert "intent" not in held
         stories = Counter(state for _, state, *_ in self.stories(result))
-        told = {state: stories[state] for state in ("rejected", "invalid", "unknown")}
-        assert told == {"rejected": summary.rejected, "invalid": summary.invalid, "unknown": summary.unknown}
+        reported = {state: stories[state] for state in ("rejected", "invalid", "unknown")}
+        assert reported == {"rejected": summary.rejected, "invalid": summary.invalid, "unknown": summary.unknown}
         assert stories["not_sent"] <= summary.not_sent
         if result.error is None and not summary.dry_run:
             assert summary.not_sent == 0

@@ -80,5 +80,5 @@ def held(trial: Trial, *faults: dict[str, Any], rows: Any = None, **settings: An
     return result
 
 
-def told(trial: Trial, result: ImportResult) -> list[tuple[int, str]]:
+def reported(trial: Trial, result: ImportResult) -> list[tuple[int, str]]:
     return [(number, state) for number, state, *_ in trial.stories(result)]

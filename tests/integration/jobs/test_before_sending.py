@@ -36,7 +36,7 @@ def test_rows_of_a_badge_that_does_not_exist_are_rejected_without_being_sent(tri
         rows[number]["badgeMetaId"] = spelled
     result = trial.run(rows, check_badges=True, max_rejected=2)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 18, "rejected": 2})
-    assert [story[:4] for story in trial.stories(result)] == [
+    assert [issue[:4] for issue in trial.stories(result)] == [
         (4, "rejected", "badge_check", 1054),
         (12, "rejected", "badge_check", 1054),
     ]

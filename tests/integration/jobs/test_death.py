@@ -133,15 +133,15 @@ def test_the_next_try_waits_until_the_lease_of_the_dead_one_has_run_out(trial: T
 
 
 def test_what_a_dead_try_sent_is_not_read_back_before_verify_after(trial: Trial) -> None:
-    told: dict[str, float] = {}
-    trial.moments.at("send", lambda: told.update(send=trial.clock.now()))
+    reported: dict[str, float] = {}
+    trial.moments.at("send", lambda: reported.update(send=trial.clock.now()))
     trial.moments.die("sent")
     with pytest.raises(trial.killed):
         trial.run(trial.rows(4))
-    trial.moments.at("read", lambda: told.update(read=trial.clock.now()))
+    trial.moments.at("read", lambda: reported.update(read=trial.clock.now()))
     result = trial.run(trial.rows(4), verify_after=300)
     assert result.error is None
-    assert told["read"] - told["send"] >= 300
+    assert reported["read"] - reported["send"] >= 300
 
 
 def test_a_batch_that_arrives_after_its_sender_died_is_found_and_not_sent_again(trial: Trial) -> None:

@@ -1,4 +1,4 @@
-"""Rows that were sent again without proof: whoever brings them home, however late, tells that they may be twice."""
+"""Rows that were sent again without proof: whichever job settles them, however late, reports that they may be twice."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_death_between_the_decision_to_resend_and_its_reply_does_not_end_the_d
     assert (result.error, result.summary.accepted + result.summary.already_accepted) == (None, 12)
     assert set(granted_twice(trial)) <= set(RESENT)
     assert told_as_twice(trial) == RESENT
-    told_before = moment == "outcome-done" and again != "retry"  # accepted, and told so, by the job that died
+    told_before = moment == "outcome-done" and again != "retry"  # accepted, and reported so, by the job that died
     assert reasons_of_doubt(result) == ([] if told_before else [4])
 
 
@@ -95,7 +95,7 @@ def test_the_summary_of_every_later_try_tells_the_doubt_again(trial: Trial) -> N
     trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [4]})
     first = trial.run(trial.rows(12), on_unknown="resend")
     assert (trial.ends(first), reasons_of_doubt(first)) == ({"accepted": 8, "not_sent": 4}, [4])
-    stories = [story for story in trial.stories(first) if story[0] in RESENT]
+    stories = [issue for issue in trial.stories(first) if issue[0] in RESENT]
     trial.faults()
     again = trial.run(trial.rows(12))
     assert (trial.ends(again), reasons_of_doubt(again)) == ({"accepted": 12}, [4])

@@ -99,7 +99,7 @@ def test_a_read_with_a_late_final_reply_settles_only_its_own_row(trial: Trial, i
         result = trial.run(rows, batch_size=20, client={"base_url": server.url})
         assert server.interim_sent == 1
     assert (result.error, trial.ends(result)) == (None, {"accepted": 20})
-    assert len(trial.granted()) == 1 + 20  # every row told as accepted is there
+    assert len(trial.granted()) == 1 + 20  # every row reported as accepted is there
     assert trial.times_granted() == [1]
 
 

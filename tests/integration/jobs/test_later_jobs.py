@@ -45,13 +45,13 @@ def test_a_retry_does_not_send_rejected_rows_again_and_keeps_their_story(trial: 
     trial.faults({"kind": "row_error", "code": 1026, "message": "nobody", "positions": [2]})
     first = trial.run(trial.rows(12))
     assert isinstance(first.error, BudgetExceededError)
-    story = trial.stories(first)
+    issue = trial.stories(first)
     trial.faults()
     again = trial.run(trial.rows(12))
     assert isinstance(again.error, BudgetExceededError)
     assert trial.ends(again) == {"accepted": 9, "rejected": 3}
     assert trial.calls() == 3
-    assert trial.stories(again) == story
+    assert trial.stories(again) == issue
 
 
 @pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2}], ids=["later run", "clear"])
@@ -147,7 +147,7 @@ def test_a_row_left_unknown_beside_accepted_ones_of_its_batch_is_taken_over_like
     result = trial.run(trial.rows(12), on_unknown=policy, max_unknown=1, **again)
     assert result.error is None
     assert result.summary.unknown == (policy == "hold")
-    assert trial.told.counts["adoption"] == (1 if again else 0)
+    assert trial.reported.counts["adoption"] == (1 if again else 0)
     assert trial.rows_told_as(result, "not_sent") == []
     assert trial.times_granted() == ([1, 2] if policy == "resend" else [1])
 
@@ -170,7 +170,7 @@ def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_h
         assert (result.error, trial.ends(result)) == (None, {"already_accepted": 8, "accepted": 8})
         return
     assert isinstance(result.error, JobIsRunningError)
-    assert trial.told.counts["adoption"] == 3
+    assert trial.reported.counts["adoption"] == 3
     assert trial.ends(result) == {"already_accepted": 8, "not_sent": 4, "accepted": 4}
     assert trial.rows_told_as(result, "not_sent") == [5, 6, 7, 8]
     assert trial.states() == {"accepted": 12, "unknown": 4}
@@ -183,7 +183,7 @@ def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> N
     conflict("intent", trial)
     result = trial.run(trial.rows(4))
     assert isinstance(result.error, JobIsRunningError)
-    assert trial.told.counts["intent"] == lane.MOST_CONFLICTS + 1
+    assert trial.reported.counts["intent"] == lane.MOST_CONFLICTS + 1
     assert (trial.ends(result), trial.calls(), trial.states()) == ({"not_sent": 4}, 0, {})
     again = trial.run(trial.rows(4))
     assert (again.error, trial.ends(again)) == (None, {"accepted": 4})
@@ -220,12 +220,12 @@ def test_what_may_be_twice_is_still_told_after_a_retry(trial: Trial) -> None:
         {"kind": "drop", "at": "after_applying", "numbers": [1]}, {"kind": "status", "status": 429, "first": 3}
     )
     first = trial.run(trial.rows(12), on_unknown="resend")
-    told = [number for number, *_, message in trial.stories(first) if "twice" in message]
-    assert told == [1, 2, 3, 4]
+    reported = [number for number, *_, message in trial.stories(first) if "twice" in message]
+    assert reported == [1, 2, 3, 4]
     trial.faults()
     again = trial.run(trial.rows(12), on_unknown="resend")
     assert (again.error, trial.ends(again)) == (None, {"accepted": 12})
-    assert [number for number, *_, message in trial.stories(again) if "twice" in message] == told
+    assert [number for number, *_, message in trial.stories(again) if "twice" in message] == reported
 
 
 def test_the_first_job_accepts_what_a_later_one_settled_of_its_rows(trial: Trial) -> None:

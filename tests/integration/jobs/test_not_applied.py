@@ -58,7 +58,7 @@ def test_without_any_connection_nothing_is_unknown_and_a_retry_sends_all(trial: 
     result = trial.run(trial.rows(10))
     assert isinstance(result.error, ApiUnavailableError)
     assert trial.ends(result) == {"not_sent": 10}
-    assert (trial.told.counts["send"], result.summary.requests) == (6, 0)  # requests count what left this machine
+    assert (trial.reported.counts["send"], result.summary.requests) == (6, 0)  # requests count what left this machine
     assert trial.states() == {"planned": 4}
     trial.start(port=port)
     result = trial.run(trial.rows(10))
@@ -235,7 +235,7 @@ def test_a_badge_that_makes_the_api_refuse_the_whole_call_costs_only_its_rows(tr
     rows[9]["badgeMetaId"] = "f" * 24
     result = trial.run(rows, batch_size=32)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 31, "rejected": 1})
-    assert [story[:4] for story in trial.stories(result)] == [(10, "rejected", "send", 1054)]
+    assert [issue[:4] for issue in trial.stories(result)] == [(10, "rejected", "send", 1054)]
     assert trial.calls() == 1 + 2 * 5
 
 
@@ -259,13 +259,13 @@ def test_a_429_without_retry_after_is_waited_out_longer_and_longer(trial: Trial)
     assert trial.clock.waits == [0.5, 1.0, 2.0, 4.0]
 
 
-@pytest.mark.parametrize(("asked", "told"), [(301, 301), (86_400, 86_400), (900_000, 86_400)])
-def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial, asked: int, told: int) -> None:
+@pytest.mark.parametrize(("asked", "reported"), [(301, 301), (86_400, 86_400), (900_000, 86_400)])
+def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial, asked: int, reported: int) -> None:
     """A shorter wait would be refused again; so the job ends at once, and says for how long."""
     trial.faults({"kind": "status", "status": 429, "retry_after": asked, "numbers": [2]})
     result = trial.run(trial.rows(12))
     assert isinstance(result.error, ApiUnavailableError)
-    assert (result.error.status, result.error.retry_after) == (429, told)
+    assert (result.error.status, result.error.retry_after) == (429, reported)
     assert (trial.clock.waits, trial.calls()) == ([], 2)
     assert trial.ends(result) == {"accepted": 4, "not_sent": 8}
     trial.faults()

@@ -132,5 +132,5 @@ def test_rows_with_repeats_are_granted_as_often_as_they_should_be(
     assert series.granted() <= series.wanted()
     if result.error is None:
         assert series.granted() == series.wanted()
-    else:  # a read cannot tell which of several instants or equal rows it shows: reported, and left to a person
+    else:  # a read cannot show which of several instants or equal rows it shows: reported, and left to a person
         assert result.summary.unknown or result.summary.not_sent

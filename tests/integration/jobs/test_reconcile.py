@@ -1,4 +1,4 @@
-"""Rows that an import left unknown, settled afterwards by reading back: what is settled, and what is told."""
+"""Rows that an import left unknown, settled afterwards by reading back: what is settled, and what is reported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.exceptions import BudgetExceededError
 
-from .reconciling import BY, LOST_AFTER, LOST_BEFORE, held, reconcile, told
+from .reconciling import BY, LOST_AFTER, LOST_BEFORE, held, reconcile, reported
 
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial
@@ -22,8 +22,8 @@ def test_rows_that_were_granted_are_accepted_and_nothing_is_sent(trial: Trial) -
     assert (result.accepted, result.resend, result.unknown, result.error) == (4, 0, 0, None)
     assert trial.calls() == calls
     assert trial.states() == {"accepted": 12}
-    assert told(trial, first) == [(row, "accepted") for row in (5, 6, 7, 8)]
-    assert {story[4].partition("; found")[2] for story in trial.stories(first)} == {f" by reading back ({BY})"}
+    assert reported(trial, first) == [(row, "accepted") for row in (5, 6, 7, 8)]
+    assert {issue[4].partition("; found")[2] for issue in trial.stories(first)} == {f" by reading back ({BY})"}
     summary = trial.summary_of(first)
     assert (summary["accepted"], summary["unknown"], summary["settled"]) == (12, 0, {"accepted": 4})
 
@@ -35,7 +35,7 @@ def test_rows_that_were_not_granted_are_free_and_the_next_import_sends_them_once
     assert (result.accepted, result.resend, result.unknown, result.error) == (0, 4, 0, None)
     assert trial.calls() == calls
     assert trial.states() == {"accepted": 8, "planned": 4}
-    assert told(trial, first) == [(row, "not_sent") for row in (5, 6, 7, 8)]
+    assert reported(trial, first) == [(row, "not_sent") for row in (5, 6, 7, 8)]
     assert trial.summary_of(first)["not_sent"] == 4
     again = trial.run(trial.rows(12), run_id="night-2")
     assert (again.error, trial.ends(again)) == (None, {"already_accepted": 8, "accepted": 4})
@@ -67,7 +67,7 @@ def test_a_read_that_proves_nothing_leaves_the_row_unknown_and_says_why(trial: T
     assert "proves neither" in result.reasons[0].message
     assert isinstance(result.error, BudgetExceededError)
     assert "1 of 2 rows stay unknown; allowed: 0" in str(result.error)
-    assert told(trial, first) == [(1, "unknown"), (2, "not_sent")]
+    assert reported(trial, first) == [(1, "unknown"), (2, "not_sent")]
 
 
 def test_a_customer_whom_the_api_refuses_to_show_stays_unknown_and_the_others_are_settled(trial: Trial) -> None:
@@ -87,7 +87,7 @@ def test_the_budget_says_how_many_may_stay_unknown(trial: Trial, most: int | str
 
 
 def test_a_grant_that_belongs_to_an_equal_row_is_no_proof_for_this_one(trial: Trial) -> None:
-    """Two equal rows: the second was granted, of the first nobody knows. The sighting may be either's."""
+    """Two equal rows: the second was granted, the first is not known. The sighting may be either's."""
     rows = trial.rows(1) * 2
     trial.faults({**LOST_BEFORE, "numbers": [1]})
     first = trial.run(rows, on_duplicate="allow", batch_size=1, on_unknown="hold")
@@ -172,7 +172,7 @@ def test_rows_that_repeat_an_unknown_one_are_told_anew_with_it(
     first = held(trial, {**fault, "numbers": [1]}, rows=[*rows, rows[0], rows[2]], batch_size=6, **settings)
     assert first.summary.unknown == 6
     reconcile(trial, first)
-    assert [state for number, state in told(trial, first) if number > 4] == [end, end]
+    assert [state for number, state in reported(trial, first) if number > 4] == [end, end]
     summary = trial.summary_of(first)
     assert (summary["unknown"], summary["rows_read"]) == (0, 6)
     assert summary[end] == (2 if end == "already_accepted" else 6)
@@ -184,7 +184,7 @@ def test_rows_that_a_later_job_has_settled_are_told_anew_in_the_report_of_the_fi
     assert trial.summary_of(first)["unknown"] == 4
     result = reconcile(trial, first)
     assert result.unknown_before == 0
-    assert told(trial, first) == [(row, "already_accepted") for row in (5, 6, 7, 8)]
+    assert reported(trial, first) == [(row, "already_accepted") for row in (5, 6, 7, 8)]
     assert (trial.summary_of(first)["unknown"], trial.summary_of(first)["already_accepted"]) == (0, 4)
 
 

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.exceptions import ConfigurationError
 
-from .reconciling import BY, LOST_AFTER, held, reconcile, told
+from .reconciling import BY, LOST_AFTER, held, reconcile, reported
 
 if TYPE_CHECKING:
     from tests.integration.jobs.conftest import Trial
@@ -20,7 +20,7 @@ def test_a_person_s_word_that_rows_were_granted_is_kept_with_who_said_so(trial: 
     result = reconcile(trial, first, action="accept")
     assert (result.accepted, result.unknown, result.error) == (4, 0, None)
     assert trial.calls("management") == 0
-    assert {story[4].rpartition("; ")[2] for story in trial.stories(first)} == {f"accepted by the word of {BY}"}
+    assert {issue[4].rpartition("; ")[2] for issue in trial.stories(first)} == {f"accepted by the word of {BY}"}
     assert trial.ask_ledger("SELECT DISTINCT proof, settled_by, state FROM capillary_settlement") == [
         ("person", BY, "accepted")
     ]
@@ -34,7 +34,7 @@ def test_a_person_s_word_that_rows_were_not_granted_frees_them_and_warns(trial: 
     result = reconcile(trial, first, action="resend")
     assert (result.resend, result.unknown, result.error) == (4, 0, None)
     assert trial.calls() == calls
-    assert all("may be granted twice" in story[4] and BY in story[4] for story in trial.stories(first))
+    assert all("may be granted twice" in issue[4] and BY in issue[4] for issue in trial.stories(first))
     again = trial.run(trial.rows(12), run_id="night-2")
     assert trial.ends(again) == {"already_accepted": 8, "accepted": 4}
     assert trial.times_granted() == [1, 2]  # the person was wrong
@@ -44,7 +44,7 @@ def test_a_word_can_be_limited_to_rows(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     result = reconcile(trial, first, action="accept", rows=frozenset({6, 8}), max_unknown=parse_budget("m", 2))
     assert (result.accepted, result.unknown, result.error) == (2, 2, None)
-    assert told(trial, first) == [(5, "unknown"), (6, "accepted"), (7, "unknown"), (8, "accepted")]
+    assert reported(trial, first) == [(5, "unknown"), (6, "accepted"), (7, "unknown"), (8, "accepted")]
 
 
 def test_a_slip_of_the_pen_settles_nothing(trial: Trial) -> None:

@@ -46,7 +46,7 @@ def test_a_refusal_counts_whether_errors_come_as_object_or_array(trial: Trial, s
     trial.faults({"kind": "errors_shape", "shape": shape})
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 3, "rejected": 1})
-    assert [story[:4] for story in trial.stories(result)] == [(2, "rejected", "send", 1054)]
+    assert [issue[:4] for issue in trial.stories(result)] == [(2, "rejected", "send", 1054)]
 
 
 def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) -> None:
@@ -76,7 +76,7 @@ def test_a_row_refused_with_521_every_time_is_rejected_in_the_end_and_the_rest_i
     trial.faults({"kind": "row_error", "code": 521, "customer_id": rows[2]["customerId"]})
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "rejected": 1})
-    assert [story[:4] for story in trial.stories(result)] == [(3, "rejected", "send", 521)]
+    assert [issue[:4] for issue in trial.stories(result)] == [(3, "rejected", "send", 521)]
     assert trial.calls() == 6 + 2
     assert trial.times_granted() == [1]
 

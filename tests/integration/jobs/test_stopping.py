@@ -1,4 +1,4 @@
-"""Budgets, and jobs that are told to stop: by a signal, by a lost lease, by a ledger that is gone."""
+"""Budgets, and jobs that are asked to stop: by a signal, by a lost lease, by a ledger that is gone."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_over_the_budget_everything_is_sent_and_recorded_all_the_same(trial: Tri
     assert '"accepted":19' in summary
 
 
-# -- told to stop --------------------------------------------------------------------------------------------
+# -- asked to stop --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])

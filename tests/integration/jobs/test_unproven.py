@@ -137,12 +137,12 @@ def test_the_id_of_a_badge_whose_echo_does_not_prove_it_is_kept_all_the_same(tri
 
 def test_nothing_is_read_back_before_verify_after_has_passed_since_the_send(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
-    told: dict[str, float] = {}
-    trial.moments.at("send", lambda: told.update(send=trial.clock.now()))
-    trial.moments.at("read", lambda: told.update(read=trial.clock.now()))
+    reported: dict[str, float] = {}
+    trial.moments.at("send", lambda: reported.update(send=trial.clock.now()))
+    trial.moments.at("read", lambda: reported.update(read=trial.clock.now()))
     result = trial.run(trial.rows(4), verify_after=45)
     assert result.error is None
-    assert told["read"] - told["send"] >= 45
+    assert reported["read"] - reported["send"] >= 45
 
 
 def test_a_wait_that_ends_a_little_early_does_not_leave_rows_unknown(trial: Trial) -> None:

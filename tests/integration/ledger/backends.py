@@ -51,7 +51,7 @@ class _Opened:
 
 @contextmanager
 def connected(url: str) -> Iterator[sa.Connection]:
-    """Each statement commits by itself."""
+    """Each statement commits at once."""
     engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""Short ways to say what a job tells its ledger."""
+"""Short ways to write what a job records in its ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same contract for every database: whoever asks for ``backend`` is tested on all of them."""
+"""The same contract for every database: a test that asks for ``backend`` runs on all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process of its own that does with a ledger what it is told, a line at a time.
+"""A process of its own that does with a ledger what it is asked, a line at a time.
 
     python ledger_process.py URL RUN
 

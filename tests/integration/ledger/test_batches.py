@@ -59,13 +59,13 @@ def test_each_row_is_accepted_under_its_own_id_by_one_change(backend: Backend, l
     assert [row.earned_badge_id for row in granted(ledger, job.job_id)] == ["id-1", "id-2", "id-3"]
 
 
-@pytest.mark.parametrize("told", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
+@pytest.mark.parametrize("reported", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
 @pytest.mark.parametrize("noted", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
 def test_each_row_gets_its_own_id_in_whatever_order(
-    ledger: Ledger, noted: list[EarnedBadge], told: list[EarnedBadge]
+    ledger: Ledger, noted: list[EarnedBadge], reported: list[EarnedBadge]
 ) -> None:
     job = begin(ledger)
-    ledger.record(job, [accepting(claim(ledger, job, *noted), *told)])
+    ledger.record(job, [accepting(claim(ledger, job, *noted), *reported)])
     assert ids(ledger) == {1: "id-1", 2: "id-2", 3: "id-3"}
 
 
@@ -156,7 +156,7 @@ def heir(ledger: Ledger, job: Job) -> None:
 def test_a_reply_that_comes_after_rows_were_taken_away_still_settles_each(
     backend: Backend, ledger: Ledger, taken_by: Callable[[Ledger, Job], None]
 ) -> None:
-    """As a copy that stood still and wakes up tells it: its word is true, but the rows are no intents any more."""
+    """As a copy that stood still and wakes up reports it: it is true, but the rows are no intents any more."""
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     taken_by(ledger, job)

@@ -1,4 +1,4 @@
-"""Several jobs at once: of two that want the same, one gets it and the other hears of it; nobody waits in a circle."""
+"""Several jobs at once: of two that want the same, one gets it and the other is refused; none waits in a circle."""
 
 from __future__ import annotations
 

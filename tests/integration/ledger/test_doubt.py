@@ -74,9 +74,9 @@ def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(led
     job = begin(ledger)
     set_free(ledger, job, 1)
     batch = send_again(ledger, job, 1, 2)
-    told = tuple(issue(row, RowState.UNKNOWN, "no reply") for row in (1, 2)) if told_before else ()
+    reported = tuple(issue(row, RowState.UNKNOWN, "no reply") for row in (1, 2)) if told_before else ()
     ledger.record(
-        job, [Outcome(batch, "UNKNOWN", None, outcome(batch, RowState.UNKNOWN, badge(1), badge(2)).rows, told)]
+        job, [Outcome(batch, "UNKNOWN", None, outcome(batch, RowState.UNKNOWN, badge(1), badge(2)).rows, reported)]
     )
     ledger.finish_job(job, "failed", None)
     mine = ledger.settlements.take_stock(job.job_id)

@@ -143,8 +143,8 @@ SECRET = "s3cr3t-pässword"
 def test_a_password_stands_in_no_error(url: str) -> None:
     with pytest.raises(CapillaryError) as refused:
         Ledger(url)
-    told = "".join(traceback.format_exception(refused.value)) + repr(refused.value)
-    assert "s3cr3t" not in told
+    reported = "".join(traceback.format_exception(refused.value)) + repr(refused.value)
+    assert "s3cr3t" not in reported
 
 
 def test_a_password_stands_in_no_description(postgres_backend: PostgresBackend) -> None:
@@ -164,5 +164,5 @@ def test_rows_stand_in_no_error(backend: Backend) -> None:
         connection.execute(sa.text(f"DROP TABLE capillary_earned_badge{cascade}"))
     with pytest.raises(CapillaryError) as refused:
         claim(ledger, job, badge(1, customer=987_654_321, earned=EARNED))
-    told = "".join(traceback.format_exception(refused.value))
-    assert "987654321" not in told.replace("987_654_321", "")
+    reported = "".join(traceback.format_exception(refused.value))
+    assert "987654321" not in reported.replace("987_654_321", "")

@@ -92,9 +92,9 @@ def test_a_second_grant_is_reported_although_the_late_reply_came_first(
     if with_reads:
         ledger.record(second, [becoming(again, UNKNOWN, 1, 2, 3, verdict="UNKNOWN")])
         for number in (1, 2, 3):
-            told = issue(number, ACCEPTED, "found by reading back")
+            stated = issue(number, ACCEPTED, "found by reading back")
             change = RowChange(ROWS[number - 1], ACCEPTED, f"second-{number}")
-            ledger.record(second, [Outcome(again, "", None, [change], [told])])
+            ledger.record(second, [Outcome(again, "", None, [change], [stated])])
     else:
         ledger.record(second, [accepting(again, "second", 1, 2, 3)])
     assert [(number, state) for number, state, _ in reported(ledger, second)] == [(n, ACCEPTED) for n in (1, 2, 3)]
@@ -270,9 +270,9 @@ def test_a_refusal_leaves_no_doubt_of_an_earlier_id(backend: Backend, ledger: Le
 def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
-    told: RowIssue = issue(1, ACCEPTED, "found by reading back")
+    stated: RowIssue = issue(1, ACCEPTED, "found by reading back")
     ledger.record(second, [becoming(again, UNKNOWN, 1, verdict="UNKNOWN")])
-    ledger.record(second, [Outcome(again, "", None, [RowChange(ROWS[0], ACCEPTED, "second-1")], [told])])
+    ledger.record(second, [Outcome(again, "", None, [RowChange(ROWS[0], ACCEPTED, "second-1")], [stated])])
     ledger.record(first, [accepting(batch, "late", 1)])
     assert reported(ledger, second) == [(1, ACCEPTED, f"found by reading back; {told_twice(1)}")]
 

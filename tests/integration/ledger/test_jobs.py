@@ -93,13 +93,13 @@ def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stand
     for row, end in enumerate(ends, start=1):
         bring_to(ledger, job, end, badge(row))
     bring_to(ledger, job, RowState.ACCEPTED, badge(7))
-    # told as rejected without ever being sent; and told as unknown before it was found to be accepted
-    told = (*ends, RowState.INVALID, RowState.NOT_SENT, RowState.REJECTED, RowState.UNKNOWN)
-    ledger.record(job, [Issues([issue(row, one) for row, one in enumerate(told, start=1)])])
+    # reported as rejected without ever being sent; and reported as unknown before it was found to be accepted
+    reported = (*ends, RowState.INVALID, RowState.NOT_SENT, RowState.REJECTED, RowState.UNKNOWN)
+    ledger.record(job, [Issues([issue(row, one) for row, one in enumerate(reported, start=1)])])
     other = begin(ledger, "another run")
     ledger.record(other, [Issues([issue(1)])])
     ledger.finish_job(job, "failed", None)
-    assert len(list(ledger.issues(job.job_id))) == len(told)
+    assert len(list(ledger.issues(job.job_id))) == len(reported)
     begin(ledger)
     assert [one.state for one in ledger.issues(job.job_id)] == list(ends)
     assert len(list(ledger.issues(other.job_id))) == 1
@@ -224,8 +224,8 @@ def test_the_old_owners_outcome_is_still_recorded(backend: Backend, ledger: Ledg
     rows = [badge(row) for row in (1, 2, 3, 4)]
     batch = claim(ledger, job, *rows)
     thief = stolen(backend, ledger, job)
-    told = (RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED, RowState.UNKNOWN)
-    for row, one in zip(rows, told, strict=True):
+    reported = (RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED, RowState.UNKNOWN)
+    for row, one in zip(rows, reported, strict=True):
         ledger.record(job, [outcome(batch, one, row)])
     # refused, and unknown by now: proven not to be there, and the thief will hear the refusal for itself
     expected = [RowState.ACCEPTED, RowState.PLANNED, RowState.PLANNED, RowState.UNKNOWN]
@@ -237,10 +237,10 @@ def test_the_old_owners_issues_do_not_overwrite_the_story_of_the_new_one(
 ) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     thief = stolen(backend, ledger, job)
-    ledger.record(thief, [Issues([issue(1, RowState.UNKNOWN, "told by the new owner")])])
-    told = (issue(1, RowState.REJECTED, "told by the old owner"), issue(2, RowState.REJECTED))
-    ledger.record(job, [Outcome(batch, "PER_ROW", 200, [], told)])
-    assert [one.message for one in ledger.issues(job.job_id)] == ["told by the new owner"]
+    ledger.record(thief, [Issues([issue(1, RowState.UNKNOWN, "reported by the new owner")])])
+    reported = (issue(1, RowState.REJECTED, "reported by the old owner"), issue(2, RowState.REJECTED))
+    ledger.record(job, [Outcome(batch, "PER_ROW", 200, [], reported)])
+    assert [one.message for one in ledger.issues(job.job_id)] == ["reported by the new owner"]
 
 
 def test_the_old_owner_cannot_finish_the_job(backend: Backend, ledger: Ledger, job: Job) -> None:

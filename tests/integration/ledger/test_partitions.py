@@ -59,9 +59,9 @@ def test_imports_go_on_with_a_ledger_that_was_divided_and_grant_nothing_twice(sh
     again = shop.imported("again", both)
     assert (again.already_accepted, again.accepted) == (80, 0)
     shop.simulator.use_faults([{"kind": "drop", "at": "after_applying", "every": 2}])
-    told = shop.imported("more", both + rows(100, MAY + 86_400), max_unknown="100%")
+    reported = shop.imported("more", both + rows(100, MAY + 86_400), max_unknown="100%")
     shop.simulator.use_faults(None)
-    assert (told.already_accepted, told.accepted) == (80, 40)
+    assert (reported.already_accepted, reported.accepted) == (80, 40)
     granted = Counter((grant.customer_id, grant.earned_at) for grant in shop.simulator.store.grants())
     assert set(granted.values()) == {1}
     assert len(granted) == 120

@@ -32,7 +32,7 @@ class Process:
         )
         assert self.hear() == "ready"
 
-    def tell(self, line: str) -> None:
+    def send(self, line: str) -> None:
         assert self._popen.stdin is not None
         self._popen.stdin.write(line + "\n")
 
@@ -41,7 +41,7 @@ class Process:
         return self._popen.stdout.readline().strip()
 
     def ask(self, line: str) -> str:
-        self.tell(line)
+        self.send(line)
         return self.hear()
 
     def kill(self) -> None:
@@ -77,7 +77,7 @@ def test_of_two_processes_that_claim_the_same_rows_each_row_goes_to_one(backend:
     assert [process.ask("open") for process in processes] == ["begun", "begun"]
     rows = [str(row) for row in range(1, 41)]
     for process in processes:
-        process.tell(f"claim {' '.join(rows)}")
+        process.send(f"claim {' '.join(rows)}")
     first, second = (process.hear().split() for process in processes)
     assert len(first) == len(second) == len(rows)
     for row, *answers in zip(rows, first, second, strict=True):
@@ -102,14 +102,14 @@ def test_what_a_killed_process_noted_is_there_and_unknown_and_its_job_is_taken_a
 def test_of_two_processes_that_begin_the_same_job_one_gets_it(backend: Backend, start: Start) -> None:
     processes = [start(backend.url, "2026-01-01") for _ in range(2)]
     for process in processes:
-        process.tell("open")
+        process.send("open")
     assert sorted(process.hear() for process in processes) == ["JobIsRunningError", "begun"]
 
 
 def test_two_processes_that_find_no_ledger_make_one_together(fresh_backend: Backend, start: Start) -> None:
     processes = [start(fresh_backend.url, run) for run in ("first run", "second run")]
     for process in processes:
-        process.tell("upgrade")
+        process.send("upgrade")
     assert [process.hear() for process in processes] == ["upgraded", "upgraded"]
     assert [process.ask("open") for process in processes] == ["begun", "begun"]
     with fresh_backend.look() as connection:

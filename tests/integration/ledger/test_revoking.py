@@ -32,10 +32,10 @@ def accepted(ledger: Ledger, *rows: EarnedBadge, run: str = "2026-01-01", with_i
     job = begin(ledger, run)
     batch = claim(ledger, job, *rows)
     if with_id:
-        told = Outcome(batch, "PER_ROW", 200, accepted=rows, ids=[f"id-{row.row_number}" for row in rows])
+        reported = Outcome(batch, "PER_ROW", 200, accepted=rows, ids=[f"id-{row.row_number}" for row in rows])
     else:
-        told = Outcome(batch, "", None, [RowChange(row, RowState.ACCEPTED) for row in rows])
-    ledger.record(job, [told])
+        reported = Outcome(batch, "", None, [RowChange(row, RowState.ACCEPTED) for row in rows])
+    ledger.record(job, [reported])
     ledger.finish_job(job, "finished", {"rows_read": len(rows), "accepted": len(rows), "unknown": 0})
     return job
 

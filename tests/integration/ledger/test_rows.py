@@ -1,4 +1,4 @@
-"""What is told of rows: durable before it returns, all or nothing, and never against the table of states."""
+"""What is reported of rows: durable before it returns, all or nothing, and never against the table of states."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ _ODD = sa.text("""
 _CHANGE_BATCH = sa.text("UPDATE capillary_batch SET state = :state WHERE id = :customer")
 _CHANGE_ODD = sa.text("UPDATE capillary_odd_row SET state = :state WHERE customer_id = :customer")
 _CLAIM = sa.text("UPDATE capillary_earned_badge SET batch_id = 0 WHERE customer_id = :customer")
-#: How a row comes to a state by itself.
+#: How a row comes to a state of its own.
 _PATHS: dict[RowState, tuple[RowState, ...]] = {
     RowState.PLANNED: (RowState.PLANNED,),
     RowState.ACCEPTED: (RowState.ACCEPTED,),
@@ -141,7 +141,7 @@ def looking(backend: Backend, job: Job) -> Iterator[Any]:
 
 
 def put(connection: Any, customer: int, *, state: RowState | None = None) -> None:
-    """A batch of one row, which comes to a state by itself where one is given."""
+    """A batch of one row, which comes to a state of its own where one is given."""
     connection.execute(_BATCH, {"customer": customer, "state": "intent", "nothing": b""})
     connection.execute(_ROW, {"customer": customer})
     for step, change in zip(_PATHS[state] if state else (), (_ODD, _CHANGE_ODD), strict=False):

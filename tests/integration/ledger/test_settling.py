@@ -36,12 +36,12 @@ BY = "dag nightly, run 7"
 def ended(ledger: Ledger, job: Job, **counts: int) -> None:
     """The job comes to its end with a summary of these counts."""
     names = ("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent")
-    told = {name: counts.get(name, 0) for name in names}
-    ledger.finish_job(job, "failed", {"rows_read": sum(told.values()), **told, "reasons": []})
+    reported = {name: counts.get(name, 0) for name in names}
+    ledger.finish_job(job, "failed", {"rows_read": sum(reported.values()), **reported, "reasons": []})
 
 
 def left_unknown(ledger: Ledger, *rows: EarnedBadge, run: str = "2026-01-01") -> Job:
-    """A job that has ended, with these rows unknown and told so."""
+    """A job that has ended, with these rows unknown and reported so."""
     job = begin(ledger, run)
     bring_to(ledger, job, RowState.UNKNOWN, *rows)
     ledger.record(job, [Issues([issue(row.row_number, RowState.UNKNOWN, "no reply") for row in rows])])
@@ -60,11 +60,11 @@ def rows_of(backend: Backend, table: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("new", "told", "count"),
+    ("new", "reported", "count"),
     [(RowState.ACCEPTED, RowState.ACCEPTED, "accepted"), (RowState.PLANNED, RowState.NOT_SENT, "not_sent")],
 )
 def test_a_settled_row_its_story_and_the_summary_say_the_same(
-    backend: Backend, ledger: Ledger, new: RowState, told: RowState, count: str
+    backend: Backend, ledger: Ledger, new: RowState, reported: RowState, count: str
 ) -> None:
     job = left_unknown(ledger, badge(1), badge(2))
     mine = ledger.settlements.take_stock(job.job_id)
@@ -72,8 +72,8 @@ def test_a_settled_row_its_story_and_the_summary_say_the_same(
 
     assert [state(ledger, job, badge(row)) for row in (1, 2)] == [new, new]
     stories = list(ledger.issues(job.job_id))
-    assert [(story.state, story.stage, story.message) for story in stories] == [
-        (told, "verify", "no reply; settled")
+    assert [(issue.state, issue.stage, issue.message) for issue in stories] == [
+        (reported, "verify", "no reply; settled")
     ] * 2
     assert stories[0].original == {"customer_id": 1}
     summary = ledger.job(job.job_id).summary
@@ -118,7 +118,7 @@ def test_a_row_that_another_job_took_over_stays_with_that_job(ledger: Ledger) ->
 
     assert [each.row.badge.row_number for each in done] == [2]
     assert (state(ledger, job, badge(1)), state(ledger, job, badge(2))) == (RowState.UNKNOWN, RowState.PLANNED)
-    assert [story.state for story in ledger.issues(job.job_id)] == [RowState.UNKNOWN, RowState.NOT_SENT]
+    assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN, RowState.NOT_SENT]
 
 
 def test_a_row_that_was_sent_anew_since_it_was_looked_at_is_not_settled_by_what_was_seen_before(
@@ -156,9 +156,9 @@ def test_an_import_that_goes_on_in_the_meantime_keeps_its_rows(ledger: Ledger) -
     with pytest.raises(JobIsRunningError, match="settles its rows itself"):
         settle(ledger, mine, RowState.ACCEPTED)
     with pytest.raises(JobIsRunningError):
-        ledger.settlements.retell(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "told anew")])
+        ledger.settlements.retell(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "reported anew")])
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
-    assert [story.state for story in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
+    assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
 
 def test_intents_of_a_dead_job_are_unknown_and_its_process_can_send_nothing_if_it_wakes_up(
@@ -218,8 +218,8 @@ def test_of_two_that_settle_the_same_rows_at_once_each_row_is_settled_by_one(bac
             seen = unproven(mine, job.job_id)
             line.wait(60)
             parts = [seen[start : start + 5] for start in range(0, 40, 5)]
-            told = [[Settled(row, to, "settled") for row in part] for part in parts]
-            return sum(len(mine.settlements.settle(stock, part, proof=Proof.READ, by=to.value)) for part in told)
+            reported = [[Settled(row, to, "settled") for row in part] for part in parts]
+            return sum(len(mine.settlements.settle(stock, part, proof=Proof.READ, by=to.value)) for part in reported)
 
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(settle_all, [RowState.ACCEPTED, RowState.PLANNED]))
@@ -240,7 +240,7 @@ def test_what_cannot_be_noted_is_not_settled(backend: Backend, ledger: Ledger) -
     with pytest.raises(LedgerUnusableError):
         settle(ledger, mine, RowState.ACCEPTED)
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
-    assert [story.state for story in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
+    assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
 
 def test_rows_of_a_batch_come_in_the_dataset_s_order(ledger: Ledger) -> None:
@@ -257,8 +257,8 @@ def test_rows_that_the_job_does_not_hold_are_told_apart_and_can_be_told_anew(led
     mine = ledger.settlements.take_stock(job.job_id)
     [found] = ledger.settlements.hearsay(mine)
     assert [(row.row_number, row.original) for row in found] == [(2, {"customer_id": 2}), (3, {"customer_id": 3})]
-    told = [RowEnd(2, RowState.ALREADY_ACCEPTED, "accepted"), RowEnd(3, RowState.NOT_SENT, "free")]
-    assert (ledger.settlements.retell(mine, told), ledger.settlements.retell(mine, told)) == (2, 0)
+    reported = [RowEnd(2, RowState.ALREADY_ACCEPTED, "accepted"), RowEnd(3, RowState.NOT_SENT, "free")]
+    assert (ledger.settlements.retell(mine, reported), ledger.settlements.retell(mine, reported)) == (2, 0)
     summary = ledger.job(job.job_id).summary
     assert summary is not None
     assert [summary[name] for name in ("rows_read", "unknown", "already_accepted", "not_sent")] == [3, 1, 1, 1]

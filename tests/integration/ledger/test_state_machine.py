@@ -132,11 +132,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self.maybe_granted[number] = batch
         return (job, batch, tuple(sorted(numbers)))
 
-    @rule(batch=batches, told=st.lists(st.sampled_from(TOLD), min_size=len(ROWS), max_size=len(ROWS)))
-    def tell_an_outcome(self, batch: Batch, told: list[RowState]) -> None:
+    @rule(batch=batches, reported=st.lists(st.sampled_from(TOLD), min_size=len(ROWS), max_size=len(ROWS)))
+    def tell_an_outcome(self, batch: Batch, reported: list[RowState]) -> None:
         """By the copy that sent the batch, whatever became of that copy; also more than once."""
         job, key, numbers = batch
-        changes = list(zip(numbers, told, strict=False))
+        changes = list(zip(numbers, reported, strict=False))
         self.ledger.record(job, [Outcome(key, "PER_ROW", 200, [RowChange(ROWS[n], one) for n, one in changes])])
         self.renew(job)
         for number, one in changes:

@@ -1,4 +1,4 @@
-"""What the ledger tells of rows: whose they are now, since when they are unproven, and why they were not accepted."""
+"""What the ledger shows of rows: whose they are now, since when they are unproven, and why they were not accepted."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_read_only_file_without_a_ledger_is_refused_at_once(sqlite_backend: Sq
 
 
 @pytest.mark.parametrize(
-    ("broken", "repaired", "told", "error", "advice"),
+    ("broken", "repaired", "reported", "error", "advice"),
     [
         ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "readonly", LedgerUnusableError, "may read and write"),
         ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1073741823", "full", LedgerUnavailableError, "space"),
@@ -59,14 +59,14 @@ def test_a_read_only_file_without_a_ledger_is_refused_at_once(sqlite_backend: Sq
     ids=["read-only in mid-job", "disk full in mid-job"],
 )
 def test_a_file_that_takes_no_more_in_mid_job_holds_all_that_was_told_before(
-    sqlite_backend: SqliteBackend, broken: str, repaired: str, told: str, error: type[Exception], advice: str
+    sqlite_backend: SqliteBackend, broken: str, repaired: str, reported: str, error: type[Exception], advice: str
 ) -> None:
     ledger = sqlite_backend.open()
     job = begin(ledger)
     batch = claim(ledger, job, badge(1))
     execute(ledger, broken)
     many = [badge(row) for row in range(2, 2_000)]
-    with pytest.raises(error, match=told) as refused:
+    with pytest.raises(error, match=reported) as refused:
         ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1)), Issues([issue(1)]), intent(*many)])
     assert advice in str(refused.value)
     assert state(ledger, job, badge(1)) is RowState.INTENT
@@ -94,7 +94,7 @@ def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backe
     holder.execute(sa.text("UPDATE capillary_batch SET gone = gone"))
     with pytest.raises(LedgerUnavailableError, match=r"lock|idle-in-transaction"):
         impatient.record(job, [Issues([issue(1)]), outcome(batch, RowState.REJECTED, badge(1))])
-    assert state(ledger, job, badge(1)) is RowState.INTENT  # reading waits for nobody
+    assert state(ledger, job, badge(1)) is RowState.INTENT  # reading waits for no other process
     assert list(ledger.issues(job.job_id)) == []
     holder.rollback()
     ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(1))])
@@ -192,7 +192,7 @@ def test_a_file_that_vanished_in_mid_job_does_not_become_a_new_empty_ledger(sqli
     ledger = sqlite_backend.open()
     job = begin(ledger)
     bring_to(ledger, job, RowState.ACCEPTED, badge(1))
-    ledger.close()  # whoever reconnects finds an empty folder
+    ledger.close()  # a later connection finds an empty folder
     shutil.rmtree(sqlite_backend.path.parent)
     sqlite_backend.path.parent.mkdir()
     with pytest.raises(LedgerUnusableError):

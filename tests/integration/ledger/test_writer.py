@@ -73,29 +73,31 @@ def together(gated: GatedLedger, job: Job) -> Iterator[Together]:
         ThreadPoolExecutor(20) as pool,
     ):
 
-        def tell(*callers: Sequence[Note]) -> Told:
+        def call(*callers: Sequence[Note]) -> Told:
             gated.gate.clear()
             gated.reached.clear()
             gated.commits.clear()
             first = pool.submit(book.now)
             assert gated.reached.wait(GIVE_UP_SECONDS)
-            told = []
+            reported = []
             for number, notes in enumerate(callers, start=1):
-                told.append(pool.submit(book.record, *notes))
+                reported.append(pool.submit(book.record, *notes))
                 while book._waiting.qsize() < number:  # until the caller has put its notes down
                     pass
             gated.gate.set()
             first.result(GIVE_UP_SECONDS)
-            return told
+            return reported
 
-        yield tell
+        yield call
 
 
 def test_what_arrives_together_is_committed_together_and_each_gets_its_own_batches(
     together: Together, gated: GatedLedger, job: Job
 ) -> None:
-    told = together([intent(badge(1)), Issues([issue(9)]), intent(badge(2))], [Issues([issue(8)])], [intent(badge(3))])
-    first, second, third = (one.result(GIVE_UP_SECONDS) for one in told)
+    reported = together(
+        [intent(badge(1)), Issues([issue(9)]), intent(badge(2))], [Issues([issue(8)])], [intent(badge(3))]
+    )
+    first, second, third = (one.result(GIVE_UP_SECONDS) for one in reported)
     assert gated.commits == [5]
     assert (len(first), second, len(third)) == (2, [], 1)
     found = gated.find(job, [badge(row) for row in (1, 2, 3)])
@@ -105,20 +107,20 @@ def test_what_arrives_together_is_committed_together_and_each_gets_its_own_batch
 
 def test_one_callers_conflict_is_not_the_others(together: Together, gated: GatedLedger, job: Job) -> None:
     claim(gated, begin(gated, "another run"), badge(2))
-    told = together([intent(badge(1))], [intent(badge(4), badge(2))], [Issues([issue(8)])], [intent(badge(3))])
+    reported = together([intent(badge(1))], [intent(badge(4), badge(2))], [Issues([issue(8)])], [intent(badge(3))])
     with pytest.raises(IntentConflictError):
-        told[1].result(GIVE_UP_SECONDS)
+        reported[1].result(GIVE_UP_SECONDS)
     for number in (0, 2, 3):
-        told[number].result(GIVE_UP_SECONDS)
+        reported[number].result(GIVE_UP_SECONDS)
     assert [state(gated, job, badge(row)) for row in (1, 3, 4)] == [RowState.INTENT, RowState.INTENT, None]
     assert len(list(gated.issues(job.job_id))) == 1
 
 
 def test_two_callers_with_the_same_row_are_parted(together: Together, gated: GatedLedger, job: Job) -> None:
-    told = together([intent(badge(1))], [intent(badge(1), badge(2))])
-    told[0].result(GIVE_UP_SECONDS)
+    reported = together([intent(badge(1))], [intent(badge(1), badge(2))])
+    reported[0].result(GIVE_UP_SECONDS)
     with pytest.raises(IntentConflictError):
-        told[1].result(GIVE_UP_SECONDS)
+        reported[1].result(GIVE_UP_SECONDS)
     assert gated.counts(job) == {RowState.INTENT: 1}
 
 
@@ -128,15 +130,15 @@ def test_outcomes_are_recorded_even_where_others_hear_that_the_lease_is_lost(
     batches = [claim(gated, job, badge(row)) for row in (1, 2)]
     backend.pass_time(LEASE_SECONDS + 20)
     thief = begin(gated)
-    told = together(
+    reported = together(
         [outcome(batches[0], RowState.ACCEPTED, badge(1))],
         [intent(badge(3))],
         [outcome(batches[1], RowState.ACCEPTED, badge(2))],
     )
     with pytest.raises(LeaseLostError):
-        told[1].result(GIVE_UP_SECONDS)
+        reported[1].result(GIVE_UP_SECONDS)
     for number in (0, 2):
-        assert told[number].result(GIVE_UP_SECONDS) == []
+        assert reported[number].result(GIVE_UP_SECONDS) == []
     assert gated.counts(thief) == {RowState.ACCEPTED: 2}
 
 
@@ -260,14 +262,14 @@ def test_closing_commits_what_was_told_before_and_then_takes_nothing_more(gated:
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(book.now)
         assert gated.reached.wait(GIVE_UP_SECONDS)
-        told = pool.submit(book.record, intent(badge(1)))
+        reported = pool.submit(book.record, intent(badge(1)))
         while book._waiting.qsize() < 1:
             pass
         closed = pool.submit(book.close)
         while book._waiting.qsize() < 2:
             pass
         gated.gate.set()
-        assert len(told.result(GIVE_UP_SECONDS)) == 1
+        assert len(reported.result(GIVE_UP_SECONDS)) == 1
         first.result(GIVE_UP_SECONDS)
         closed.result(GIVE_UP_SECONDS)
     with pytest.raises(LedgerUnavailableError, match="closed"):

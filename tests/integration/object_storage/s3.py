@@ -1,4 +1,4 @@
-"""An S3-compatible server on loopback that can be told to fail, and what lies in its buckets."""
+"""An S3-compatible server on loopback that can be made to fail, and what lies in its buckets."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def test_the_whole_way_by_s3_and_back_with_the_report(
     context: Any = {"ti": SimpleNamespace(dag_id="nightly", task_id="report", run_id="first", map_index=-1)}
     report = BadgeErrorReportOperator(task_id="report", job=summary, report_path=lake.uri("reports")).execute(context)
     key = report["errors_csv"].split(f"{lake.bucket}/", 1)[1]
-    told = list(csv.DictReader(lake.server.get(lake.bucket, key).decode().splitlines()))
-    assert sorted(int(row["customer_id"]) for row in told) == list(range(100, 2_001, 100))
+    reported = list(csv.DictReader(lake.server.get(lake.bucket, key).decode().splitlines()))
+    assert sorted(int(row["customer_id"]) for row in reported) == list(range(100, 2_001, 100))
 
     # Mended in its place and imported again as it is; then everything a second time.
     mended = lake.server.get(lake.bucket, key).replace(b"0123456789abcdef01234567", b"654e08f2041fd452b3ef5b2e")
@@ -155,5 +155,5 @@ def test_a_large_file_goes_up_and_comes_down_in_bounded_memory(lake: Lake, tmp_p
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
     [[_, small], [written, read]] = json.loads(done.stdout.splitlines()[-1])
-    assert written - small < 80 * 2**20  # three pieces of 8 MiB on their way; by itself s3fs would hold all of it
+    assert written - small < 80 * 2**20  # three pieces of 8 MiB on their way; alone s3fs would hold all of it
     assert read - written < 32 * 2**20

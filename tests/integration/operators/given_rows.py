@@ -37,7 +37,7 @@ def ends(summary: dict[str, Any]) -> dict[str, int]:
 
 
 def granted_twice(simulator: RunningSimulator) -> list[tuple[int, float, str]]:
-    """Grants one too many, with the request of each: where there is one, the requests tell how it came about."""
+    """Grants one too many, with the request of each: where there is one, the requests show how it came about."""
     grants = list(simulator.store.grants())
     times = Counter((grant.customer_id, grant.badge_meta_id, grant.earned_at) for grant in grants)
     return [

@@ -63,10 +63,12 @@ def test_what_was_granted_is_accepted_what_was_not_is_free_and_nothing_is_sent(
 
 def test_the_report_of_the_import_tells_the_truth_afterwards(unknown: dict[str, Any], task: Tasks) -> None:
     reconcile(task, unknown)
-    told = BadgeErrorReportOperator(task_id="report", job=unknown, fail_with_import=False).execute(cast(Context, {}))
-    assert [told[name] for name in ("accepted", "unknown", "not_sent", "rows_reported")] == [20, 0, 10, 10]
-    assert told["may_be_granted_twice"] == 0
-    text = Path(told["errors_csv"].removeprefix("file://")).read_bytes().decode()
+    reported = BadgeErrorReportOperator(task_id="report", job=unknown, fail_with_import=False).execute(
+        cast(Context, {})
+    )
+    assert [reported[name] for name in ("accepted", "unknown", "not_sent", "rows_reported")] == [20, 0, 10, 10]
+    assert reported["may_be_granted_twice"] == 0
+    text = Path(reported["errors_csv"].removeprefix("file://")).read_bytes().decode()
     listed = list(csv.DictReader(io.StringIO(text, newline="")))
     assert {row["state"] for row in listed} == {"not_sent"}
     assert all("dag mending, run manual__2025" in row["message"] for row in listed)

@@ -51,7 +51,7 @@ def active(simulator: RunningSimulator) -> int:
 def test_by_default_it_only_says_what_it_would_take_back(
     simulator: RunningSimulator, imported: dict[str, Any], task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_CAPILLARY_DEFAULT")  # for which nobody has to be asked
+    monkeypatch.delenv("AIRFLOW_CONN_CAPILLARY_DEFAULT")  # which is not needed for it
     found = revoke(task, imported)
     assert list(found) == KEYS
     assert (found["dry_run"], found["to_revoke"], found["badges"], found["revoked"]) == (True, 20, {BADGE: 20}, 0)

@@ -197,7 +197,7 @@ def test_a_wait_before_reading_back_is_shown_with_its_end(
         (Store(fail_at=3), 1),
         (Store(value={"epoch": 3, "state": "finished", "done": 52, "share": 1.0}), 0),
     ],
-    ids=["none", "fails at once", "fails when the job begins", "fails at the end", "tells that all is done"],
+    ids=["none", "fails at once", "fails when the job begins", "fails at the end", "reports that all is done"],
 )
 def test_whatever_the_store_is_the_same_rows_end_the_same_way(
     simulator: RunningSimulator,
@@ -262,10 +262,10 @@ def test_the_group_in_the_log_is_closed_before_the_account_is_told(
     else:
         task().fail(given, **arguments)
     lines = [line for line in logged(logging.INFO).splitlines() if "group::" in line or "rows read" in line]
-    told = [next(word for word in ("::group::", "::endgroup::", "rows read") if word in line) for line in lines]
+    reported = [next(word for word in ("::group::", "::endgroup::", "rows read") if word in line) for line in lines]
     begun = how not in ("broken dataset", "no connection")
-    assert told.count("::group::") == told.count("::endgroup::")
+    assert reported.count("::group::") == reported.count("::endgroup::")
     # where Airflow's own logging is set up, each line is seen twice
-    last = len(told) - 1 - told[::-1].index("::group::") if "::group::" in told else 0
-    assert told[last : last + 2] == (["::group::", "::endgroup::"] if begun else [])
-    assert told.count("::group::") in ((1, 2) if begun else (0,))
+    last = len(reported) - 1 - reported[::-1].index("::group::") if "::group::" in reported else 0
+    assert reported[last : last + 2] == (["::group::", "::endgroup::"] if begun else [])
+    assert reported.count("::group::") in ((1, 2) if begun else (0,))

@@ -1,4 +1,4 @@
-"""What the report tells of accepted rows: which may be granted twice, and which were found by reading back."""
+"""What the report says of accepted rows: which may be granted twice, and which were found by reading back."""
 
 from __future__ import annotations
 

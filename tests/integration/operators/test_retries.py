@@ -1,4 +1,4 @@
-"""What the import operator tells Airflow when the API asks to wait, and when a person must fix something first."""
+"""What the import operator raises to Airflow when the API asks to wait, and when a person must fix something first."""
 
 from __future__ import annotations
 

@@ -88,8 +88,8 @@ def warehouse(path: Path) -> None:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Secrets that Airflow was told to mask; it is not told here, so that nothing is masked."""
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Secrets that Airflow was to mask; here it is not asked, so that nothing is masked."""
     secrets: list[str] = []
     monkeypatch.setattr(capillary, "mask_secret", secrets.append)
     return secrets
@@ -101,7 +101,7 @@ def test_credentials_and_values_of_rows_are_in_nothing_that_is_left_behind(
     connect: Callable[..., Any],
     task: Callable[..., Any],
     logged: Callable[[int], str],
-    told: list[str],
+    reported: list[str],
     tmp_path: Path,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,10 +136,10 @@ def test_credentials_and_values_of_rows_are_in_nothing_that_is_left_behind(
     assert summary["accepted"] + summary["unknown"] == len(simulator.store)
     assert bool(left.places.get("exceptions")) == (outcome != "success")
     assert left.holding(str(-CUSTOMER)) >= {"report", "ledger"}
-    tokens = [secret for secret in told if secret.startswith("eyJ")]
+    tokens = [secret for secret in reported if secret.startswith("eyJ")]
     assert (auth_type == "oauth") == bool(tokens)
 
-    for secret in {PASSWORD, DIGEST, HEADER, SECRET, *told}:
+    for secret in {PASSWORD, DIGEST, HEADER, SECRET, *reported}:
         assert left.holding(secret) == set()
     for value in (EMAIL, *(str(CUSTOMER + number) for number in range(20)), str(CUSTOMER)):
         assert left.holding(value) <= {"report", "ledger"}

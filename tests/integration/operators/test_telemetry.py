@@ -1,4 +1,4 @@
-"""What an import tells to those who watch it, and that they cannot disturb it."""
+"""What an import reports to monitoring, which cannot disturb it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_files_read_and_badges_written_are_in_the_hook_level_lineage(
 def test_where_nobody_reads_lineage_no_collector_is_made(
     simulator: RunningSimulator, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Airflow's collector for nobody would load half of the installed providers first."""
+    """Airflow's collector, without a reader, would load half of the installed providers first."""
     asked: list[str] = []
     monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: asked.append("collector"))
     monkeypatch.setattr(READERS, lambda: asked.append("readers"))
@@ -98,10 +98,10 @@ def test_where_nobody_reads_lineage_no_collector_is_made(
 def test_a_dry_run_has_written_nothing(simulator: RunningSimulator, collected: Collected, dataset: str) -> None:
     operator, _ = run(dataset, dry_run=True)
     assert collected() == ([f"file://{dataset}"], [])
-    told = operator.get_openlineage_facets_on_complete(None)
-    assert told is not None
-    assert told.outputs == []
-    assert told.run_facets["capillary_badgeImport"].dryRun is True  # type: ignore[attr-defined]
+    reported = operator.get_openlineage_facets_on_complete(None)
+    assert reported is not None
+    assert reported.outputs == []
+    assert reported.run_facets["capillary_badgeImport"].dryRun is True  # type: ignore[attr-defined]
 
 
 def test_an_import_that_breaks_off_counts_nothing_and_tells_where_it_was_to_read_and_write(
@@ -109,13 +109,13 @@ def test_an_import_that_breaks_off_counts_nothing_and_tells_where_it_was_to_read
 ) -> None:
     operator, summary = run("/none/such.csv")
     assert (summary, collected(), counted) == ({}, ([], []), {})
-    told = operator.get_openlineage_facets_on_failure(None)
-    assert told is not None
-    assert [(one.namespace, one.name) for one in told.inputs] == [("file", "/none/such.csv")]
-    [output] = told.outputs
+    reported = operator.get_openlineage_facets_on_failure(None)
+    assert reported is not None
+    assert [(one.namespace, one.name) for one in reported.inputs] == [("file", "/none/such.csv")]
+    [output] = reported.outputs
     assert output.name == "badges"
     assert not cast(Any, output).outputFacets
-    assert told.run_facets == {}
+    assert reported.run_facets == {}
 
 
 def test_rows_are_counted_by_the_try_that_ends_the_job_and_requests_by_each(

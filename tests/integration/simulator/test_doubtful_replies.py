@@ -1,4 +1,4 @@
-"""Informational replies, replies about another, half-applied calls, and reads that do not tell what one hopes for."""
+"""Informational replies, replies about another, half-applied calls, and reads that do not show what one hopes for."""
 
 from __future__ import annotations
 

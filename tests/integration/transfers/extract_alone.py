@@ -39,8 +39,8 @@ def main(largest_file: int, *extracts: dict[str, Any]) -> None:
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     for arguments in extracts:
-        told = outcome(arguments.pop("driver", 3), arguments)
-        sys.stdout.write(f"\n{json.dumps(told | {'peak': peak_bytes()})}\n")
+        reported = outcome(arguments.pop("driver", 3), arguments)
+        sys.stdout.write(f"\n{json.dumps(reported | {'peak': peak_bytes()})}\n")
         sys.stdout.flush()
 
 

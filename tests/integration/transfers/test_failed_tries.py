@@ -72,9 +72,9 @@ def test_a_full_disk_is_named_and_leaves_the_earlier_dataset_whole(
     before = sorted(os.listdir(target))
     endless = {"sql": ROWS.format(ENDLESS), "dataset_path": target}
     with started(temporary, 3_000_000, endless, endless | {"partitions": 3}) as process:
-        told = [json.loads(line) for line in process.communicate()[0].splitlines() if line.startswith("{")]
-    assert len(told) == 2
-    for one in told:
+        reported = [json.loads(line) for line in process.communicate()[0].splitlines() if line.startswith("{")]
+    assert len(reported) == 2
+    for one in reported:
         assert one["error"].startswith("BadgeTaskInterrupted")
         assert f"no room on this worker's disk (File too large). Free some of {temporary}" in one["error"]
     assert sorted(os.listdir(target)) == before

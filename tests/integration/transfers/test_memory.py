@@ -52,10 +52,10 @@ def test_peak_of_memory_does_not_grow_with_the_result(
         text=True,
         check=False,
     )
-    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    reported = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     expected = [FEW] * len(WAYS) + [MANY] * (len(WAYS) + 1)
-    assert [one.get("rows") for one in told] == expected, (told, done.stderr[-2_000:])
-    peaks = [one["peak"] for one in told]
+    assert [one.get("rows") for one in reported] == expected, (reported, done.stderr[-2_000:])
+    peaks = [one["peak"] for one in reported]
     print([round(peak / 2**20) for peak in peaks])  # noqa: T201
     base, without_cursor = peaks[len(WAYS) - 1], peaks[-1]
     for way, peak in zip(WAYS, peaks[len(WAYS) : -1], strict=True):

@@ -41,10 +41,10 @@ def test_a_parameter_by_position_stays_data_whatever_it_holds(
     extract: Extract, warehouse: Warehouse, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for number, mark in enumerate(BY_POSITION[warehouse.kind]):
-        sql = f"SELECT customer_id, CAST({mark} AS VARCHAR(80)) AS told FROM granted ORDER BY 1"
+        sql = f"SELECT customer_id, CAST({mark} AS VARCHAR(80)) AS reported FROM granted ORDER BY 1"
         with caplog.at_level(logging.INFO):
             result = extract(sql, tmp_path / str(number), parameters=[INJECTION])
-        assert values(result, "told") == [INJECTION] * 3
+        assert values(result, "reported") == [INJECTION] * 3
     assert untouched(warehouse)
     assert "DROP TABLE" not in caplog.text
 
@@ -53,9 +53,9 @@ def test_a_parameter_by_name_stays_data_whatever_it_holds(
     extract: Extract, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     mark = BY_NAME[warehouse.kind]
-    sql = f"SELECT customer_id, CAST({mark} AS VARCHAR(80)) AS told FROM granted WHERE badge <> {mark} ORDER BY 1"
+    sql = f"SELECT customer_id, CAST({mark} AS VARCHAR(80)) AS reported FROM granted WHERE badge <> {mark} ORDER BY 1"
     result = extract(sql, tmp_path / "out", parameters={"name": INJECTION})
-    assert values(result, "told") == [INJECTION] * 2
+    assert values(result, "reported") == [INJECTION] * 2
     assert untouched(warehouse)
 
 
@@ -127,7 +127,7 @@ def test_equal_column_names_are_refused_and_more_columns_than_needed_are_kept(
     extract: Extract, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     joined = "SELECT * FROM granted g JOIN granted h ON g.customer_id = h.customer_id"
-    if warehouse.kind == "duckdb":  # names the second one customer_id_1 by itself in a SELECT *
+    if warehouse.kind == "duckdb":  # names the second one customer_id_1 in a SELECT *
         joined = "SELECT g.customer_id, h.customer_id FROM granted g, granted h"
     with pytest.raises(BadgeTaskFailed, match=r"column '(badge|customer_id)' twice"):
         extract(joined, tmp_path / "out")

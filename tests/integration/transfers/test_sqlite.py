@@ -216,14 +216,14 @@ def test_a_part_that_lost_rows_is_noticed_in_the_folder_too(extract: Extract, tm
 
 
 class SplittingHook(SqliteHook):
-    """Splits by itself where nobody says that it shall not, as hooks for some warehouses do."""
+    """Splits unless it is asked not to, as hooks for some warehouses do."""
 
     def run(self, sql: Any, split_statements: bool = True, **named: Any) -> Any:  # type: ignore[override]
         return super().run(sql, split_statements=split_statements, **named)
 
 
 class StubbornHook(SqliteHook):
-    """Splits whatever it is told."""
+    """Splits whatever it is asked."""
 
     def run(self, sql: Any, **named: Any) -> Any:  # type: ignore[override]
         return super().run(sql, **{**named, "split_statements": True})

@@ -31,7 +31,7 @@ class Clock:
 
 
 class TokenSource:
-    """Counts the tokens it gives, and can be told to fail."""
+    """Counts the tokens it gives, and can be made to fail."""
 
     def __init__(self, lifetime: float = 300.0) -> None:
         self.given = 0
@@ -114,10 +114,10 @@ def test_a_token_known_to_be_bad_is_not_used_again_when_no_new_one_can_be_had() 
 
 
 def test_every_token_is_announced_as_a_secret() -> None:
-    told: list[str] = []
-    auth = OAuthAuth(TokenSource(), client_secret="s3cret", clock=Clock(), on_secret=told.append)
+    reported: list[str] = []
+    auth = OAuthAuth(TokenSource(), client_secret="s3cret", clock=Clock(), on_secret=reported.append)
     auth.renew(auth.headers())
-    assert told == ["token-1", "token-2"]
+    assert reported == ["token-1", "token-2"]
     assert auth.secrets() == ("s3cret", "token-1", "token-2")
 
 

@@ -32,7 +32,7 @@ def test_only_the_fact_that_the_body_has_left_decides_never_the_exception_s_name
 
 
 @pytest.mark.parametrize(
-    ("error", "story"),
+    ("error", "reason"),
     [
         (ERRORS[0], "the server reset the connection (Connection reset by peer)"),
         (ERRORS[4], "the reply broke off"),
@@ -49,8 +49,8 @@ def test_only_the_fact_that_the_body_has_left_decides_never_the_exception_s_name
         ),
     ],
 )
-def test_the_story_is_for_people_and_repeats_no_request(error: Exception, story: str) -> None:
-    assert classify(error, body_has_left=True)[2] == story
+def test_the_story_is_for_people_and_repeats_no_request(error: Exception, reason: str) -> None:
+    assert classify(error, body_has_left=True)[2] == reason
 
 
 def test_an_error_that_wraps_itself_is_read_once() -> None:

@@ -210,7 +210,7 @@ def test_an_envelope_of_the_api_s_own_shape_is_read(body: bytes, problems: list[
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "reported"),
     [
         (b'{"code": 400, "message": "JSON parse error"}', "code 400: JSON parse error"),
         (b'{"status": 404, "error": "Not Found", "path": "/x"}', "Not Found"),
@@ -227,10 +227,10 @@ def test_an_envelope_of_the_api_s_own_shape_is_read(body: bytes, problems: list[
         (b'{"data": [], "errors": [{"code": 400, "message": "beside data"}]}', "code 400: beside data"),
     ],
 )
-def test_what_a_gateway_or_framework_writes_is_shown_and_no_envelope(body: bytes, told: str) -> None:
+def test_what_a_gateway_or_framework_writes_is_shown_and_no_envelope(body: bytes, reported: str) -> None:
     reply = decoded(body, status=400)
     assert reply.envelope == []
-    assert told in reply.problem
+    assert reported in reply.problem
 
 
 @pytest.mark.parametrize(

@@ -71,11 +71,11 @@ def test_a_value_as_python_shows_it_does_not_survive(value: str) -> None:
     assert general(f"column {value!r} cannot be read") == "column … cannot be read"
 
 
-@pytest.mark.parametrize("told", ["Customer doesn't have", "can't find", "it's not a", "customers' list lacks"])
-def test_an_apostrophe_before_a_quoted_value_does_not_uncover_it(told: str) -> None:
-    shown = general(f"{told} badge 'Gold Member'")
+@pytest.mark.parametrize("reported", ["Customer doesn't have", "can't find", "it's not a", "customers' list lacks"])
+def test_an_apostrophe_before_a_quoted_value_does_not_uncover_it(reported: str) -> None:
+    shown = general(f"{reported} badge 'Gold Member'")
     assert "Gold" not in shown
-    assert shown.startswith(told.split("'")[0])
+    assert shown.startswith(reported.split("'")[0])
 
 
 def test_an_escaped_quote_does_not_end_a_quoted_value() -> None:

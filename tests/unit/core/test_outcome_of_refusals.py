@@ -94,7 +94,7 @@ def test_errors_that_say_nothing_do_not_spoil_a_grant_nor_prove_a_refusal(
     [
         pytest.param(NOT_FOUND, id="object"),
         pytest.param([NOT_FOUND], id="array"),
-        pytest.param([NOT_FOUND, ApiProblem(1, "more")], id="array of two: the first is told"),
+        pytest.param([NOT_FOUND, ApiProblem(1, "more")], id="array of two: the first is reported"),
         pytest.param([ApiProblem(), NOT_FOUND], id="array that begins with an empty object"),
     ],
 )

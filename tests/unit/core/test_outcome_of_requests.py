@@ -19,7 +19,7 @@ GRANTS = [
 
 def replied(status: int, *codes: int, entries: list[Entry] | None = None, retry_after: float | None = None) -> Reply:
     """A complete reply with an envelope of these codes; without codes the body was of neither shape."""
-    envelope = [ApiProblem(code, f"told {code}") for code in codes] or None
+    envelope = [ApiProblem(code, f"reported {code}") for code in codes] or None
     return Reply(Transmission.REPLIED, status, entries, envelope, retry_after)
 
 
@@ -64,7 +64,7 @@ NO_PROOF = [
     pytest.param(replied(600), id="600, which is no status"),
     pytest.param(replied(100), id="100"),
     pytest.param(replied(200), id="HTML, undecodable or truncated 200"),
-    pytest.param(replied(204), id="204: nothing is told of the rows"),
+    pytest.param(replied(204), id="204: nothing is reported of the rows"),
     pytest.param(replied(201, 1054), id="201 with an error envelope"),
     pytest.param(replied(200, 1054), id="200 with an error envelope"),
     pytest.param(replied(200, 521), id="200 with an error envelope of a passing reason"),
@@ -140,7 +140,7 @@ def test_a_redirect_stops_the_job_and_nothing_else_does_so_without_proof(status:
 def test_the_reason_names_the_status_the_code_and_what_the_api_said(status: int, code: int) -> None:
     judgement = judge(BATCH, replied(status, code))
     assert judgement.code == code
-    assert judgement.reason == f"HTTP {status}, code {code}: told {code}"
+    assert judgement.reason == f"HTTP {status}, code {code}: reported {code}"
 
 
 def test_without_an_envelope_the_reason_is_what_the_transport_said() -> None:

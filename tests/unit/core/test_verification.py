@@ -26,7 +26,7 @@ CASES = [
     pytest.param(view(1, EARLIER, ("a", EARLIER)), ABSENT, None, id="the only earn listed is earlier"),
     pytest.param(view(1, OURS), GRANTED, None, id="the last earn is at our instant"),
     pytest.param(view(1, OURS, ("a", OURS)), GRANTED, "a", id="our instant is listed, with its id"),
-    pytest.param(view(1, None, ("a", OURS)), GRANTED, "a", id="our instant is listed, no last earn is told"),
+    pytest.param(view(1, None, ("a", OURS)), GRANTED, "a", id="our instant is listed, no last earn is reported"),
     pytest.param(view(2, LATER, ("a", OURS), ("b", LATER)), GRANTED, "a", id="our instant is listed, a later one too"),
     pytest.param(
         view(2, OURS, ("a", EARLIER), ("b", OURS)), GRANTED, "b", id="our instant is listed, an earlier one too"
@@ -40,13 +40,13 @@ CASES = [
     ),
     pytest.param(view(1, LATER), UNDECIDED, None, id="the last earn is later: ours may be behind it"),
     pytest.param(view(1, LATER, ("a", LATER)), UNDECIDED, None, id="only a later earn is listed"),
-    pytest.param(view(1, None), UNDECIDED, None, id="an earn is counted, none is told"),
+    pytest.param(view(1, None), UNDECIDED, None, id="an earn is counted, none is reported"),
     pytest.param(view(1, None, ("a", None)), UNDECIDED, None, id="an earn of unknown time"),
     pytest.param(view(0, None, ("a", None)), UNDECIDED, None, id="none counted, but one listed"),
     pytest.param(view(0, None, ("a", EARLIER)), UNDECIDED, None, id="none counted, but an earlier one listed"),
     pytest.param(view(2, EARLIER, ("a", None)), UNDECIDED, None, id="the last is earlier, but one of unknown time"),
     pytest.param(view(2, EARLIER, ("a", LATER)), UNDECIDED, None, id="the last is earlier, but a later one is listed"),
-    pytest.param(view(0, LATER), UNDECIDED, None, id="none counted, but a later one told"),
+    pytest.param(view(0, LATER), UNDECIDED, None, id="none counted, but a later one reported"),
 ]
 
 
@@ -79,9 +79,9 @@ _VIEWS = st.builds(
 def test_nothing_is_found_absent_beside_any_sign_of_our_instant_or_a_later_one(
     seen: CustomerBadgeView, others: int
 ) -> None:
-    told = [seen.last_earned_at, *(sighting.earned_at for sighting in seen.sightings)]
+    reported = [seen.last_earned_at, *(sighting.earned_at for sighting in seen.sightings)]
     if settle(OURS, seen, others_at_instant=others).finding is ABSENT:
-        assert not [instant for instant in told if instant is not None and instant >= OURS]
+        assert not [instant for instant in reported if instant is not None and instant >= OURS]
         assert not any(sighting.earned_at is None for sighting in seen.sightings)
         assert seen.last_earned_at is not None or seen.earn_count == 0
 
@@ -89,8 +89,8 @@ def test_nothing_is_found_absent_beside_any_sign_of_our_instant_or_a_later_one(
 @QUICK
 @given(_VIEWS, st.integers(0, 2))
 def test_nothing_is_found_granted_without_our_very_instant(seen: CustomerBadgeView, others: int) -> None:
-    told = [seen.last_earned_at, *(sighting.earned_at for sighting in seen.sightings)]
+    reported = [seen.last_earned_at, *(sighting.earned_at for sighting in seen.sightings)]
     verified = settle(OURS, seen, others_at_instant=others)
-    assert (verified.finding is GRANTED) == (OURS in told and others == 0)
+    assert (verified.finding is GRANTED) == (OURS in reported and others == 0)
     if verified.earned_badge_id is not None:
         assert [each.earned_badge_id for each in seen.sightings if each.earned_at == OURS] == [verified.earned_badge_id]

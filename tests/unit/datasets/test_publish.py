@@ -62,11 +62,11 @@ def test_same_parts_are_published_under_the_same_names_and_others_under_none_of_
 def test_a_reader_of_the_earlier_parts_gets_them_or_is_told_but_never_gets_new_ones(tmp_path: Path) -> None:
     earlier = publish(made(tmp_path / "made", "old"), str(tmp_path / "out"), 7)
     manifest = tmp_path / "out" / "_manifest.json"
-    told = manifest.read_text()
+    reported = manifest.read_text()
     with Path(earlier[0]).open() as reading, manifest.open() as being_told:
         publish(made(tmp_path / "made", "new"), str(tmp_path / "out"), 7)
         assert reading.read() == "old 0"
-        assert being_told.read() == told
+        assert being_told.read() == reported
     assert not any(Path(uri).exists() for uri in earlier)
 
 

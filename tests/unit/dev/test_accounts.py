@@ -55,7 +55,7 @@ def test_a_first_and_a_second_demo_agree(accounts: Accounts) -> None:
         ({"granted_now": (FIRST,)}, "missing"),
         ({"granted_now": (FIRST, SECOND, FIRST)}, "twice"),
         ({"granted_before": (FIRST,)}, "twice"),
-        ({"granted_now": (FIRST, SECOND, NEVER_EARNED)}, "nobody earned"),
+        ({"granted_now": (FIRST, SECOND, NEVER_EARNED)}, "was not earned"),
     ],
 )
 def test_each_disagreement_is_found(changes: dict[str, Any], found: str) -> None:

@@ -69,7 +69,7 @@ def test_stopping_ends_children_too_and_no_process_of_somebody_else(
 ) -> None:
     started, child = parent_and_child(processes, tmp_path / "log")
     if not everyone:
-        os.kill(child, signal.SIGTERM)  # whose parent sees to it by itself
+        os.kill(child, signal.SIGTERM)  # whose parent sees to it
     processes.stop("parent", everyone=everyone)
     assert family(started) == []
     assert not lives(started.pid)

@@ -144,7 +144,7 @@ def test_a_wrong_connection_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) 
         CapillaryBadgeHook().get_conn()
 
 
-# -- Test connection: what is told for each way of being wrong is in tests/integration/hooks
+# -- Test connection: what is reported for each way of being wrong is in tests/integration/hooks
 
 
 def test_a_good_connection_is_told_so_by_one_read(api: Callable[..., Api]) -> None:

@@ -166,7 +166,7 @@ def test_a_job_without_an_end_and_rows_that_are_not_listed_are_warned_of(home: P
     report([open_job, short])
     text = logged()
     assert f"Job {open_job} has not come to an end" in text
-    assert f"Job {short}: the import counted 2 rows as not_sent, the ledger tells of 0" in text
+    assert f"Job {short}: the import counted 2 rows as not_sent, the ledger lists 0" in text
 
 
 def test_rows_that_may_be_granted_twice_are_counted_listed_apart_and_warned_of(
@@ -197,22 +197,22 @@ def test_the_outlet_s_event_and_lineage_tell_of_all_jobs_together(home: Path) ->
     assert (extra["jobs"], extra["rows_reported"], extra["accepted"], extra["succeeded"]) == (2, 2, 2, False)
     assert (extra["job_ids"], extra["report_html"]) == (jobs, returned["report_html"])
     assert "84" not in json.dumps(extra).replace(jobs[0], "").replace(jobs[1], "")
-    told = operator.get_openlineage_facets_on_complete(None)
-    assert told is not None
+    reported = operator.get_openlineage_facets_on_complete(None)
+    assert reported is not None
     paths = {returned[name].removeprefix("file://") for name in ("errors_csv", "summary_json", "report_html")}
-    assert {one.name for one in told.outputs} == paths
+    assert {one.name for one in reported.outputs} == paths
 
 
-@pytest.mark.parametrize(("dry_runs", "told"), [((True, True), False), ((True, False), True), ((False,), True)])
-def test_outlets_are_told_unless_all_was_a_dry_run(home: Path, dry_runs: tuple[bool, ...], told: bool) -> None:
+@pytest.mark.parametrize(("dry_runs", "reported"), [((True, True), False), ((True, False), True), ((False,), True)])
+def test_outlets_are_told_unless_all_was_a_dry_run(home: Path, dry_runs: tuple[bool, ...], reported: bool) -> None:
     reports, events = Asset("capillary://shop.example/reports"), OutletEventAccessors()
     jobs = [imported(home / "capillary_ledger.db", map_index=nth, dry_run=dry) for nth, dry in enumerate(dry_runs)]
     declared = [reports]
     operator = BadgeErrorReportOperator(task_id="report", job=jobs, outlets=declared)
     operator.execute(cast(Context, {"outlet_events": events}))
-    # Airflow makes an event of each outlet that the task has when it ends, whether or not anything is told of it.
-    assert operator.outlets == ([reports] if told else [])
-    assert bool(events[reports].extra) is told
+    # Airflow makes an event of each outlet that the task has when it ends, whether or not anything is reported of it.
+    assert operator.outlets == ([reports] if reported else [])
+    assert bool(events[reports].extra) is reported
     assert declared == [reports]
 
 

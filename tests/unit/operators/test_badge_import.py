@@ -92,7 +92,7 @@ def test_parameters_and_defaults_are_those_promised() -> None:
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     assert {name: given[name] for name in PARAMETERS} == PARAMETERS
-    assert set(given) == {*PARAMETERS, "retry_policy"}  # Airflow's own; test_retry.py tells of its default
+    assert set(given) == {*PARAMETERS, "retry_policy"}  # Airflow's own; test_retry.py has its default
 
 
 def test_each_parameter_is_kept_under_its_name_as_it_was_given() -> None:

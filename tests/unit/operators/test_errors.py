@@ -25,22 +25,22 @@ ERRORS = [one for _, one in inspect.getmembers(exceptions, inspect.isclass) if i
 
 @pytest.mark.parametrize("kind", ERRORS)
 def test_only_what_may_pass_by_itself_is_tried_again(kind: type[CapillaryError]) -> None:
-    told = as_airflow_error(kind("told"))
-    assert isinstance(told, AirflowException)
-    assert isinstance(told, BadgeTaskInterrupted) is issubclass(kind, RetryableError)
+    reported = as_airflow_error(kind("reported"))
+    assert isinstance(reported, AirflowException)
+    assert isinstance(reported, BadgeTaskInterrupted) is issubclass(kind, RetryableError)
     # on no version of Airflow can anything bring a task back that failed with this one
     assert (
-        isinstance(told, AirflowFailException)
-        is isinstance(told, BadgeTaskFailed)
+        isinstance(reported, AirflowFailException)
+        is isinstance(reported, BadgeTaskFailed)
         is not issubclass(kind, RetryableError)
     )
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, -5.0, math.nan, math.inf, -math.inf])
 def test_a_wish_that_is_none_is_not_passed_on(asked: float | None) -> None:
-    told = as_airflow_error(ApiUnavailableError("told", retry_after=asked))
-    assert isinstance(told, BadgeTaskInterrupted)
-    assert (str(told), told.retry_after) == ("told", None)
+    reported = as_airflow_error(ApiUnavailableError("reported", retry_after=asked))
+    assert isinstance(reported, BadgeTaskInterrupted)
+    assert (str(reported), reported.retry_after) == ("reported", None)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def test_a_wish_that_is_none_is_not_passed_on(asked: float | None) -> None:
     ],
 )
 def test_the_message_says_how_long_was_asked_for(error: RetryableError, seconds: str) -> None:
-    told = as_airflow_error(error)
-    assert isinstance(told, BadgeTaskInterrupted)
-    assert told.retry_after == error.retry_after
-    assert str(told) == f"{error}. Asked to wait {seconds} before the next try"
+    reported = as_airflow_error(error)
+    assert isinstance(reported, BadgeTaskInterrupted)
+    assert reported.retry_after == error.retry_after
+    assert str(reported) == f"{error}. Asked to wait {seconds} before the next try"
     assert seconds in str(as_airflow_error(error, "counts and reasons"))
 
 
 def test_the_message_does_not_speak_of_a_wait_that_nobody_asked_for() -> None:
-    assert str(as_airflow_error(ImportInterruptedError("told to stop"))) == "told to stop"
+    assert str(as_airflow_error(ImportInterruptedError("reported to stop"))) == "reported to stop"
 
 
 def test_the_error_keeps_its_wait_when_it_is_copied_to_another_process() -> None:
-    one = pickle.loads(pickle.dumps(BadgeTaskInterrupted("told", retry_after=7.0)))
-    assert (str(one), one.retry_after) == ("told", 7.0)
+    one = pickle.loads(pickle.dumps(BadgeTaskInterrupted("reported", retry_after=7.0)))
+    assert (str(one), one.retry_after) == ("reported", 7.0)

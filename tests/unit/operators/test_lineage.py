@@ -155,13 +155,13 @@ def test_before_the_work_the_files_are_told_and_after_it_all_that_became_of_the_
     assert (names(before.inputs), before.outputs, before.run_facets) == ([("s3://bucket", "rows.csv")], [], {})
 
     task.work_done = WorkDone(("s3://lake@bucket/rows.csv",), ("capillary://h/badges",), 4, SUMMARY)
-    for told in (task.get_openlineage_facets_on_complete(None), task.get_openlineage_facets_on_failure(None)):
-        assert told is not None
-        assert names(told.inputs) == [("s3://bucket", "rows.csv")]
-        [output] = told.outputs
+    for reported in (task.get_openlineage_facets_on_complete(None), task.get_openlineage_facets_on_failure(None)):
+        assert reported is not None
+        assert names(reported.inputs) == [("s3://bucket", "rows.csv")]
+        [output] = reported.outputs
         assert (output.namespace, output.name) == ("capillary://h", "badges")
         assert Serde.to_dict(output)["outputFacets"]["outputStatistics"]["rowCount"] == 4
-        facet = Serde.to_dict(told.run_facets["capillary_badgeImport"])
+        facet = Serde.to_dict(reported.run_facets["capillary_badgeImport"])
         facet = {name: value for name, value in facet.items() if not name.startswith("_")}
         assert facet == {
             "jobId": "job-1",
@@ -175,20 +175,20 @@ def test_an_import_that_broke_off_before_its_end_tells_what_it_knew() -> None:
     task = Task("/data/rows.csv")
     assert names(task.get_openlineage_facets_on_failure(None).inputs) == [("file", "/data/rows.csv")]  # type: ignore[union-attr]
     task.work_done = WorkDone(("/data/rows.csv",), ("capillary://h/badges",))
-    told = task.get_openlineage_facets_on_failure(None)
-    assert told is not None
-    assert Serde.to_dict(told.outputs[0]).get("outputFacets") in (None, {})
-    assert told.run_facets == {}
+    reported = task.get_openlineage_facets_on_failure(None)
+    assert reported is not None
+    assert Serde.to_dict(reported.outputs[0]).get("outputFacets") in (None, {})
+    assert reported.run_facets == {}
 
 
 def test_a_report_tells_its_files_and_its_counts() -> None:
     counts = {"jobs": 3, "rows_reported": 5, "may_be_granted_twice": 2, "accepted": 9}
-    told = operator_lineage(
+    reported = operator_lineage(
         WorkDone(("/data/rows.csv",), ("file:///r/errors.csv", "file:///r/report.html"), report=counts)
     )
-    assert told is not None
-    assert names(told.outputs) == [("file", "/r/errors.csv"), ("file", "/r/report.html")]
-    facet = Serde.to_dict(told.run_facets["capillary_badgeReport"])
+    assert reported is not None
+    assert names(reported.outputs) == [("file", "/r/errors.csv"), ("file", "/r/report.html")]
+    facet = Serde.to_dict(reported.run_facets["capillary_badgeReport"])
     assert (facet["jobs"], facet["rowsReported"], facet["mayBeGrantedTwice"]) == (3, 5, 2)
 
 

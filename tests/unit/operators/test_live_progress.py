@@ -317,7 +317,7 @@ def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest
             more.release()
 
     def deliver(work: int) -> None:
-        assert more.acquire(timeout=30)  # a batch takes until progress was told
+        assert more.acquire(timeout=30)  # a batch takes until progress was reported
         done.append(work)
 
     lanes = LaneThreads[int](2, deliver, StopSignal(), Watched(Account(), Clock(), None))

@@ -91,8 +91,8 @@ def test_rows_requests_and_duration_are_counted_under_names_that_need_no_tags(st
 )
 def test_tags_are_those_of_airflow_s_own_task_metrics(statsd: Received, tags: dict[str, Any]) -> None:
     count_import(task_instance(**tags), SUMMARY, None, 1.5)
-    told = ",dag_id=nightly,task_id=import_badges" + (",team_name=crm" if tags else "")
-    assert f"airflow.capillary.rows.accepted{told}:4|c" in statsd()
+    reported = ",dag_id=nightly,task_id=import_badges" + (",team_name=crm" if tags else "")
+    assert f"airflow.capillary.rows.accepted{reported}:4|c" in statsd()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When Airflow is told to try again: every error of the package has its decision, and the server's wish is kept."""
+"""When Airflow is to try again: every error of the package has its decision, and the server's wish is kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from airflow_provider_capillary.operators.retry import CapillaryRetryPolicy
 policies = pytest.importorskip("airflow.sdk.definitions.retry_policy", reason="Airflow has retry policies since 3.3")
 ExceptionRetryPolicy, RetryAction = policies.ExceptionRetryPolicy, policies.RetryAction
 AGAIN, FAIL = RetryAction.DEFAULT, RetryAction.FAIL
-#: What becomes of a task that failed with this, where nobody asked to wait. An error without a line here fails a test.
+#: What becomes of a task that failed with this, where no wait was asked for. An error without a line here fails a test.
 TABLE = {
     "CapillaryError": FAIL,
     "FixableError": FAIL,
@@ -81,12 +81,12 @@ def test_every_error_has_a_decision() -> None:
 
 @pytest.mark.parametrize(("name", "action"), TABLE.items())
 def test_an_error_is_decided_the_same_whether_it_passed_the_operators_door_or_not(name: str, action: Any) -> None:
-    error = getattr(exceptions, name)("told")
+    error = getattr(exceptions, name)("reported")
     assert decide(error).action is action
-    told = as_airflow_error(error)
-    assert decide(told).action is action
+    reported = as_airflow_error(error)
+    assert decide(reported).action is action
     # Airflow 3.2 asks no policy: there the class alone says whether there is another try
-    assert isinstance(told, AirflowFailException) is (action is FAIL)
+    assert isinstance(reported, AirflowFailException) is (action is FAIL)
 
 
 @pytest.mark.parametrize("error", [UnaccountedRowsError("sum"), IntentConflictError("both")])
@@ -111,7 +111,7 @@ def test_errors_of_others_are_left_to_airflow(error: BaseException) -> None:
 def test_the_wait_is_never_shorter_than_what_was_asked_and_little_longer(
     name: str, chance: float, asked: float
 ) -> None:
-    error = getattr(exceptions, name)("told", retry_after=asked)
+    error = getattr(exceptions, name)("reported", retry_after=asked)
     for one in (error, as_airflow_error(error)):
         decision = decide(one, chance)
         assert decision.action is RetryAction.RETRY
@@ -120,12 +120,12 @@ def test_the_wait_is_never_shorter_than_what_was_asked_and_little_longer(
 
 @pytest.mark.parametrize("asked", [86_401.0, 1e12, 1e300])
 def test_more_than_a_day_is_taken_for_a_day(asked: float) -> None:
-    assert decide(RetryableError("told", retry_after=asked)).retry_delay == timedelta(hours=24)
+    assert decide(RetryableError("reported", retry_after=asked)).retry_delay == timedelta(hours=24)
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, -0.0, -5.0, math.nan, math.inf, -math.inf])
 def test_a_wish_that_is_none_leaves_the_tasks_own_delay(asked: float | None) -> None:
-    error = ApiUnavailableError("told", retry_after=asked)
+    error = ApiUnavailableError("reported", retry_after=asked)
     for one in (error, as_airflow_error(error)):
         decision = decide(one)
         assert (decision.action, decision.retry_delay) == (RetryAction.DEFAULT, None)

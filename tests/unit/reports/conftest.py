@@ -1,4 +1,4 @@
-"""A real ledger on a file, with a job that is told what became of its rows."""
+"""A real ledger on a file, with a job that is recorded what became of its rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def told(ledger: Ledger) -> Told:
+def recorded(ledger: Ledger) -> Told:
     """Opens a job, records issues, and ends it with a summary that adds up (unless ``summary`` says otherwise)."""
 
-    def tell(
+    def record(
         issues: Sequence[RowIssue],
         *,
         accepted: int = 0,
@@ -50,14 +50,14 @@ def told(ledger: Ledger) -> Told:
             ledger.finish_job(job, "finished", summary or whole | {"requests": 2, "batches": 1})
         return job
 
-    return tell
+    return record
 
 
 @pytest.fixture
 def issue() -> Callable[..., RowIssue]:
     """Makes an issue of a row; what is not said is ordinary."""
 
-    def make(row_number: int, state: RowState, original: dict[str, Any] | None = None, **told: Any) -> RowIssue:
+    def make(row_number: int, state: RowState, original: dict[str, Any] | None = None, **recorded: Any) -> RowIssue:
         ordinary: dict[str, Any] = {
             "stage": "send",
             "message": "refused",
@@ -65,6 +65,6 @@ def issue() -> Callable[..., RowIssue]:
             "line": row_number,
         }
         row = {"customer_id": str(row_number)} if original is None else original
-        return RowIssue(row_number=row_number, state=state, original=row, **(ordinary | told))
+        return RowIssue(row_number=row_number, state=state, original=row, **(ordinary | recorded))
 
     return make

@@ -25,9 +25,9 @@ def files(folder: Path, text: str) -> list[Path]:
 
 
 def test_each_job_has_a_folder_of_its_own_with_a_name_that_every_storage_takes(
-    ledger: Ledger, told: Callable[..., Job]
+    ledger: Ledger, recorded: Callable[..., Job]
 ) -> None:
-    one, two = told([], map_index=0).job_id, told([], map_index=1).job_id
+    one, two = recorded([], map_index=0).job_id, recorded([], map_index=1).job_id
     alone, together = survey(ledger, [one]).facts, survey(ledger, [one, two]).facts
     below = "s3://c@bucket/r/badges.daily/manual__2025-01-15T12_00_00_00_00"
     assert report_folder("s3://c@bucket/r/", alone) == f"{below}/{one}"

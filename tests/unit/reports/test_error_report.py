@@ -56,10 +56,10 @@ def earned_badges(dataset: Any) -> list[Any]:
 
 
 def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     row = {"z_note": "x", "customer_id": 7, "a_shop": None}
-    job = told([issue(3, RowState.REJECTED, row, code=1054, request_id="r-1", attempt=2, line=5)])
+    job = recorded([issue(3, RowState.REJECTED, row, code=1054, request_id="r-1", attempt=2, line=5)])
     write_error_report(ledger, [job.job_id], tmp_path)
     [written] = errors(tmp_path)
     assert list(written) == [*row, *REPORT_COLUMNS]
@@ -70,20 +70,20 @@ def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
 
 
 def test_every_row_that_was_not_accepted_is_reported_and_no_other(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     states = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
-    job = told([issue(number, state) for number, state in enumerate(states, start=1)], accepted=1)
+    job = recorded([issue(number, state) for number, state in enumerate(states, start=1)], accepted=1)
     report = write_error_report(ledger, [job.job_id], tmp_path)
     assert [row["state"] for row in errors(tmp_path)] == ["rejected", "invalid", "unknown", "not_sent"]
     assert report.facts.total.problems.rows == 4
 
 
 def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
-    first = told([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
-    second = told([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
+    first = recorded([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
+    second = recorded([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
     write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
     one, two = errors(tmp_path)
     assert list(one)[:3] == ["id", "state", "shop"]
@@ -93,7 +93,7 @@ def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
 
 
 def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strings(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     earned = datetime(2025, 1, 31, 9, tzinfo=UTC)
     good = {"badge_meta_id": BADGE, "customer_id": 2**63 - 1, "earn_event_date": earned, "note": 'a\r\n"b", -5; c\rd'}
@@ -104,7 +104,7 @@ def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strin
     ]
     before = earned_badges(rows)
     assert all(isinstance(badge, EarnedBadge) for badge in before)
-    job = told(issues_of(rows, issue))
+    job = recorded(issues_of(rows, issue))
     write_error_report(ledger, [job.job_id], tmp_path)
     again = str(tmp_path / "errors.csv")
     assert earned_badges(again) == before
@@ -113,13 +113,13 @@ def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strin
 
 
 def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     rows = [{"id": "-1", "state": "CA", "note": "=1+1"}, {"id": "007", "state": "x\r\ny", "note": "\x07"}]
-    job = told(issues_of(rows, issue), map_index=0)
+    job = recorded(issues_of(rows, issue), map_index=0)
     write_error_report(ledger, [job.job_id], tmp_path)
     first = errors(tmp_path)
-    again = told(issues_of(str(tmp_path / "errors.csv"), issue, RowState.NOT_SENT), map_index=1)
+    again = recorded(issues_of(str(tmp_path / "errors.csv"), issue, RowState.NOT_SENT), map_index=1)
     write_error_report(ledger, [again.job_id], tmp_path)
     second = errors(tmp_path)
     assert [list(row) for row in second] == [list(row) for row in first]
@@ -128,23 +128,23 @@ def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_harmless_in_the_header(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
-    job = told([issue(1, RowState.INVALID, {"=1+1": "x"})])
+    job = recorded([issue(1, RowState.INVALID, {"=1+1": "x"})])
     write_error_report(ledger, [job.job_id], tmp_path)
     assert next(iter(errors(tmp_path)[0])) == "'=1+1"
 
 
-def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledger, told: Told) -> None:
-    write_error_report(ledger, [told([], accepted=9).job_id], tmp_path)
+def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledger, recorded: Told) -> None:
+    write_error_report(ledger, [recorded([], accepted=9).job_id], tmp_path)
     assert (tmp_path / "errors.csv").read_bytes() == ",".join(REPORT_COLUMNS).encode() + b"\r\n"
     assert summary(tmp_path)["total"]["counts"]["accepted"] == 9
 
 
 def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
-    first = told(
+    first = recorded(
         [
             issue(1, RowState.REJECTED, code=1054, message="no badge", badge_meta_id=BADGE),
             issue(2, RowState.UNKNOWN, badge_meta_id=BADGE),
@@ -153,7 +153,7 @@ def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
         accepted=5,
         map_index=0,
     )
-    second = told([issue(1, RowState.INVALID, stage="validate", message="bad")], map_index=1)
+    second = recorded([issue(1, RowState.INVALID, stage="validate", message="bad")], map_index=1)
     write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
     written = summary(tmp_path)
     assert written["ledger"] == ledger.description
@@ -174,14 +174,14 @@ def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
 
 
 def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_in_total(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     twice = issue(1, RowState.ACCEPTED, stage="send", message="sent again without proof: may be granted twice")
     found = [issue(number, RowState.ACCEPTED, stage="verify", message="found by reading back") for number in (2, 3)]
     refused = issue(4, RowState.REJECTED)
-    first = told([twice, *found, refused], accepted=3, map_index=0)
-    second = told([msgspec.structs.replace(twice, row_number=9)], accepted=2, map_index=1)
-    third = told([], accepted=1, map_index=2)
+    first = recorded([twice, *found, refused], accepted=3, map_index=0)
+    second = recorded([msgspec.structs.replace(twice, row_number=9)], accepted=2, map_index=1)
+    third = recorded([], accepted=1, map_index=2)
     report = write_error_report(ledger, [first.job_id, second.job_id, third.job_id], tmp_path)
     written = summary(tmp_path)
     doubt = {"stage": "send", "code": None, "message": twice.message}
@@ -202,10 +202,10 @@ def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_
 
 
 def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, message=f"no customer {9_000_000 + n} ('Zoë {n}')") for n in range(1, 41)]
-    job = told(issues)
+    job = recorded(issues)
     write_error_report(ledger, [job.job_id], tmp_path)
     assert summary(tmp_path)["total"]["problems"]["reasons"] == [
         {"stage": "send", "code": None, "message": "no customer … (…)", "rows": 40}
@@ -214,11 +214,11 @@ def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
 
 
 def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     rows = MOST_KEPT_APART_OF_MANY + 50
     issues = [issue(number, RowState.REJECTED, badge_meta_id=f"{number:024x}") for number in range(1, rows + 1)]
-    jobs = [told(issues, map_index=index) for index in (0, 1)]
+    jobs = [recorded(issues, map_index=index) for index in (0, 1)]
     write_error_report(ledger, [job.job_id for job in jobs], tmp_path)
     written = summary(tmp_path)
     for job in written["jobs"]:
@@ -228,8 +228,8 @@ def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all
     assert len(written["total"]["problems"]["by_badge"]) == rows
 
 
-def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue) -> None:
-    job = told([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
+def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue) -> None:
+    job = recorded([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
     written = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -238,18 +238,18 @@ def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: Ledger, told:
     assert written[0] == written[1]
 
 
-def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, told: Told) -> None:
+def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, recorded: Told) -> None:
     wrong = dict.fromkeys(("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent"), 1)
-    job = told([], summary={"rows_read": 7, **wrong})
+    job = recorded([], summary={"rows_read": 7, **wrong})
     with pytest.raises(UnaccountedRowsError, match="rows_read=7, but 6"):
         write_error_report(ledger, [job.job_id], tmp_path)
 
 
 def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
-    dead = told([issue(1, RowState.REJECTED)], ended=False, map_index=0)
-    done = told([], accepted=3, map_index=1)
+    dead = recorded([issue(1, RowState.REJECTED)], ended=False, map_index=0)
+    done = recorded([], accepted=3, map_index=1)
     write_error_report(ledger, [dead.job_id, done.job_id], tmp_path)
     written = summary(tmp_path)
     assert len(errors(tmp_path)) == 1
@@ -265,7 +265,7 @@ def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: 
 
 @pytest.mark.parametrize("kind", ["settled", "went on with more rows", "went on with other columns"])
 def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     rows = [issue(number, RowState.UNKNOWN, {"id": str(number)}) for number in (1, 2, 3)]
     changes = {
@@ -273,7 +273,7 @@ def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
         "went on with more rows": issue(4, RowState.REJECTED, {"id": "4"}),
         "went on with other columns": issue(4, RowState.REJECTED, {"id": "4", "new": "x"}),
     }
-    job = told(rows, ended=False)
+    job = recorded(rows, ended=False)
 
     def change_after_reading(job_id: str) -> Iterator[RowIssue]:
         yield from read(job_id)
@@ -292,9 +292,9 @@ def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
 
 
 def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
-    letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be told as a value of the row
+    letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be recorded as a value of the row
 
     def many(first: int, rows: int) -> Sequence[RowIssue]:
         return [
@@ -315,7 +315,7 @@ def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_d
         tracemalloc.stop()
         return measured
 
-    few, lots = told(many(1, 1_500), map_index=0), told(many(1, 6_000), map_index=1)
+    few, lots = recorded(many(1, 1_500), map_index=0), recorded(many(1, 6_000), map_index=1)
     peak(few)  # what is loaded and cached once is not counted
     least = peak(few)
     assert peak(lots) < least * 1.1

@@ -106,9 +106,9 @@ def silent(page: Page) -> None:
 
 
 def test_the_page_asks_for_nothing_and_its_policy_lets_nothing_else_in(
-    page: Callable[..., Page], told: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue
 ) -> None:
-    found = page(told([issue(1, RowState.REJECTED, badge_meta_id=BADGE), issue(2, RowState.ACCEPTED)], accepted=1))
+    found = page(recorded([issue(1, RowState.REJECTED, badge_meta_id=BADGE), issue(2, RowState.ACCEPTED)], accepted=1))
     silent(found)
     digest = base64.b64encode(hashlib.sha256(found.style.encode()).digest()).decode()
     assert found.policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
@@ -205,9 +205,9 @@ def test_what_others_wrote_is_text_wherever_it_stands(tmp_path: Path, attack: st
 
 @pytest.mark.parametrize("state", [RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT])
 def test_each_state_is_counted_explained_and_says_what_to_do_next(
-    page: Callable[..., Page], told: Told, issue: MakeIssue, state: RowState
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue, state: RowState
 ) -> None:
-    words = page(told([issue(number, state) for number in (1, 2, 3)], accepted=997)).words
+    words = page(recorded([issue(number, state) for number in (1, 2, 3)], accepted=997)).words
     title = wording.STATES[state].title
     assert f"3 {title} {wording.STATES[state].meaning} {wording.STATES[state].to_do}" in words
     assert f"3 {title} 0.3%" in words
@@ -217,8 +217,8 @@ def test_each_state_is_counted_explained_and_says_what_to_do_next(
         assert not wording.STATES[other].to_do or wording.STATES[other].to_do not in words
 
 
-def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page], told: Told) -> None:
-    found = page(told([], accepted=30_124))
+def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page], recorded: Told) -> None:
+    found = page(recorded([], accepted=30_124))
     assert "Every row is accepted" in found.words
     assert "30,124 rows read" in found.words
     assert not any(words.to_do and words.to_do in found.words for words in wording.STATES.values())
@@ -226,10 +226,10 @@ def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page],
 
 
 def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
-    page: Callable[..., Page], told: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, code=1054, message=f"no badge for customer {9_000_000 + n}") for n in (1, 2)]
-    found = page(told(issues, accepted=1))
+    found = page(recorded(issues, accepted=1))
     assert "2 code 1054 no badge for customer … 1054: no such badge" in found.words
     assert "api-1054 sending" in found.words
     assert REGISTRY["api-1054"].to_do in found.words
@@ -237,35 +237,35 @@ def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
 
 
 def test_badges_are_told_with_their_states_and_a_row_without_a_badge_too(
-    page: Callable[..., Page], told: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue
 ) -> None:
     issues = [
         issue(1, RowState.REJECTED, badge_meta_id=BADGE),
         issue(2, RowState.UNKNOWN, badge_meta_id=BADGE),
         issue(3, RowState.INVALID),
     ]
-    found = page(told(issues))
+    found = page(recorded(issues))
     assert f"{BADGE} 1 rejected 1 unknown 2 1 0 1 0" in found.words
     assert "no valid badge id 1 invalid 1 0 1 0 0" in found.words
     assert "1 rejected, 1 unknown" in [svg.get("aria-label") for svg in found.of("svg")]
 
 
 def test_badges_are_shown_by_the_names_that_the_ledger_knows(
-    page: Callable[..., Page], ledger: Ledger, told: Told, issue: MakeIssue
+    page: Callable[..., Page], ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     ledger.name_badges({BADGE: "Big <b>basket</b>"})
 
-    found = page(told([issue(1, RowState.REJECTED, badge_meta_id=BADGE)]))
+    found = page(recorded([issue(1, RowState.REJECTED, badge_meta_id=BADGE)]))
 
     assert f"Big <b>basket</b> {BADGE} 1 rejected" in found.words
 
 
 def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_them(
-    page: Callable[..., Page], told: Told, issue: MakeIssue, tmp_path: Path
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue, tmp_path: Path
 ) -> None:
     twice = [issue(n, RowState.ACCEPTED, message="sent again without proof") for n in (1, 2)]
     proven = issue(3, RowState.ACCEPTED, stage="verify", message="found by reading back")
-    found = page(told([*twice, proven], accepted=3))
+    found = page(recorded([*twice, proven], accepted=3))
     assert "2 accepted rows may be granted twice" in found.words
     assert wording.MAY_BE_TWICE.to_do in found.words
     assert "3 accepted rows had no proof in the first reply. 1 of them was settled afterwards" in found.words
@@ -275,11 +275,11 @@ def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_th
 
 
 def test_a_dry_run_is_marked_and_its_rows_are_not_called_unsent(
-    page: Callable[..., Page], told: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue
 ) -> None:
     counts = {"rows_read": 10, "accepted": 0, "already_accepted": 1, "rejected": 0, "invalid": 2, "unknown": 0}
     issues = [issue(n, RowState.INVALID, stage="validate") for n in (1, 2)]
-    found = page(told(issues, accepted=8, summary=counts | {"not_sent": 7, "dry_run": True, "requests": 0}))
+    found = page(recorded(issues, accepted=8, summary=counts | {"not_sent": 7, "dry_run": True, "requests": 0}))
     assert "Dry run: nothing was sent; 2 rows need attention" in found.words
     assert "7 would be sent 70.0%" in found.words
     assert "succeeded dry run" in found.words
@@ -287,9 +287,9 @@ def test_a_dry_run_is_marked_and_its_rows_are_not_called_unsent(
 
 
 def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accepted(
-    page: Callable[..., Page], told: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue
 ) -> None:
-    found = page(told([issue(1, RowState.REJECTED)], accepted=9, ended=False))
+    found = page(recorded([issue(1, RowState.REJECTED)], accepted=9, ended=False))
     assert "The import has not ended; 1 row needs attention so far" in found.words
     assert wording.NOT_ENDED in found.words
     assert "10 rows in the dataset" in found.words
@@ -298,9 +298,9 @@ def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accep
 
 
 def test_times_have_their_zone_and_rates_are_of_the_whole_time(
-    tmp_path: Path, page: Callable[..., Page], ledger: Ledger, told: Told
+    tmp_path: Path, page: Callable[..., Page], ledger: Ledger, recorded: Told
 ) -> None:
-    facts = survey(ledger, [told([], accepted=600).job_id]).facts
+    facts = survey(ledger, [recorded([], accepted=600).job_id]).facts
     job = msgspec.structs.replace(facts.jobs[0], finished_at="2025-01-15T12:03:20+00:00")
     write_html_report(tmp_path / "report.html", msgspec.structs.replace(facts, jobs=(job,)))
     found = Page((tmp_path / "report.html").read_text("utf-8"))
@@ -327,11 +327,11 @@ def test_sources_and_ledger_are_told_without_their_password(
 
 
 def test_the_same_jobs_give_the_same_page(
-    page: Callable[..., Page], told: Told, issue: MakeIssue, tmp_path: Path
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue, tmp_path: Path
 ) -> None:
     jobs = [
-        told([issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}") for n in range(40)], map_index=0),
-        told([], map_index=1),
+        recorded([issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}") for n in range(40)], map_index=0),
+        recorded([], map_index=1),
     ]
     page(*jobs)
     first = (tmp_path / "report.html").read_bytes()
@@ -340,10 +340,10 @@ def test_the_same_jobs_give_the_same_page(
 
 
 def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
-    facts = survey(ledger, [told([], accepted=3, map_index=0).job_id]).facts
-    bad = survey(ledger, [told([issue(1, RowState.REJECTED)], map_index=700).job_id]).facts.jobs[0]
+    facts = survey(ledger, [recorded([], accepted=3, map_index=0).job_id]).facts
+    bad = survey(ledger, [recorded([issue(1, RowState.REJECTED)], map_index=700).job_id]).facts.jobs[0]
     good = [msgspec.structs.replace(facts.jobs[0], map_index=index) for index in range(1_024)]
     jobs = (*good[:700], bad, *good[701:])
     write_html_report(tmp_path / "report.html", msgspec.structs.replace(facts, jobs=jobs))
@@ -357,20 +357,20 @@ def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
 
 
 def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
-    page: Callable[..., Page], told: Told, issue: MakeIssue, tmp_path: Path
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue, tmp_path: Path
 ) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n % 1_000:024x}") for n in range(1, 1_002)]
-    page(told(issues))
+    page(recorded(issues))
     in_front, folded = (tmp_path / "report.html").read_text("utf-8").split("980 more badges")
     assert in_front.index(f"{1:024x}") < in_front.index(f"{0:024x}")
     assert folded.count('<bdi class="id">0000') == 980
 
 
 def test_the_page_takes_a_few_times_its_own_size_in_memory(
-    tmp_path: Path, ledger: Ledger, told: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}", message="m" * n) for n in range(1, 300)]
-    facts = survey(ledger, [told(issues).job_id]).facts
+    facts = survey(ledger, [recorded(issues).job_id]).facts
     many = msgspec.structs.replace(facts, jobs=facts.jobs * 100)
     write_html_report(tmp_path / "report.html", many)  # what is loaded and compiled once is not counted
     tracemalloc.start()
@@ -381,8 +381,8 @@ def test_the_page_takes_a_few_times_its_own_size_in_memory(
 
 
 def test_what_is_told_of_rows_in_another_state_is_left_out(
-    page: Callable[..., Page], told: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Told, issue: MakeIssue
 ) -> None:
-    found = page(told([issue(1, RowState.ALREADY_ACCEPTED, message="accepted in the meantime")], accepted=2))
+    found = page(recorded([issue(1, RowState.ALREADY_ACCEPTED, message="accepted in the meantime")], accepted=2))
     assert "Every row is accepted" in found.words
     assert "in the meantime" not in found.words

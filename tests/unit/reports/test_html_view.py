@@ -29,14 +29,14 @@ def record(index: int, counts: Ends | None, *, rows: int = 0, state: str = "fini
 
 
 def facts(*jobs: JobRecord, issues: Mapping[int, list[RowIssue]] | None = None) -> ReportFacts:
-    everything, told = IssueTally(), []
+    everything, recorded = IssueTally(), []
     for index, job in enumerate(jobs):
         own = IssueTally()
         for issue in (issues or {}).get(index, []):
             own.add(issue)
             everything.add(issue)
-        told.append(job_facts(job, own))
-    return ReportFacts(total=total_of(told, everything), jobs=tuple(told), ledger="ledger.db")
+        recorded.append(job_facts(job, own))
+    return ReportFacts(total=total_of(recorded, everything), jobs=tuple(recorded), ledger="ledger.db")
 
 
 def issue(number: int, state: RowState, stage: str = "send", badge: str | None = None) -> RowIssue:
@@ -87,7 +87,7 @@ def test_bars_of_badges_can_be_compared_and_none_is_wider_than_the_longest(rows:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "told"),
+    ("jobs", "recorded"),
     [
         ([record(0, {"accepted": 3, "already_accepted": 2})], ("good", "Every row is accepted")),
         ([record(0, {})], ("good", "The dataset was empty")),
@@ -114,8 +114,8 @@ def test_bars_of_badges_can_be_compared_and_none_is_wider_than_the_longest(rows:
         ),
     ],
 )
-def test_the_headline_says_what_matters_most(jobs: list[JobRecord], told: tuple[str, str]) -> None:
-    assert headline(arrange(facts(*jobs))) == told
+def test_the_headline_says_what_matters_most(jobs: list[JobRecord], recorded: tuple[str, str]) -> None:
+    assert headline(arrange(facts(*jobs))) == recorded
 
 
 def test_a_row_that_may_be_granted_twice_is_never_under_a_good_headline() -> None:

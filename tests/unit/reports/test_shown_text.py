@@ -57,7 +57,7 @@ def test_a_password_in_a_uri_is_not_shown(uri: str, seen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "told"),
+    ("part", "whole", "recorded"),
     [
         (0, 0, "0%"),
         (0, 9, "0%"),
@@ -68,12 +68,12 @@ def test_a_password_in_a_uri_is_not_shown(uri: str, seen: str) -> None:
         (10**12 - 1, 10**12, "99.9%"),
     ],
 )
-def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, told: str) -> None:
-    assert share(part, whole) == told
+def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, recorded: str) -> None:
+    assert share(part, whole) == recorded
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "recorded"),
     [
         (0, "0 s"),
         (59, "59 s"),
@@ -84,8 +84,8 @@ def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, told: st
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_is_told_in_two_units(seconds: int, told: str) -> None:
-    assert duration(seconds) == told
+def test_a_duration_is_told_in_two_units(seconds: int, recorded: str) -> None:
+    assert duration(seconds) == recorded
 
 
 def test_an_instant_is_told_with_its_time_zone_and_a_naive_one_is_refused() -> None:

@@ -85,12 +85,12 @@ def test_sql_and_parameters_that_cannot_be_meant_are_refused_while_the_dag_is_pa
 
 
 def test_progress_is_told_at_a_calm_pace() -> None:
-    seconds, told = iter([0.0, 1.0, 9.9, 10.0, 11.0, 19.0, 20.5]), []
-    log = SimpleNamespace(info=lambda text, *values: told.append(text % values))
+    seconds, reported = iter([0.0, 1.0, 9.9, 10.0, 11.0, 19.0, 20.5]), []
+    log = SimpleNamespace(info=lambda text, *values: reported.append(text % values))
     progress = _Progress(log, lambda: next(seconds))
     for rows in range(1_000_000, 7_000_000, 1_000_000):
         progress.log(rows)
-    assert told == ["3,000,000 rows so far, 300,000 rows/s", "6,000,000 rows so far, 292,683 rows/s"]
+    assert reported == ["3,000,000 rows so far, 300,000 rows/s", "6,000,000 rows so far, 292,683 rows/s"]
 
 
 def extract(**arguments: Any) -> SqlToBadgeDatasetOperator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
@@ -108,7 +109,7 @@ class Mortal:
         return lambda *args, **kwargs: self._deaths.step(lambda: found(*args, **kwargs))
 
 
-WRITES = ("begin_probe", "note_probe_grant", "answer_probe_grant", "finish_probe", "open_probe_grants")
+WRITES = ("begin", "note_grant", "answer_grant", "finish", "open_grants")
 
 
 class FirstContact:
@@ -137,10 +138,12 @@ class FirstContact:
             chosen = msgspec.structs.replace(client_settings, import_method=ImportMethod(method))
             return BadgeClient(chosen, transport=wire, now=self.clock.now)
 
+        probes = Mortal(self.ledger.probes, deaths, WRITES)
+        ledger = SimpleNamespace(now=self.ledger.now, owner=self.ledger.owner, probes=probes)
         job = ProbeJob(
             Organisation(client_of(self._method.value), self.name),
             client_of,
-            cast(Ledger, Mortal(self.ledger, deaths, WRITES)),
+            cast(Ledger, ledger),
             options.pop("customer", CUSTOMER),
             options.pop("badge", BADGE),
             by="a person",

@@ -139,7 +139,9 @@ class FirstContact:
             return BadgeClient(chosen, transport=wire, now=self.clock.now)
 
         probes = Mortal(self.ledger.probes, deaths, WRITES)
-        ledger = SimpleNamespace(now=self.ledger.now, owner=self.ledger.owner, probes=probes)
+        ledger = SimpleNamespace(
+            now=self.ledger.now, owner=self.ledger.owner, reserve_request=self.ledger.reserve_request, probes=probes
+        )
         job = ProbeJob(
             Organisation(client_of(self._method.value), self.name),
             client_of,

@@ -150,7 +150,7 @@ class FilesDataset:
     def _assumed(self, parts: list[_Part]) -> dict[str, Any]:
         """What was found out from names and contents, for the log and the summary."""
         assumed: dict[str, Any] = {}
-        formats = sorted({part.file_format.value for part in parts if part.file_format})
+        formats = sorted({part.file_format.title for part in parts if part.file_format})
         delimiters = sorted({part.file.delimiter or "," for part in parts if isinstance(part.file, CsvFile)})
         if formats:
             assumed["format"] = ", ".join(formats)
@@ -190,17 +190,19 @@ class FilesDataset:
         return _Part(uri, path, self._file(uri, path, file_format), digest, identity, file_format)
 
     def _file(self, uri: str, path: Path, file_format: FileFormat | None) -> _File:
-        if file_format is FileFormat.PARQUET:
-            return ParquetFile(uri, path)
-        if file_format is FileFormat.JSON_LINES:
-            return JsonLinesFile(uri, path)
-        return CsvFile(uri, path, self._options, self._required)
+        match file_format:
+            case FileFormat.PARQUET:
+                return ParquetFile(uri, path)
+            case FileFormat.JSON_LINES:
+                return JsonLinesFile(uri, path)
+            case FileFormat.CSV | None:  # an empty file without a name that says more is read as text
+                return CsvFile(uri, path, self._options, self._required)
 
     @staticmethod
     def _refuse_mixed_formats(parts: list[_Part], problems: Problems) -> None:
         formats = {part.file_format: part.uri for part in parts if part.file_format}
         if len(formats) > 1:
-            examples = ", ".join(f"{file_format.value} ({uri})" for file_format, uri in formats.items())
+            examples = ", ".join(f"{file_format.title} ({uri})" for file_format, uri in formats.items())
             problems.add(f"The dataset mixes formats: {examples}. Keep each format in a folder of its own.")
 
     def _all_columns(self, parts: list[_Part], problems: Problems) -> tuple[str, ...]:

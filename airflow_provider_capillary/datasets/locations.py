@@ -10,23 +10,26 @@ from airflow_provider_capillary.exceptions import DatasetError
 
 
 class FileFormat(Enum):
-    """The formats that can be read."""
+    """The formats that can be read. A new one is a line here, a file with its reader, and a line in ``files.py``.
 
-    PARQUET = "Parquet"
-    CSV = "CSV"
-    JSON_LINES = "JSON Lines"
+    :ivar title: as messages call it.
+    :ivar option: its name in ``dataset_format``.
+    :ivar suffixes: how names of such files end.
+    :ivar magic: the first bytes of such files, where the format has any.
+    """
+
+    PARQUET = ("Parquet", "parquet", (".parquet", ".pq"), b"PAR1")
+    CSV = ("CSV", "csv", (".csv", ".tsv", ".txt"), b"")
+    JSON_LINES = ("JSON Lines", "jsonl", (".jsonl", ".ndjson", ".json"), b"")
+
+    def __init__(self, title: str, option: str, suffixes: tuple[str, ...], magic: bytes) -> None:
+        self.title = title
+        self.option = option
+        self.suffixes = suffixes
+        self.magic = magic
 
 
-FORMATS = {
-    ".parquet": FileFormat.PARQUET,
-    ".pq": FileFormat.PARQUET,
-    ".csv": FileFormat.CSV,
-    ".tsv": FileFormat.CSV,
-    ".txt": FileFormat.CSV,
-    ".jsonl": FileFormat.JSON_LINES,
-    ".ndjson": FileFormat.JSON_LINES,
-    ".json": FileFormat.JSON_LINES,
-}
+FORMATS = {suffix: file_format for file_format in FileFormat for suffix in file_format.suffixes}
 COMPRESSIONS = (".gz", ".zst")  #: of text; Parquet is compressed within
 
 

@@ -8,7 +8,7 @@ from airflow_provider_capillary.core.given_values import is_nothing
 from airflow_provider_capillary.datasets.locations import FileFormat
 from airflow_provider_capillary.exceptions import ConfigurationError
 
-DATASET_FORMATS = {"parquet": FileFormat.PARQUET, "csv": FileFormat.CSV, "jsonl": FileFormat.JSON_LINES}
+DATASET_FORMATS = {file_format.option: file_format for file_format in FileFormat}
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 

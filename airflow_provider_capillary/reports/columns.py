@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
-REPORT_COLUMNS = ("stage", "state", "code", "message", "request_id", "attempt", "source", "line", "row", "job_id")
+from airflow_provider_capillary.ledger.facts import RowIssue
+from airflow_provider_capillary.reports.shown_text import without_password
+
+#: The report's own columns in their order, and what stands there of an issue and the id of its job.
+_CELLS: dict[str, Callable[[RowIssue, str], Any]] = {
+    "stage": lambda issue, _: issue.stage,
+    "state": lambda issue, _: issue.state.value,
+    "code": lambda issue, _: issue.code,
+    "message": lambda issue, _: issue.message,
+    "request_id": lambda issue, _: issue.request_id,
+    "attempt": lambda issue, _: issue.attempt,
+    "source": lambda issue, _: without_password(issue.source),
+    "line": lambda issue, _: issue.line,
+    "row": lambda issue, _: issue.row_number,
+    "job_id": lambda _, job_id: job_id,
+}
+REPORT_COLUMNS = tuple(_CELLS)
 _PREFIX = "import_"
-#: A dataset that has all of these is an error report that somebody has mended.
+#: A dataset that has all of these is an error report that was corrected.
 _SIGNATURE = frozenset({"stage", "code", "message", "request_id", "attempt"})
 _REPORT_NAME = re.compile(rf"(?:{_PREFIX})*({'|'.join(REPORT_COLUMNS)})")
 
@@ -43,6 +60,11 @@ def plan_columns(layouts: Iterable[Sequence[str]]) -> ReportColumns:
     """
     dataset = tuple(dict.fromkeys(name for layout in layouts for name in own_columns(tuple(layout))))
     return ReportColumns(dataset, tuple(_free_name(name, dataset) for name in REPORT_COLUMNS))
+
+
+def report_values(issue: RowIssue, job_id: str) -> list[Any]:
+    """What stands in each of ``REPORT_COLUMNS``."""
+    return [cell(issue, job_id) for cell in _CELLS.values()]
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:

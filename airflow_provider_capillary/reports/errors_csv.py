@@ -14,9 +14,8 @@ from pathlib import Path
 
 from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.reports.cells import original_cell, report_cell
-from airflow_provider_capillary.reports.columns import ReportColumns, own_columns
+from airflow_provider_capillary.reports.columns import ReportColumns, own_columns, report_values
 from airflow_provider_capillary.reports.report_facts import is_problem
-from airflow_provider_capillary.reports.shown_text import without_password
 
 Chosen = Callable[[RowIssue], bool]
 
@@ -44,6 +43,4 @@ def _rows(issues: Iterable[tuple[str, RowIssue]], columns: ReportColumns, chosen
 
 def _row(issue: RowIssue, job_id: str, columns: ReportColumns, own: frozenset[str]) -> list[str]:
     row = [original_cell(issue.original[name]) if name in own else "" for name in columns.dataset]
-    reasons = (issue.stage, issue.state.value, issue.code, issue.message, issue.request_id, issue.attempt)
-    place = (without_password(issue.source), issue.line, issue.row_number, job_id)
-    return row + [report_cell(value) for value in (*reasons, *place)]
+    return row + [report_cell(value) for value in report_values(issue, job_id)]

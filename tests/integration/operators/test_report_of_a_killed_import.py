@@ -21,6 +21,7 @@ from airflow.sdk import DAG, Context
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
@@ -215,19 +216,22 @@ def test_rows_within_the_budget_do_not_fail_the_report(simulator: RunningSimulat
 def test_a_job_elsewhere_is_waited_for_until_its_lease_is_over(home: Path, simulator: RunningSimulator) -> None:
     from airflow_provider_capillary.ledger.facts import JobPlan, JobScope
 
-    with closing(
-        Ledger(f"sqlite:///{home / 'capillary_ledger.db'}", owner="elsewhere/1/1", lease_seconds=0.2)
-    ) as ledger:
-        ledger.open_job(JobScope("nightly", "import_badges", RUN, -1, 3), JobPlan("shop", "https://api", "f", 4, {}))
+    behind = [0.0]
+    url = f"sqlite:///{home / 'capillary_ledger.db'}"
+    elsewhere = Ledger(url, owner="elsewhere/1/1", clock=lambda: time.time() - behind[0])
+    job = elsewhere.open_job(
+        JobScope("nightly", "import_badges", RUN, -1, 3), JobPlan("shop", "https://api", "f", 4, {})
+    )
     _, report = tasks()
     report.job = None
     waits: list[float] = []
 
     def wait(seconds: float) -> None:
         waits.append(seconds)
-        time.sleep(0.3)
+        behind[0] = 2 * LEASE_SECONDS
+        elsewhere.renew_lease(job)  # from now on its lease was over a minute ago
 
     report._wait = wait
-    with pytest.raises(AirflowFailException, match="died: 0 in doubt, 4 not sent"):
+    with closing(elsewhere), pytest.raises(AirflowFailException, match="died: 0 in doubt, 4 not sent"):
         report.execute(context(import_badges="failed"))
     assert len(waits) <= 1

@@ -68,7 +68,7 @@ def sixteen_at_once(stack: CeleryStack, parts: int, rows: int) -> Noted:
     check, dag = WitnessCheck(stack), DagRuns(stack.api, dag_of(parts))
     dag.unpause()
     run_id = dag.start({"rows": rows}, f"{NIGHT}T02:00:00Z")
-    assert dag.wait_for_end(run_id, SECONDS) == "success", (dag.states(run_id), stack.told())
+    assert dag.wait_for_end(run_id, SECONDS) == "success", (dag.states(run_id), stack.reported())
     stack.simulator.use_faults()
     imports = dag.tasks(run_id, "import_badges")
     assert [task["try_number"] for task in imports] == [1] * parts  # none was refused

@@ -69,7 +69,7 @@ def test_told_to_stop_it_keeps_what_it_has_settled(trial: Trial) -> None:
 
     def stop_after_two() -> None:
         if next(settlements) == 2:
-            stop.request(ImportInterruptedError("reported to"))
+            stop.request(ImportInterruptedError("asked to"))
 
     with pytest.raises(ImportInterruptedError, match="later try goes on"):
         reconcile(trial, first, stop=stop, before_settling=stop_after_two)

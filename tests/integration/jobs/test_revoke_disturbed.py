@@ -132,7 +132,7 @@ def test_told_to_stop_it_asks_for_no_more(trial: Trial) -> None:
 
     def stop_at_two() -> None:
         if next(counted) == 2:
-            stop.request(ImportInterruptedError("reported to"))
+            stop.request(ImportInterruptedError("asked to"))
 
     with pytest.raises(ImportInterruptedError, match="later try goes on"):
         revoke(trial, first, stop=stop, before_answer=stop_at_two)

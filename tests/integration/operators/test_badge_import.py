@@ -193,7 +193,7 @@ def test_too_many_refused_rows_fail_without_a_retry_with_the_summary_in_xcom(
         "2 invalid",
         "8 x badge_check 1054",
         "2 x validate",
-        "tab Badge import of this task",
+        "the tab Badge import of this task",
         pushed["job_id"],
     ):
         assert words in text

@@ -89,7 +89,7 @@ def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_go
     killer.join()
     assert killed.is_set()
     assert not isinstance(error, AirflowFailException)
-    assert "reported to stop" in str(error)
+    assert "asked to stop" in str(error)
     assert pushed is not None
     assert pushed["not_sent"] > 0
     assert pushed["accepted"] + pushed["unknown"] + pushed["not_sent"] == 200

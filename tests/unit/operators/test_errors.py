@@ -60,7 +60,7 @@ def test_the_message_says_how_long_was_asked_for(error: RetryableError, seconds:
 
 
 def test_the_message_does_not_speak_of_a_wait_that_nobody_asked_for() -> None:
-    assert str(as_airflow_error(ImportInterruptedError("reported to stop"))) == "reported to stop"
+    assert str(as_airflow_error(ImportInterruptedError("asked to stop"))) == "asked to stop"
 
 
 def test_the_error_keeps_its_wait_when_it_is_copied_to_another_process() -> None:

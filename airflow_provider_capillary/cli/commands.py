@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -254,11 +253,11 @@ def person() -> str:
 
 
 def _move(file: Path, target: Path) -> None:
-    unfinished = target.with_name(f".{target.name}.part")
+    from airflow_provider_capillary.datasets.folders import folder_at
+
+    if not target.parent.is_dir():
+        raise ConfigurationError(f"{target} cannot be written: there is no folder {target.parent}. Make it first")
     try:
-        shutil.move(file, unfinished)
-        unfinished.replace(target)
+        folder_at(str(target.parent.absolute()), "--output").put(file, target.name)
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror or error}") from None
-    finally:
-        unfinished.unlink(missing_ok=True)

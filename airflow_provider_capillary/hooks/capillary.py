@@ -40,7 +40,16 @@ LARGEST_IMPORT = 1000  #: rows in one call of :meth:`CapillaryBadgeHook.import_b
 class CapillaryBadgeHook(BaseHook):
     """Calls Capillary's badge API with the credentials of a connection of type ``capillary``.
 
-    Making the hook touches nothing: the connection is read when it is first needed.
+    Making the hook touches nothing: the connection is read when it is first needed. All calls but ``import_badges``
+    are reads or can be repeated. Besides what a method names, each raises
+
+    - ``ConfigurationError``: a field of the connection is wrong;
+    - ``AuthenticationError``: the credentials are not accepted;
+    - ``RequestRefusedError``: the API refuses the request, or the address is not that of the API;
+    - ``ApiUnavailableError``: no usable reply came, or the API asks to wait (``retry_after``, seconds).
+
+    Ids of badges are 24 hexadecimal digits (``badgeMetaId``), ids of customers whole numbers. Instants that are read
+    are whole epoch seconds.
 
     :param capillary_conn_id: the connection.
     """
@@ -102,23 +111,40 @@ class CapillaryBadgeHook(BaseHook):
         return self.settings.requests_per_minute
 
     def list_badges(self, *, page_size: int = 100) -> Iterator[Badge]:
-        """Go through all badges of the organisation; see :meth:`BadgeClient.list_badges`."""
+        """Go through all badges of the organisation, fetched as they are asked for.
+
+        :param page_size: badges in one request.
+        :raises ApiUnavailableError: also where the server repeats itself instead of paging.
+        """
         return self.get_conn().list_badges(page_size=page_size)
 
     def get_badge(self, badge_meta_id: str) -> Badge | None:
-        """Give a badge, or ``None`` where the organisation does not have it; see :meth:`BadgeClient.get_badge`."""
+        """Give a badge, or ``None`` where the API says that the organisation does not have it (404 or code 1054)."""
         return self.get_conn().get_badge(badge_meta_id)
 
     def get_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadge:
-        """Give what a customer has of one badge; see :meth:`BadgeClient.get_customer_badge`."""
+        """Give what a customer has of one badge, with statistics. A badge just granted may not show yet.
+
+        :raises ApiUnavailableError: also where the reply names another badge or another customer.
+        :raises RequestRefusedError: also where the API knows no such customer (code 1026) or badge (404).
+        """
         return self.get_conn().get_customer_badge(customer_id, badge_meta_id)
 
     def revoke_earned_badge(self, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
-        """Take one earned badge back; see :meth:`BadgeClient.revoke_earned_badge`."""
+        """Take one earned badge back.
+
+        :param earned_badge_id: the id that the API gave when the badge was granted.
+        :raises RequestRefusedError: also where it is not active any more (code 814).
+        :raises ApiUnavailableError: it may or may not be revoked; asking again does no harm.
+        """
         return self.get_conn().revoke_earned_badge(badge_meta_id, customer_id, earned_badge_id)
 
     def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
-        """Give a customer's id, or ``None`` where no customer has the identifier."""
+        """Give a customer's id, or ``None`` where no customer has the identifier (code 8015).
+
+        :param identifier_name: ``mobile``, ``email``, ``externalId``, ``cardnumber`` or another of the API's.
+        :param source: the channel whose customers are looked through, as the API names it.
+        """
         return self.get_conn().lookup_customer(identifier_name, identifier_value, source)
 
     def import_badges(self, rows: Sequence[EarnedBadge | Mapping[str, Any]]) -> list[RowOutcome]:

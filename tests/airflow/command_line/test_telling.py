@@ -97,7 +97,8 @@ def test_a_file_that_cannot_be_written_is_said_in_one_line(ledger: Ledger, run: 
     target = tmp_path / "no folder" / "errors.csv"
     ran = run("errors", job_id(ledger), "--output", str(target))
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.splitlines()[1:] == [f"{target} cannot be written: No such file or directory"]
+    reason = f"there is no folder {target.parent}. Make it first"
+    assert ran.err.splitlines()[1:] == [f"{target} cannot be written: {reason}"]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
-from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
 from airflow_provider_capillary.ledger import settling
+from airflow_provider_capillary.ledger.adopting import Adopted, adopt
 from airflow_provider_capillary.ledger.batches import add_batches, moment_values, settle_untouched
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import (
@@ -98,7 +98,8 @@ class Recording:
             if isinstance(note, Outcome):
                 self._outcome(note, at_once=note is first[note.batch] and note.batch in settled)
             elif isinstance(note, Adoption):
-                self._adoption(note)
+                rows = [Adopted(self._key(badge), badge.row_number, held) for badge, held in note.rows]
+                adopt(self._connection, self._rows, self._job, rows)
             elif isinstance(note, Issues):
                 self._issues(note.rows, only_if_untold=note.only_if_untold)
         return self._intents(intents) if intents else []
@@ -283,32 +284,6 @@ class Recording:
         ]
         if doubts:
             insert_many(self._connection, "add_doubt", doubts)
-
-    # -- adoption ----------------------------------------------------------------------------------------------------
-
-    def _adoption(self, adoption: Adoption) -> None:
-        of_batch: dict[int, list[tuple[EarnedBadge, Held]]] = {}
-        for badge, held in adoption.rows:
-            of_batch.setdefault(held.batch, []).append((badge, held))
-        for key, rows in sorted(of_batch.items()):
-            self._connection.execute(QUERIES["batch_is_cut_off"], {"batch": key})
-            self._adopt(LockedBatch(self._connection, self._rows, key), rows)
-
-    def _adopt(self, batch: LockedBatch, rows: Sequence[tuple[EarnedBadge, Held]]) -> None:
-        here = batch.present([self._key(badge) for badge, _ in rows])
-        expires = dict(zip(batch.columns.keys(), batch.columns.expires, strict=True))
-        for badge, held in sorted(rows, key=lambda pair: self._key(pair[0])):
-            key = self._key(badge)
-            odd = batch.odd.get(key)
-            owner = odd.job if odd else batch.job
-            if key not in here or owner != held.job or batch.state_of(key) is not RowState.UNKNOWN:
-                raise IntentConflictError("another job settled a row that was to be taken over")
-            if odd:
-                values = key_values(key) | {"job": self._job.key, "row_number": badge.row_number}
-                self._connection.execute(QUERIES["adopt_odd_row"], values)
-            else:
-                change = Change(key, badge.row_number, expires[key], RowState.UNKNOWN)
-                batch.add_odd(change, None, job=self._job.key)
 
     # -- issues ------------------------------------------------------------------------------------------------------
 

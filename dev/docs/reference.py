@@ -97,12 +97,9 @@ def columns() -> str:
 
 def formats() -> str:
     """The formats of files, as the readers know them."""
-    from airflow_provider_capillary.datasets.locations import FileFormat
     from airflow_provider_capillary.datasets.options import DATASET_FORMATS
 
-    rows = [
-        (f"`{name}`", FileFormat(kind).name.replace("_", " ").capitalize()) for name, kind in DATASET_FORMATS.items()
-    ]
+    rows = [(f"`{name}`", kind.title) for name, kind in DATASET_FORMATS.items()]
     return table(("`dataset_format`", "format"), rows)
 
 

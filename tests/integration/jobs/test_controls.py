@@ -254,6 +254,20 @@ def test_a_row_that_expired_needs_a_control_that_expired(trial: Trial) -> None:
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 8}, [1])
 
 
+def test_a_control_that_lasts_says_nothing_of_a_row_that_expired(trial: Trial) -> None:
+    trial.prove_reads()
+    lasting, expired = (
+        trial.rows(4),
+        [row | {"earnExpiresOn": row["earnEventDate"] + 60} for row in trial.rows(4, first=4)],
+    )
+    trial.faults({**LOST_BEFORE, "numbers": [1, 3]})  # the second request is that of the first rows, sent again
+    result = trial.run([*lasting, *expired])
+    assert (trial.ends(result), reasons(trial, result)) == (
+        {"accepted": 4, "unknown": 4},
+        {Disbelief.NO_CONTROL.value},
+    )
+
+
 # -- reconciliation ------------------------------------------------------------------------------------------------
 
 

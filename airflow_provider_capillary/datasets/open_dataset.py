@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_capillary.datasets.base import Dataset
 from airflow_provider_capillary.datasets.dataset_files import FileFinder
 from airflow_provider_capillary.datasets.files import FilesDataset
+from airflow_provider_capillary.datasets.locations import named
 from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.rows import RowsDataset
 from airflow_provider_capillary.exceptions import DatasetError
@@ -43,15 +43,6 @@ def open_dataset(
     if dataset and all(isinstance(member, Mapping) and {"uri", "parts"} <= member.keys() for member in dataset):
         return _extract(dataset, required, options)
     return RowsDataset(dataset, required)
-
-
-def named(dataset: Any) -> Any:
-    """The dataset with paths of any class (``pathlib``, Airflow's ``ObjectStoragePath``) as text, in a list too."""
-    if isinstance(dataset, os.PathLike):
-        return os.fspath(dataset)
-    if hasattr(dataset, "storage_options") and hasattr(dataset, "path"):
-        return str(dataset)  # keeps the connection, as in s3://conn@bucket/key
-    return [named(member) for member in dataset] if isinstance(dataset, (list, tuple)) else dataset
 
 
 _FORMS = "Give a URI, a list of URIs, what the extract operator returned, or a short list of dicts."

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from airflow_provider_capillary.datasets.folders import Folder, folder_at
-from airflow_provider_capillary.datasets.locations import local_path
+from airflow_provider_capillary.datasets.locations import check_place
 from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_ours, published_names
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, DatasetError, RetryableError
 
@@ -52,8 +52,7 @@ def check_target(uri: str) -> list[str]:
 
     :raises ConfigurationError: the target is a file, a top folder, a relative path, or holds anything but parts.
     """
-    if _is_top(uri):
-        raise ConfigurationError(f"{uri}: a top folder. Give dataset_path a folder of its own below it.")
+    check_place(uri)
     found = _names(folder_at(uri))
     if found is None:
         raise ConfigurationError(f"{uri}: is a file. Give dataset_path a folder of its own.")
@@ -64,15 +63,6 @@ def check_target(uri: str) -> list[str]:
             "Give dataset_path a folder of its own."
         )
     return found
-
-
-def _is_top(uri: str) -> bool:
-    path = local_path(uri)
-    if path is None:
-        return uri.split("://", 1)[1].strip("/").count("/") == 0
-    if not path.is_absolute():
-        raise ConfigurationError(f"dataset_path {uri!r} is relative: workers differ in where that is. Give a URI.")
-    return path.resolve().parent == path.resolve()
 
 
 def _names(folder: Folder) -> list[str] | None:

@@ -29,7 +29,6 @@ from airflow_provider_capillary.datasets.base import Dataset, DatasetFacts, Wind
 from airflow_provider_capillary.exceptions import (
     BudgetExceededError,
     CapillaryError,
-    ConfigurationError,
     ImportInterruptedError,
     JobIsRunningError,
 )
@@ -37,6 +36,7 @@ from airflow_provider_capillary.jobs.account import issue_of
 from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal, once_the_lease_ran_out
 from airflow_provider_capillary.jobs.progress import ProgressLine
+from airflow_provider_capillary.jobs.settings import import_settings
 from airflow_provider_capillary.ledger.facts import IntentConflictError, Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.repeated_rows import RepeatedRows
@@ -67,14 +67,14 @@ class SeedSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def seed_settings(*, max_invalid: int | str = 0, **values: Any) -> SeedSettings:
     """Check raw values, as they come from templates and DAG files, and say clearly which one is wrong."""
-    try:
-        settings = msgspec.convert(values, SeedSettings, strict=False)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f"BadgeSeedOperator: {error}") from error
-    if settings.timestamp_unit not in UNITS:
-        known = ", ".join(map(repr, UNITS))
-        raise ConfigurationError(f"timestamp_unit is {settings.timestamp_unit!r}; it may be {known}")
-    return msgspec.structs.replace(settings, max_invalid=parse_budget("max_invalid", max_invalid))
+    given = import_settings(**values)
+    return SeedSettings(
+        field_mapping=given.field_mapping,
+        timezone=given.timezone,
+        timestamp_unit=given.timestamp_unit.value,
+        max_invalid=parse_budget("max_invalid", max_invalid),
+        dry_run=given.dry_run,
+    )
 
 
 class Seeded(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.core.given_values import is_known, is_nothing, shown
+from airflow_provider_capillary.datasets.locations import check_place, named
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.transfers.extract_output import ExtractOutput
@@ -107,14 +109,14 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         super().__init__(**kwargs)
         self.sql = sql
         self.conn_id = conn_id
-        self.dataset_path = dataset_path
+        self.dataset_path = named(dataset_path)
         self.partitions = partitions
         self.parameters = parameters
         self.partition_by = partition_by
         self.fetch_size = fetch_size
         self.server_side_cursor = server_side_cursor
         self.hook_params = hook_params
-        self._check_known()
+        _check_known({name: getattr(self, name) for name in _CHECKS})
 
     @property
     def output(self) -> ExtractOutput:
@@ -134,18 +136,14 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         except CapillaryError as error:
             raise as_airflow_error(error) from error
 
-    def _check_known(self) -> None:
-        """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night."""
-        try:
-            if is_known(self.partitions):
-                _number(self.partitions, "partitions", MOST_PARTITIONS)
-            _number(self.fetch_size, "fetch_size", MOST_FETCHED)
-            if is_known(self.sql):
-                _check_sql(self.sql)
-            if is_known(self.parameters):
-                _check_parameters(self.parameters)
-        except CapillaryError as error:
-            raise as_airflow_error(error) from error
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Map over what ``expand`` gives; what is known here and wrong fails here, not when the first task begins.
+
+        :raises BadgeTaskFailed: names the parameter and what it may be.
+        """
+        _check_known(kwargs)
+        return super().partial(**kwargs)
 
     def _extract(self) -> dict[str, Any]:
         # Not with the DAG file: the database's library and pyarrow take their time to load.
@@ -153,8 +151,9 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         from airflow_provider_capillary.datasets.publish import check_target, publish
         from airflow_provider_capillary.hooks.hook_lineage import collect_lineage
 
-        partitions = _number(self.partitions, "partitions", MOST_PARTITIONS)
-        query = self._query()
+        for name, check in _CHECKS.items():
+            check(getattr(self, name))
+        partitions, query = int(self.partitions), self._query()
         hook = self._hook()
         check_target(self.dataset_path)
         with (
@@ -170,10 +169,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     def _query(self) -> Query:
         from airflow_provider_capillary.transfers.query_result import Query
 
-        _check_sql(self.sql)
-        _check_parameters(self.parameters)
-        fetch_size = _number(self.fetch_size, "fetch_size", MOST_FETCHED)
-        return Query(self.sql, self.parameters, fetch_size, self.server_side_cursor)
+        return Query(self.sql, self.parameters, int(self.fetch_size), self.server_side_cursor)
 
     def _hook(self) -> DbApiHook:
         from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -231,8 +227,6 @@ class SqlToBadgeDatasetOperator(BaseOperator):
 def _hook_of(connection: Connection, hook_params: Any) -> Any:
     if is_nothing(hook_params):
         return connection.get_hook()  # type: ignore[no-untyped-call]
-    if not isinstance(hook_params, Mapping):
-        raise ConfigurationError(f"hook_params is {shown(hook_params)}; it may be a dict of the hook's arguments")
     try:
         return connection.get_hook(hook_params=dict(hook_params))  # type: ignore[no-untyped-call]
     except TypeError as error:
@@ -255,7 +249,27 @@ def _check_parameters(parameters: Any) -> None:
         )
 
 
-def _number(value: Any, name: str, most: int) -> int:
+def _check_hook_params(hook_params: Any) -> None:
+    if not is_nothing(hook_params) and not isinstance(hook_params, Mapping):
+        raise ConfigurationError(f"hook_params is {shown(hook_params)}; it may be a dict of the hook's arguments")
+
+
+def _check_conn_id(conn_id: Any) -> None:
+    if is_nothing(conn_id) or not isinstance(conn_id, str):
+        raise ConfigurationError(f"conn_id is {shown(conn_id)}; it may be the id of a connection to a SQL database")
+
+
+def _check_partition_by(column: Any) -> None:
+    if column is not None and not isinstance(column, str):
+        raise ConfigurationError(f"partition_by is {shown(column)}; it may be the name of one column, or None")
+
+
+def _check_server_side_cursor(value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"server_side_cursor is {shown(value)}; it may be True or False")
+
+
+def _check_number(name: str, most: int, value: Any) -> None:
     # Templates render to text.
     try:
         number = int(str(value))
@@ -263,7 +277,30 @@ def _number(value: Any, name: str, most: int) -> int:
         number = 0
     if not 1 <= number <= most:
         raise ConfigurationError(f"{name} is {value!r}; it must be a whole number from 1 to {most}.")
-    return number
+
+
+#: What can be said of an argument before anything is looked up, by its name.
+_CHECKS: dict[str, Callable[[Any], None]] = {
+    "sql": _check_sql,
+    "conn_id": _check_conn_id,
+    "dataset_path": check_place,
+    "partitions": partial(_check_number, "partitions", MOST_PARTITIONS),
+    "parameters": _check_parameters,
+    "partition_by": _check_partition_by,
+    "fetch_size": partial(_check_number, "fetch_size", MOST_FETCHED),
+    "server_side_cursor": _check_server_side_cursor,
+    "hook_params": _check_hook_params,
+}
+
+
+def _check_known(arguments: Mapping[str, Any]) -> None:
+    """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night."""
+    try:
+        for name, check in _CHECKS.items():
+            if name in arguments and is_known(arguments[name]):
+                check(arguments[name])
+    except CapillaryError as error:
+        raise as_airflow_error(error) from error
 
 
 class _Progress:

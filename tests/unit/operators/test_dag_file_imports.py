@@ -18,7 +18,7 @@ from airflow_provider_capillary.operators.badge_seed import BadgeSeedOperator
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
 with DAG("night", schedule=None):
-    extract = SqlToBadgeDatasetOperator(task_id="extract", sql="SELECT 1", conn_id="a", dataset_path="b", partitions=4)
+    extract = SqlToBadgeDatasetOperator(task_id="extract", sql="SELECT 1", conn_id="a", dataset_path="/b", partitions=4)
     imported = BadgeImportOperator.partial(
         task_id="import", timezone="Europe/Berlin", field_mapping={"customerId": "id"}, max_rejected="1%"
     ).expand(dataset=extract.output["parts"])

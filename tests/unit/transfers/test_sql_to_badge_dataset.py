@@ -84,6 +84,53 @@ def test_sql_and_parameters_that_cannot_be_meant_are_refused_while_the_dag_is_pa
         SqlToBadgeDatasetOperator(task_id="extract", **arguments)
 
 
+WRONG_WHEN_PARSED: dict[str, Any] = {
+    "sql": "",
+    "conn_id": None,
+    "dataset_path": "badges/today",
+    "partitions": "four",
+    "parameters": "{'day': 1}",
+    "partition_by": ["customer_id"],
+    "fetch_size": 0,
+    "server_side_cursor": "no",
+    "hook_params": "location=EU",
+}
+
+
+@pytest.mark.parametrize("name", WRONG_WHEN_PARSED)
+def test_a_wrong_argument_fails_while_the_dag_is_parsed_mapped_or_not(name: str) -> None:
+    wrong = {name: WRONG_WHEN_PARSED[name]}
+    with pytest.raises(BadgeTaskFailed, match=name):
+        extract(**wrong)
+    with pytest.raises(BadgeTaskFailed, match=name):
+        SqlToBadgeDatasetOperator.partial(task_id="extract", **wrong)
+
+
+@pytest.mark.parametrize("place", ["s3://lake@bucket", "file:///", "", None, 7, "file://badges/today"])
+def test_a_place_that_no_dataset_can_have_is_refused_while_the_dag_is_parsed(place: Any) -> None:
+    with pytest.raises(BadgeTaskFailed, match=r"dataset_path|top folder|three slashes"):
+        extract(dataset_path=place)
+
+
+def test_arguments_of_a_mapped_extract_that_are_rendered_later_are_left_alone() -> None:
+    with DAG("nightly", schedule=None):
+        given = {name: value for name, value in TEMPLATES.items() if name != "sql"}
+        mapped: Any = SqlToBadgeDatasetOperator.partial(task_id="extract", retries=2, **given)
+        assert mapped.expand(sql=["SELECT 1", "SELECT 2"]).partial_kwargs["partitions"] == TEMPLATES["partitions"]
+
+
+@pytest.mark.parametrize("name", ["conn_id", "dataset_path", "partitions", "sql"])
+def test_what_a_template_renders_to_nothing_is_named_before_any_connection_is_looked_up(name: str) -> None:
+    operator = extract(conn_id="there_is_none")
+    setattr(operator, name, "None" if name != "sql" else "")
+    with pytest.raises(BadgeTaskFailed, match=name):
+        operator.execute({})
+
+
+def test_a_path_object_is_a_place_as_its_text_is(tmp_path: Path) -> None:
+    assert extract(dataset_path=tmp_path / "out").dataset_path == str(tmp_path / "out")
+
+
 def test_progress_is_told_at_a_calm_pace() -> None:
     seconds, reported = iter([0.0, 1.0, 9.9, 10.0, 11.0, 19.0, 20.5]), []
     log = SimpleNamespace(info=lambda text, *values: reported.append(text % values))

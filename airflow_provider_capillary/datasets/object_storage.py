@@ -122,14 +122,9 @@ def _must_be_unchanged(uri: str, filesystem: Any, path: str, before: dict[str, A
 
 def must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
     """Refuse what a storage decompresses as it serves it: the size it states is another, and reading ends there."""
-    encoding = next(
-        (
-            value
-            for name, value in details.items()
-            if name.lower().replace("_", "").replace("-", "") == "contentencoding"
-        ),
-        None,
-    )
+    stated = {**details, **getattr(details.get("content_settings"), "__dict__", {})}  # adlfs has an object of them
+    names = {name: str(name).lower().replace("_", "").replace("-", "") for name in stated}
+    encoding = next((value for name, value in stated.items() if names[name] == "contentencoding"), None)
     if encoding not in (None, "", "identity"):
         raise DatasetError(
             f"{uri}: is stored with Content-Encoding {encoding}, so its size need not be that of what is read. "

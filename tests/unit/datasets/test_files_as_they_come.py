@@ -160,14 +160,24 @@ class Served(MemoryFileSystem):  # type: ignore[misc] # without types
         return {**super().info(path, **kwargs), **self.stated}
 
 
-def test_what_a_storage_decompresses_as_it_serves_it_is_refused() -> None:
+class AzureSettings:
+    """As adlfs has them: an object within what it states."""
+
+    def __init__(self) -> None:
+        self.content_encoding = "gzip"
+
+
+@pytest.mark.parametrize(
+    "stated", [{"contentEncoding": "gzip"}, {"ContentEncoding": "gzip"}, {"content_settings": AzureSettings()}]
+)
+def test_what_a_storage_decompresses_as_it_serves_it_is_refused(stated: dict[str, Any]) -> None:
     filesystem = Served()
-    Served.stated = {"contentEncoding": "gzip", "size": 20}
+    Served.stated = {**stated, "size": 20}
     filesystem.pipe_file("/bucket/a.csv", CSV)
     attach("memory", conn_id="served", fs=filesystem)
     problem = problem_of("memory://served@bucket/a.csv")
     assert "Content-Encoding gzip" in problem
-    Served.stated = {"contentEncoding": None, "size": 20}
+    Served.stated = {**dict.fromkeys(stated), "size": 20}
     assert customers("memory://served@bucket/a.csv") == [1, 2]
 
 

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_capillary.core.plain_values import FLOAT_LIMITS, OddValue, plain, text_of_any
+from airflow_provider_capillary.core.plain_values import BLANKS, FLOAT_LIMITS, OddValue, plain, text_of_any
 from airflow_provider_capillary.core.timestamps import epoch_seconds
 
 LARGEST_CUSTOMER_ID = 2**63 - 1
@@ -45,9 +45,10 @@ def _written(value: Any) -> str:
 def _text_problem(text: str) -> str | None:
     if len(text) > LONGEST_TEXT:
         return f"is over-long ({len(text)} characters)"
-    if not text.isprintable():
-        return "holds control characters"
-    return None
+    odd = None if text.isprintable() else next(character for character in text if not character.isprintable())
+    if odd is not None and odd.isspace() and odd > " ":
+        return f"holds a blank of another kind (U+{ord(odd):04X})"
+    return None if odd is None else "holds control characters"
 
 
 def is_absent(value: Any) -> bool:
@@ -64,7 +65,7 @@ def _present(value: Any) -> Any:
         raise BadValueError("is NaN (not a number)")
     if not isinstance(value, str):
         return value
-    text = value.strip(" ")  # CHAR columns are padded
+    text = value.strip(BLANKS)
     if problem := _text_problem(text):
         raise BadValueError(problem)
     return text

@@ -15,6 +15,8 @@ from uuid import UUID
 
 import msgspec
 
+#: What pads a value: databases fill CHAR columns up, and spreadsheets and web pages use spaces that do not break.
+BLANKS = " \u00a0"
 #: What a float of so many bytes can count to without a gap; above it two numbers are one float.
 FLOAT_LIMITS = {2: 2**11, 4: 2**24, 8: 2**53}
 

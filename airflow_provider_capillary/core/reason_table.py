@@ -103,9 +103,9 @@ INVALID_VALUES = (
     Entry(
         "value-text",
         "text that cannot be a value",
-        "The text is longer than 64 characters, or holds control characters such as line ends.",
+        "The text is longer than 64 characters, or holds control characters such as line ends, or unusual blanks.",
         "See whether the file is cut at the wrong delimiter, or quotes are missing. " + _IN_FILE,
-        ("is over-long", "holds control characters"),
+        ("is over-long", "holds control characters", "holds a blank of another kind"),
     ),
     Entry(
         "value-type",

@@ -18,7 +18,7 @@ from airflow_provider_capillary.core.earned_badge import LATEST_INSTANT, EarnedB
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.field_values import is_absent, shortened
-from airflow_provider_capillary.core.plain_values import plain
+from airflow_provider_capillary.core.plain_values import BLANKS, plain
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.exceptions import DatasetError
@@ -160,7 +160,7 @@ class SeedReader:
             reason = _wrong_with_id(value)
             if reason is None and isinstance(row, EarnedBadge):
                 good.append(row)
-                good_ids.append(None if is_absent(value) else str(value).strip(" "))
+                good_ids.append(None if is_absent(value) else str(value).strip(BLANKS))
                 continue
             faults = row.faults if isinstance(row, InvalidRow) else ()
             more = () if reason is None else (RowFault(self._id_name, shortened(value), reason),)
@@ -183,7 +183,7 @@ def _wrong_with_id(value: Any) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return f"is of type {type(value).__name__}; give the id as text"
-    text = str(value).strip(" ")
+    text = str(value).strip(BLANKS)
     if len(text) > LONGEST_ID or not text.isprintable():
         return f"is no id: at most {LONGEST_ID} printable characters"
     return None

@@ -13,6 +13,7 @@ import pendulum
 from pendulum.tz.exceptions import InvalidTimezone
 
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
+from airflow_provider_capillary.core.plain_values import BLANKS
 from airflow_provider_capillary.exceptions import ConfigurationError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -71,7 +72,7 @@ def _seconds(value: Any, zone: tzinfo | None, per_second: int) -> int:
     if isinstance(value, (float, Decimal)):
         return _whole(value) // per_second
     if isinstance(value, str):
-        return _from_text(value.strip(" "), zone, per_second)
+        return _from_text(value.strip(BLANKS), zone, per_second)
     if isinstance(value, date):
         return _from_date(value, zone)
     raise NotAnInstantError(f"is of type {type(value).__name__}; give epoch seconds or ISO 8601 text")

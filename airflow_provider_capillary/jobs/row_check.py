@@ -16,6 +16,7 @@ from airflow_provider_capillary.core.column_choice import Columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import RowReader, Values
+from airflow_provider_capillary.core.plain_values import BLANKS
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.datasets.base import Dataset, Window
@@ -84,7 +85,7 @@ class RowChecker:
         if isinstance(row, InvalidRow):
             # The badge may be good although another value is not: the report counts by badge.
             given = badge_ids[row.row_number - window.first_row_number]
-            text = given.strip(" ").lower() if isinstance(given, str) else ""
+            text = given.strip(BLANKS).lower() if isinstance(given, str) else ""
             badge = text if _BADGE_ID.fullmatch(text) else None
             return issue_of(row, [window], RowState.INVALID, "validate", row.message, badge_meta_id=badge)
         if row.badge_meta_id in self._missing:
@@ -112,7 +113,7 @@ def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
             f"column {column} holds more than {MOST_TEXTS:,} different values; is it really the badgeMetaId? "
             "If so, set check_badges=False"
         )
-    lowered = {value.strip(" ").lower() for value in found}
+    lowered = {value.strip(BLANKS).lower() for value in found}
     return {value for value in lowered if _BADGE_ID.fullmatch(value)}
 
 

@@ -18,6 +18,7 @@ _S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs alone would ho
 _STORED_OTHERWISE = (
     "Its end would be cut off. Store it without Content-Encoding, under a name that ends in .gz where it is compressed."
 )
+_NO_ENCODING = (None, "", "identity")
 #: What differs between two versions of an object, as S3, Google's and Azure's filesystems and fsspec's own call it.
 _VERSION_MARKS = ("size", "ETag", "etag", "generation", "LastModified", "last_modified", "updated", "mtime", "created")
 _BUCKETS = frozenset({"s3", "s3a", "s3n", "gs", "gcs", "abfs", "abfss", "az", "adl", "wasb", "wasbs"})
@@ -66,11 +67,18 @@ def children_of(uri: str) -> dict[str, bool] | None:
     return {name.rsplit("/", 1)[-1]: kind == "directory" for name, kind in listing.items()}
 
 
-def details_of(uri: str) -> dict[str, dict[str, Any]]:
-    """What a folder's listing says of each child, such as ``size``, by its name."""
+def sizes_of(uri: str) -> dict[str, int]:
+    """The size of each file of a folder, by its name, as it is listed; not of those stored with an encoding."""
     with storage(uri) as (filesystem, path):
         filesystem.invalidate_cache()
-        return {str(child["name"]).rstrip("/").rsplit("/", 1)[-1]: child for child in filesystem.ls(path, detail=True)}
+        listing = filesystem.ls(path, detail=True)
+        filesystem.invalidate_cache()  # of many files it is much to keep, and to go through whenever Python tidies up
+    sizes = {_name_of(child): child.get("size") for child in listing if _encoding_of(child) in _NO_ENCODING}
+    return {name: size for name, size in sizes.items() if isinstance(size, int)}
+
+
+def _name_of(child: dict[str, Any]) -> str:
+    return str(child["name"]).rstrip("/").rsplit("/", 1)[-1]
 
 
 def matching(uri: str) -> list[str]:
@@ -92,7 +100,7 @@ def copy_to_local(uri: str, target: Path) -> bytes:
     with storage(uri) as (filesystem, path), filesystem.open(path, "rb", block_size=_AHEAD_BYTES) as source:
         size = getattr(source, "size", None)
         details = getattr(source, "details", None) or filesystem.info(path)
-        must_be_stored_as_read(uri, details)
+        _must_be_stored_as_read(uri, details)
         with room_on_disk(uri), target.open("wb") as copy:
             while block := source.read(_COPY_BYTES):
                 digest.update(block)
@@ -120,16 +128,20 @@ def _must_be_unchanged(uri: str, filesystem: Any, path: str, before: dict[str, A
         )
 
 
-def must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
+def _must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:
     """Refuse what a storage decompresses as it serves it: the size it states is another, and reading ends there."""
-    stated = {**details, **getattr(details.get("content_settings"), "__dict__", {})}  # adlfs has an object of them
-    names = {name: str(name).lower().replace("_", "").replace("-", "") for name in stated}
-    encoding = next((value for name, value in stated.items() if names[name] == "contentencoding"), None)
-    if encoding not in (None, "", "identity"):
+    encoding = _encoding_of(details)
+    if encoding not in _NO_ENCODING:
         raise DatasetError(
             f"{uri}: is stored with Content-Encoding {encoding}, so its size need not be that of what is read. "
             f"{_STORED_OTHERWISE}"
         )
+
+
+def _encoding_of(details: dict[str, Any]) -> Any:
+    stated = {**details, **getattr(details.get("content_settings"), "__dict__", {})}  # adlfs has an object of them
+    names = {name: str(name).lower().replace("_", "").replace("-", "") for name in stated}
+    return next((value for name, value in stated.items() if names[name] == "contentencoding"), None)
 
 
 def _goes_on(source: Any, size: int) -> bool:

@@ -8,19 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_capillary.datasets.disk import room_on_disk
-from airflow_provider_capillary.datasets.object_storage import (
-    copy_to_local,
-    details_of,
-    must_be_stored_as_read,
-    storage,
-)
+from airflow_provider_capillary.datasets.object_storage import copy_to_local, sizes_of, storage
 
 _SMALL_BYTES = 1 << 20
 _MOST_BYTES = 16 << 20  #: of small files in memory at a time
-_MOST_FILES = 500
+_MOST_FILES = 100
 
 
 class RemoteFiles:
@@ -28,7 +22,7 @@ class RemoteFiles:
 
     def __init__(self, uris: Sequence[str]) -> None:
         self._following = dict(pairwise(uris))
-        self._details: dict[str, dict[str, dict[str, Any]]] = {}  #: of each folder listed, by the names in it
+        self._sizes: dict[str, dict[str, int]] = {}  #: of the folder listed last, by the names in it
         self._contents: dict[str, bytes] = {}  #: of files that came with an earlier one
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._copies = 0
@@ -64,9 +58,10 @@ class RemoteFiles:
         folder = uri.rpartition("/")[0]
         with storage(folder) as (filesystem, path):
             paths = [f"{path.rstrip('/')}/{one.rpartition('/')[2]}" for one in sizes]
-            # Not ``cat``: for each path it would go through the whole of the folder's listing.
-            nothing = [None] * len(paths)
-            found = filesystem.cat_ranges(paths, nothing, nothing, on_error="return")
+            # Up to one byte behind the end, where nothing may be. Without an end, or by ``cat``, s3fs would look each
+            # file up in the whole of the folder's listing first.
+            ends = [size + 1 for size in sizes.values()]
+            found = filesystem.cat_ranges(paths, [0] * len(paths), ends, on_error="return")
         for (one, size), content in zip(sizes.items(), found, strict=True):
             if isinstance(content, bytes) and len(content) == size:
                 self._contents[one] = content
@@ -75,15 +70,13 @@ class RemoteFiles:
         folder, one, total, count = uri.rpartition("/")[0], uri, 0, 0
         if self._following.get(uri, "").rpartition("/")[0] != folder:
             return
-        if folder not in self._details:
-            self._details = {folder: {}}  # who may read files need not be allowed to list them: asked once only
-            self._details[folder] = details_of(folder)
+        if folder not in self._sizes:
+            self._sizes = {folder: {}}  # who may read files need not be allowed to list them: asked once only
+            self._sizes[folder] = sizes_of(folder)
         while one.rpartition("/")[0] == folder and count < _MOST_FILES:
-            details = self._details[folder].get(one.rpartition("/")[2], {})
-            size = details.get("size")
-            if not isinstance(size, int) or size > _SMALL_BYTES or total + size > _MOST_BYTES:
+            size = self._sizes[folder].get(one.rpartition("/")[2])
+            if size is None or size > _SMALL_BYTES or total + size > _MOST_BYTES:
                 return
-            must_be_stored_as_read(one, details)
             total, count = total + size, count + 1
             yield one, size
             one = self._following.get(one, "")

@@ -11,7 +11,7 @@ import pyarrow as pa
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
-from airflow_provider_capillary.transfers.duckdb_arrow import arrow_cursors
+from airflow_provider_capillary.transfers.duckdb_arrow import arrow_cursors, in_sizes
 
 _CURSOR = "capillary_badge_dataset"
 # A syntax error, a feature that is not supported (such as data changed in a WITH), a cursor that cannot be.
@@ -101,7 +101,7 @@ def _has_further_result(cursor: Any) -> bool:
 def _shares(cursor: Any, size: int, declared: bool) -> Iterator[Rows]:
     if not declared:
         _must_have_result(cursor)  # some drivers say less clearly that a statement has none
-    by_arrow = cursor.shares(size) if hasattr(cursor, "shares") else None
+    by_arrow = cursor.shares(size) if hasattr(cursor, "shares") else _tables(cursor, size)
     if by_arrow is not None:
         yield from by_arrow
         yield []
@@ -113,6 +113,26 @@ def _shares(cursor: Any, size: int, declared: bool) -> Iterator[Rows]:
         yield rows
         if not rows:
             return
+
+
+def _tables(cursor: Any, size: int) -> Iterator[Rows] | None:
+    """Databricks' cursor makes its rows out of Arrow tables, and gives these too; ``None``: not by Arrow.
+
+    A column whose type says nothing of its values, such as a nested one, becomes Python values in the writer.
+    """
+    if not hasattr(cursor, "fetchmany_arrow"):
+        return None
+    try:
+        first = cursor.fetchmany_arrow(size)
+    except NotImplementedError:  # the server sent JSON; nothing was taken of it
+        return None
+    return _batches(first, cursor, size)
+
+
+def _batches(table: Any, cursor: Any, size: int) -> Iterator[Rows]:
+    while table.num_rows:
+        yield from in_sizes(iter(table.combine_chunks().to_batches()), size)
+        table = cursor.fetchmany_arrow(size)
 
 
 def _all(first: Rows, others: Iterator[Rows]) -> Iterator[Rows]:

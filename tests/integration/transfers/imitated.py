@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import pyarrow as pa
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 BADGE = "654e08f2041fd452b3ef5b2e"
@@ -39,6 +40,7 @@ class Warehouse(msgspec.Struct, frozen=True):
     splits: bool = False  #: its hook has a ``run`` of its own, that splits statements by default
     several: bool = False  #: it runs several statements, and gives the rows of the first
     further: bool | None = None  #: whether its cursor has ``nextset``; ``None``: it has, and raises
+    arrow: bool = False  #: its cursor gives Arrow tables besides, of which it makes its rows
     named_rows: bool = False  #: its hook turns what a handler returns into rows of a class of its own
 
 
@@ -83,12 +85,14 @@ WAREHOUSES = {
     "Redshift by postgres": Warehouse(
         "postgres", LOWER, lambda id_: (BADGE, id_, EARNED, naive(EXPIRES)), refuses=("SCROLL",), most_fetched=1_000
     ),
-    # Rows of a class of their own, made through pandas; TIMESTAMP in the session's zone, TIMESTAMP_NTZ without one.
+    # Rows of a class of their own, made through pandas of Arrow tables; TIMESTAMP in the session's zone, TIMESTAMP_NTZ
+    # without one.
     "Databricks": Warehouse(
         "databricks",
         LOWER,
         lambda id_: Row._make((BADGE, id_, EARNED.astimezone(ZoneInfo("Etc/UTC")), naive(EXPIRES))),
         splits=True,
+        arrow=True,
         named_rows=True,
         further=False,
     ),
@@ -162,6 +166,8 @@ class Cursor:
         return made
 
     def __getattr__(self, name: str) -> Any:
+        if name == "fetchmany_arrow" and self._warehouse.arrow:
+            return self._table
         if name != "nextset" or self._warehouse.further is False:
             raise AttributeError(name)
         return self._next
@@ -171,6 +177,11 @@ class Cursor:
             raise NotSupportedError
         self._further, was = max(0, self._further - 1), self._further
         return was > 0 or None
+
+    def _table(self, size: int) -> pa.Table:
+        rows, columns = self.fetchmany(size), self._warehouse.names
+        named = [dict(zip(map(str, columns), row, strict=True)) for row in rows]
+        return pa.Table.from_pylist(named, schema=None if named else pa.schema([(name, pa.null()) for name in columns]))
 
     def fetchall(self) -> Sequence[Any]:
         """All that are left."""

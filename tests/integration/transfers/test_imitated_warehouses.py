@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract
-from .imitated import BADGE, COUNT, EARNED, EXPIRES, LOWER, WAREHOUSES, Hook, Warehouse
+from .imitated import BADGE, COUNT, EARNED, EXPIRES, LOWER, WAREHOUSES, Cursor, Hook, Warehouse
 
 SQL = "SELECT badge_meta_id, customer_id, earn_event_date, earn_expires_on FROM earned"
 
@@ -85,6 +86,42 @@ def test_a_name_that_its_encoding_cannot_read_does_not_stop_the_extract(
     redshift = WAREHOUSES["Redshift"]
     Imitation(monkeypatch, msgspec.structs.replace(redshift, names=[*LOWER[:3], b"\xfcbrig"]))
     assert extract(SQL, tmp_path / "out")["columns"] == [*LOWER[:3], "\ufffdbrig"]
+
+
+ODD_ROWS = {
+    "as they are": lambda id_: (BADGE, id_, EARNED, None),
+    "decimals": lambda id_: (BADGE, Decimal(id_), Decimal("1.50"), Decimal(-id_)),
+    "nested": lambda id_: (BADGE, id_, [id_, None], {"a": EARNED}),
+    "other types": lambda id_: (BADGE.encode(), id_ % 2 == 0, EARNED.date(), id_ / 3),
+    "nothing": lambda id_: (None, None, None, None),
+}
+
+
+@pytest.mark.parametrize("rows", ODD_ROWS)
+@pytest.mark.parametrize("fetch_size", [3, 1_000])
+def test_tables_of_a_cursor_are_the_same_parts_as_its_rows(
+    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: str, fetch_size: int
+) -> None:
+    results = []
+    for arrow in (True, False):
+        made = msgspec.structs.replace(WAREHOUSES["Databricks"], row=ODD_ROWS[rows], arrow=arrow, named_rows=False)
+        with monkeypatch.context() as here:
+            Imitation(here, made)
+            results.append(extract(SQL, tmp_path / "out", fetch_size=fetch_size))
+    assert results[0] == results[1]
+    assert results[0]["rows"] == COUNT
+
+
+def test_a_cursor_that_has_no_tables_after_all_gives_its_rows(
+    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Imitation(monkeypatch, WAREHOUSES["Databricks"])
+
+    def refused(self: Cursor, size: int) -> Any:
+        raise NotImplementedError("fetchmany_arrow only supported for Arrow data")
+
+    monkeypatch.setattr(Cursor, "_table", refused)
+    assert extract(SQL, tmp_path / "out")["rows"] == COUNT
 
 
 def test_a_limit_of_redshift_is_explained(extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -40,8 +40,10 @@ def storage(uri: str) -> Iterator[tuple[Any, str]]:
         raise _missing(uri, filesystem, path) from error
     except PermissionError as error:
         raise _refused(uri, filesystem, error) from error
-    except Exception as error:  # every filesystem has exceptions of its own, and of the libraries below it
-        raise _unavailable(uri, error) from error
+    except Exception as error:
+        if type(error).__name__ == "FileExpired":  # s3fs asks for the version that it opened
+            raise _overwritten(uri, "the version that was opened is gone") from error
+        raise _unavailable(uri, error) from error  # every filesystem has exceptions of its own
 
 
 def make_folder(filesystem: Any, path: str) -> None:
@@ -122,10 +124,14 @@ def _must_be_unchanged(uri: str, filesystem: Any, path: str, before: dict[str, A
     after = filesystem.info(path)
     changed = [name for name in _VERSION_MARKS if before.get(name) != after.get(name)]
     if changed:
-        raise DatasetError(
-            f"{uri}: was overwritten while it was read ({', '.join(changed)} changed). Let the task that writes it "
-            "finish first, and write under a new name each time."
-        )
+        raise _overwritten(uri, f"{', '.join(changed)} changed")
+
+
+def _overwritten(uri: str, how: str) -> DatasetError:
+    return DatasetError(
+        f"{uri}: was overwritten while it was read ({how}). Let the task that writes it finish first, and write under "
+        "a new name each time."
+    )
 
 
 def _must_be_stored_as_read(uri: str, details: dict[str, Any]) -> None:

@@ -119,3 +119,25 @@ def test_a_list_of_objects_in_many_folders_is_read_in_its_order(lake: Lake) -> N
     uris = [lake.uri(f"in/{name}") for name in contents]
     assert customers(uris) == ["0", "1", "2"] * 2
     assert customers(list(reversed(uris))) == ["2", "1", "0"] * 2
+
+
+def test_a_large_object_that_is_overwritten_while_it_is_read_is_named_as_such(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(object_storage, "_AHEAD_BYTES", 50_000)
+    content = HEADER + b"".join(b"%06d,x\n" % number for number in range(50_000))
+    lake.server.put(lake.bucket, "busy.csv", content)
+    uri = lake.uri("busy.csv")
+    with object_storage.storage(uri) as (filesystem, _):
+        opened = filesystem.open
+
+        def overtaken(*arguments: Any, **named: Any) -> Any:
+            file = opened(*arguments, **named)
+            assert file.read(1_000)
+            file.seek(0)
+            lake.server.put(lake.bucket, "busy.csv", content.replace(b"x", b"y"))
+            return file
+
+        monkeypatch.setattr(filesystem, "open", overtaken)
+        with pytest.raises(DatasetError, match=r"busy\.csv: was overwritten while it was read"):
+            object_storage.copy_to_local(uri, tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""``airflow capillary explain``: the registry of reasons and errors, where no documentation is at hand."""
+"""``airflow capillary explain``: the registry of reasons and errors, without the documentation's pages."""
 
 from __future__ import annotations
 

@@ -47,6 +47,12 @@ def test_every_block_of_python_and_shell_says_how_it_is_tried() -> None:
     assert {one.language for one in ALL} <= {"python", "shell", "json", "sql", "text"}
 
 
+def test_readme_has_no_block_that_its_own_tests_do_not_know() -> None:
+    readme = (CHECKOUT / "README.md").read_text("utf-8")
+    # three of Python are executed by test_docs.py; of shell, one installs, and one is the connection that is read there
+    assert Counter(re.findall(r"^```(\w+)$", readme, re.MULTILINE)) == {"python": 3, "shell": 2}
+
+
 def test_every_named_sample_is_run_by_a_test_and_the_others_are_counted() -> None:
     names = [one.name for one in ALL if one.name]
     assert len(names) == len(set(names))

@@ -48,7 +48,7 @@ def imported(clear: int = 0) -> None:
 
 @pytest.fixture
 def ledger(capillary_simulator: RunningSimulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A ledger with an import of four rows, of which the second and the fourth had no reply."""
+    """A ledger with an import of four rows, whose second and fourth had no reply."""
     for name, value in {
         "AIRFLOW_CONN_CAPILLARY_DEFAULT": capillary_simulator.airflow_connection(organisation=tmp_path.name),
         "AIRFLOW_CONN_BOOKS": f"sqlite:///{tmp_path}/books.db",

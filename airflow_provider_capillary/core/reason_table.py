@@ -63,7 +63,7 @@ STATES: dict[RowState, Entry] = {
     RowState.NOT_SENT: Entry(
         "not-sent",
         "not sent",
-        "The import stopped before the row's turn, or another import had the same badge in hand.",
+        "The import stopped before the row's turn, or another import was at work on the same badge.",
         "Nothing was granted for these rows. Put right what stopped the import, then run it again, on the page Badge "
         "imports or by clearing its task: it sends these rows. What was accepted is not sent again.",
         in_log="retry or clear the task to send the rows that were not sent.",

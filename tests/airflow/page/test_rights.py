@@ -17,7 +17,9 @@ import requests
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Issues, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.plugins.badge_imports.app import build_app
 from tests.airflow.line_process import LineProcess
+from tests.unit.plugins.test_routes import all_routes
 
 SERVER = Path(__file__).with_name("server.py")
 OPEN_DAG, CLOSED_DAG = "shop_open", "shop_closed"
@@ -108,6 +110,7 @@ def fill(page: Page) -> None:
             )
             rejected = RowIssue(1, RowState.REJECTED, "send", HOSTILE, "", 3, {"customerId": CUSTOMER})
             ledger.record(job, [Issues([row, rejected])])
+            ledger.name_badges({HOSTILE: HOSTILE})
             counts = dict.fromkeys(("accepted", "already_accepted", "unknown", "not_sent"), 0)
             summary = {"rows_read": 2, "rejected": 1, "invalid": 1, **counts, "requests": 1, "batches": 1}
             ledger.finish_job(job, "failed", summary | {"reasons": []})
@@ -209,6 +212,38 @@ def test_a_refused_action_changes_nothing(page: Page) -> None:
     assert page.state() == before
 
 
+def test_every_route_answers_its_own_verbs_alone_and_nothing_to_who_may_nothing(page: Page) -> None:
+    before = page.state()
+    values = {"dag_id": CLOSED_DAG, "job_id": page.jobs[CLOSED_DAG], "name": "errors", "ending": "csv"}
+    served: dict[str, set[str]] = {}
+    for route in all_routes(build_app().routes):
+        served.setdefault(route.path, set()).update(route.methods)
+    for template, methods in served.items():
+        path = template.format_map(values)
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            form = {"data": {"confirmation": "x"}} if method == "POST" else {}
+            reply = page.ask(method, "none", path, **form)
+            if method not in methods:
+                assert reply.status_code == 405, (method, path)
+            elif "{dag_id}" in template:
+                assert reply.status_code == 403, (method, path)
+            assert CLOSED_DAG not in reply.text.replace(path, ""), (method, path)
+            assert page.ask(method, None, path, **form).status_code in (401, 405), (method, path)
+    assert page.state() == before
+
+
+def test_a_role_of_one_dag_changes_nothing_of_another(page: Page) -> None:
+    if page.manager == SIMPLE:
+        pytest.skip("the simple auth manager knows no rights of single Dags")
+    before = page.state()
+    signed = confirmation(page, "admin", "/again")
+
+    for path in ("/settle", "/again", "/undo"):
+        reply = page.ask("POST", "restricted", page.job(CLOSED_DAG, path), data={"confirmation": signed})
+        assert reply.status_code == 403, path
+    assert page.state() == before
+
+
 def confirmation(page: Page, role: str, path: str) -> str:
     found = re.search(r'name="confirmation" value="([^"]+)"', page.get(role, page.job(CLOSED_DAG, path)).text)
     return found[1] if found else ""
@@ -265,10 +300,15 @@ def test_hostile_values_stay_text_on_every_page(page: Page) -> None:
 def test_addresses_hold_below_a_base_path(page: Page) -> None:
     base = page.url.partition("//")[2].partition("/")[2]
     root = f"/{base}/badge-imports" if base else "/badge-imports"
+    airflows = f"/{base}/dags/" if base else "/dags/"  # pages of Airflow itself
 
     for path in ("/", page.job(CLOSED_DAG), page.job(CLOSED_DAG, "/rows")):
         text = page.get("admin", path).text
-        own = [address for address in re.findall(r'(?:src|href|action)="([^"#?]+)', text) if "/tasks/" not in address]
+        own = [
+            address
+            for address in re.findall(r'(?:src|href|action)="([^"#?]+)', text)
+            if not re.match(airflows, address)
+        ]
         assert own
         assert [address for address in own if not address.startswith(root)] == []
     assert page.get("admin", "/static/page.css").headers["Content-Type"].startswith("text/css")

@@ -315,6 +315,36 @@ def test_an_undo_takes_badges_back_after_a_dry_run(admin: Visitor, stack: Stack)
     assert job.get_by_role("link", name="Undo …").count() == 0  # nothing is left to take back
 
 
+def test_a_job_of_another_ledger_and_connection_is_undone_there(admin: Visitor, stack: Stack) -> None:
+    ledger = stack.folder / "second_ledger.db"
+    host, port = stack.simulator.removeprefix("http://").split(":")
+    till = {"host": host, "port": int(port), "schema": "http", "login": "sample.till", "password": secret_of(stack)}
+    second = {"connection_id": "second_till", "conn_type": "capillary", "extra": '{"organisation": "second shop"}'}
+    stack.api.post("connections", {**second, **till})
+    stack.api.post("connections", {"connection_id": "second_ledger", "conn_type": "sqlite", "host": str(ledger)})
+    run(stack, "second_shop", "first", file=dataset(stack, "second", 5, 8_000))
+    assert ended(stack, "second_shop", "first") == "success"
+
+    admin.open("/dags/second_shop/runs/first/tasks/import_badges/plugin/badge-import")
+    job = admin.frame()
+    job.get_by_role("link", name="Undo …").click()
+    job.get_by_text("as the import did").first.wait_for()
+    admin.shoot("undo_elsewhere")
+    job.get_by_role("button", name="Start the dry run").click()
+    job.get_by_role("heading", name=re.compile("^Started: Undo this import: dry run")).wait_for()
+
+    started = runs_of(stack, "undo_badges")[0]
+    assert (started["conf"]["connection"], started["conf"]["ledger"]) == ("second_till", "second_ledger")
+    assert ended(stack, "undo_badges", started["dag_run_id"]) == "success"
+    path = f"dags/undo_badges/dagRuns/{started['dag_run_id']}/taskInstances/undo/xcomEntries/return_value"
+    assert "'to_revoke': 5" in str(stack.api.get(path)["value"]).replace('"', "'")
+    admin.open("/plugin/badge-imports")
+    listed = admin.frame()
+    listed.get_by_label("Ledger").select_option("second_ledger")
+    listed.get_by_role("button", name="Show").click()
+    listed.get_by_role("link", name="second_shop").wait_for()
+
+
 def choose_days(page: Any, form: Any, first: date, last: date) -> None:
     """Fill the range of the backfill dialog, each day from midnight."""
     plain = form.locator("input[name=from_date]")

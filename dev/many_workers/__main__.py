@@ -64,7 +64,8 @@ def _over_celery(options: argparse.Namespace, began: float) -> None:
 
 
 def _at_once(rows: int) -> None:
-    local = {"executor": "LocalExecutor", "parallelism": str(PARTS)}
+    # Sixteen that begin at once on few processors need longer to read a DAG file than Airflow gives them.
+    local = {"executor": "LocalExecutor", "parallelism": str(PARTS), "dagbag_import_timeout": "600"}
     settings = {"core": local, "capillary": {"default_batch_size": "20"}}
     with one_interrupt(), celery_stack(_folder(), (PARTS,), None, settings) as stack:
         noted = sixteen_at_once(stack, PARTS, rows)

@@ -223,7 +223,7 @@ class CeleryStack:
             self._start(name, airflow(name, *(["--skip-serve-logs"] if name == SCHEDULER else [])), self._env)
         self.api = AirflowApi(env["AIRFLOW__API__BASE_URL"], stack_settings.USER, password)
         self.wait_until("Airflow is ready", lambda: self.api.healthy(("scheduler", "dag_processor"), since))
-        self.api.patch(f"pools/{POOL}", {"name": POOL, "slots": max(self._parts)})
+        self.api.patch(f"pools/{POOL}", {"name": POOL, "slots": max(self._parts), "include_deferred": False})
 
     def _prepare_metadata(self, requests_per_minute: int | None) -> None:
         capillary = capillary_connection(self.simulator.url)

@@ -9,7 +9,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from .airflow_on_server import AirflowOnServer, Ended, Running
 
 BADGE = "654e08f2041fd452b3ef5b2e"
 EARNED = 1_736_942_400
-SECONDS = 120.0
+SECONDS = 200.0
 
 
 @contextmanager
@@ -56,6 +56,14 @@ def airflow_on_server(tmp_path_factory: pytest.TempPathFactory, warehouse: Path)
         started.close()
 
 
+def wait_until(is_so: Callable[[], Any], log: Path | None = None) -> None:
+    """Look again and again until it is so; else fail with this log."""
+    deadline = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < deadline, log.read_text("utf-8", "replace")[-9_000:] if log else "never"
+        time.sleep(0.05)
+
+
 class Drill:
     """One organisation, its simulator, its ledgers, and an Airflow; the rows are those of customers from 1 on."""
 
@@ -83,6 +91,11 @@ class Drill:
         fields: dict[str, Any] = json.loads(self.env[f"AIRFLOW_CONN_{ledger.upper()}"])
         return fields
 
+    def url_of(self, ledger: str) -> str:
+        """The URL of a ledger on a server."""
+        fields = self.connection_of(ledger)
+        return f"postgresql+psycopg://{fields['login']}@/{fields['schema']}?host={fields['host']}"
+
     def add_file(self, name: str) -> str:
         """Make an Airflow connection of an SQLite file that is not there yet; give its id."""
         return self.add_ledger(name, {"conn_type": "sqlite", "host": str(self.folder / f"{name}.db")})
@@ -109,10 +122,8 @@ class Drill:
 
     def begin(self, dag_id: str, dataset: str, ledger: str) -> Running:
         """Begin a run of a DAG of ``drilled.py``."""
-        conf = {"dataset": dataset, "ledger": ledger}
-        return self.airflow.begin(
-            self.env, dag={"dag_file": str(self.airflow.dag_file), "dag_id": dag_id, "conf": conf}
-        )
+        run = {"dag_file": str(self.airflow.dag_file), "dag_id": dag_id}
+        return self.airflow.begin(self.env, dag=run | {"conf": {"dataset": dataset, "ledger": ledger}})
 
     def begun(self, dataset: str, ledger: str) -> Running:
         """An import at work."""
@@ -143,18 +154,19 @@ class Drill:
         assert (ended.code, ended.result.get("code")) == (0, 0), ended.log
         return ended
 
-    def killed_in_the_middle(self, dataset: str, ledger: str, at: int) -> None:
-        """An import whose process dies by SIGKILL while a request with this customer is granted and not answered."""
+    def begun_until(self, fault: dict[str, Any], dataset: str, ledger: str) -> Running:
+        """An import at work, to which this fault has happened."""
         before = len(self.grants())
-        self.simulator.use_faults([{"kind": "hang", "when": "after", "times": 1, "customer_id": at}])
+        self.simulator.use_faults([{"times": 1, **fault}])
         running = self.begun(dataset, ledger)
-        deadline = time.monotonic() + SECONDS
-        while not self.simulator.simulator.summary()["faults"][0]["happened"]:
-            assert time.monotonic() < deadline, running.log.read_text("utf-8")
-            time.sleep(0.05)
-        assert self.airflow.kill(running).code == -signal.SIGKILL
+        wait_until(lambda: self.simulator.simulator.summary()["faults"][0]["happened"], running.log)
         self.simulator.use_faults(None)
         assert before < len(self.grants())
+        return running
+
+    def kill(self, running: Running) -> None:
+        """End an import with SIGKILL."""
+        assert self.airflow.kill(running).code == -signal.SIGKILL
 
     def grants(self) -> Counter[int]:
         """How many badges were granted to each customer."""

@@ -16,7 +16,8 @@ def test_a_restored_ledger_is_refused_until_it_is_seeded_and_nothing_is_granted_
     drill.imported(drill.dataset(10), primary)
     drill.command("ledger", "backup", str(backup), "--ledger-conn-id", primary)
     tonight = drill.dataset(40)
-    drill.killed_in_the_middle(tonight, primary, at=25)
+    granted_without_reply = {"kind": "hang", "when": "after", "customer_id": 25}
+    drill.kill(drill.begun_until(granted_without_reply, tonight, primary))
     assert 10 < len(drill.grants()) < 40
 
     drill.command("ledger", "copy", str(backup), restored)

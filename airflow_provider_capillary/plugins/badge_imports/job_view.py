@@ -235,11 +235,11 @@ def _sentence(job: JobRecord, counts: Mapping[str, int], to_look_at: int) -> str
         return f"{unsent}; {refused:,} would be refused" if refused else unsent
     if not job.rows:
         return "The dataset was empty"
-    told = f"Of {_rows(job.rows)} {need}" if to_look_at else "The one row is accepted"
+    sentence = f"Of {_rows(job.rows)} {need}" if to_look_at else "The one row is accepted"
     if not to_look_at and job.rows > 1:
-        told = f"All {job.rows:,} rows are accepted"
+        sentence = f"All {job.rows:,} rows are accepted"
     back = taken_back(job)
-    return f"{told}; {badges(back)} taken back since" if back else told
+    return f"{sentence}; {badges(back)} taken back since" if back else sentence
 
 
 def taken_back(job: JobRecord) -> int:

@@ -88,9 +88,9 @@ def main() -> None:
         asked = json.loads(line)
         if "wait" in asked:
             _, status = os.waitpid(asked["wait"], 0)
-            told = {"code": os.waitstatus_to_exitcode(status)}
+            outcome = {"code": os.waitstatus_to_exitcode(status)}
         elif pid := os.fork():
-            told = {"pid": pid}
+            outcome = {"pid": pid}
         else:
             try:
                 in_child(parser, asked["begin"])
@@ -98,7 +98,7 @@ def main() -> None:
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
-        replies.write(json.dumps(told) + "\n")
+        replies.write(json.dumps(outcome) + "\n")
         replies.flush()
 
 

@@ -61,9 +61,9 @@ def _plan(seed: int, batch_size: int) -> Plan:
 
 
 def _ends(seed: int, batches: int, deaths: int) -> list[End]:
-    """Deaths that come early enough for all of them to fall into the job: two lanes' notes may be one call."""
+    """Deaths that come early enough for all of them to fall into the job: notes of all lanes may be one call."""
     chance = random.Random(f"killed often {seed}")
-    latest = max(1, batches // (deaths * 3))
+    latest = max(1, batches // (deaths * 5))
     calls = ("intent", "send", "outcome")
     return [End(chance.choice(calls), chance.choice(MOMENTS), chance.randint(1, latest)) for _ in range(deaths)]
 

@@ -53,6 +53,6 @@ def test_a_job_killed_twenty_times_grants_exactly_what_an_undisturbed_one_does(
     fork_server: ForkServer, tmp_path: Path
 ) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
-    result = killed_often(7, rows=1_200, batch_size=10, deaths=20, ledger=ledger, folder=tmp_path, server=fork_server)
+    result = killed_often(7, rows=2_000, batch_size=10, deaths=20, ledger=ledger, folder=tmp_path, server=fork_server)
     assert result.deaths == 20
     assert broken_expectations(result) == [], "\n".join(result.difference.problems)

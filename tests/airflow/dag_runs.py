@@ -92,12 +92,10 @@ def main() -> None:
     def run(
         dag_file: str,
         dag_id: str,
-        env: dict[str, str],
         by_events: bool = False,
         answers: Mapping[str, str] | None = None,
         **arguments: Any,
     ) -> dict[str, Any]:
-        os.environ.update(env)
         bag = DagBag(dag_file)
         if bag.import_errors:
             return {"error": bag.import_errors}
@@ -120,7 +118,9 @@ def main() -> None:
 
     for line in sys.stdin:
         try:
-            reported = run(**json.loads(line))
+            asked = json.loads(line)
+            with patch.dict(os.environ, asked.pop("env")):
+                reported = run(**asked)
         except Exception:  # noqa: BLE001 - one test fails, and the others go on
             reported = {"error": traceback.format_exc()}
         replies.write(json.dumps(reported) + "\n")

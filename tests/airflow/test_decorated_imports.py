@@ -31,7 +31,7 @@ def run(airflow_process: Any, tmp_path: Path) -> Run:
 
 
 def test_a_retry_by_airflow_calls_the_function_again_and_grants_nothing_twice(run: Run) -> None:
-    with running_simulator(faults=[StatusFault(status=503, when="after", first=4, times=5)]) as simulator:
+    with running_simulator(faults=[StatusFault(status=503, when="after", first=4, times=6)]) as simulator:
         ended = run("decorated_retry", simulator)
         assert len(simulator.store) == 200
         assert simulator.simulator.summary()["grantedTwice"] == 0

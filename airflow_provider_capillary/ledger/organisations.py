@@ -28,9 +28,10 @@ def refuse_unknown(connection: sa.Connection, name: str) -> None:
     found = _find(connection, name)
     if found is not None and found.is_known:
         return
-    others = [row.name for row in connection.execute(QUERIES["granted_organisations"])]
-    if not others:
+    granted = {row.folded: row.name for row in connection.execute(QUERIES["granted_organisations"])}
+    if not granted or organisation_key(name) in granted:  # another first import has noted it since the look above
         return
+    others = list(granted.values())
     listed, new = ", ".join(map(repr, others)), shlex.quote(name)
     raise UnknownOrganisationError(
         f"the ledger does not know the organisation {name!r}, and holds what was granted for {listed}. Nothing was "

@@ -45,10 +45,10 @@ def main() -> int:
             result = future.result()
             results.append(result)
             broken += _report(futures[future], result, len(results), len(tasks))
+        if results:
+            _say(table(results))  # now, so that a mode that cannot be tried hides nothing
         of_modes = [each.result() for each in of_mode_futures]
     differences = unexpected(of_modes)
-    if results:
-        _say(table(results))
     if of_modes:
         _say(mode_table(of_modes))
         for difference in differences:

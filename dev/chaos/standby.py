@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import sqlalchemy as sa
 
-_SECONDS_TO_CATCH_UP = 30.0
+_SECONDS_TO_CATCH_UP = 90.0
 
 
 class Standby:

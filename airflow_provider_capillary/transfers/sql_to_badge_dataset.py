@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.sql.hooks.sql import DbApiHook
     from airflow.sdk import Connection, Context
 
-    from airflow_provider_capillary.datasets.part_writer import PartWriter
+    from airflow_provider_capillary.transfers.part_writer import PartWriter
     from airflow_provider_capillary.transfers.query_result import Query, Rows
 
 __all__ = ["SqlToBadgeDatasetOperator"]
@@ -50,7 +50,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     ``dataset_path`` before; the next one writes the same place. Names of parts follow their content: the same result
     gives the same parts, another result never overwrites a part that an import may be reading. Give the query an
     ``ORDER BY`` if a cleared task shall write the same bytes. Types follow the values of the whole result and no value
-    is ever changed; see ``airflow_provider_capillary.datasets.column_kinds`` for the rules.
+    is ever changed; see ``airflow_provider_capillary.transfers.column_kinds`` for the rules.
 
     Memory stays flat only where the driver streams. On PostgreSQL (psycopg 2 and 3) the rows come through a cursor
     on the server; SQLite and DuckDB stream anyway. MySQL drivers hold the whole result unless the connection's
@@ -190,7 +190,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         return hook
 
     def _written(self, hook: DbApiHook, query: Query, folder: Path, partitions: int) -> PartWriter:
-        from airflow_provider_capillary.datasets.part_writer import PartWriter
+        from airflow_provider_capillary.transfers.part_writer import PartWriter
         from airflow_provider_capillary.transfers.query_result import read_result
 
         written: list[PartWriter] = []

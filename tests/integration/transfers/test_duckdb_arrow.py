@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from airflow_provider_capillary.datasets.part_writer import PartWriter
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 from airflow_provider_capillary.transfers import duckdb_arrow
+from airflow_provider_capillary.transfers.part_writer import PartWriter
 
 from .conftest import Extract
 from .warehouses import Warehouse, warehouse_of

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_capillary.datasets.column_kinds import (
+from airflow_provider_capillary.transfers.column_kinds import (
     NOTHING,
     UnfitValuesError,
     arrow_type,

@@ -15,7 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_provider_capillary.datasets.column_kinds import (
+from airflow_provider_capillary.exceptions import DatasetError
+from airflow_provider_capillary.transfers.column_kinds import (
     NOTHING,
     Kind,
     UnfitValuesError,
@@ -26,9 +27,8 @@ from airflow_provider_capillary.datasets.column_kinds import (
     kind_of,
     widened,
 )
-from airflow_provider_capillary.datasets.part_files import PartFiles
-from airflow_provider_capillary.datasets.partitions import partitions_of
-from airflow_provider_capillary.exceptions import DatasetError
+from airflow_provider_capillary.transfers.part_files import PartFiles
+from airflow_provider_capillary.transfers.partitions import partitions_of
 
 _COPIED_ROWS = 10_000
 

@@ -14,6 +14,7 @@ from operator import itemgetter
 import msgspec
 import sqlalchemy as sa
 
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
 from airflow_provider_capillary.ledger.facts import Outcome, Proof, RowChange
@@ -139,7 +140,7 @@ class LockedBatch:
             if change.state is state and (granted or earned_badge_id is None):
                 ids[badge.row_number] = earned_badge_id
                 continue
-            key = (badge.customer_id, badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence)
+            key = key_of(badge, badge_keys)
             said = _said_by(outcome.proof, change.state)
             number, expires_at = badge.row_number, badge.expires_at
             apart.append(OwnState(*key, change.state.value, self.job, number, expires_at, earned_badge_id, said))
@@ -216,6 +217,11 @@ def odd_rows(connection: sa.Connection, batch: int) -> dict[Key, OddRow]:
     found = connection.execute(QUERIES["odd_rows_of_batch"], {"batch": batch})
     odd = [OddRow(tuple(row[:4]), RowState(row.state), row.job_id, row.earned_badge_id) for row in found]
     return {one.key: one for one in odd}
+
+
+def key_of(badge: EarnedBadge, badge_keys: Mapping[str, int]) -> Key:
+    """A row's identity in the ledger."""
+    return badge.customer_id, badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence
 
 
 def key_values(key: Key) -> dict[str, object]:

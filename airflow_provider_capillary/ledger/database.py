@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
@@ -79,3 +79,14 @@ class Database:
     def close(self) -> None:
         """Give connections back."""
         self.engine.dispose()
+
+
+def moment_values(now: Moment) -> dict[str, Any]:
+    """A moment as columns of a batch."""
+    return {
+        "now": now.at,
+        "server": now.server,
+        "boot_id": now.boot_id,
+        "boot_time": now.boot_seconds,
+        "time_of_day": now.time_of_day,
+    }

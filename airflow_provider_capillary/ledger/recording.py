@@ -1,22 +1,24 @@
-"""Writes what a job records, within one transaction."""
+"""Writes what a job records, within one transaction: intents to send batches, and what became of them.
+
+The statements over batches are here, those over many rows in ``rows.py``. A batch whose rows all come to one state is
+one update; ``odd_outcomes.py`` has all others. On PostgreSQL each statement is a trip, so the batches of one
+transaction are written together.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
-from airflow_provider_capillary.ledger import settling
 from airflow_provider_capillary.ledger.adopting import Adopted, adopt
-from airflow_provider_capillary.ledger.batches import add_batches, moment_values, settle_untouched
-from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, changes_of, key_values
+from airflow_provider_capillary.ledger.changes import key_of, key_values
+from airflow_provider_capillary.ledger.database import moment_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
     Intent,
@@ -25,12 +27,10 @@ from airflow_provider_capillary.ledger.facts import (
     Job,
     Note,
     Outcome,
-    RowChange,
-    RowEnd,
-    RowIssue,
+    Proof,
 )
-from airflow_provider_capillary.ledger.given_ids import GivenIds, whole_row
 from airflow_provider_capillary.ledger.issues import add_issues
+from airflow_provider_capillary.ledger.odd_outcomes import OddOutcomes
 from airflow_provider_capillary.ledger.packing import (
     BatchColumns,
     Key,
@@ -41,12 +41,11 @@ from airflow_provider_capillary.ledger.packing import (
     pack_rows,
     storable_all,
 )
-from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
+from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
-log = logging.getLogger(__name__)
-
-_LARGEST = 2**63 - 1
+_NEW_BATCH = ("attempt", "row_count", "fingerprint", "request_id", "rows")
+_SETTLED_BATCH = ("batch", "row_count", "state", "proof", "status", "verdict", "ids")
 
 
 class _Noted(NamedTuple):
@@ -93,15 +92,15 @@ class Recording:
         outcomes = [note for note in notes if isinstance(note, Outcome)]
         first = {outcome.batch: outcome for outcome in reversed(outcomes)}
         in_one_state = list(filter(None, map(self._in_one_state, first.values())))
-        settled = settle_untouched(self._connection, self._now, in_one_state)
+        settled = _settle_untouched(self._connection, self._now, in_one_state)
         for note in notes:
             if isinstance(note, Outcome):
-                self._outcome(note, at_once=note is first[note.batch] and note.batch in settled)
+                self._outcome(note, is_settled=note is first[note.batch] and note.batch in settled)
             elif isinstance(note, Adoption):
-                rows = [Adopted(self._key(badge), badge.row_number, held) for badge, held in note.rows]
+                rows = [Adopted(key_of(badge, self._badge_keys), badge.row_number, held) for badge, held in note.rows]
                 adopt(self._connection, self._rows, self._job, rows)
-            elif isinstance(note, Issues):
-                self._issues(note.rows, only_if_untold=note.only_if_untold)
+            elif isinstance(note, Issues) and note.rows:
+                add_issues(self._connection, self._job.key, note.rows, keep_earlier=note.only_if_untold)
         return self._intents(intents) if intents else []
 
     def learn(self, names: set[str]) -> None:
@@ -114,10 +113,12 @@ class Recording:
     # -- intents -----------------------------------------------------------------------------------------------------
 
     def _intents(self, intents: Sequence[Intent]) -> list[int]:
-        self._refuse_second_badge([b for intent in intents if intent.once_per_customer for b in intent.badges])
+        once = [badge for intent in intents if intent.once_per_customer for badge in intent.badges]
+        if once:
+            self._refuse_second_badge(once)
         columns = [columns_of(intent.badges, self._badge_keys) for intent in intents]
         batches = list(map(_batch_values, intents, columns))
-        keys = add_batches(self._connection, self._job, self._now, batches)
+        keys = _add_batches(self._connection, self._job, self._now, batches)
         noted = list(map(_Noted, intents, keys, columns))
         new = [NewRows(one.batch, self._new_keys(one)) for one in noted]
         self._rows.insert(self._connection, new)
@@ -177,26 +178,21 @@ class Recording:
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
-    def _outcome(self, outcome: Outcome, *, at_once: bool) -> None:
-        """Write an outcome.
-
-        :param at_once: its batch is settled: all rows came to one state together.
-        """
-        late = 0 if at_once else self._change_rows(outcome)
-        if self._keeps_issues:
-            self._forget_issues([change for change in outcome.rows if change.state is RowState.PLANNED])
-            self._issues(outcome.issues)
-        if at_once and not outcome.given:
-            return
-        ids = GivenIds(self._connection, self._rows, self._job, self._badge_keys)
-        ids.keep(outcome.batch, outcome.given)
-        if at_once:
-            return
-        if late:
-            log.warning("An outcome came too late for %d rows: they were settled or sent again meanwhile", late)
-            accepted = [change for change in changes_of(outcome) if change.state is RowState.ACCEPTED]
-            ids.keep_late(outcome.batch, accepted)
-        ids.look_for_second_grants(outcome)  # after the issues, which are added to where a row was granted twice
+    def _outcome(self, outcome: Outcome, *, is_settled: bool) -> None:
+        if is_settled and not (outcome.rows or outcome.issues or outcome.given):
+            return  # all its rows were accepted together, and there is nothing else to record
+        if not is_settled:
+            self.learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
+        odd = OddOutcomes(
+            self._connection,
+            self._rows,
+            self._job,
+            self._badge_keys,
+            now=self._now,
+            keeps_issues=self._keeps_issues,
+        )
+        odd.write(outcome, is_settled=is_settled)
+        self.accepted_elsewhere |= odd.accepted_elsewhere
 
     def _in_one_state(self, outcome: Outcome) -> dict[str, Any] | None:
         """How a batch is settled whose rows all come to one state together; ``None`` where they do not."""
@@ -209,92 +205,15 @@ class Recording:
         if state not in BATCH_STATES or has_ids or (granted and outcome.rows):
             return None
         ids = pack_ids(_by_row_number(outcome.accepted, storable_all(outcome.ids))) if granted else None
-        return _reply_values(outcome) | {
+        return {
+            "batch": outcome.batch,
+            "status": outcome.status,
+            "verdict": outcome.verdict,
             "state": state.value,
-            "proof": outcome.proof.value if granted else None,
+            "proof": Proof.REPLY.value if granted else None,
             "ids": ids,
             "row_count": len(outcome.accepted) + len(outcome.rows),
         }
-
-    def _change_rows(self, outcome: Outcome) -> int:
-        """Change rows that are still of the batch; give how many are not."""
-        if outcome.verdict:
-            values = _reply_values(outcome) | moment_values(self._now)
-            self._connection.execute(QUERIES["batch_settled"], values)
-        if not outcome.rows and not outcome.accepted:
-            return 0
-        self.learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
-        batch = LockedBatch(self._connection, self._rows, outcome.batch)
-        if batch.is_untouched(len(outcome.rows) + len(outcome.accepted)):
-            batch.settle_untouched(outcome, self._badge_keys)
-            return 0
-        changes = changes_of(outcome)
-        ids = storable_all([change.earned_badge_id for change in changes])
-        wanted = [self._change(change, earned_badge_id) for change, earned_badge_id in zip(changes, ids, strict=True)]
-        if outcome.doubt:
-            self._doubt(batch, wanted, outcome.doubt)
-        if not outcome.verdict:
-            self._doubt_ids(batch, [change for change in wanted if change.state is RowState.PLANNED])
-        before = {change.key: batch.state_of(change.key) for change in wanted}
-        done = batch.change(wanted, outcome.proof)
-        own = {change.key for change in done if self._keeps_issues and batch.owner_of(change.key) == self._job.key}
-        were_unknown = {change.key for change in done if before[change.key] is RowState.UNKNOWN}
-        self._account_elsewhere([one for one in wanted if one.key not in own], were_unknown)
-        return len(wanted) - len(done)
-
-    def _account_elsewhere(self, changes: Sequence[Change], were_unknown: Collection[Key]) -> None:
-        """Account for accepted rows where they are owned now: the lease of this process ran out, and it lived on.
-
-        Another job may have taken rows over, or another copy of this job may have reported them as unknown, and may
-        be at its end.
-        """
-        for change in (change for change in changes if change.state is RowState.ACCEPTED):
-            row = whole_row(self._connection, change.key)
-            if row is None:
-                continue
-            if row.job != self._job.key:
-                self.accepted_elsewhere.add(change.row_number)
-            if change.key in were_unknown:
-                owner = msgspec.structs.replace(self._job, key=row.job)
-                end = RowEnd(row.row_number, RowState.ACCEPTED, settling.LATE_REPLY, row.doubt)
-                settling.report_ends(self._connection, owner, [end])
-
-    def _change(self, change: RowChange, earned_badge_id: str | None) -> Change:
-        badge = change.badge
-        return Change(self._key(badge), badge.row_number, badge.expires_at, change.state, earned_badge_id)
-
-    def _key(self, badge: EarnedBadge) -> Key:
-        return badge.customer_id, self._badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence
-
-    def _doubt(self, batch: LockedBatch, changes: Sequence[Change], doubt: str) -> None:
-        """Rows that are unknown until now may be granted twice from now on."""
-        here = batch.present([change.key for change in changes])
-        unknown = [key for key in sorted(here) if batch.state_of(key) is RowState.UNKNOWN]
-        if unknown:
-            values = [key_values(key) | {"doubt": doubt} for key in unknown]
-            insert_many(self._connection, "add_doubt", values)
-
-    def _doubt_ids(self, batch: LockedBatch, absent: Sequence[Change]) -> None:
-        """Rows that a read found absent, although a reply without proof gave an id for them."""
-        unknown = [(change.key, batch.odd.get(change.key)) for change in absent]
-        doubts = [
-            key_values(key) | {"doubt": DOUBT_OF_ID.format(odd.earned_badge_id)}
-            for key, odd in unknown
-            if odd and odd.state is RowState.UNKNOWN and odd.earned_badge_id
-        ]
-        if doubts:
-            insert_many(self._connection, "add_doubt", doubts)
-
-    # -- issues ------------------------------------------------------------------------------------------------------
-
-    def _forget_issues(self, sent_again: Sequence[RowChange]) -> None:
-        if sent_again:
-            values = [{"job": self._job.key, "row_number": change.badge.row_number} for change in sent_again]
-            self._connection.execute(QUERIES["forget_issue"], values)
-
-    def _issues(self, issues: Sequence[RowIssue], *, only_if_untold: bool = False) -> None:
-        if issues:
-            add_issues(self._connection, self._job.key, issues, keep_earlier=only_if_untold)
 
 
 def _stands_in_the_way(found: Found) -> bool:
@@ -323,10 +242,6 @@ def _batch_values(intent: Intent, columns: BatchColumns) -> dict[str, Any]:
     }
 
 
-def _reply_values(outcome: Outcome) -> dict[str, Any]:
-    return {"batch": outcome.batch, "status": outcome.status, "verdict": outcome.verdict}
-
-
 def _refuse_repeated(intents: Sequence[Intent]) -> None:
     customers = [intent.badges.customer_ids for intent in intents]
     if len(set().union(*customers)) == sum(map(len, customers)):
@@ -353,3 +268,28 @@ def _by_row_number(badges: Sequence[EarnedBadge], ids: Sequence[str | None]) -> 
         return ids
     of_row: Mapping[int, str | None] = dict(zip(numbers, ids, strict=True))
     return [of_row[number] for number in sorted(numbers)]
+
+
+def _add_batches(connection: sa.Connection, job: Job, now: Moment, batches: Sequence[dict[str, Any]]) -> list[int]:
+    """Note the intents to send batches; give the key of each."""
+    values = {"job": job.key, "fence": job.fence, **moment_values(now)}
+    if connection.dialect.name == "sqlite":
+        return [int(connection.execute(QUERIES["add_batch"], values | batch).scalar_one()) for batch in batches]
+    keys = connection.execute(QUERIES["add_batches"], values | _columns(_NEW_BATCH, batches)).scalars()
+    return sorted(keys)  # numbered in the order that was given
+
+
+def _settle_untouched(connection: sa.Connection, now: Moment, batches: Sequence[dict[str, Any]]) -> set[int]:
+    """Give all rows of a batch one state; give the batches of which no row had left it or its state before."""
+    values = moment_values(now)
+    if connection.dialect.name == "sqlite":
+        statement = QUERIES["settle_untouched_batch"]
+        return {one["batch"] for one in batches if connection.execute(statement, values | one).rowcount == 1}
+    if not batches:
+        return set()
+    found = connection.execute(QUERIES["settle_untouched_batches"], values | _columns(_SETTLED_BATCH, batches))
+    return set(found.scalars())
+
+
+def _columns(names: Sequence[str], batches: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {f"{name}_column": [batch[name] for batch in batches] for name in names}

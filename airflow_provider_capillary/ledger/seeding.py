@@ -20,8 +20,8 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.seeding import SeedPlan, plan_seed
 from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger import settling
-from airflow_provider_capillary.ledger.batches import moment_values
 from airflow_provider_capillary.ledger.changes import key_values
+from airflow_provider_capillary.ledger.database import moment_values
 from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
 from airflow_provider_capillary.ledger.packing import (

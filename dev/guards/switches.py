@@ -215,7 +215,7 @@ GUARDS = (
         "an id that comes too late is kept, and reported where the row has another",
         (
             (
-                f"{_PACKAGE}/ledger/recording.py",
+                f"{_PACKAGE}/ledger/odd_outcomes.py",
                 "ids.keep_late(outcome.batch, accepted)",
                 "pass",
             ),
@@ -224,7 +224,7 @@ GUARDS = (
     ),
     Guard(
         "ids of a reply without proof are kept",
-        ((f"{_PACKAGE}/ledger/recording.py", "        ids.keep(outcome.batch, outcome.given)\n", ""),),
+        ((f"{_PACKAGE}/ledger/odd_outcomes.py", "        ids.keep(outcome.batch, outcome.given)\n", ""),),
         ("tests/integration/jobs/test_given_ids.py", "tests/integration/ledger/test_given_ids.py"),
     ),
     Guard(
@@ -234,7 +234,7 @@ GUARDS = (
     ),
     Guard(
         "the doubt of a row sent again without proof outlives the process",
-        ((f"{_PACKAGE}/ledger/recording.py", "        if outcome.doubt:\n", "        if False:\n"),),
+        ((f"{_PACKAGE}/ledger/odd_outcomes.py", "        if outcome.doubt:\n", "        if False:\n"),),
         ("tests/integration/jobs/test_doubt.py", "tests/integration/ledger/test_state_machine.py"),
     ),
     Guard(

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.ledger.engine import durably, make_engine, shown
+from airflow_provider_capillary.ledger.database import durably, shown
+from airflow_provider_capillary.ledger.engine import make_engine
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 _ROWS_AT_ONCE = 2_000

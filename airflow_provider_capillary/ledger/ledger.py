@@ -35,7 +35,7 @@ from airflow_provider_capillary.ledger import (
 from airflow_provider_capillary.ledger.ages import Ages
 from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.database import Database
-from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS
+from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, make_engine
 from airflow_provider_capillary.ledger.facts import (
     Age,
     Controls,
@@ -93,7 +93,7 @@ class Ledger:
         without_wal: bool = False,
         must_exist: bool = False,
     ) -> None:
-        self.database = Database(url, clock=clock, boot=boot, patience=patience, without_wal=without_wal)
+        self.database = Database(make_engine(url, patience=patience), clock=clock, boot=boot, without_wal=without_wal)
         self.description = self.database.description  #: where it is, without credentials
         self.owner = owner or this_process()  #: the name under which this process takes leases
         self.settlements = Settlements(self.database)

@@ -19,7 +19,8 @@ from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import LedgerUnusableError, UnknownJobError
 from airflow_provider_capillary.ledger import badge_names, listing
-from airflow_provider_capillary.ledger.engine import make_reading_engine, reading, shown, snapshot
+from airflow_provider_capillary.ledger.database import reading, shown, snapshot
+from airflow_provider_capillary.ledger.engine import make_reading_engine
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, RowIssue
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import rows_for

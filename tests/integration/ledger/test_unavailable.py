@@ -17,7 +17,7 @@ from airflow_provider_capillary.exceptions import (
 )
 from airflow_provider_capillary.hooks.errors import BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.ledger import engine
-from airflow_provider_capillary.ledger.engine import durably, reading
+from airflow_provider_capillary.ledger.database import durably, reading
 from airflow_provider_capillary.ledger.facts import Issues, Note
 from airflow_provider_capillary.ledger.ledger import Ledger
 

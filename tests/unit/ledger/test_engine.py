@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.ledger.engine import make_engine, shown
+from airflow_provider_capillary.ledger.database import shown
+from airflow_provider_capillary.ledger.engine import make_engine
 
 
 @pytest.mark.parametrize(

@@ -49,16 +49,6 @@ class Jobs:
         fence = self._take_lease(connection, job_id, found, now, outwaited)
         return Job(found.id, job_id, organisation, fence, True)
 
-    def renew(self, connection: sa.Connection, job: Job, now: float) -> bool:
-        """Renew the lease; ``False`` where another copy took it, or it was given back."""
-        values = {"job": job.key, "fence": job.fence, "until": now + self._lease_seconds}
-        return connection.execute(QUERIES["renew_lease"], values).rowcount == 1
-
-    def renew_by_server(self, connection: sa.Connection, job: Job) -> sa.Row[Any] | None:
-        """Renew the lease by PostgreSQL's clock, in one trip; give its time, ``None`` where the lease is lost."""
-        values = {"job": job.key, "fence": job.fence, "seconds": self._lease_seconds}
-        return connection.execute(QUERIES["renew_lease_by_server"], values).one_or_none()
-
     def count_commit(self, connection: sa.Connection, job: Job) -> bool:
         """Count a commit without the lease; give whether no other copy took the job over, running or finished."""
         return connection.execute(QUERIES["count_commit"], {"job": job.key}).scalar() == job.fence

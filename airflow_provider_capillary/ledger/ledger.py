@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from airflow_provider_capillary import clocks
 from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
-from airflow_provider_capillary.core.organisation_key import organisation_key
 from airflow_provider_capillary.core.planning import Held
-from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.seeding import SeedPlan
-from airflow_provider_capillary.core.witness import LedgerState
-from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownJobError
-from airflow_provider_capillary.ledger import (
-    badge_names,
-    given_ids,
-    listing,
-    organisations,
-)
+from airflow_provider_capillary.exceptions import ConfigurationError
+from airflow_provider_capillary.ledger import listing
 from airflow_provider_capillary.ledger.ages import Ages
 from airflow_provider_capillary.ledger.controls import find_controls
 from airflow_provider_capillary.ledger.database import Database
@@ -39,20 +32,16 @@ from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, make_engi
 from airflow_provider_capillary.ledger.facts import (
     Age,
     Controls,
-    Grants,
     Job,
     JobPlan,
-    JobRecord,
     JobScope,
-    LedgerRow,
     Note,
-    OrganisationRecord,
     Outcome,
-    RowIssue,
 )
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS, Jobs, Lease, lease_lost, this_process
-from airflow_provider_capillary.ledger.lookup import Lookup
 from airflow_provider_capillary.ledger.migrations.upgrade import current_revision, upgrade
+from airflow_provider_capillary.ledger.overview import LedgerOverview
+from airflow_provider_capillary.ledger.packing import Key, unpack_rows
 from airflow_provider_capillary.ledger.probing import Probes
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.recording import Recording
@@ -60,8 +49,12 @@ from airflow_provider_capillary.ledger.revoking import Revocations
 from airflow_provider_capillary.ledger.seeding import Seed, Seeding
 from airflow_provider_capillary.ledger.settling import Settlements
 
+_BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
+_STATES = {state.value: state for state in RowState}
+_NOT_SETTLED = UNPROVEN | {RowState.PLANNED}  # of other rows it does not matter whether their job lives
 
-class Ledger:
+
+class Ledger(LedgerOverview):
     """Used by one thread at a time. Tables are created or upgraded on first use.
 
     Any method raises ``LedgerUnavailableError`` where the database cannot be used; then nothing was committed. (One
@@ -93,15 +86,16 @@ class Ledger:
         without_wal: bool = False,
         must_exist: bool = False,
     ) -> None:
-        self.database = Database(make_engine(url, patience=patience), clock=clock, boot=boot, without_wal=without_wal)
-        self.description = self.database.description  #: where it is, without credentials
+        super().__init__(Database(make_engine(url, patience=patience), clock=clock, boot=boot, without_wal=without_wal))
         self.owner = owner or this_process()  #: the name under which this process takes leases
         self.settlements = Settlements(self.database)
         self.revocations = Revocations(self.database)
         self.probes = Probes(self.database, self.owner)
-        self._lookup = Lookup(self.database)
+        self._badge_keys: dict[int, dict[str, int]] = {}  #: name -> number, committed ones only, by organisation
+        self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches looked at last
         self._ages = Ages(steady)
         self._jobs = Jobs(self.owner, lease_seconds)
+        self._lease_seconds = lease_seconds
         #: Rows of the job at work that its replies accept, and that another job took over when the lease had run out.
         self.accepted_elsewhere: set[int] = set()
         try:
@@ -112,73 +106,6 @@ class Ledger:
         except BaseException:
             self.close()  # the caller gets no ledger that it could close
             raise
-
-    @functools.cached_property
-    def ledger_id(self) -> str:
-        """The ledger's own random name, made with it; a copy of it keeps the name."""
-        with self.database.reading() as connection:
-            return str(connection.execute(QUERIES["identity"]).one().ledger_id)
-
-    @property
-    def sealed_for(self) -> str | None:
-        """Where the ledger was copied to, if it was: nothing more may be done with it."""
-        with self.database.reading() as connection:
-            place: str | None = connection.execute(QUERIES["identity"]).one().sealed_for
-        return place
-
-    def seal(self, place: str | None) -> None:
-        """Let nothing more be done with the ledger; ``None`` lets it be done again.
-
-        :raises JobIsRunningError: a job runs.
-        """
-
-        def work(connection: sa.Connection) -> None:
-            living = connection.execute(QUERIES["any_living_job"], {"now": self.database.now(connection)}).scalar()
-            if living is not None and place is not None:
-                raise JobIsRunningError(
-                    f"job {living} is running; copy the ledger when it has ended. Nothing was copied"
-                )
-            connection.execute(QUERIES["seal"], {"place": place})
-
-        self.database.durably(work)
-
-    @contextmanager
-    def contents(self) -> Iterator[sa.Connection]:
-        """A connection to read all tables as they are at one moment."""
-        with self.database.snapshot() as connection:
-            yield connection
-
-    def unguarded_replicas(self) -> int:
-        """How many replicas of a PostgreSQL server may lack the last commits; 0 on SQLite."""
-        if self.database.is_sqlite:
-            return 0
-        with self.database.reading() as connection:
-            return int(connection.execute(QUERIES["unguarded_replicas"]).scalar_one())
-
-    def state(self, job_ids: Iterable[str] = ()) -> LedgerState:
-        """The ledger's identity, and how often these jobs have committed to it."""
-        with self.database.snapshot() as connection:
-            ledger = connection.execute(QUERIES["identity"]).one()
-            wanted = list(job_ids)
-            found = connection.execute(QUERIES["commits"], {"job_ids": wanted}).all() if wanted else []
-        return LedgerState(ledger.ledger_id, bool(ledger.is_empty), {row.job_id: row.commits for row in found})
-
-    def newest_jobs(self, organisation: str, limit: int) -> list[str]:
-        """Ids of the newest jobs of an organisation, newest first."""
-        with self.database.reading() as connection:
-            values = {"folded": organisation_key(organisation), "limit": limit}
-            return list(connection.execute(QUERIES["newest_jobs"], values).scalars())
-
-    def now(self) -> float:
-        """The ledger's clock, epoch seconds: one clock for all who share the ledger."""
-        with self.database.reading() as connection:
-            return self.database.now(connection)
-
-    def close(self) -> None:
-        """Give connections back."""
-        self.database.close()
-
-    # -- an import ---------------------------------------------------------------------------------------------------
 
     def open_job(self, scope: JobScope, plan: JobPlan, outwaited: Lease | None = None) -> Job:
         """Begin a job, or resume it, and take its lease.
@@ -211,8 +138,14 @@ class Ledger:
 
         ``any_date``: of whatever earn instant.
         """
+        rows = EarnedBadges.of(badges)
+        dates = repeat(0) if any_date else rows.earned_at
         with self.database.reading() as connection:
-            return self._lookup.find(connection, job, badges, any_date=any_date)
+            ids = self._known_badges(connection, job, set(rows.badge_meta_ids))
+            every = zip(rows.customer_ids, map(ids.get, rows.badge_meta_ids), dates, strict=False)
+            keys = {(customer, badge, date) for customer, badge, date in every if badge is not None}
+            found = self.database.rows.find(connection, sorted(keys), any_date=any_date)
+            return self._held(connection, job, found, {key: name for name, key in ids.items()})
 
     def find_controls(self, job: Job, near: EarnedBadge, *, before: float) -> Controls:
         """Badges of the organisation that are known to be there since ``before``, such as ``near`` may be."""
@@ -241,7 +174,7 @@ class Ledger:
         def work(connection: sa.Connection) -> list[int]:
             nonlocal badge_keys, elsewhere
             # what is added counts only once it is committed
-            badge_keys = dict(self._lookup.badge_keys.get(job.organisation_key, {}))
+            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
             now, holds_lease = self._renew(connection, job)
             keeps_issues = holds_lease
             if not holds_lease:
@@ -254,7 +187,7 @@ class Ledger:
             return keys
 
         batches = self.database.durably(work)
-        self._lookup.badge_keys[job.organisation_key] = badge_keys
+        self._badge_keys[job.organisation_key] = badge_keys
         self.accepted_elsewhere |= elsewhere
         return batches
 
@@ -270,7 +203,7 @@ class Ledger:
 
         def work(connection: sa.Connection) -> Counter[SeedPlan]:
             nonlocal badge_keys
-            badge_keys = dict(self._lookup.badge_keys.get(job.organisation_key, {}))
+            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
             moment, holds_lease = self._renew(connection, job)
             now = moment.at
             if not holds_lease:
@@ -278,11 +211,11 @@ class Ledger:
             Recording(connection, self.database.rows, job, badge_keys, now=moment, keeps_issues=True).learn(
                 set(given.badges.badge_meta_ids)
             )
-            living = functools.cache(lambda owner: self._lookup.is_living(connection, owner))
+            living = functools.cache(lambda owner: self._is_living(connection, owner))
             return Seeding(connection, self.database.rows, job, badge_keys, living, now).seed(given)
 
         counts = self.database.durably(work)
-        self._lookup.badge_keys[job.organisation_key] = badge_keys
+        self._badge_keys[job.organisation_key] = badge_keys
         return counts
 
     def reserve_request(self, organisation: str, per_minute: int) -> float:
@@ -310,129 +243,59 @@ class Ledger:
             lambda connection: self._jobs.finish(connection, job, state, summary, self.database.now(connection))
         )
 
-    # -- names of badges ---------------------------------------------------------------------------------------------
+    # -- what is held of rows ------------------------------------------------------------------------------------------
 
-    def name_badges(self, names: Mapping[str, str]) -> None:
-        """Note what badges are called, by their ids. Where all of it is known nothing is written."""
-        with self.database.reading() as connection:
-            news = badge_names.news_of(connection, names)
-        if news:
-            self.database.durably(lambda connection: badge_names.note(connection, news))
+    def _is_living(self, connection: sa.Connection, job: int) -> bool:
+        """Whether a process may be at work on a job."""
+        values = {"job": job, "now": self.database.now(connection)}
+        return connection.execute(QUERIES["living_job"], values).first() is not None
 
-    def badge_names(self, badge_ids: Iterable[str]) -> dict[str, str]:
-        """The names of those badges whose name is known."""
-        with self.database.reading() as connection:
-            return badge_names.names_of(connection, badge_ids)
+    def _known_badges(self, connection: sa.Connection, job: Job, names: set[str]) -> dict[str, int]:
+        """The numbers of those badges that the organisation ever had a row of."""
+        known = self._badge_keys.setdefault(job.organisation_key, {})
+        for name in names - known.keys():
+            values = {"organisation": job.organisation_key, "name": name}
+            key = connection.execute(QUERIES["find_badge"], values).scalar()
+            if key is not None:
+                known[name] = key
+        return {name: known[name] for name in names if name in known}
 
-    # -- organisations -----------------------------------------------------------------------------------------------
+    def _held(
+        self, connection: sa.Connection, job: Job, rows: Iterable[tuple[Any, ...]], names: Mapping[int, str]
+    ) -> dict[tuple[int, str], list[Held]]:
+        """What is held, by customer and badge. One loop and no names for a row's fields: there are many rows."""
+        held: dict[tuple[int, str], list[Held]] = {}
+        living: dict[int, bool] = {job.key: False}
+        for customer, badge, earned, occurrence, batch, said, owner, number, doubt, _, attempt in rows:
+            state = _STATES[said]
+            alive = False
+            if state in _NOT_SETTLED:
+                if owner not in living:
+                    living[owner] = self._is_living(connection, owner)
+                alive = living[owner]
+            if number is None and owner == job.key:
+                number = self._own_row_numbers(connection, batch)[(customer, badge, earned, occurrence)]
+            one = Held(owner, number, state, earned, occurrence, attempt, batch, alive, doubt)
+            name = (customer, names[badge])
+            if name in held:
+                held[name].append(one)
+            else:
+                held[name] = [one]
+        return held
 
-    def refuse_unknown_organisation(self, name: str) -> None:
-        """Raise ``UnknownOrganisationError`` where the name is not known and badges were granted under another one."""
-        with self.database.snapshot() as connection:
-            organisations.refuse_unknown(connection, name)
+    def _own_row_numbers(self, connection: sa.Connection, batch: int) -> dict[Key, int]:
+        """The row numbers of a batch by key, for a retry that looks its own rows up."""
+        numbers = self._row_numbers.get(batch)
+        if numbers is None:
+            found = connection.execute(QUERIES["batch_rows"], {"batch": batch}).one()
+            columns = unpack_rows(found.rows, found.row_count)
+            numbers = dict(zip(columns.keys(), columns.numbers, strict=True))
+            while len(self._row_numbers) >= _BATCHES_IN_MEMORY:
+                del self._row_numbers[next(iter(self._row_numbers))]
+            self._row_numbers[batch] = numbers
+        return numbers
 
-    def organisations(self) -> list[OrganisationRecord]:
-        """Every name that the ledger knows."""
-        with self.database.snapshot() as connection:
-            return organisations.listed(connection)
-
-    def add_organisation(self, name: str) -> bool:
-        """Take a person's word that a name is an organisation of its own; give whether that is news."""
-        return self.database.durably(lambda c: organisations.add(c, name))
-
-    def rename_organisation(self, old: str, new: str) -> None:
-        """Let another name stand for an organisation; see ``organisations.rename``."""
-        self.database.durably(lambda c: organisations.rename(c, old, new, self.database.now(c)))
-
-    # -- what is shown of a job --------------------------------------------------------------------------------------
-
-    def job(self, job_id: str) -> JobRecord:
-        """One job; raise ``UnknownJobError`` where there is none."""
-        with self.database.reading() as connection:
-            row = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one_or_none()
-            now = self.database.now(connection)
-        if row is None:
-            raise UnknownJobError(
-                f"the ledger {self.description} holds no job {job_id!r}. Give the job that the import returned, and "
-                "the same ledger_conn_id as to the import; `airflow capillary jobs` lists the jobs of a ledger"
-            )
-        return listing.job_record(row, now)
-
-    def jobs(self, limit: int = 50, *, dag_id: str | None = None) -> list[JobRecord]:
-        """The latest jobs, latest first; of one DAG or of all."""
-        with self.database.reading() as connection:
-            found = connection.execute(QUERIES["latest_jobs"], {"limit": limit, "dag_id": dag_id})
-            now = self.database.now(connection)
-            return [listing.job_record(row, now) for row in found]
-
-    def jobs_of_run(self, dag_id: str, run_id: str, task_id: str | None = None) -> list[JobRecord]:
-        """The latest job of each task and map index of a Dag run, also of those that left no XCom; by task and index.
-
-        A clear begins a new job, and the one before it is not given.
-        """
-        values = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
-        with self.database.reading() as connection:
-            now = self.database.now(connection)
-            latest: dict[tuple[str, int], JobRecord] = {}
-            for row in connection.execute(QUERIES["jobs_of_run"], values):
-                latest.setdefault((row.task_id, row.map_index), listing.job_record(row, now))
-        return [latest[key] for key in sorted(latest)]
-
-    def rows_of_customer(self, customer_id: int) -> list[dict[str, Any]]:
-        """All that the ledger holds of one customer, of every organisation, in the order of the earn instants.
-
-        Each row has its organisation, badge, instant (epoch seconds), occurrence (below 0: set aside after it was
-        revoked), state, job, DAG, run, request id, and the doubt where it may be granted twice.
-        """
-        with self.database.reading() as connection:
-            found = connection.execute(QUERIES["all_rows_of_customer"], {"customer": customer_id})
-            return [dict(row._mapping) for row in found]
-
-    def standing(self, job_id: str) -> dict[str, int]:
-        """Where the rows of a job stand now, for one that runs or died: ``rows_read`` and the states of a summary.
-
-        ``batches`` besides. Rows in flight, or left so by a process that died, are ``unknown``; what the ledger holds
-        nothing of is ``not_sent`` (rows that an earlier job had accepted are among them).
-        """
-        with self.database.snapshot() as connection:
-            return listing.standing(connection, job_id)
-
-    def job_settings(self, job_id: str) -> dict[str, str]:
-        """The settings that a job began with."""
-        with self.database.reading() as connection:
-            settings: dict[str, str] = msgspec.json.decode(
-                connection.execute(QUERIES["job_settings"], {"job_id": job_id}).scalar_one()
-            )
-        return settings
-
-    def issues(self, job_id: str) -> Iterator[RowIssue]:
-        """Stream why rows of a job were not accepted, in dataset order."""
-        with (
-            self.database.reading() as connection,
-            connection.execution_options(yield_per=1000).execute(QUERIES["issues"], {"job_id": job_id}) as rows,
-        ):
-            for row in rows:
-                values = dict(row._mapping)
-                values["state"] = RowState(values["state"])
-                values["original"] = msgspec.json.decode(values["original"])
-                yield RowIssue(**values)
-
-    def rows(self, job_id: str, states: Sequence[RowState] = tuple(RowState)) -> Iterator[list[LedgerRow]]:
-        """Pages of a job's rows in these states: those that differ from their batch first, then batch after batch."""
-        return listing.pages(self.database, job_id, states, lambda _connection, _key, rows: list(rows))
-
-    def grants(self, job_id: str) -> Grants:
-        """Count what a job granted."""
-        with self.database.snapshot() as connection:
-            key = connection.execute(QUERIES["job_key"], {"job_id": job_id}).scalar()
-            return listing.count_granted(connection, self.database.rows, key or 0)
-
-    def earned_badge_ids(self) -> Iterator[str]:
-        """Every ``earnedBadgeId`` that the API gave, of all jobs: of rows, and of replies that accept no row."""
-        with self.database.snapshot() as connection:
-            yield from given_ids.all_ids(connection)
-
-    # -- parts -------------------------------------------------------------------------------------------------------
+    # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _refuse_encoding(self) -> None:
         """Refuse a PostgreSQL database that cannot keep every text: an outcome whose reason it lacks would be lost."""
@@ -469,11 +332,14 @@ class Ledger:
                 connection.execute(QUERIES["forget_issue"], numbers)
 
     def _renew(self, connection: sa.Connection, job: Job) -> tuple[Moment, bool]:
-        """Renew the lease; give the moment, and ``False`` where the lease is lost."""
+        """Renew the lease; give the moment, and ``False`` where another copy took the lease, or it was given back."""
+        values: dict[str, Any] = {"job": job.key, "fence": job.fence}
         if self.database.is_sqlite:
             now = self.database.moment(connection)
-            return now, self._jobs.renew(connection, job, now.at)
-        renewed = self._jobs.renew_by_server(connection, job)
-        if renewed is None:
+            values["until"] = now.at + self._lease_seconds
+            return now, connection.execute(QUERIES["renew_lease"], values).rowcount == 1
+        values["seconds"] = self._lease_seconds  # by the server's clock, in one trip
+        row = connection.execute(QUERIES["renew_lease_by_server"], values).one_or_none()
+        if row is None:
             return self.database.moment(connection), False
-        return self.database.moment_at(renewed.at, renewed.server), True
+        return self.database.moment_at(row.at, row.server), True

@@ -1,4 +1,4 @@
-"""Every error of this package, one root, branches named for what the caller may do.
+"""Every error of this package, in one tree. The two branches say whether a later try may succeed.
 
 ::
 
@@ -12,7 +12,7 @@
     │   ├── RequestRefusedError      the API refused the request as a whole (403, 404, 405, 415, ...)
     │   ├── JobMismatchError         a retry brought another dataset or other settings
     │   ├── WrongLedgerError         the ledger is new, another, or older than Airflow last saw; or could not be durable
-    │   ├── LedgerUnusableError      the ledger's database refuses what is asked of it: rights, tables, a damaged file
+    │   ├── LedgerUnusableError      the ledger's database refuses a statement: rights, tables, a damaged file
     │   ├── ImportStoppedError       the job stopped itself; the rest was not sent
     │   └── BudgetExceededError      everything is recorded, and too much of it was refused or is unknown
     └── RetryableError               nothing to fix here; try again later
@@ -24,8 +24,8 @@
         ├── WitnessUnavailableError  what Airflow remembers of the ledger cannot be read or written
         └── ImportInterruptedError   asked to stop (SIGTERM) in mid-job
 
-Whether the server may have acted is said by each class; the import itself never raises for a
-request whose fate is unknown: it records the rows as ``unknown``.
+Each class says whether the server may have acted. The import itself never raises for a request whose outcome is
+unknown: it records the rows as ``unknown``.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class DatasetError(FixableError):
 
 
 class JobMismatchError(FixableError):
-    """A retry brought another dataset or other settings than its job began with. Nothing was sent by this try."""
+    """A retry brought another dataset or other settings than its job began with. This try sent nothing."""
 
 
 class WrongLedgerError(FixableError):
@@ -109,7 +109,7 @@ class BudgetExceededError(FixableError):
 
 
 class ApiError(CapillaryError):
-    """A call to the API failed. Evidence: ``status``, ``code``, ``request_id`` (any may be ``None``)."""
+    """A call to the API failed. Evidence: ``status``, ``code``, ``request_id`` (each may be ``None``)."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class ApiError(CapillaryError):
 
 
 class AuthenticationError(ApiError, FixableError):
-    """401 after one token refresh, or no token to be had. The server did not act."""
+    """401 after one token refresh, or the API gave no token. The server did not act."""
 
 
 class RequestRefusedError(ApiError, FixableError):
@@ -134,9 +134,9 @@ class RequestRefusedError(ApiError, FixableError):
 
 
 class ApiUnavailableError(ApiError, RetryableError):
-    """No connection, 429 or a server error. For reads only, or where nothing was written: the server did not act.
+    """No connection, 429 or a server error. The server did not act: it is raised for reads, or if nothing was written.
 
-    ``trouble``: why there was no reply, ``None`` where there was one.
+    ``trouble``: why there was no reply, ``None`` if there was one.
     """
 
     def __init__(
@@ -155,9 +155,9 @@ class ApiUnavailableError(ApiError, RetryableError):
 
 
 class JobIsRunningError(RetryableError):
-    """Another living copy of this job holds its lease. Nothing was sent by this try.
+    """Another living copy of this job holds its lease. This try sent nothing.
 
-    ``lease``: the lease as it was seen. A copy that lives renews it, and then it is another one.
+    ``lease``: the number and the end of the lease, as they were seen. A copy that lives renews it, so that they change.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class ControlMissingError(RetryableError):
 
 
 class LeaseLostError(RetryableError):
-    """Another copy took this job over. What this copy sent before is recorded as intent and will be verified."""
+    """Another copy took this job over. What this copy sent is recorded as intents, which the other one verifies."""
 
 
 class LedgerUnavailableError(RetryableError):
@@ -184,4 +184,4 @@ class WitnessUnavailableError(RetryableError):
 
 
 class ImportInterruptedError(RetryableError):
-    """The job was asked to stop. Batches in flight were recorded; the rest goes on with the next try."""
+    """The job was asked to stop. Batches in flight were recorded; the next try sends the rest."""

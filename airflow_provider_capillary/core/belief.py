@@ -1,8 +1,8 @@
-"""When a read of a customer's badge is believed. Pure.
+"""Decides whether a read of a customer's badge is believed. Pure.
 
-A row is sent again only after a read has said "not there". That is true only if this API's reads show what was
-imported, and show it at the instant that was sent. Both are seen to hold before they are relied on: by a *control*, a
-read of a badge that is known to be there, and by counting.
+A row is sent again only after a read said "not there". Such a read means something only if this API's reads show what
+was imported, at the instant that was sent. The import therefore sees both hold first. A *control* is a read of a badge
+that is known to be there, and a count compares the API's earns with those of the ledger.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class OtherRow(NamedTuple):
 def earns_known(others: Sequence[OtherRow], view: CustomerBadgeView) -> int:
     """How many of the earns that a read counts belong to other rows.
 
-    Accepted rows count, revoked and seeded ones too: the API goes on counting these. An unproven row counts where the
-    read shows its instant, so that of two such rows the one that is found is settled first, in whatever order they
-    come.
+    Accepted rows count. So do revoked and seeded ones, because the API goes on counting them. An unproven row counts
+    if the read shows its instant. Of two unproven rows, the one that is found is thus settled first, in any order.
 
     :param others: as the ledger held them before the read. A row that is accepted after the read was not in its count.
     """
@@ -88,9 +87,9 @@ def disbelieved(
     applied. The read shows one earn at 10:00:00, which looks like an earlier one, so ``settle`` finds our row absent.
     But the ledger knows of no other row, and the API counts one earn: that one may be ours.
 
-    "There" needs a control only where the earn that is shown may be another row's. Example: rows of 10:00:00 and
-    10:00:30 are both unknown, and the second one was applied. Cut to the minute it looks like the first. If the API
-    counts two earns both are there, whatever their instants.
+    "There" needs a control only if the earn that is shown may be another row's. Example: rows of 10:00:00 and 10:00:30
+    are both unknown, and the second one was applied. Cut to the minute it looks like the first. If the API counts two
+    earns, both are there, whatever their instants.
 
     :param known: from ``earns_known``.
     :param possible: from ``earns_possible``.

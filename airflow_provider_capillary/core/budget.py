@@ -23,7 +23,11 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 def parse_budget(name: str, value: int | str) -> Budget:
-    """Read ``5`` or ``"5"`` (rows) or ``"5%"`` (share of rows read)."""
+    """Read ``5`` or ``"5"`` (rows) or ``"5%"`` (share of rows read).
+
+    :param name: the argument's name, for the error.
+    :raises ConfigurationError: the value is neither.
+    """
     text = str(value).strip()
     try:
         if isinstance(value, (bool, float)):

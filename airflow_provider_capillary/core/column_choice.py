@@ -1,6 +1,6 @@
-"""Which column of a dataset is which field of the API.
+"""Finds the column of a dataset for each field of the API, by name or by ``field_mapping``.
 
-A DAG file that names an operator loads this module, so it loads no library for datasets.
+A DAG file that names an operator loads this module. It therefore imports no library that reads datasets.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import msgspec
 
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 
-#: API name of a field -> the column names looked for when the mapping does not say.
+#: The API's name of a field -> the column names that are looked for if ``field_mapping`` names none.
 FIELD_COLUMNS: dict[str, tuple[str, ...]] = {
     "badgeMetaId": ("badgeMetaId", "badge_meta_id"),
     "customerId": ("customerId", "customer_id"),
@@ -21,7 +21,7 @@ FIELD_COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """The dataset's column for each field, and a second one where the dataset gives an instant in two forms."""
+    """The dataset's column for each field, and a second one if the dataset gives an instant in two forms."""
 
     badge_meta_id: str
     customer_id: str
@@ -32,7 +32,11 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 def column_choices(field_mapping: Mapping[str, str] | None) -> list[tuple[str, ...]]:
-    """Give the acceptable column names of each field, in field order; refuse a mapping with unknown fields."""
+    """Give the acceptable column names of each field, in field order.
+
+    :param field_mapping: field of the API -> column.
+    :raises ConfigurationError: the mapping has a field that the API does not have, or one field twice.
+    """
     mapping = dict(field_mapping or {})
     by_name = {alias: field for field, aliases in FIELD_COLUMNS.items() for alias in aliases}
     unknown = sorted(set(mapping) - set(by_name))
@@ -48,9 +52,10 @@ def column_choices(field_mapping: Mapping[str, str] | None) -> list[tuple[str, .
 
 
 def fitting_columns(names: Sequence[str], found: Sequence[str]) -> list[str]:
-    """Give the columns found that have one of these names, apart from case, blanks and underscores.
+    """Give the columns that have one of these names; case, blanks and underscores do not count.
 
-    A single name that is there to the letter is that column alone.
+    Example: ``["customer_id"]`` fits ``Customer ID`` and ``CUSTOMERID``. If a single name is there exactly as written,
+    that column alone fits.
     """
     if len(names) == 1 and names[0] in found:
         return [names[0]]
@@ -61,7 +66,7 @@ def fitting_columns(names: Sequence[str], found: Sequence[str]) -> list[str]:
 def resolve_columns(choices: Sequence[tuple[str, ...]], found: Sequence[str]) -> Columns:
     """Pick the column of each field among those found.
 
-    An instant may be there as epoch and as ISO text: then both are picked, to be compared row by row.
+    If an instant is there as epoch and as ISO text, both are picked, and compared row by row.
 
     :raises DatasetError: a field has no column, or two; the message names them and what to do.
     """
@@ -85,7 +90,10 @@ def _folded(name: str) -> str:
 
 
 def refuse_two(field: str, columns: Sequence[str]) -> None:
-    """Raise ``DatasetError`` where two columns have the same form of one field's name."""
+    """Refuse two columns for one field.
+
+    :raises DatasetError: two columns have the same form of the field's name.
+    """
     forms = [_folded(column) for column in columns]
     if len(set(forms)) < len(forms):
         raise DatasetError(

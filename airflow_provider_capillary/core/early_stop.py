@@ -1,4 +1,4 @@
-"""When to stop sending because going on could only do harm."""
+"""Names the reason to stop a job whose batches are all refused, or whose canary proves nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Set
 from airflow_provider_capillary.core.row_state import RowState
 
 IN_A_ROW = 5
-#: Parts of a batch that was refused as a whole are refused one by one where bad rows stand side by side:
-#: that is no reason to stop, unless it is all that ever happens.
+#: If bad rows lie side by side, many parts of a refused batch are refused one by one. That is no reason to stop, unless
+#: nothing else ever happens.
 PARTS_IN_A_ROW = 200
 PARTS_WITHOUT_ANY_SUCCESS = 20
 
 
 class EarlyStop:
-    """Watches what became of each batch and names the reason to stop, if there is one. Not thread-safe."""
+    """Observes what became of each batch and names the reason to stop, if there is one. Not thread-safe."""
 
     def __init__(self) -> None:
         self._full_batches = 0
@@ -26,9 +26,13 @@ class EarlyStop:
     def observe(
         self, states: Set[RowState], *, rows: int, canary: bool, proof_failed: bool, split: bool = False
     ) -> str | None:
-        """Take in the states in which one batch's rows are, in order of completion; give a reason to stop or ``None``.
+        """Count one batch, in order of completion; give a reason to stop, or ``None``.
 
-        ``planned`` stands for a row that will be tried again.
+        :param states: the states that its rows are in now; ``planned`` is a row that will be tried again.
+        :param rows: how many rows it has.
+        :param canary: it is one of the first, small batches.
+        :param proof_failed: a 2xx reply contradicts what was sent.
+        :param split: it is part of a batch that was refused as a whole.
         """
         if proof_failed and canary:
             return "the reply to a canary batch does not prove what became of its rows"
@@ -45,7 +49,7 @@ class EarlyStop:
 
     @property
     def server_is_sick(self) -> bool:
-        """Whether so many batches in a row stayed without proof that sending more would only add to them."""
+        """Whether the last batches all stayed without proof, so that sending more would only add to them."""
         return self._unproven_in_a_row >= IN_A_ROW
 
     def _count(self, kinds: Set[RowState], *, split: bool) -> None:

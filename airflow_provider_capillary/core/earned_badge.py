@@ -13,8 +13,8 @@ LATEST_INSTANT = 4_102_444_800  #: 2100-01-01T00:00:00Z in epoch seconds, the fi
 class Identity(NamedTuple):
     """What makes two rows the same badge of the same customer, in any job, whatever the batch or wire format.
 
-    ``earned_at`` is in whole epoch seconds. ``occurrence`` counts equal rows of one dataset from 1; it is
-    above 1 only where duplicates are allowed. The organisation is added by the ledger.
+    ``earned_at`` is in whole epoch seconds. ``occurrence`` counts equal rows of one dataset from 1. It is above 1 only
+    with ``on_duplicate="allow"``. The ledger adds the organisation.
     """
 
     customer_id: int
@@ -39,7 +39,7 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
         return Identity(self.customer_id, self.badge_meta_id, self.earned_at, self.occurrence)
 
     def as_columns(self) -> dict[str, str | int]:
-        """The row by the API's names, for a report of a row whose own columns are not known any more."""
+        """The row by the API's names, for the report of a row whose own columns are no longer known."""
         return {
             "badgeMetaId": self.badge_meta_id,
             "customerId": self.customer_id,
@@ -48,7 +48,7 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
         }
 
 
-#: As long in every form as a row can be.
+#: The row that is longest in every timestamp format: it bounds the bytes of any row in a body.
 LARGEST = EarnedBadge(1, "f" * 24, 2**63 - 1, LATEST_INSTANT, LATEST_INSTANT)
 
 

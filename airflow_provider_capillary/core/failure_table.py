@@ -1,6 +1,6 @@
-"""What to do where a task fails: an entry for each error of ``exceptions.py``. Read through ``core/reasons.py``.
+"""What to do if a task fails: an entry for each error of ``exceptions.py``. Read through ``core/reasons.py``.
 
-What an error means, and whether the server may have acted, stands in the docstring of its class.
+The docstring of an error's class says what it means, and whether the server may have acted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _TO_DO: dict[type[exceptions.CapillaryError], tuple[str, str]] = {
     ),
     exceptions.UnknownOrganisationError: (
         "a new name for an organisation",
-        "Where the organisation is the same under another name: airflow capillary organisations rename OLD NEW. Where "
-        "it is another one: airflow capillary organisations add NAME.",
+        "If the organisation is the same under another name: airflow capillary organisations rename OLD NEW. If it is "
+        "another one: airflow capillary organisations add NAME.",
     ),
     exceptions.DatasetError: (
         "the dataset cannot be read",
@@ -43,7 +43,7 @@ _TO_DO: dict[type[exceptions.CapillaryError], tuple[str, str]] = {
     ),
     exceptions.WrongLedgerError: (
         "not the ledger that Airflow knows",
-        "Name the right ledger; or note what was granted with BadgeSeedOperator; or, where you know that nothing is "
+        "Name the right ledger; or record what was granted with BadgeSeedOperator; or, if you know that nothing is "
         "missing, airflow capillary ledger accept.",
     ),
     exceptions.LedgerUnusableError: (
@@ -53,26 +53,28 @@ _TO_DO: dict[type[exceptions.CapillaryError], tuple[str, str]] = {
     ),
     exceptions.ImportStoppedError: (
         "the job stopped itself",
-        "Put right what the message names, for going on could only do harm. Then clear the task.",
+        "Put right what the message names: the job stopped because going on could only do harm. Then clear the task.",
     ),
     exceptions.BudgetExceededError: (
         "too many rows refused or unknown",
-        "Everything is sent and recorded. Read the report, mend or settle the rows, then import errors.csv or clear.",
+        "Everything is sent and recorded. Read the report, correct or settle the rows. Then import errors.csv or clear "
+        "the task.",
     ),
     exceptions.ApiUnavailableError: ("the API cannot be used now", _AGAIN),
     exceptions.JobIsRunningError: ("another copy of the job runs", _AGAIN),
     exceptions.ControlMissingError: (
         "no read is believed yet",
-        "A retry settles the rows once some of the organisation's rows were accepted. Else settle them by your word.",
+        "A retry settles the rows once some of the organisation's rows were accepted. Or settle them yourself: airflow "
+        "capillary resolve.",
     ),
     exceptions.LeaseLostError: ("another copy took over", _AGAIN),
     exceptions.LedgerUnavailableError: (
         "the ledger cannot be reached",
-        "See that its database runs and can be written. The task's retries go on then.",
+        "See that its database runs and can be written. Then the task's retries go on.",
     ),
     exceptions.WitnessUnavailableError: (
         "Airflow's Variable cannot be used",
-        "See that tasks can read and write Variables. The task's retries go on then.",
+        "See that tasks can read and write Variables. Then the task's retries go on.",
     ),
     exceptions.ImportInterruptedError: ("asked to stop", _AGAIN),
 }

@@ -1,4 +1,4 @@
-"""One value of a dataset as what a field takes, or the reason why not."""
+"""Reads one value of a dataset as a badge id, a customer id or an instant, or says why it is none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SEPARATED = re.compile(r"[0-9]{1,3}([., '_][0-9]{2,3})+")
 
 
 class BadValueError(ValueError):
-    """The value is none that the field takes; the message says why, as a phrase that follows the value."""
+    """The field does not take the value. The message says why, as a phrase that follows the value."""
 
 
 def shortened(value: Any) -> str:
@@ -72,7 +72,10 @@ def _present(value: Any) -> Any:
 
 
 def badge_id_of(value: Any) -> str:
-    """The badge's id in lower case."""
+    """The badge's id in lower case.
+
+    :raises BadValueError: the value is no text of 24 hexadecimal digits.
+    """
     text = _present(value)
     if not isinstance(text, str):
         raise BadValueError(f"is of type {type(value).__name__}; give text of 24 hexadecimal digits")
@@ -82,7 +85,10 @@ def badge_id_of(value: Any) -> str:
 
 
 def customer_id_of(value: Any) -> int:
-    """The customer's id, from any form that says it exactly."""
+    """The customer's id, from any form that gives it exactly.
+
+    :raises BadValueError: the value is no positive 64-bit whole number, or may have lost digits.
+    """
     number = _present(value)
     if isinstance(number, str):
         number = _customer_number(number)
@@ -106,7 +112,7 @@ def _customer_number(text: str) -> int:
 
 
 def _hint(text: str) -> str:
-    """What probably happened to a number; it may have been a card number, too."""
+    """What probably happened to a number. A leading zero hints at another kind of number, such as a card's."""
     if _EXPONENT.fullmatch(text):
         return ": a spreadsheet has rounded it. Write all its digits"
     if _SEPARATED.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Messages without the row's own values: fit for logs and XCom, and equal for equal reasons."""
+"""Masks the values of a row in a message, so that it may be logged and equal reasons can be counted."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ _FIRST_OF_WORD = re.compile(r"\w").match
 
 
 def general(message: str) -> str:
-    """Put ``…`` in the place of values, control characters escaped, cut to a line."""
-    # Of a million bad rows most differ in their quoted values only, so what stands around these is remembered.
+    """Replace values by ``…``, escape control characters, and cut the message to a line.
+
+    >>> general("customerId '12a' is not a positive whole number")
+    'customerId … is not a positive whole number'
+    """
+    # Most of a million bad rows differ only in their quoted values, so the text around these is cached.
     around = _APOSTROPHE.sub(f"{_MARK}s ", message).split("'")
     if len(around) > 2 and len(around) % 2 and _is_plainly_quoted(message, around):
         return _general_around(tuple(around[::2]))

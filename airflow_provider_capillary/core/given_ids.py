@@ -1,7 +1,7 @@
-"""The ids in a reply that prove no row: what was granted under them must still be found, and taken back. Pure.
+"""Collects the ids of a reply that proves nothing, so that what was granted under them can be revoked. Pure.
 
-A reply whose array is reordered, too short, too long or wrongly echoed proves nothing of its rows, but the API gave
-its ids all the same. They are kept with the batch, and each with the row that it can only mean, where there is one.
+A reply whose array is reordered, too short, too long or wrongly echoed proves nothing about its rows. But the API gave
+its ids. They are kept with the batch, and an id that can only mean one row is kept with that row.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _LARGEST_CUSTOMER = 2**63 - 1
 
 
 class GivenId(msgspec.Struct, frozen=True, gc=False):
-    """An ``earnedBadgeId``, and what its entry says that it is of. Untrusted text."""
+    """An ``earnedBadgeId``, and the customer and badge that its entry names. Untrusted text."""
 
     earned_badge_id: str
     customer_id: int | None = None
     badge_meta_id: str | None = None
-    row: EarnedBadge | None = None  #: the row of the batch that is meant, where it can be no other
+    row: EarnedBadge | None = None  #: the row of the batch that is meant, if it can be no other
 
 
 def given_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> tuple[GivenId, ...]:
     """List every id of the entries, in their order.
 
-    An id means a row where it is the only one that names the row's customer and badge, no other row of the batch has
-    both, and the position that its ``requestId`` ends with, if any, is the row's own. With two rows of one customer and
-    badge either could be meant, so neither is; the same holds for an entry that contradicts itself.
+    An id means a row under three conditions. It is the only id that names the row's customer and badge. No other row of
+    the batch has both. The position at the end of its ``requestId``, if there is one, is the row's own. Example: with
+    two rows of one customer and badge, an id could mean either, so it means neither.
     """
     data = [entry.data for entry in entries if entry.data is not None and entry.data.earned_badge_id]
     given = [_given(each) for each in data]

@@ -1,4 +1,4 @@
-"""Arguments as DAG files and templates give them: which are not known yet, and which say nothing."""
+"""Sorts arguments of a DAG file: not given, or not known before the task runs (templates, other tasks' output)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def is_nothing(value: Any) -> bool:
 
 
 def is_known(value: Any) -> bool:
-    """Whether an argument is what it will be when the task runs: it holds no template, and no other task's output."""
+    """Whether an argument has its final value now: it holds no template, and no other task's output."""
     if isinstance(value, str):
         return not any(mark in value for mark in _TEMPLATE_MARKS)
     if isinstance(value, Mapping):

@@ -1,9 +1,9 @@
-"""How long ago something in the ledger happened, at least. Pure.
+"""Computes the least time that has passed since something in the ledger happened. Pure.
 
-A moment is kept by up to three clocks: the ledger's clock (the time of day with SQLite, the server's with PostgreSQL)
-and the time of day of the machine that wrote, which can both be set, and seconds since that machine's boot, which only
-that boot can compare. A read that comes too early takes a badge for absent that is still on its way, so of two answers
-the shorter time counts.
+A moment is kept by up to three clocks. Two can be set: the ledger's clock (the time of day on SQLite, the server's on
+PostgreSQL) and the time of day of the machine that wrote. The third, seconds since that machine's boot, can only be
+compared on the same boot. If the clocks disagree, the shorter time counts. A read that comes too early would find a
+badge absent that is still on its way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Moment(msgspec.Struct, frozen=True):
     """A moment, by the clocks that were there."""
 
     at: float  #: epoch seconds by the ledger's clock
-    server: float | None = None  #: when the database server began to run whose clock that is; ``None``: the machine's
+    server: float | None = None  #: start of the database server whose clock ``at`` is; ``None``: the machine's clock
     boot_id: str | None = None  #: which boot of which machine
     boot_seconds: float | None = None  #: seconds since that boot
     time_of_day: float | None = None  #: epoch seconds by the machine, beside a server's clock
@@ -30,14 +30,14 @@ def least_seconds_between(then: Moment, now: Moment) -> float:
     by_ledger = now.at - then.at
     by_boot = _by_boot_clock(then, now)
     if by_boot is not None:
-        # another server's clock says nothing beside the boot clock
+        # the clock of another server cannot be compared, but the boot clock can
         return max(0.0, by_boot if then.server != now.server else min(by_ledger, by_boot))
     if then.server != now.server:
-        return 0.0  # after a restart or a failover, and written elsewhere: no clock is left that saw both
+        return 0.0  # another machine wrote it before a restart or failover: no clock saw both moments
     if now.server is None and now.boot_seconds is not None:
-        # A file has one machine, so that an earlier boot ended before this one began.
+        # One machine uses a file, so an earlier boot ended before this one began.
         return max(0.0, min(by_ledger, now.boot_seconds))
-    # The server's clock may have been set. Machines that do not agree make the wait longer, never shorter.
+    # The server's clock may have been set. If the machines' clocks disagree, the wait becomes longer, never shorter.
     return max(0.0, min(by_ledger, _by_time_of_day(then, now, by_ledger)))
 
 

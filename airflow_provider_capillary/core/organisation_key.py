@@ -1,4 +1,4 @@
-"""When two names stand for the same organisation."""
+"""Compares names of organisations: two names that differ in case or outer blanks mean the same one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import hashlib
 
 
 def organisation_key(name: str) -> str:
-    """Names are compared by this: case and blanks around do not count."""
+    """Give the form by which names are compared: without outer blanks, and whatever the case."""
     return name.strip().casefold()
 
 
 def organisation_digest(name: str) -> str:
-    """A short text for names of other things, which may hold only some characters: 16 hexadecimal digits."""
+    """Give 16 hexadecimal digits for an organisation, for keys that may hold only some characters."""
     return hashlib.sha256(organisation_key(name).encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
-"""Values of any class as Python's own: what a row of dicts or a library brings, before a field is read from it.
+"""Turns values of any class (pendulum, pandas, numpy, enums, UUIDs) into Python's own, before a field is read.
 
-A row may hold pendulum's and pandas' timestamps, numpy's numbers, enums, UUIDs. Each is turned into the built-in
-class that says the same. What has no exact built-in form becomes an ``OddValue``, which spoils its own row only.
+A value without an exact built-in form becomes an ``OddValue``, which makes only its own row invalid.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from uuid import UUID
 
 import msgspec
 
-#: What pads a value: databases fill CHAR columns up, and spreadsheets and web pages use spaces that do not break.
+#: Blanks around a value do not count: databases pad CHAR columns, and spreadsheets use non-breaking spaces.
 BLANKS = " \u00a0"
-#: What a float of so many bytes can count to without a gap; above it two numbers are one float.
+#: Bytes of a float -> the number up to which it holds every whole number. Above it, two numbers are one float.
 FLOAT_LIMITS = {2: 2**11, 4: 2**24, 8: 2**53}
 
 
@@ -37,7 +36,7 @@ _MISSING = frozenset({"NAType", "NaTType"})  # pandas' words for a gap; one of t
 
 
 def plain(value: Any) -> Any:
-    """The same value in one of Python's own classes; unchanged where no rule names its class. Never raises."""
+    """The same value in one of Python's own classes; unchanged if no rule names its class. Never raises."""
     if type(value) in PLAIN:
         return value
     try:
@@ -47,7 +46,7 @@ def plain(value: Any) -> Any:
 
 
 def text_of_any(value: Any) -> str:
-    """Text of any object, even of one that fails to write itself. Equal values give equal texts: no addresses."""
+    """Text of any object, even if its ``__str__`` raises. Equal values give equal texts, so addresses are left out."""
     try:
         return _ADDRESS.sub("", str(value))
     except Exception:  # noqa: BLE001 - the value's own class decides what is raised
@@ -58,7 +57,7 @@ def narrow_float(value: float, width: int) -> float | OddValue:
     """A float of ``width`` bytes, unless whole numbers of its size may have lost digits in it."""
     if abs(value) < FLOAT_LIMITS[width] or value != value or value in (float("inf"), float("-inf")):
         return value
-    # with an exponent, so that the report's text is no more taken for a whole number than the float was
+    # with an exponent, so that an import of the report does not read the text as a whole number
     return OddValue(f"{value:.9e}", f"is a float of {8 * width} bits that may have lost digits; give a whole number")
 
 

@@ -1,7 +1,8 @@
-"""What a few grants to one customer say about an organisation's API: which to try next, and what an answer means. Pure.
+"""The rules of ``airflow capillary probe``: which request to try next, and what the answer says about the API. Pure.
 
-The documentation contradicts itself on the method and on the unit of instants, and is silent on what reads show. Each
-question is put so that a wrong guess does no harm: a grant under a wrong guess is known by its id and is revoked.
+The documentation contradicts itself on the method and on the unit of instants, and says nothing about reads. So a few
+badges are granted to one customer to find out. A wrong guess does no harm, because the id of its grant is known, and
+the grant is revoked.
 """
 
 from __future__ import annotations
@@ -21,17 +22,17 @@ from airflow_provider_capillary.core.verification import CustomerBadgeView
 
 MOST_GRANTS = 3
 SHORTEST_VERIFY_AFTER = 60.0  #: seconds; also what an import waits by default
-#: Times the delay that was seen: one look says little of the slowest.
+#: ``verify_after`` is this many times the delay that was seen, because one read says little about the slowest.
 SAFETY = 3
 _METHOD_STATUSES = frozenset({404, 405})
-#: Codes that speak of the customer or the badge: another way to write instants would be refused as well.
+#: Codes about the customer or the badge: the API would refuse another form of instants as well.
 _ABOUT_THE_BADGE = frozenset({404, 716, 717, 804, 810, 811, 812, 815, 816, 1026, 1028, 1054})
 _LONGEST_SHIFT, _ZONE_STEP = 14 * 3600, 900  #: seconds: zones differ by quarters of an hour
 _MINUTE, _DAY = 60, 86_400
 
 
 class Way(msgspec.Struct, frozen=True):
-    """How a request is written; values of the connection's extras of the same names."""
+    """How a request is written: values for the connection's extras of the same names."""
 
     import_method: str
     timestamp_format: str
@@ -137,11 +138,11 @@ def _shape(reply: Reply) -> str:
 
 
 def next_way(tried: Sequence[Tried], method: str) -> Way | None:
-    """Which way to try next; ``None``: the right one is found, or there is none to be tried without harm.
+    """Which way to try next; ``None``: the right one is found, or no other one can be tried without harm.
 
-    Epoch seconds first, as in every published sample. Milliseconds, which a server of seconds takes without a word,
-    are tried only where seconds were read as something else, or refused. At most three grants come of it: seconds
-    that are read as milliseconds, then milliseconds.
+    Epoch seconds come first, as in every published sample. A server of seconds accepts milliseconds silently, so these
+    are tried only after seconds were refused, or read in another unit. Example: seconds that are read as milliseconds,
+    then milliseconds, then the repeated request id are three grants, and no more are made.
 
     :param method: the one to begin with.
     """
@@ -200,7 +201,7 @@ class Shown(StrEnum):
 
 
 class Sight(msgspec.Struct, frozen=True):
-    """How a read shows one grant of ours."""
+    """How a read shows one grant of the probe."""
 
     by_id: bool  #: listed under the id that the reply gave
     instant: Shown
@@ -238,14 +239,14 @@ def compared(sent: int, shown: int | None) -> Shown:
         return Shown.SHIFTED
     if shown % _DAY == 0 and abs(distance) <= _DAY + _LONGEST_SHIFT:
         return Shown.COARSE
-    of_minute = shown - sent // _MINUTE * _MINUTE  # a multiple of a zone's step: cut down, and shifted perhaps
+    of_minute = shown - sent // _MINUTE * _MINUTE  # a multiple of a zone's step: cut to the minute, perhaps shifted
     if abs(of_minute) <= _LONGEST_SHIFT and of_minute % _ZONE_STEP == 0:
         return Shown.COARSE
     return Shown.OTHER
 
 
 def ids_of_lost(sent: int, known: Collection[str], view: CustomerBadgeView) -> list[str]:
-    """The ids under which a grant may stand whose reply never came.
+    """The ids that may belong to a grant whose reply was lost.
 
     :param sent: its earn instant.
     :param known: ids that stand for other earns.
@@ -264,7 +265,7 @@ def ids_of_lost(sent: int, known: Collection[str], view: CustomerBadgeView) -> l
 
 
 class RepeatedId(StrEnum):
-    """What the API makes of a request id that comes twice."""
+    """What the API does with a request id that comes twice."""
 
     REFUSED = "refused (code 809)"
     GRANTED_AGAIN = "granted again: a repeated request id protects from nothing"
@@ -274,7 +275,7 @@ class RepeatedId(StrEnum):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """All that a probe found out. ``way`` is ``None`` where none was right."""
+    """All that a probe found out. ``way`` is ``None`` if none was right. Times in seconds."""
 
     way: Way | None
     reply: str = ""
@@ -296,7 +297,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     @property
     def verify_after(self) -> float | None:
-        """The ``verify_after`` to set, in seconds; ``None`` where no read can be believed."""
+        """The ``verify_after`` to set, in seconds; ``None`` if no read can be believed."""
         if not self.can_verify or self.read_after is None:
             return None
         return max(SHORTEST_VERIFY_AFTER, math.ceil(SAFETY * self.read_after / 10) * 10)
@@ -325,7 +326,11 @@ class Answers(msgspec.Struct, frozen=True):
 
 
 def repeated(first: str | None, again: Tried) -> RepeatedId:
-    """What it means that a request with the same id was answered so."""
+    """What the answer to a request with the same id means.
+
+    :param first: the id that the first request brought.
+    :param again: the second request.
+    """
     if again.end is End.REPEATED:
         return RepeatedId.REFUSED
     if again.earned_badge_id is None:

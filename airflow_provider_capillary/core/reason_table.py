@@ -1,7 +1,7 @@
-"""The one table of what can be reported of rows and tasks: a stable name, what it means, what to do.
+"""The one table of everything that can be reported about rows: a stable name, what it means, what to do.
 
-The log, the report, the page in Airflow, ``airflow capillary explain`` and the documentation all read it here. Names
-are anchors of the documentation and never change their meaning. ``core/reasons.py`` finds the entries of a reason.
+Log, report, the page in Airflow, ``airflow capillary explain`` and the documentation all read it. Names are anchors of
+the documentation and never change their meaning. ``core/reasons.py`` finds the entries of a reason.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from airflow_provider_capillary.core.row_state import RowState
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One thing that is reported. ``to_do`` is empty where there is nothing to do."""
+    """One thing that is reported. ``to_do`` is empty if there is nothing to do."""
 
     name: str  #: stable; lower-case words with hyphens, or the name of an error's class
     title: str
@@ -29,17 +29,17 @@ STATES: dict[RowState, Entry] = {
     RowState.ALREADY_ACCEPTED: Entry(
         "already-accepted",
         "already accepted",
-        "An earlier import granted this badge, or an earlier row of this dataset asks for the same. "
-        "It was not sent again. Rows that were revoked count here too; the reason says so.",
+        "An earlier import granted this badge, or an earlier row of this dataset is the same. It was not sent again. "
+        "Revoked rows count here too; the reason says so.",
     ),
     RowState.REJECTED: Entry(
         "rejected",
         "rejected",
         "No badge was granted: the API refused the row, or the organisation does not have the badge (such rows are not "
         "sent).",
-        "Correct the rows in errors.csv and import that file (the sample DAG import_badge_file asks for it). Where the "
-        "cause lay elsewhere, for example a badge that did not exist yet, put that right and run the import again, on "
-        "the page Badge imports or by clearing its task: rejected rows are then sent again.",
+        "Correct the rows in errors.csv and import that file (the sample DAG import_badge_file asks for it). If the "
+        "cause was elsewhere, such as a badge that did not exist yet, put that right and run the import again, on the "
+        "page Badge imports or by clearing its task: rejected rows are then sent again.",
         in_log="correct the rows in errors.csv and import that file (sample DAG import_badge_file); or clear the task.",
     ),
     RowState.INVALID: Entry(
@@ -56,35 +56,35 @@ STATES: dict[RowState, Entry] = {
         "The row was sent, but nothing proves whether the badge was granted.",
         "Do not send these rows again in a file: customers could get the badge twice. Choose Settle unknown rows on "
         "the page Badge imports, or trigger the DAG review_unknown_badges with the job's id: it reads them back, and "
-        "asks a person about what stays unknown. Where the reason says that a read is not believed yet, do so after "
+        "asks a person about those that stay unknown. If the reason says that a read is not believed yet, do so after "
         "another import has granted some badges.",
         in_log="Settle unknown rows in the tab Badge import, or DAG review_unknown_badges: they may be granted.",
     ),
     RowState.NOT_SENT: Entry(
         "not-sent",
         "not sent",
-        "The import stopped before the row's turn, or another import was at work on the same badge.",
+        "The import stopped before the row's turn, or another import was sending the same badge.",
         "Nothing was granted for these rows. Put right what stopped the import, then run it again, on the page Badge "
         "imports or by clearing its task: it sends these rows. What was accepted is not sent again.",
         in_log="retry or clear the task to send the rows that were not sent.",
     ),
 }
 DRY_RUN = Entry("would-be-sent", "would be sent", "A dry run checks the rows and sends nothing. These passed.")
-NOT_KNOWN = Entry("not-known", "not known yet", "Rows of an import that has not ended: they are on their way.")
+NOT_KNOWN = Entry("not-known", "not known yet", "The import has not ended, and has no outcome of these rows yet.")
 MAY_BE_TWICE = Entry(
     "may-be-granted-twice",
     "may be granted twice",
-    "These rows are accepted. They had been sent before without a proof of what became of them, and were sent again, "
-    'as on_unknown="resend" or a person asked. Where the first send had reached the API, the customer has the badge '
+    "These rows are accepted. They had been sent before, and nothing proved their outcome. They were sent again, "
+    'because on_unknown="resend" or a person asked for it. If the API had applied the first send, the customer has the badge '
     "twice.",
-    "Look these customers up in Capillary (may_be_granted_twice.csv lists them), and take back what is too much there, "
-    "or with CapillaryBadgeHook.revoke_earned_badge.",
+    "Look these customers up in Capillary (may_be_granted_twice.csv lists them), and revoke what is too much there, or "
+    "with CapillaryBadgeHook.revoke_earned_badge.",
     signs=("may be granted twice",),
 )
 SETTLED = Entry(
     "settled-afterwards",
     "settled afterwards",
-    "The badge was read back from the API and is there, or a person said so.",
+    "After the import had ended, a read or a person showed that the badge is there.",
 )
 ENDS = (*STATES.values(), DRY_RUN, NOT_KNOWN, MAY_BE_TWICE, SETTLED)
 
@@ -96,7 +96,7 @@ INVALID_VALUES = (
     Entry(
         "value-not-a-number",
         "not a number",
-        "The value is NaN or infinite, as a division by zero or a gap in a float column leaves it.",
+        "The value is NaN or infinite: a division by zero, or a gap in a float column.",
         _IN_FILE,
         ("is NaN", "is not a finite number"),
     ),
@@ -104,35 +104,36 @@ INVALID_VALUES = (
         "value-text",
         "text that cannot be a value",
         "The text is longer than 64 characters, or holds control characters such as line ends, or unusual blanks.",
-        "See whether the file is cut at the wrong delimiter, or quotes are missing. " + _IN_FILE,
+        "Check whether the file was read with the wrong delimiter, or quotes are missing. " + _IN_FILE,
         ("is over-long", "holds control characters", "holds a blank of another kind"),
     ),
     Entry(
         "value-type",
         "a value of the wrong type",
-        "The value is of a type that the field does not take: a list, a boolean, a date where an id belongs.",
+        "The field does not take values of this type: a list, a boolean, a date as an id.",
         "Cast the column in the query, or name another column in field_mapping.",
         ("is of type", "is a boolean"),
     ),
     Entry(
         "badge-id",
         "not a badgeMetaId",
-        "A badgeMetaId is 24 hexadecimal digits, as 654e08f2041fd452b3ef5b2e. A name or a number of your own is none.",
+        "A badgeMetaId has 24 hexadecimal digits, such as 654e08f2041fd452b3ef5b2e. A badge's name, or a number of "
+        "your own, is not one.",
         "Take the id from Capillary's list of badges (CapillaryBadgeHook.list_badges lists ids and names).",
         ("is not 24 hexadecimal",),
     ),
     Entry(
         "customer-id-rounded",
         "a customer id that was rounded",
-        "A spreadsheet or a float column has cut the number's digits, so another customer could be meant.",
+        "A spreadsheet or a float column has cut the number's digits, so it could be another customer's.",
         "Export the column as text or as a whole number. In a spreadsheet, format it as text before opening the file.",
         ("a spreadsheet has rounded it", "through a float", "is a float", "without loss"),
     ),
     Entry(
         "customer-id",
         "not a customer id",
-        "A customerId is Capillary's own number of the customer: a positive whole number. Mobile numbers, e-mail "
-        "addresses, external ids, and numbers with separators or a leading zero are none.",
+        "A customerId is Capillary's own number of the customer: a positive whole number. It is not a mobile number, "
+        "an e-mail address or an external id, and has no separators and no leading zero.",
         "Look the customers up first: in the warehouse export of users, or with CapillaryBadgeHook.lookup_customer.",
         ("is not a positive",),
     ),
@@ -146,22 +147,23 @@ INVALID_VALUES = (
     Entry(
         "instant-unit",
         "a number in another unit",
-        "The number is an instant in milliseconds, microseconds or nanoseconds, or in seconds where milliseconds were "
-        "announced.",
+        "The number looks like an instant in milliseconds, microseconds or nanoseconds; or in seconds, although "
+        "timestamp_unit says milliseconds.",
         "Set timestamp_unit on the operator to 's' or 'ms', or give ISO 8601 text.",
         ("looks like epoch",),
     ),
     Entry(
         "instant-range",
         "an instant out of range",
-        "Instants before the year 2000 and from 2100 on are refused: nearly always they are mistakes of unit or form.",
+        "Instants before the year 2000 and from 2100 on are refused, because nearly all of them have a wrong unit or "
+        "form.",
         "Correct the value. For a badge that never expires give 2099-12-31T23:59:59Z.",
         ("outside 2000-01-01", "outside the years"),
     ),
     Entry(
         "instant-skipped",
         "a time that does not exist",
-        "On the day on which clocks went forward, this local time was skipped.",
+        "Clocks went forward on that day and skipped this local time.",
         "Give the instant with an offset, or correct the time.",
         ("does not exist in",),
     ),
@@ -169,21 +171,21 @@ INVALID_VALUES = (
         "instants-differ",
         "two instants that differ",
         "The row gives one field twice, as epoch and as ISO text, and the two are not the same second.",
-        "Correct one, or name the column to use in field_mapping; the other one is then left out.",
+        "Correct one, or name the column to use in field_mapping. The other one is then not read.",
         ("are two instants",),
     ),
     Entry(
         "expiry-not-after-earning",
         "an expiry that is not after the earning",
-        "The badge would end when it begins, or before.",
-        "See whether the two columns are exchanged, or the expiry is a date and the earning is later that day.",
+        "The badge would expire before it is earned, or at the same instant.",
+        "Check whether the two columns are exchanged, or the expiry is a date and the earning is later that day.",
         ("expires not after it was earned",),
     ),
     Entry(
         "instant-unreadable",
         "not a timestamp",
         "The value is neither epoch seconds nor ISO 8601 text, or names a zone that is not an IANA name.",
-        "Give ISO 8601 with an offset, as 2025-01-31T09:00:00+01:00.",
+        "Give ISO 8601 with an offset, such as 2025-01-31T09:00:00+01:00.",
         ("as a timestamp", "names the zone", "and the zone", "time zone that cannot"),
     ),
     Entry("row-invalid", "a value that cannot be used", "The message names the column and the reason.", _IN_FILE),
@@ -196,7 +198,7 @@ PLANNED = (
         "repeated-row",
         "the same row again",
         "An earlier row of this dataset has the same badge, customer and earn instant. It ends as that row does.",
-        'Nothing, where both mean one badge. Where two badges are meant, import with on_duplicate="allow".',
+        'Nothing, if both mean one badge. If two badges are meant, import with on_duplicate="allow".',
         ("the same row stands earlier",),
     ),
     Entry(
@@ -209,14 +211,14 @@ PLANNED = (
     Entry(
         "revoked",
         "revoked, not sent",
-        "The badge was granted, and then taken back on purpose. An import does not grant it again.",
+        "The badge was granted, and then revoked on purpose. An import does not grant it again.",
         "Nothing. To grant it again, revoke the job once more with import_again=True, then import the rows.",
         ("revoked, not sent", "accepted, and revoked since"),
     ),
     Entry(
         "in-another-job",
         "another job has the row",
-        "Another job is at work on this badge of this customer, or has left it unknown. Two senders could grant twice.",
+        "Another job is sending this badge to this customer, or has left it unknown. Two jobs could grant it twice.",
         "Retry when that job has ended. Settle its unknown rows first (airflow capillary jobs lists the jobs).",
         (
             "another job has this badge",
@@ -228,7 +230,7 @@ PLANNED = (
     Entry(
         "as-an-equal-row",
         "ends as an equal row does",
-        "The row repeats one that was unknown. That one is settled by now, and this one ends as it does.",
+        "The row repeats one that was unknown. That one is settled now, and this one ends in the same way.",
         "Nothing for accepted rows. The next import sends those that were not granted.",
         ("the same badge was", "the same badge is not granted"),
     ),
@@ -256,16 +258,17 @@ READ_BACK = (
         "too-many-earns",
         "more earns than the ledger knows",
         "The read does not show this row, but the API counts an earn that the ledger lacks. It may be this row.",
-        "Look the customer up in Capillary. Then airflow capillary resolve JOB_ID --as accepted, or --as resend. Earns "
-        "that another tool granted are noted with BadgeSeedOperator, after which a read can settle the row.",
+        "Look the customer up in Capillary. Then airflow capillary resolve JOB_ID --as accepted, or --as resend. If "
+        "another tool granted the earn, record it with BadgeSeedOperator; a read can then settle the row.",
         ("counts more earns",),
     ),
     Entry(
         "no-control-yet",
         "no read is believed yet",
-        "A read that does not show a badge is believed only after it has shown one that is known to be there. In a "
-        "first import there may be none.",
-        "Retry the task after some rows of the organisation were accepted, or settle the rows by a person's word.",
+        "A read that does not show a badge is believed only after another read has shown one that is known to be "
+        "there. In a first import there may be none.",
+        "Retry the task after some rows of the organisation were accepted, or settle the rows: airflow capillary "
+        "resolve JOB_ID.",
         ("is not believed before another badge", "wait for a control"),
     ),
     Entry(
@@ -293,7 +296,7 @@ READ_BACK = (
     Entry(
         "sent-too-often",
         "sent several times without proof",
-        'With on_unknown="resend" the row was sent until the tries were used up, and no reply proved anything.',
+        'With on_unknown="resend" the row was sent until no try was left, and no reply proved anything.',
         _SETTLE,
         ("times without proof",),
     ),
@@ -309,16 +312,17 @@ SENT = (
     Entry(
         "cut-off",
         "an earlier try was cut off",
-        "The process died, or its machine, between the request and its record.",
+        "The process or its machine died after it had recorded that it would send the row, and before it recorded the "
+        "outcome.",
         f"A retry reads the rows back. {_SETTLE}",
         ("was cut off before the outcome",),
     ),
     Entry(
         "reply-does-not-prove",
         "the reply does not prove the row",
-        "The API answered with success, but the answer does not show this row with its badge, customer, position and "
-        "expiry: entries are missing, in another order, or about others. The ids in it are kept.",
-        f"{_SETTLE} Ask Capillary why the array of the reply is not that of the request.",
+        "The API answered with success, but the reply does not show this row with its badge, customer, position and "
+        "expiry. Entries are missing, in another order, or about other rows. The ids in the reply are kept.",
+        f"{_SETTLE} Ask Capillary why the array of the reply does not fit the request.",
         (
             "entries for",
             "of the reply is not about row",
@@ -335,21 +339,21 @@ SENT = (
         "server-error",
         "the server failed",
         "A reply such as 500, 502, 503 or 504 does not say whether the request was applied.",
-        f"{_SETTLE} Where it happens often, make batch_size smaller and ask Capillary.",
+        f"{_SETTLE} If it happens often, make batch_size smaller and ask Capillary.",
         ("HTTP 5",),
     ),
     Entry(
         "redirected",
         "the address answers with a redirect",
-        "A redirect is never followed, for the request could be applied twice. The job stops.",
+        "A redirect is never followed, because the request could be applied twice. The job stops.",
         "Correct host or path of the connection, or the proxy's sign-in. Then settle the rows.",
         ("HTTP 3", "answers with a redirect"),
     ),
     Entry(
         "status-does-not-prove",
         "a status that proves nothing",
-        "408, 409, 499, and a 4xx that is not in the API's own form do not say whether the request was applied. They "
-        "come from a proxy or gateway more often than from the API.",
+        "408, 409, 499, and a 4xx that is not in the API's own form, do not say whether the request was applied. Most "
+        "of them come from a proxy or gateway.",
         _SETTLE,
         ("HTTP 4",),
     ),
@@ -357,7 +361,7 @@ SENT = (
         "no-reply",
         "no complete reply",
         "The request left, and the connection ended, timed out or broke before the reply was complete.",
-        f"{_SETTLE} Where it happens often, make batch_size smaller, or the connection's timeout longer.",
+        f"{_SETTLE} If it happens often, make batch_size smaller, or the connection's timeout longer.",
         (
             "no complete reply",
             "timed out",
@@ -380,7 +384,7 @@ UNSENT = (
     Entry(
         "job-stopped",
         "the job stopped before",
-        "The import stopped before it was this row's turn. The text behind the colon says why.",
+        "The import stopped before this row was sent. The text after the colon says why.",
         "Put that right, then retry or clear the task.",
         ("the job stopped:",),
     ),
@@ -394,37 +398,37 @@ UNSENT = (
     Entry(
         "revocation-unconfirmed",
         "the API does not confirm",
-        "The API took the request to revoke, but does not say that the badge is not active any more.",
-        "Run the undo again; to ask twice does no harm.",
+        "The API accepted the request to revoke, but does not say that the badge is no longer active.",
+        "Run the undo again. A second request does no harm.",
         ("does not say that the badge is not active",),
     ),
 )
 REASONS = (*READ_BACK, *INVALID_VALUES[:-1], *PLANNED, *UNSENT, MAY_BE_TWICE, *SENT)
 OTHER_INVALID = INVALID_VALUES[-1]
-OTHER = Entry("other", "another reason", "The message is all that is known.", "See errors.csv for the rows.")
+OTHER = Entry("other", "another reason", "Nothing is known besides the message.", "See errors.csv for the rows.")
 
 # -- what the API answers --------------------------------------------------------------------------------------------
 
-#: By the API's code. Those that its documentation names for badges; most of them for other calls than the import.
+#: By the API's code: those that its documentation names for badges. Most of them belong to calls other than the import.
 API_CODES: dict[int, Entry] = {
     1054: Entry(
         "api-1054",
         "1054: no such badge",
         "The organisation has no badge of this badgeMetaId. It was looked up before sending (stage badge_check), or "
         "the API said so.",
-        "See that connection and badge belong to one organisation, and that the badge exists. Then clear the task.",
+        "Check that connection and badge belong to one organisation, and that the badge exists. Then clear the task.",
     ),
     521: Entry(
         "api-521",
         "521: several actions for one customer",
-        "The API was at work on another change of the same customer. The row was tried again, and refused again.",
-        "Clear the task later. See whether another tool writes to the same customers at the same time.",
+        "The API was changing the same customer already. The row was sent again, and refused again.",
+        "Clear the task later. Check whether another tool changes the same customers at the same time.",
     ),
     400: Entry(
         "api-400",
         "400: not readable",
-        "The API could not read the request. The batch was divided until the row to blame was found.",
-        "Compare the row with its neighbours. Where every row is refused, see the connection's timestamp_format.",
+        "The API could not read the request. The batch was divided until the bad row was found.",
+        "Compare the row with its neighbours. If every row is refused, check the connection's timestamp_format.",
     ),
     809: Entry(
         "api-809",
@@ -443,7 +447,7 @@ API_CODES: dict[int, Entry] = {
         "api-750",
         "750: earned in the future",
         "The earn date is later than the API's clock allows.",
-        "Correct the earn date; see timezone and timestamp_unit.",
+        "Correct the earn date. Check timezone and timestamp_unit.",
     ),
     810: Entry(
         "api-810", "810: badge not claimed", "The badge must be claimed first.", "Claim the badge, then clear the task."
@@ -452,7 +456,7 @@ API_CODES: dict[int, Entry] = {
         "api-811",
         "811: badge not issued",
         "The badge must be issued to the customer before it can be earned.",
-        "Ask Capillary whether that holds for imports of this badge.",
+        "Ask Capillary whether that is so for imports of this badge.",
     ),
     814: Entry(
         "api-814",

@@ -1,7 +1,7 @@
-"""Finds the entries of the registry (``core/reason_table.py``) that explain a reason. Pure.
+"""Finds the entries of ``core/reason_table.py`` that explain why a row was not accepted. Pure.
 
-The ledger keeps the stage, the API's code and the message of an issue; no entry's name is stored. So the words of an
-entry may be improved without touching what is recorded, and old jobs are explained by today's words.
+The ledger keeps the stage, the API's code and the message of an issue, but no name of an entry. The text of an entry
+may therefore change, and old jobs are explained by the present text.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ REGISTRY: dict[str, Entry] = {
 
 @lru_cache(maxsize=4096)
 def explain(stage: str, code: int | None, message: str) -> tuple[Entry, ...]:
-    """Give the entries of one reason, the most telling first; never none.
+    """Give the entries of one reason, the most specific first; at least one.
 
-    A code of the API decides, but where a read was refused: its code says less than that. Else the message does.
+    The API's code decides, or the message if there is no code. Example of the one exception: a refused read has a code,
+    too, but "the API refuses the read" says more.
 
+    :param stage: of the issue: ``validate``, ``badge_check``, ``plan``, ``send`` or ``verify``.
     :param message: as recorded, or with its values masked and its end cut off.
     """
     found = tuple(entry for entry in REASONS if any(sign in message for sign in entry.signs))

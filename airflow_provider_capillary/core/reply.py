@@ -1,4 +1,4 @@
-"""What came back for one request: facts only, no judgement (that is ``outcome.py``)."""
+"""What came back for one import request: facts only. ``core/outcome.py`` judges them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ApiProblem(msgspec.Struct, frozen=True, gc=False):
 
 
 class EntryData(msgspec.Struct, rename="camel", gc=False):
-    """What the API echoes of one earned badge; decoded as it stands, so any field may be missing."""
+    """What the API echoes of one earned badge. Nothing is checked yet, so any field may be missing."""
 
     badge_meta_id: str | None = None
     customer_id: int | str | None = None
@@ -44,9 +44,8 @@ class Entry(msgspec.Struct, gc=False):
 class Reply(msgspec.Struct, frozen=True):
     """The reply to one import request.
 
-    ``entries`` is the array of a decodable reply. ``envelope`` is the list of errors where the body was
-    one JSON object instead (empty list: an object without errors of the API's own shape). Both are
-    ``None`` where the body could not be decoded as either.
+    ``entries`` is the reply's array. ``envelope`` is the list of errors if the body was one JSON object instead (an
+    empty list: an object without errors of the API's own shape). Both are ``None`` if the body could not be decoded.
     """
 
     transmission: Transmission
@@ -59,7 +58,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 def listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
-    """The problems of an entry as a list, in whichever of its three forms they came."""
+    """The problems of an entry as a list; the API sends null, an object or an array."""
     if problems is None:
         return []
     return problems if isinstance(problems, list) else [problems]

@@ -1,7 +1,7 @@
-"""What a row that was granted outside the ledger means for the ledger. Pure: columns, one table, the account.
+"""Reads rows that were granted outside the ledger, and decides what each means for the ledger. Pure.
 
-Only the identity of a row counts (badge, customer, earn instant) and its id where there is one. The expiry is not read:
-an export may lack it, and a row that was granted stays granted whatever its expiry says.
+Only a row's identity (badge, customer, earn instant) and its id, if there is one, count. The expiry is not read. An
+export may lack it, and a granted row stays granted whatever its expiry.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class SeedPlan(StrEnum):
 def plan_seed(state: RowState | None, *, job_is_alive: bool) -> SeedPlan:
     """Decide on one row.
 
-    Example: a row that the API refused last night (rejected) stands in an export as granted. Another tool granted it
-    since, so it is noted; no import sends it again. A row that waits to be sent (planned) is noted even where its job
-    runs: the intent of that job then finds it taken.
+    Example: the API refused a row last night (rejected), and an export lists it as granted. Another tool granted it
+    since, so it is recorded as accepted, and no import sends it again. A row that waits to be sent (planned) is
+    recorded even while its job runs: the intent of that job then finds it taken.
 
-    :param state: the row's state in the ledger, ``None`` where the ledger does not hold it.
+    :param state: the row's state in the ledger, ``None`` if the ledger does not hold it.
     :param job_is_alive: whether the job of an unproven row runs.
     """
     if state in (None, RowState.PLANNED, RowState.REJECTED):
@@ -57,7 +57,7 @@ def plan_seed(state: RowState | None, *, job_is_alive: bool) -> SeedPlan:
 
 
 class SeedColumns(msgspec.Struct, frozen=True):
-    """The dataset's columns; the last two where there are such."""
+    """The dataset's columns; the last two are ``None`` if there are none such."""
 
     badge_meta_id: str
     customer_id: str
@@ -110,9 +110,10 @@ class SeedChoices(msgspec.Struct, frozen=True):
 
 
 def seed_choices(field_mapping: Mapping[str, str] | None) -> SeedChoices:
-    """Give the acceptable column names of each field; refuse a mapping with unknown fields.
+    """Give the acceptable column names of each field.
 
-    The mapping may be that of the import, with ``earnedBadgeId`` besides; a column for the expiry is not looked for.
+    :param field_mapping: may be that of the import, with ``earnedBadgeId`` added. No column for the expiry is needed.
+    :raises ConfigurationError: it has a field that the API does not have, or one field twice.
     """
     mapping = dict(field_mapping or {})
     named = [mapping.pop(name) for name in ID_COLUMNS if name in mapping]
@@ -123,7 +124,7 @@ def seed_choices(field_mapping: Mapping[str, str] | None) -> SeedChoices:
 class SeedReader:
     """Checks the rows of one window after the other.
 
-    :param zone: of instants without one; without it they are invalid.
+    :param zone: for instants that have none; ``None``: such rows are invalid.
     :param unit: of instants that are numbers, ``s`` or ``ms``.
     """
 
@@ -142,7 +143,10 @@ class SeedReader:
         earned_iso: Sequence[Any],
         ids: Sequence[Any],
     ) -> tuple[EarnedBadges, list[str | None], list[InvalidRow]]:
-        """Give the good rows, the id of each, and the invalid rows. ``ids`` may be empty: there is no such column."""
+        """Give the good rows, the id of each, and the invalid rows.
+
+        :param ids: empty if there is no such column.
+        """
         expires = [self._late] * len(badge_ids)
         rows = self._reader.read(first_row_number, badge_ids, customer_ids, earned, expires, earned_iso)
         if isinstance(rows, EarnedBadges) and _all_plain(ids):

@@ -1,4 +1,4 @@
-"""What became of every row of a job, and the sum that must always come out."""
+"""The summary of a job: how many rows ended in each state, and why. The counts must add up to the rows read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ class Summary(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an account that does not add up."""
+        """Refuse counts that do not add up.
+
+        :raises UnaccountedRowsError: the six counts differ from ``rows_read``.
+        """
         accounted = sum(getattr(self, state.value) for state in FINAL_STATES)
         if accounted != self.rows_read:
             raise UnaccountedRowsError(f"rows_read={self.rows_read}, but {accounted} rows are accounted for")
@@ -63,7 +66,7 @@ class Summary(msgspec.Struct, frozen=True):
         return self.accepted + self.already_accepted == self.rows_read
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON-ready values; a list and no tuple, which XCom would dress up."""
+        """Give plain JSON-ready values; a list instead of a tuple, because XCom wraps tuples in a dict."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain | {"reasons": list(plain["reasons"])}
 
@@ -80,11 +83,11 @@ class Tally:
         self._reasons: Counter[tuple[str, int | None, str]] = Counter()
 
     def add(self, state: RowState, rows: int = 1) -> None:
-        """Count rows that ended well, or whose reason is counted apart."""
+        """Count rows whose reason need not be counted, or is counted by ``explain``."""
         self.rows[state] += rows
 
     def explain(self, stage: str, code: int | None, message: str, rows: int = 1) -> None:
-        """Count a reason, without the values of its row: a row is never in XCom or a log."""
+        """Count a reason with its values masked, because a row's values must not reach XCom or a log."""
         self._reasons[(stage, code, general(message))] += rows
 
     def total(self) -> int:

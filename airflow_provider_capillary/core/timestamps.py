@@ -1,4 +1,4 @@
-"""Any value a warehouse may hold for an instant -> whole epoch seconds, or a reason why not."""
+"""Turns any value that a warehouse may hold for an instant into whole epoch seconds, or says why it is none."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from airflow_provider_capillary.exceptions import ConfigurationError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
-#: What warehouses write: a blank, then ``UTC``, an offset, or an IANA name such as ``America/New_York``.
+#: A form that warehouses write: a blank, then ``UTC``, an offset, or an IANA name such as ``America/New_York``.
 _ZONE_APART = re.compile(r"(?P<moment>.*\d) +(?P<zone>Z|UTC|GMT|[+-]\d\d:?\d\d|[A-Z]\w+(?:/[\w+-]+)+)", re.ASCII)
 _UTC_NAMES = frozenset({"Z", "UTC", "GMT"})
 
-UNITS = {"s": 1, "ms": 1_000}  #: names of the unit of a dataset's numbers -> how many of them are a second
+UNITS = {"s": 1, "ms": 1_000}  #: unit of a dataset's numbers -> how many of them make a second
 
 
 class NotAnInstantError(ValueError):
-    """The value is no instant; the message says why and what to give instead."""
+    """The value is no instant. The message says why and what to give instead, as a phrase that follows the value."""
 
 
 def named_zone(name: str | None) -> tzinfo | None:
-    """Turn an IANA name into a zone; ``None`` stays ``None`` (naive timestamps are then refused)."""
+    """Turn an IANA name into a zone; ``None`` stays ``None`` (naive timestamps are then refused).
+
+    :raises ConfigurationError: there is no zone of that name.
+    """
     if name is None:
         return None
     try:
@@ -45,12 +48,12 @@ def named_zone(name: str | None) -> tzinfo | None:
 def epoch_seconds(value: Any, zone: tzinfo | None, per_second: int = 1) -> int:
     """Return the instant in whole epoch seconds (fractions are cut off towards the past).
 
-    Numbers, and text of digits only, are epoch seconds. Text is ISO 8601; a zone may follow after a blank.
-    Naive values are read in ``zone``; without a zone they are refused. Where clocks went back, the first of
-    the two instants is taken; a local time that clocks skipped is refused.
+    Numbers, and text of digits only, are epoch seconds. Other text is ISO 8601; a zone may follow after a blank.
+    Naive values are read in ``zone``. If a local time came twice because clocks went back, the first instant counts.
 
-    :param per_second: of what numbers count: 1,000 for milliseconds.
-    :raises NotAnInstantError: the value is no instant, or none from 2000 to 2100.
+    :param zone: ``None``: naive values are refused.
+    :param per_second: how many of the dataset's numbers make a second; 1,000 for milliseconds.
+    :raises NotAnInstantError: the value is no instant, is not from 2000 to 2100, has no zone, or clocks skipped it.
     """
     seconds = _seconds(value, zone, per_second)
     if EARLIEST_INSTANT <= seconds < LATEST_INSTANT:
@@ -83,13 +86,13 @@ def _from_date(value: date, zone: tzinfo | None) -> int:
         return _from_datetime(value if isinstance(value, datetime) else datetime.combine(value, time.min), zone)
     except NotAnInstantError:
         raise
-    except Exception as error:  # a zone may be of any class, which decides what is raised
+    except Exception as error:  # a zone may be of any class, and raise anything
         raise NotAnInstantError("has a time zone that cannot be applied; give it in UTC") from error
 
 
 def _whole(value: float | Decimal) -> int:
     try:
-        finite = math.isfinite(value)  # also refuses a decimal whose digits would fill the memory
+        finite = math.isfinite(value)  # also False for a decimal whose digits would fill the memory
     except ValueError:
         finite = False  # a signalling NaN
     if not finite:
@@ -113,7 +116,7 @@ def _from_text(text: str, zone: tzinfo | None, per_second: int) -> int:
 
 
 def _moment(text: str, zone: tzinfo | None) -> tuple[datetime, tzinfo | None]:
-    """The moment that the text says, and the zone in which to read it where it has no offset of its own."""
+    """The moment that the text gives, and the zone in which to read it if it has no offset of its own."""
     try:
         return datetime.fromisoformat(text), zone
     except ValueError:
@@ -150,7 +153,7 @@ def _placed(naive: datetime, zone: tzinfo | None) -> datetime:
         raise NotAnInstantError("has no offset; add one to the data, or set timezone= on the operator")
     moment = naive.replace(tzinfo=zone, fold=0)
     if not 2 <= naive.year <= 9998:
-        raise NotAnInstantError("outside 2000-01-01 .. 2100-01-01")  # where converting itself would overflow
+        raise NotAnInstantError("outside 2000-01-01 .. 2100-01-01")  # the conversion below would overflow
     if moment.astimezone(UTC).astimezone(zone).replace(tzinfo=None, fold=0) != naive.replace(fold=0):
         raise NotAnInstantError(f"does not exist in {zone}: clocks skipped it")
     return moment

@@ -1,4 +1,4 @@
-"""What a read of a customer's badge proves about an unknown row. Pure, one table."""
+"""Decides what a read of a customer's badge proves about an unknown row. Pure, one table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Sighting(msgspec.Struct, frozen=True):
 
 
 class CustomerBadgeView(msgspec.Struct, frozen=True):
-    """What the API says of one badge of one customer."""
+    """What the API says about one badge of one customer."""
 
     earn_count: int
     last_earned_at: int | None  #: epoch seconds of the last earn event
@@ -32,7 +32,7 @@ class CustomerBadgeView(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """A finding, and the earned badge's id where the API gave it beyond doubt."""
+    """A finding, and the earned badge's id if the API gave exactly one for the instant."""
 
     finding: Finding
     earned_badge_id: str | None = None
@@ -41,10 +41,13 @@ class Verified(msgspec.Struct, frozen=True):
 def settle(earned_at: int, view: CustomerBadgeView, *, others_at_instant: int) -> Verified:
     """Settle one unknown row.
 
+    Example: the row was sent for 10:00. A read that lists an earn at 10:00 proves it granted. A read whose last earn is
+    at 9:00 proves it absent. A last earn at 11:00 proves neither, because the API may list only the last one.
+
     :param earned_at: the row's earn instant, epoch seconds.
     :param view: what the API says, read no sooner than ``verify_after`` seconds after the send.
-    :param others_at_instant: how many other rows of the ledger claim the same customer, badge and instant;
-        with any, a sighting may be theirs and proves nothing.
+    :param others_at_instant: how many other rows of the ledger have the same customer, badge and instant. If there are
+        any, the earn that is shown may be theirs and proves nothing.
     """
     seen = [sighting for sighting in view.sightings if sighting.earned_at == earned_at]
     if seen or view.last_earned_at == earned_at:
@@ -63,5 +66,5 @@ def _only_id(seen: Sequence[Sighting]) -> str | None:
 
 
 def _later(sightings: Sequence[Sighting], earned_at: int) -> bool:
-    """Whether an earn is listed that is later, or of unknown time: then 'last' cannot be trusted."""
+    """Whether an earn is listed that is later, or has no instant. Then ``last_earned_at`` cannot be trusted."""
     return any(sighting.earned_at is None or sighting.earned_at > earned_at for sighting in sightings)

@@ -1,9 +1,9 @@
-"""What Airflow remembers of a ledger, outside it, and whether the ledger at hand can be that one.
+"""Compares a ledger with its witness, which is what Airflow remembers of the ledger outside it. Pure.
 
-A ledger that was lost, replaced by a backup or mistaken for another would have everything granted again. So Airflow
-keeps the identity of the ledger that an organisation was last imported with, and how often the newest jobs had
-committed to it. Commits only grow, and are noted here after they were made: a note can be weaker than the ledger, but
-never ahead of the right one.
+With a ledger that was lost, replaced by a backup or mistaken for another, everything would be granted again. So Airflow
+keeps the id of the ledger that an organisation was last imported with, and how many commits its newest jobs had made.
+Commits only grow, and are written to the witness after they were made. The witness may therefore be behind the right
+ledger, but never ahead of it.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from enum import StrEnum
 
 import msgspec
 
-MOST_JOBS = 32  #: of which a witness knows; more than run side by side
+MOST_JOBS = 32  #: jobs that a witness remembers; more than run at the same time
 
 
 class Witness(msgspec.Struct, frozen=True):
-    """The note. ``jobs``: commits by job id, in the order in which they were noted last."""
+    """What Airflow remembers. ``jobs``: commits by job id, the job that was written last at the end."""
 
     ledger_id: str
     jobs: dict[str, int] = {}
     ledger: str = ""  #: where it was, without credentials: for people
     noted_at: str = ""
-    noted_by: str = ""  #: the person whose word it rests on, if any
+    noted_by: str = ""  #: the person who accepted this ledger, if one did
 
 
 class LedgerState(msgspec.Struct, frozen=True):
-    """The ledger at hand. ``commits``: of those jobs that were asked for, as far as it has them."""
+    """The present ledger. ``commits``: by job id, of those jobs that were asked for and that it has."""
 
     ledger_id: str
     is_empty: bool  #: no job ever began in it
@@ -35,7 +35,7 @@ class LedgerState(msgspec.Struct, frozen=True):
 
 
 class WitnessFault(StrEnum):
-    """Why the ledger at hand is not the one that is expected. The value is the text that people read."""
+    """Why the present ledger is not the expected one. The value is the text that people read."""
 
     NEW = "is new and empty, although this organisation was imported with another ledger"
     OTHER = "is another ledger than the one that this organisation was last imported with"
@@ -48,7 +48,7 @@ def encode(witness: Witness) -> str:
 
 
 def decode(text: str) -> Witness | None:
-    """The witness of a text; ``None`` where the text is none."""
+    """The witness that the text holds; ``None`` if it holds none."""
     try:
         return msgspec.json.decode(text, type=Witness)
     except msgspec.DecodeError:
@@ -56,9 +56,9 @@ def decode(text: str) -> Witness | None:
 
 
 def find_fault(witness: Witness, state: LedgerState) -> WitnessFault | None:
-    """Compare; ``None`` where the ledger can be the one that the witness is about.
+    """Compare a ledger with its witness; ``None``: it can be the ledger that Airflow remembers.
 
-    A job that is ahead of its note is as it should be. One that is behind it, or not there, shows an older state:
+    A job may be ahead of the witness. A job that is behind it, or missing, shows that the ledger is an older state:
 
     >>> find_fault(Witness("a", {"job": 7}), LedgerState("a", False, {"job": 9})) is None
     True
@@ -72,7 +72,7 @@ def find_fault(witness: Witness, state: LedgerState) -> WitnessFault | None:
 
 
 def missing(witness: Witness, state: LedgerState) -> str:
-    """What an older state lacks, for people: the first job that is behind its note."""
+    """What an older state lacks, for people: the first job that is behind the witness."""
     for job_id, commits in witness.jobs.items():
         if state.commits.get(job_id, 0) < commits:
             return f"job {job_id} had {commits:,} commits and has {state.commits.get(job_id, 0):,}"
@@ -88,10 +88,10 @@ def renewed(
     ledger: str,
     noted_at: str,
 ) -> Witness:
-    """The next witness: jobs that it knew stand as the ledger has them now, and the job at hand comes last.
+    """The next witness: the known jobs with the commits that the ledger has now, and the writing job at the end.
 
-    :param newest: jobs that the ledger itself names, the oldest first. Of two tasks that write at the same time one
-        overwrites the other; with these, what is left still knows of both.
+    :param newest: jobs that the ledger itself names, the oldest first. If two tasks write at the same time, one
+        overwrites the other. Because of these jobs, the witness that is left still has both.
     """
     known = before.jobs if before is not None and before.ledger_id == state.ledger_id else {}
     order = [name for name in dict.fromkeys([*known, *newest]) if name != job_id] + ([job_id] if job_id else [])

@@ -50,7 +50,8 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     ``dataset_path`` before; the next one writes the same place. Names of parts follow their content: the same result
     gives the same parts, another result never overwrites a part that an import may be reading. Give the query an
     ``ORDER BY`` if a cleared task shall write the same bytes. Types follow the values of the whole result and no value
-    is ever changed; see ``airflow_provider_capillary.transfers.column_kinds`` for the rules.
+    is ever changed: a column of numbers and text, or of datetimes with a zone and without, is refused (cast it in the
+    SQL). The rules are in ``airflow_provider_capillary.transfers.column_types``.
 
     Memory stays flat only where the driver streams. On PostgreSQL (psycopg 2 and 3) the rows come through a cursor
     on the server; SQLite and DuckDB stream anyway. MySQL drivers hold the whole result unless the connection's

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -91,10 +92,13 @@ OTHERS = {
     "struct": "{'customer': n, 'at': TIMESTAMP '2026-01-01'}",
     "map": "MAP {n: 'x'}",
 }
-#: Days beyond Python's calendar, among others within it.
+#: Days beyond Python's calendar, among others within it, which the driver gives as the last and the first day of it.
 ODD = {
     "endless date": "CASE n WHEN 5 THEN DATE 'infinity' WHEN 6 THEN DATE '-infinity' ELSE DATE '2026-01-01' END",
     "endless naive": "CASE n WHEN 5 THEN TIMESTAMP 'infinity' ELSE TIMESTAMP '2026-01-01' END",
+}
+#: Those which it gives as text, or without their zone.
+UNHELD = {
     "endless instant": "CASE n WHEN 25 THEN TIMESTAMPTZ '-infinity' ELSE TIMESTAMPTZ '2026-01-01 00:00:00+00' END",
     "year 20250": "CASE n WHEN 5 THEN DATE '20250-01-01' ELSE DATE '2026-01-01' END",
     "naive in year 20250": "CASE n WHEN 29 THEN TIMESTAMP '20250-01-01' ELSE TIMESTAMP '2026-01-01' END",
@@ -121,6 +125,18 @@ def test_each_type_that_arrow_would_change_comes_row_by_row(extract: Extract, na
 @pytest.mark.parametrize("name", ODD)
 def test_days_beyond_the_calendar_come_row_by_row_and_no_others(extract: Extract, name: str) -> None:
     assert both_ways(extract, SELECT.format(ODD[name]), fetch_size=7) == {pa.RecordBatch, list}
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("name", UNHELD)
+def test_days_beyond_the_calendar_that_no_type_holds_are_refused(extract: Extract, tmp_path: Path, name: str) -> None:
+    messages = set()
+    for relation in (duckdb_arrow._relation, lambda *_: None):
+        with patch.object(duckdb_arrow, "_relation", relation), pytest.raises(BadgeTaskFailed) as error:
+            extract(SELECT.format(UNHELD[name]), tmp_path / "out", fetch_size=7)
+        messages.add(str(error.value))
+    [message] = messages
+    assert re.search(r"^Column 'Odd Name' .*first in row 1\) and .*first in row (6|26|30)\).* in the SQL", message)
 
 
 @pytest.mark.usefixtures("warehouse")

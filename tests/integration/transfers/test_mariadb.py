@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
 from .conftest import Extract
 from .warehouses import Warehouse, mariadb_of
@@ -50,9 +51,12 @@ def test_each_of_its_types_keeps_its_worth(extract: Extract, tmp_path: Path, sql
 def test_its_dates_of_zeros_are_never_an_instant(extract: Extract, warehouse: Warehouse, tmp_path: Path) -> None:
     warehouse.run("CREATE TABLE t (a DATETIME)")
     warehouse.run("INSERT IGNORE INTO t VALUES ('0000-00-00'), ('2025-01-31')")
-    odd, good = values(extract("SELECT a FROM t ORDER BY a", tmp_path / "out"), "a")
-    assert not isinstance(odd, datetime.date)
-    assert str(good) == "2025-01-31T00:00:00"
+    with pytest.raises(
+        BadgeTaskFailed, match=r"text \(first in row 1\) and datetimes without a zone .*row 2.* in the SQL"
+    ):
+        extract("SELECT a FROM t ORDER BY a", tmp_path / "out")
+    odd, good = values(extract("SELECT CAST(a AS CHAR) AS a FROM t ORDER BY a", tmp_path / "out"), "a")
+    assert (odd, good) == ("0000-00-00 00:00:00", "2025-01-31 00:00:00")
 
 
 def test_a_large_result_comes_whole_with_streaming_cursors_and_without(

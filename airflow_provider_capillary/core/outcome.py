@@ -25,7 +25,7 @@ anything else (5xx, 52x, HTML, truncated, no reply)      UNKNOWN
 believed gone (499), a repeated request meets the first one (409). Codes count only in an envelope of the API's
 own shape, which ``client/wire.py`` knows. An entry without echoed data (a refusal) is placed by its position,
 and only where every entry that does echo stands at its own; else the whole batch is UNKNOWN. A row refused with
-code 521 is refused for a passing reason.
+a code that ``core/reason_table.py`` calls passing is sent again within the job.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ import msgspec
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.given_ids import GivenId, given_ids
+from airflow_provider_capillary.core.reason_table import API_CODES
 from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed
 from airflow_provider_capillary.core.row_state import RowState
 
 BATCH_TOO_LARGE = 1060
 ARRAY_REFUSED = frozenset({400, 1054})
 REQUEST_ID_REUSED = 809
-PASSING = frozenset({521})
+PASSING = frozenset(code for code, entry in API_CODES.items() if entry.is_passing)
 STOPPING_STATUSES = frozenset({401, 403, 404, 405, 415})
 UNPROVING_STATUSES = frozenset({408, 409, 499})
 EXPIRY_TOLERANCE = 1.0  #: seconds

@@ -20,6 +20,7 @@ class Entry(msgspec.Struct, frozen=True):
     to_do: str = ""
     signs: tuple[str, ...] = ()  #: parts of the messages that mean this
     in_log: str = ""  #: what to do in one line, for the end of a log
+    is_passing: bool = False  #: of a code of the API: a row refused with it is sent again within the job
 
 
 # -- how rows end ----------------------------------------------------------------------------------------------------
@@ -410,6 +411,7 @@ OTHER = Entry("other", "another reason", "Nothing is known besides the message."
 # -- what the API answers --------------------------------------------------------------------------------------------
 
 #: By the API's code: those that its documentation names for badges. Most of them belong to calls other than the import.
+#: What a code proves about a whole request stands in ``core/outcome.py``.
 API_CODES: dict[int, Entry] = {
     1054: Entry(
         "api-1054",
@@ -423,6 +425,7 @@ API_CODES: dict[int, Entry] = {
         "521: several actions for one customer",
         "The API was changing the same customer already. The row was sent again, and refused again.",
         "Clear the task later. Check whether another tool changes the same customers at the same time.",
+        is_passing=True,
     ),
     400: Entry(
         "api-400",

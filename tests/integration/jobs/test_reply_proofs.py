@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_capillary.core.outcome import PASSING
 from airflow_provider_capillary.exceptions import BudgetExceededError, ImportStoppedError
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) ->
 # -- refused for a passing reason ------------------------------------------------------------------------
 
 
-def test_a_row_refused_with_521_is_tried_again_until_it_is_accepted(trial: Trial) -> None:
+@pytest.mark.parametrize("code", sorted(PASSING))
+def test_a_row_refused_with_a_passing_code_is_tried_again_until_it_is_accepted(trial: Trial, code: int) -> None:
     rows = trial.rows(4)
-    trial.faults({"kind": "row_error", "code": 521, "customer_id": rows[2]["customerId"], "times": 3})
+    trial.faults({"kind": "row_error", "code": code, "customer_id": rows[2]["customerId"], "times": 3})
     result = trial.run(rows, jitter=0.5)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
     assert trial.calls() == 4
@@ -71,12 +73,13 @@ def test_a_row_refused_with_521_is_tried_again_until_it_is_accepted(trial: Trial
     assert trial.times_granted() == [1]
 
 
-def test_a_row_refused_with_521_every_time_is_rejected_in_the_end_and_the_rest_is_sent(trial: Trial) -> None:
+@pytest.mark.parametrize("code", sorted(PASSING))
+def test_a_row_refused_with_a_passing_code_every_time_is_rejected_in_the_end(trial: Trial, code: int) -> None:
     rows = trial.rows(12)
-    trial.faults({"kind": "row_error", "code": 521, "customer_id": rows[2]["customerId"]})
+    trial.faults({"kind": "row_error", "code": code, "customer_id": rows[2]["customerId"]})
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "rejected": 1})
-    assert [issue[:4] for issue in trial.stories(result)] == [(3, "rejected", "send", 521)]
+    assert [issue[:4] for issue in trial.stories(result)] == [(3, "rejected", "send", code)]
     assert trial.calls() == 6 + 2
     assert trial.times_granted() == [1]
 

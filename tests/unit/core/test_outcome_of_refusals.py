@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.core.outcome import Verdict
+from airflow_provider_capillary.core.outcome import PASSING, Verdict
 from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData
 
 from .row_replies import (
@@ -131,8 +132,10 @@ def test_an_earned_badge_id_beside_errors_is_unknown_and_the_id_is_kept_so_that_
     assert judgement.rows[0].earned_badge_id == echo(1).earned_badge_id
 
 
-@pytest.mark.parametrize("errors", [[BUSY], BUSY], ids=["array", "object"])
-def test_per_row_521_is_refused_for_a_passing_reason(errors: list[ApiProblem] | ApiProblem) -> None:
+@pytest.mark.parametrize("form", [lambda busy: [busy], lambda busy: busy], ids=["array", "object"])
+@pytest.mark.parametrize("code", sorted(PASSING))
+def test_a_row_refused_with_a_passing_code_is_worth_another_try(code: int, form: Callable[[ApiProblem], Any]) -> None:
+    errors = form(ApiProblem(code, "try later"))
     judgement = judged([grant(1), Entry(None, errors), refusal(NOT_FOUND)])
     assert states(judgement) == [ACCEPTED, REJECTED, REJECTED]
     assert [row.passing for row in judgement.rows] == [False, True, False]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_capillary import exceptions
+from airflow_provider_capillary.core import outcome
 from airflow_provider_capillary.core.belief import Disbelief
 from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import InvalidRow
@@ -19,13 +20,13 @@ from airflow_provider_capillary.core.failure_table import FAILURES
 from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.planning import Plan
-from airflow_provider_capillary.core.reason_table import OTHER, OTHER_INVALID
+from airflow_provider_capillary.core.reason_table import API_CODES, OTHER, OTHER_INVALID
 from airflow_provider_capillary.core.reasons import REGISTRY, explain, names
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.core.verification import Finding
 from airflow_provider_capillary.exceptions import Trouble
-from airflow_provider_capillary.jobs import account, aside, read_back, reconcile, repeats
+from airflow_provider_capillary.jobs import account, aside, read_back, reconcile, repeats, row_check
 
 BADGE, CUSTOMER, EARNED, EXPIRES = "654e08f2041fd452b3ef5b2e", 7, 1_736_942_400, 1_768_478_400
 COLUMNS = ("badge_meta_id", "customer_id", "earn_event_date", "earn_expires_on")
@@ -119,6 +120,12 @@ def test_a_time_that_clocks_skipped_is_explained() -> None:
 def test_a_row_of_many_faults_names_several_entries() -> None:
     message = message_of("Big basket", "ada@example.com", "2025-01-15 12:00", EXPIRES)
     assert names("validate", None, message) == "badge-id, customer-id, instant-without-offset"
+
+
+def test_every_code_that_an_outcome_depends_on_is_explained() -> None:
+    codes = {*outcome.ARRAY_REFUSED, outcome.BATCH_TOO_LARGE, outcome.REQUEST_ID_REUSED, row_check.NOT_FOUND_CODE}
+    silent = codes - API_CODES.keys()
+    assert not silent, f"{silent}: say in core/reason_table.py (API_CODES) what they mean and what to do"
 
 
 @pytest.mark.parametrize("plan", [Plan.REJECTED, Plan.REVOKED, Plan.DUPLICATE, Plan.BUSY])

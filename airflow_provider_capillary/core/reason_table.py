@@ -76,8 +76,8 @@ MAY_BE_TWICE = Entry(
     "may-be-granted-twice",
     "may be granted twice",
     "These rows are accepted. They had been sent before, and nothing proved their outcome. They were sent again, "
-    'because on_unknown="resend" or a person asked for it. If the API had applied the first send, the customer has the badge '
-    "twice.",
+    'because on_unknown="resend" or a person asked for it. If the API had applied the first send, the customer has '
+    "the badge twice.",
     "Look these customers up in Capillary (may_be_granted_twice.csv lists them), and revoke what is too much there, or "
     "with CapillaryBadgeHook.revoke_earned_badge.",
     signs=("may be granted twice",),

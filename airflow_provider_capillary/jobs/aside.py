@@ -57,19 +57,19 @@ class Aside:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._customers: set[int] = set()
+        self.customers: set[int] = set()  #: those of whom rows wait
         self._unproven: list[Unproven] = []
         self._batches: list[Batch] = []
         self._rows = 0
 
     def waits_for(self, badges: Sequence[EarnedBadge]) -> bool:
         """Whether a customer of these rows has rows that wait."""
-        return bool(self._customers) and any(badge.customer_id in self._customers for badge in badges)
+        return bool(self.customers) and any(badge.customer_id in self.customers for badge in badges)
 
     def put(self, unproven: Unproven) -> None:
         """Let unknown rows wait."""
         with self._lock:
-            self._customers.update(badge.customer_id for badge in unproven.batch.badges)
+            self.customers.update(badge.customer_id for badge in unproven.batch.badges)
             self._unproven.append(msgspec.structs.replace(unproven, batch=_compact(unproven.batch)))
             self._rows += len(unproven.batch.badges)
 
@@ -78,9 +78,7 @@ class Aside:
 
         The second batch is of rows for which there is no room.
         """
-        if not self._customers:  # as nearly always
-            return batch, None
-        waits = [customer in self._customers for customer in batch.badges.customer_ids]
+        waits = [customer in self.customers for customer in batch.badges.customer_ids]
         if not any(waits):
             return batch, None
         waiting, rest = _part(batch, waits), _part(batch, [not one for one in waits])
@@ -95,7 +93,7 @@ class Aside:
         """Give the unknown rows; no row waits for them from then on."""
         with self._lock:
             unproven, self._unproven = self._unproven, []
-            self._customers = set()
+            self.customers = set()
         return unproven
 
     def take_later_rows(self, most: int) -> Iterator[Batch]:

@@ -1,7 +1,7 @@
 """The main path: rows -> earned badges -> batches -> intent -> send -> outcome -> summary.
 
-Read ``ImportJob.run`` from top to bottom. ``lane.py`` is what happens to one batch, ``planner.py`` what is done with a
-row that the ledger knows already.
+Read ``ImportJob.run`` from top to bottom. ``lane.py`` is what happens to one batch, ``follow_up.py`` what comes where
+not all of it was accepted, ``planner.py`` what is done with a row that the ledger knows already.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from airflow_provider_capillary.jobs.account import (
     shortfall,
     summarised,
 )
-from airflow_provider_capillary.jobs.lane import Lane, Work
-from airflow_provider_capillary.jobs.lanes import Dealer, LaneThreads
+from airflow_provider_capillary.jobs.follow_up import Work
+from airflow_provider_capillary.jobs.lane import Dealer, Lane, LaneThreads
 from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import (

@@ -1,85 +1,46 @@
-"""Sends one batch and follows it until every row of it is settled: intent, send, judge, record, and what follows.
+"""The lanes: rows are dealt into batches, and each batch is sent and followed until every row of it is settled.
 
-Straight code on a lane's thread. It alone decides what is sent again: the transport sends nothing twice, and a later
-try of the task goes on from the ledger.
+``Lane`` is straight code on a lane's thread: intent, send, judge, record. It alone decides what is sent again: the
+transport sends nothing twice, and a later try of the task goes on from the ledger. ``Dealer`` is the reading thread's
+end of the lanes. Canaries go first, one at a time, on that thread.
 """
 
 from __future__ import annotations
 
-import logging
+import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-
-import msgspec
+from typing import Generic, TypeVar
 
 from airflow_provider_capillary.client import wire
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core import batching, send_limits
 from airflow_provider_capillary.core.batching import Batch, Batcher
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.outcome import Judgement, RowOutcome, Verdict, judge
-from airflow_provider_capillary.core.planning import Held, Plan
-from airflow_provider_capillary.core.reply import Reply, Transmission
+from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.outcome import judge
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.exceptions import ApiUnavailableError
-from airflow_provider_capillary.jobs import stopping
-from airflow_provider_capillary.jobs.account import Account, issue_of
+from airflow_provider_capillary.datasets.base import Window
+from airflow_provider_capillary.jobs.account import Account
 from airflow_provider_capillary.jobs.aside import NO_ROOM, Unproven
+from airflow_provider_capillary.jobs.follow_up import Exchanged, FollowUp, Work
 from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
 from airflow_provider_capillary.jobs.planner import Planner, Sorted
+from airflow_provider_capillary.jobs.progress import Progress
 from airflow_provider_capillary.jobs.read_back import UnknownRows
-from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
-from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Job, Outcome, RowChange, RowIssue
+from airflow_provider_capillary.jobs.settings import ImportSettings
+from airflow_provider_capillary.jobs.stopping import HarmWatch
+from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Job, Outcome, RowChange
 from airflow_provider_capillary.ledger.writer import LedgerWriter
 
-log = logging.getLogger(__name__)
-
-#: Each conflict is another job's progress, so few follow each other; more are a fault, and must not go on for ever.
-MOST_CONFLICTS = 20
 _LATER_ROWS = 4_000
-
-Work = Batch | Unproven
-
-
-class Exchanged(msgspec.Struct, frozen=True):
-    """A batch that was sent, the ledger's number of it, what came back, and the judgement on that."""
-
-    batch: Batch
-    key: int
-    request_id: str
-    reply: Reply
-    judgement: Judgement
-
-    def outcome(
-        self,
-        changes: Sequence[RowChange] = (),
-        issues: Sequence[RowIssue] = (),
-        accepted: Sequence[EarnedBadge] = (),
-        ids: Sequence[str] = (),
-    ) -> Outcome:
-        """What the ledger records of the batch."""
-        judged = self.judgement
-        return Outcome(
-            self.key, judged.verdict.name, self.reply.status, changes, issues, accepted, ids, given=judged.given
-        )
-
-    def not_applied(self) -> Outcome:
-        """What the ledger records where the reply proves that nothing was applied."""
-        return self.outcome([RowChange(badge, RowState.PLANNED) for badge in self.batch.badges])
-
-    def issue(self, badge: EarnedBadge, row: RowOutcome) -> RowIssue:
-        """Why a row of the batch was not accepted, or what is to be reported of it although it was."""
-        return issue_of(
-            badge,
-            self.batch.origins,
-            row.state,
-            "send",
-            row.message,
-            code=row.code,
-            request_id=self.reply.server_request_id or self.request_id,
-            attempt=self.batch.requests,
-        )
+_LOOK_AGAIN_SECONDS = 1.0
+_WAITING = 2  # batches ready for a lane while one is in flight: enough to keep it busy, few enough to stay small
+_Work = TypeVar("_Work")
 
 
 class Lane:
@@ -107,9 +68,21 @@ class Lane:
         self._settings = settings
         self._stop = stop
         self._pace = pace
-        self._backoff = pace.backoff
         self._monotonic = monotonic
-        self._watch = stopping.HarmWatch(stop, pace.backoff)
+        self._watch = HarmWatch(stop, pace.backoff)
+        self.follow_up = FollowUp(
+            client.settings.import_method.value,
+            ledger,
+            job,
+            planner,
+            unknown_rows,
+            account,
+            settings,
+            stop,
+            pace,
+            self._watch,
+            monotonic,
+        )
 
     def work_off(self, work: Work) -> None:
         """Send a batch, or settle rows that an earlier try left unproven, and do all that follows from it."""
@@ -132,45 +105,17 @@ class Lane:
         for batch in batcher.flush():
             self.work_off(batch)
 
-    def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
-        """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
-        works: list[Work] = []
-        send: list[EarnedBadge] = []
-        while rows:
-            try:
-                works += self._unknown_rows.take_over(rows, batch)
-            except IntentConflictError:
-                again = self._look_again(batch, [badge for badge, _ in rows])
-                rows = again.settle
-                send += again.send
-            else:
-                break
-        return [*works, batch.part(send)] if send else works
-
     def _step(self, work: Work) -> list[Work]:
         if isinstance(work, Unproven):
             return list(self._unknown_rows.settle(work))
         if self._stop.requested:
-            return self._end_unsent(work)
-        batch, no_room = self._unknown_rows.aside.divide(self._planner.without_repeats(work))
-        if no_room is not None:
-            self._planner.end_unsent(no_room, NO_ROOM)
+            return self.follow_up.end_unsent(work)
+        batch = self._planner.without_repeats(work)
+        if self._unknown_rows.aside.customers:  # hardly ever
+            batch, no_room = self._unknown_rows.aside.divide(batch)
+            if no_room is not None:
+                self._planner.end_unsent(no_room, NO_ROOM)
         return self._send(batch) if batch.badges else []
-
-    def _end_unsent(self, batch: Batch) -> list[Work]:
-        """End the rows of a batch that the stopped job does not send.
-
-        Those that an earlier try has sent end as it left them; a batch that was looked up holds none of these.
-        """
-        works: list[Work] = []
-        if batch.unseen:
-            rows = self._planner.sort_again(batch.badges)
-            self._planner.end(rows.done, batch.origins)
-            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
-            works = self.take_over(own, batch)
-            batch = batch.part([*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)])
-        self._planner.end_unsent(batch, f"the job stopped: {self._stop.error}")
-        return works
 
     # -- intent, send, judge -----------------------------------------------------------------------------------------
 
@@ -192,7 +137,7 @@ class Lane:
         try:
             (key,) = self._ledger.record(intent)
         except IntentConflictError:
-            return self._plan_again(batch)
+            return self.follow_up.plan_again(batch)
         batch.conflicts = 0
         with self._pace.in_flight():
             ready = self._monotonic()
@@ -224,140 +169,127 @@ class Lane:
         first_row = batch.badges.row_numbers[0]
         return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.requests)
 
-    # -- record, and what follows ------------------------------------------------------------------------------------
-
     def _follow(self, exchanged: Exchanged) -> list[Work]:
-        match exchanged.judgement.verdict:
-            case Verdict.PER_ROW | Verdict.UNKNOWN:
-                return self._settle_rows(exchanged)
-            case Verdict.RETRY_LATER:
-                return self._retry_later(exchanged)
-            case Verdict.HALVE | Verdict.BISECT:
-                return self._split(exchanged)
-            case Verdict.STOP:
-                self._ledger.record(exchanged.not_applied())
-                method = self._client.settings.import_method.value
-                self._stop.request(stopping.refusal(exchanged.reply, exchanged.judgement, method))
-                return [exchanged.batch]
-
-    def _settle_rows(self, exchanged: Exchanged) -> list[Work]:
-        """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
-        batch, ids = exchanged.batch, exchanged.judgement.granted_ids
-        doubts = self._planner.doubts_of(batch.badges)
-        if not ids or doubts:
-            return self._settle_each_row(exchanged, doubts)
-        count = partial(self._account.count, RowState.ACCEPTED, len(ids))
-        self._ledger.record_later(exchanged.outcome(accepted=batch.badges, ids=ids), count)
-        self._watch.look(batch, exchanged.reply, exchanged.judgement)
+        """Record that all rows were accepted, as they nearly always are; ``follow_up.py`` has whatever else may be."""
+        batch, reply, judgement = exchanged.batch, exchanged.reply, exchanged.judgement
+        ids = judgement.granted_ids
+        if not ids or self._planner.doubts_of(batch.badges):
+            return self.follow_up.after(exchanged)
+        outcome = Outcome(exchanged.key, judgement.verdict.name, reply.status, accepted=batch.badges, ids=ids)
+        self._ledger.record_later(outcome, partial(self._account.count, RowState.ACCEPTED, len(ids)))
+        self._watch.look(batch, reply, judgement)
         return []
 
-    def _settle_each_row(self, exchanged: Exchanged, doubts: dict[int, str]) -> list[Work]:
-        accepted: list[EarnedBadge] = []
-        ids: list[str] = []
-        changes: list[RowChange] = []
-        issues: list[RowIssue] = []
-        again: list[EarnedBadge] = []
-        unknown: list[EarnedBadge] = []
-        batch = exchanged.batch
-        exhausted = self._backoff.exhausted(batch.tries, batch.waited)
-        for badge, row in zip(batch.badges, exchanged.judgement.rows, strict=True):
-            match row:
-                case RowOutcome(state=RowState.ACCEPTED, earned_badge_id=str(granted)) if granted:
-                    accepted.append(badge)
-                    ids.append(granted)
-                case RowOutcome(state=RowState.UNKNOWN):
-                    unknown.append(badge)
-                    changes.append(RowChange(badge, RowState.UNKNOWN, row.earned_badge_id))
-                    if self._settings.on_unknown is OnUnknown.HOLD:
-                        issues.append(exchanged.issue(badge, row))
-                case RowOutcome(state=RowState.REJECTED, passing=True) if not exhausted:
-                    again.append(badge)
-                    changes.append(RowChange(badge, RowState.PLANNED))
-                case RowOutcome(state=RowState.REJECTED):
-                    changes.append(RowChange(badge, RowState.REJECTED))
-                    issues.append(exchanged.issue(badge, row))
-                case _:
-                    # Nothing is recorded: the intents stay, and count as unknown from the next look on.
-                    raise AssertionError(f"no reply makes a row {row.state.value} (with id: {row.earned_badge_id})")
-        in_doubt = [
-            exchanged.issue(badge, RowOutcome(RowState.ACCEPTED, message=doubts[badge.row_number]))
-            for badge in accepted
-            if badge.row_number in doubts
+
+class LaneThreads(Generic[_Work]):
+    """One thread a lane. Work of one lane is done in the order in which it was put there.
+
+    The reading thread reports the job's progress while it has to wait for lanes.
+    """
+
+    def __init__(self, lanes: int, work_off: Callable[[_Work], None], stop: StopSignal, progress: Progress) -> None:
+        self._work_off = work_off
+        self._stop = stop
+        self._progress = progress
+        self._queues: list[queue.Queue[_Work | None]] = [queue.Queue(_WAITING) for _ in range(lanes)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(waiting,), name=f"capillary-lane-{number}", daemon=True)
+            for number, waiting in enumerate(self._queues)
         ]
-        issues += in_doubt
-        self._ledger.record(exchanged.outcome(changes, issues, accepted, ids))
-        self._account.close_rows(issues)
-        self._account.count(RowState.ACCEPTED, len(accepted) - len(in_doubt))
-        self._planner.forget_doubts(issue.row_number for issue in issues)
-        self._watch.look(batch, exchanged.reply, exchanged.judgement)
-        return self._unproven(exchanged, unknown) + self._after_a_pause(exchanged, again)
+        for thread in self._threads:
+            thread.start()
 
-    def _unproven(self, exchanged: Exchanged, unknown: list[EarnedBadge]) -> list[Work]:
-        if not unknown or self._settings.on_unknown is OnUnknown.HOLD:
-            return []
-        batch, reason = exchanged.batch.part(unknown), exchanged.judgement.reason
-        due = self._monotonic() + self._settings.verify_after
-        return [Unproven(batch, exchanged.key, due, reason, exchanged.request_id)]
+    def put(self, lane: int, works: Sequence[_Work]) -> None:
+        """Hand work over; wait while the lane has enough to do."""
+        for work in works:
+            self._put(lane, work)
 
-    def _after_a_pause(self, exchanged: Exchanged, badges: Sequence[EarnedBadge]) -> list[Work]:
-        if not badges:
-            return []
-        batch, asked = exchanged.batch, exchanged.judgement.retry_after
-        seconds = self._backoff.seconds(batch.tries, asked)
-        if asked is not None:
-            self._pace.hold_all(seconds)
-        evidence = stopping.evidence(exchanged.reply, exchanged.judgement)
-        log.info("Sending %d rows again in %.1f s (%s)", len(badges), seconds, evidence)
-        self._stop.pause(seconds)
-        again = batch.part(badges, tries=batch.tries + 1)
-        again.waited += seconds
-        return [again]
+    def close(self) -> None:
+        """Wait until all work is done."""
+        for lane in range(len(self._queues)):
+            self._put(lane, None)
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(_LOOK_AGAIN_SECONDS)
+                self._progress.report()
 
-    def _retry_later(self, exchanged: Exchanged) -> list[Work]:
-        batch, judgement = exchanged.batch, exchanged.judgement
-        self._ledger.record(exchanged.not_applied())
-        if not self._backoff.exhausted(batch.tries, batch.waited, judgement.retry_after):
-            return self._after_a_pause(exchanged, batch.badges)
-        reason = stopping.short_reason(exchanged.reply, judgement)
-        self._stop.request(
-            ApiUnavailableError(
-                f"the API could not be used ({reason}); nothing of the rows reported as not sent was applied",
-                status=exchanged.reply.status,
-                retry_after=judgement.retry_after,
-            )
-        )
-        return [batch]
+    def _put(self, lane: int, work: _Work | None) -> None:
+        while True:
+            try:
+                return self._queues[lane].put(work, timeout=_LOOK_AGAIN_SECONDS)
+            except queue.Full:
+                self._progress.report()
 
-    def _split(self, exchanged: Exchanged) -> list[Work]:
-        """Nothing was applied: look in each half for the rows that are to blame. A row alone is rejected."""
-        if len(exchanged.batch.badges) > 1:
-            self._ledger.record(exchanged.not_applied())
-            return list(exchanged.batch.halves())
-        judgement = exchanged.judgement
-        refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
-        alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, looked_at=(refused,))
-        return self._settle_rows(msgspec.structs.replace(exchanged, judgement=alone))
+    def _run(self, waiting: queue.Queue[_Work | None]) -> None:
+        while (work := waiting.get()) is not None:
+            try:
+                self._work_off(work)
+            except BaseException as error:  # noqa: BLE001 - the main thread raises it when all lanes are still
+                self._stop.request(error)
 
-    # -- where another job was quicker -------------------------------------------------------------------------------
 
-    def _plan_again(self, batch: Batch) -> list[Work]:
-        """Another job was quicker with some of the rows: they are sent, taken over, or at their end."""
-        rows = self._look_again(batch, batch.badges)
-        works = self.take_over(rows.settle, batch)
-        return [*works, batch.part(rows.send)] if rows.send else works
+class Dealer:
+    """The reading thread's end of the lanes. Rows of one customer go in the dataset's order."""
 
-    def _look_again(self, batch: Batch, badges: Sequence[EarnedBadge]) -> Sorted:
-        """Sort rows by what the ledger holds of them now; end those that are at their end.
+    def __init__(self, lane: Lane, threads: LaneThreads[Work], batcher: Batcher, account: Account) -> None:
+        self._lane = lane
+        self._threads = threads
+        self._batcher = batcher
+        self._account = account
+        self._unproven: list[tuple[EarnedBadge, Held]] = []
+        self._unproven_customers: set[int] = set()
 
-        After ``MOST_CONFLICTS`` conflicts, stop competing: rows that other jobs have are reported as not sent, and a
-        retry looks again. The rest belong to this job, so that no further conflict is possible.
+    def deal(self, rows: Sorted, origins: Sequence[Window]) -> None:
+        """Hand over rows to send, and those that an earlier try left unproven.
+
+        :param origins: the windows that hold the rows, in the dataset's order.
         """
-        batch.conflicts += 1
-        rows = self._planner.sort_again(badges)
-        if batch.conflicts > MOST_CONFLICTS:
-            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
-            left = [*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)]
-            log.warning("%d rows are not sent: other jobs were quicker %d times in a row", len(left), batch.conflicts)
-            rows = Sorted([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
-        self._planner.end(rows.done, batch.origins)
-        return rows
+        if not rows.settle:
+            return self._fill(rows.send, origins, unseen=rows.unseen)
+        held = {badge.row_number: held for badge, held in rows.settle}
+        both = [*rows.send, *(badge for badge, _ in rows.settle)]
+        for badge in sorted(both, key=lambda badge: badge.row_number):
+            if badge.row_number in held:
+                self._settle(badge, held[badge.row_number])
+            else:
+                if badge.customer_id in self._unproven_customers:
+                    self._put_unproven(origins)
+                self._fill([badge], origins)
+        self._put_unproven(origins)
+
+    def deal_rest(self) -> None:
+        """Hand over the batches that did not become full."""
+        for batch in self._batcher.flush():
+            self._put_batch(batch)
+
+    def _settle(self, badge: EarnedBadge, held: Held) -> None:
+        for batch in self._batcher.take_with(badge.customer_id):
+            self._put_batch(batch)
+        self._unproven_customers.add(badge.customer_id)
+        self._unproven.append((badge, held))
+
+    def _fill(self, badges: Sequence[EarnedBadge], origins: Sequence[Window], *, unseen: bool = False) -> None:
+        for batch in self._batcher.fill(badges, origins, unseen=unseen):
+            self._put_batch(batch)
+
+    def _put_unproven(self, origins: Sequence[Window]) -> None:
+        of_lane: dict[int, list[tuple[EarnedBadge, Held]]] = {}
+        for badge, held in self._unproven:  # only now: the canaries may have ended since, and with them the one lane
+            of_lane.setdefault(self._batcher.lane_of(badge.customer_id), []).append((badge, held))
+        for lane, group in of_lane.items():
+            badges = EarnedBadges.of(badge for badge, _ in group)
+            works = self._lane.follow_up.take_over(group, Batch(lane, badges, list(origins)))
+            self._put(lane, works, here=self._batcher.in_ramp)
+        self._unproven.clear()
+        self._unproven_customers.clear()
+
+    def _put_batch(self, batch: Batch) -> None:
+        self._account.batch_begun()
+        self._put(batch.lane, [batch], here=batch.canary)
+
+    def _put(self, lane: int, works: Sequence[Work], *, here: bool) -> None:
+        """While canaries go, everything goes on this thread: no customer may be on a lane at the same time."""
+        if not here:
+            return self._threads.put(lane, works)
+        for work in works:
+            self._lane.work_off(work)

@@ -13,7 +13,7 @@ from airflow_provider_capillary.exceptions import (
     JobIsRunningError,
     JobMismatchError,
 )
-from airflow_provider_capillary.jobs import lane
+from airflow_provider_capillary.jobs import follow_up
 from airflow_provider_capillary.ledger.facts import IntentConflictError
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def conflict(moment: str, trial: Trial, times: int = 1_000) -> None:
 def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_home(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    monkeypatch.setattr(lane, "MOST_CONFLICTS", 2)
+    monkeypatch.setattr(follow_up, "MOST_CONFLICTS", 2)
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
     trial.faults()
@@ -183,7 +183,7 @@ def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> N
     conflict("intent", trial)
     result = trial.run(trial.rows(4))
     assert isinstance(result.error, JobIsRunningError)
-    assert trial.reported.counts["intent"] == lane.MOST_CONFLICTS + 1
+    assert trial.reported.counts["intent"] == follow_up.MOST_CONFLICTS + 1
     assert (trial.ends(result), trial.calls(), trial.states()) == ({"not_sent": 4}, 0, {})
     again = trial.run(trial.rows(4))
     assert (again.error, trial.ends(again)) == (None, {"accepted": 4})
@@ -192,7 +192,7 @@ def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> N
 def test_own_rows_among_those_that_others_keep_taking_are_settled(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane, "MOST_CONFLICTS", 2)
+    monkeypatch.setattr(follow_up, "MOST_CONFLICTS", 2)
     trial.faults({"kind": "drop", "at": "after_applying"})
     trial.run(trial.rows(4), on_unknown="hold")
     conflict("adoption", trial)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_capillary.jobs import lanes
+from airflow_provider_capillary.jobs import lane
 from airflow_provider_capillary.jobs import progress as job_progress
 from airflow_provider_capillary.simulator.fault_plan import HangFault, RowErrorFault, SlowFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
@@ -93,7 +93,7 @@ def test_while_batches_are_slow_the_store_is_kept_up_to_date_by_the_tasks_own_th
     simulator: RunningSimulator, stored: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_progress, "CALM_SECONDS", 0.05)
-    monkeypatch.setattr(lanes, "_LOOK_AGAIN_SECONDS", 0.02)
+    monkeypatch.setattr(lane, "_LOOK_AGAIN_SECONDS", 0.02)
     simulator.use_faults([SlowFault(seconds=0.2)])
     store = Store()
     stored(store).run(rows(60), **SMALL)

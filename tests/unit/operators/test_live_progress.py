@@ -17,9 +17,9 @@ from airflow.sdk import Context
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
-from airflow_provider_capillary.jobs import lanes as lanes_module
+from airflow_provider_capillary.jobs import lane as lane_module
 from airflow_provider_capillary.jobs.account import Account
-from airflow_provider_capillary.jobs.lanes import LaneThreads
+from airflow_provider_capillary.jobs.lane import LaneThreads
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.progress import JobState, Progress, ProgressFacts, harmless
 from airflow_provider_capillary.ledger.facts import RowIssue
@@ -306,7 +306,7 @@ def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pyte
 
 
 def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes_module, "_LOOK_AGAIN_SECONDS", 0.005)
+    monkeypatch.setattr(lane_module, "_LOOK_AGAIN_SECONDS", 0.005)
     tellers: list[threading.Thread] = []
     more = threading.Semaphore(0)
     done: list[int] = []

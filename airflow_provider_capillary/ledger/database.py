@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
 
-from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.exceptions import LedgerUnavailableError, LedgerUnusableError, WrongLedgerError
 from airflow_provider_capillary.ledger import sqlite_file
@@ -57,7 +56,8 @@ class Database:
         engine: sa.Engine,
         *,
         clock: Callable[[], float] | None,
-        boot: Callable[[], Boot | None],
+        boot_id: str | None,
+        steady: Callable[[], float],
         without_wal: bool,
     ) -> None:
         self.engine = engine
@@ -67,7 +67,8 @@ class Database:
         self.description = shown(engine.url)  #: where it is, without credentials
         self.rows = rows_for(engine.dialect.name)  #: the statements over many rows
         self._clock = clock or time.time
-        self._boot = boot
+        self._boot_id = boot_id
+        self._steady = steady
 
     @property
     def is_sqlite(self) -> bool:
@@ -100,9 +101,8 @@ class Database:
     def moment_at(self, at: float, server: float | None) -> Moment:
         """A moment of which the database's clocks are read already."""
         time_of_day = None if server is None else self._clock()
-        if (boot := self._boot()) is None:
-            return Moment(at, server, time_of_day=time_of_day)
-        return Moment(at, server, boot.boot_id, boot.seconds, time_of_day)
+        boot_seconds = None if self._boot_id is None else self._steady()
+        return Moment(at, server, self._boot_id, boot_seconds, time_of_day)
 
     def close(self) -> None:
         """Give connections back."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_capillary.clocks import boot
+from airflow_provider_capillary.clocks import boot_id
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
 from airflow_provider_capillary.ledger import organisations
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
@@ -170,8 +170,7 @@ class _Status(NamedTuple):
 def _machine() -> str:
     """One boot of one machine, as one process namespace (a container has its own) sees it."""
     try:
-        here = boot()
-        return f"{here.boot_id if here else _UNKNOWN}.{os.stat('/proc/self/ns/pid').st_ino}"
+        return f"{boot_id() or _UNKNOWN}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return _UNKNOWN
 

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from airflow_provider_capillary import clocks
-from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
@@ -65,8 +64,8 @@ class Ledger(LedgerOverview):
     :param url: a SQLAlchemy URL of a SQLite file or a PostgreSQL database.
     :param clock: epoch seconds, ``time.time`` by default. With PostgreSQL the database's own clock is used, so that
         workers whose clocks differ agree on leases; this one is only kept beside it, for ages.
-    :param boot: the boot of this machine and the seconds since, for ages; ``None`` where there is no such clock.
-    :param steady: seconds by a clock that is never set.
+    :param boot_id: names this boot of this machine, for ages; ``None`` where there is no such name.
+    :param steady: seconds by a clock that is never set, and that all processes of this boot share.
     :param owner: the name under which leases are taken; this process by default.
     :param patience: seconds to wait for what another process has locked.
     :param without_wal: a person said that nothing is missing where an SQLite file has lost the file beside it.
@@ -78,7 +77,7 @@ class Ledger(LedgerOverview):
         url: str | URL,
         *,
         clock: Callable[[], float] | None = None,
-        boot: Callable[[], Boot | None] = clocks.boot,
+        boot_id: Callable[[], str | None] = clocks.boot_id,
         steady: Callable[[], float] = clocks.steady,
         lease_seconds: float = LEASE_SECONDS,
         owner: str | None = None,
@@ -86,7 +85,8 @@ class Ledger(LedgerOverview):
         without_wal: bool = False,
         must_exist: bool = False,
     ) -> None:
-        super().__init__(Database(make_engine(url, patience=patience), clock=clock, boot=boot, without_wal=without_wal))
+        engine = make_engine(url, patience=patience)
+        super().__init__(Database(engine, clock=clock, boot_id=boot_id(), steady=steady, without_wal=without_wal))
         self.owner = owner or this_process()  #: the name under which this process takes leases
         self.settlements = Settlements(self.database)
         self.revocations = Revocations(self.database)

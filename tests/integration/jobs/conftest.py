@@ -22,7 +22,6 @@ import pytest
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.badge_facts import CustomerBadge
 from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
-from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
@@ -82,17 +81,13 @@ class Clock:
         with self._lock:
             return self._now
 
-    def boot(self) -> Boot:
-        """A clock beside it that is never set; both go on together."""
-        return Boot("this boot", self.now() - self.set_by)
-
     def of_a_ledger(self) -> dict[str, Any]:
         """What a ledger is given of it."""
-        return {"clock": self.now, "boot": self.boot, "steady": self.steady}
+        return {"clock": self.now, "boot_id": lambda: "this boot", "steady": self.steady}
 
     def steady(self) -> float:
-        """Seconds that pass, however the time of day is set."""
-        return self.boot().seconds
+        """A clock beside it that is never set; both go on together."""
+        return self.now() - self.set_by
 
     def set_to(self, seconds: float) -> None:
         """Set the time of day forward, or back."""

@@ -78,7 +78,7 @@ def test_a_reconciliation_waits_no_longer_and_no_shorter_by_a_set_clock(trial: T
 
 
 def test_a_machine_that_does_not_name_its_boots_goes_on_after_a_death(trial: Trial) -> None:
-    nameless = {"boot": lambda: None, "owner": "unknown/7/unknown"}
+    nameless = {"boot_id": lambda: None, "owner": "unknown/7/unknown"}
     trial.run(trial.rows(1, first=900), run_id="before", ledger=nameless)
     trial.clock.advance(60)
     trial.faults({"kind": "drop", "at": "late", "numbers": [2]})

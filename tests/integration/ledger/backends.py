@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 NOON = 1_767_268_800.0
@@ -77,7 +76,7 @@ class SqliteBackend(_Opened):
         return self._keep(Ledger(arguments.pop("url", self.url), **self._clocks() | arguments))
 
     def _clocks(self) -> dict[str, Any]:
-        return {"clock": lambda: self._now, "boot": lambda: Boot("this boot", self._now), "steady": lambda: self._now}
+        return {"clock": lambda: self._now, "boot_id": lambda: "this boot", "steady": lambda: self._now}
 
     def pass_time(self, seconds: float) -> None:
         self._now += seconds
@@ -115,7 +114,7 @@ class PostgresBackend(_Opened):
 
     def open(self, **arguments: Any) -> Ledger:
         # clocks of machines go on with the server's, as far as they can be set
-        clocks = {"boot": lambda: None, "clock": lambda: time.time() + self._passed}
+        clocks = {"boot_id": lambda: None, "clock": lambda: time.time() + self._passed}
         return self._keep(Ledger(arguments.pop("url", self.url), **clocks | arguments))
 
     def pass_time(self, seconds: float) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.clocks import Boot
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Job
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -17,6 +17,16 @@ from .building import badge, begin, bring_to, claim, outcome
 HOUR = 3_600.0
 #: Intents without an end, ends of a whole batch, ends row by row.
 LEFT = ("intent", "unknown", "one unknown")
+THIS_MACHINE: dict[str, Any] = {
+    "boot_id": lambda: "this machine",
+    "steady": lambda: 9.0,
+    "owner": "this machine/7/1",
+}
+ANOTHER_MACHINE: dict[str, Any] = {
+    "boot_id": lambda: "another machine",
+    "steady": lambda: 7.0,
+    "owner": "another machine/7/1",
+}
 
 
 def leave(ledger: Ledger, job: Job, how: str, number: int) -> int:
@@ -36,11 +46,13 @@ def leave(ledger: Ledger, job: Job, how: str, number: int) -> int:
 def test_a_server_clock_that_was_set_makes_no_batch_older_elsewhere(
     postgres_backend: PostgresBackend, how: str, set_by: float
 ) -> None:
-    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    elsewhere = postgres_backend.open(
+        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
+    )
     batch = leave(elsewhere, begin(elsewhere), how, 1)
     postgres_backend.set_clock(set_by)
     begun = time.monotonic()
-    ledger = postgres_backend.open(boot=lambda: Boot("this machine", 9.0), owner="this machine/7/1")
+    ledger = postgres_backend.open(**THIS_MACHINE)
     assert ledger.ages([batch])[batch].seconds <= time.monotonic() - begun + 5
 
 
@@ -49,32 +61,36 @@ def test_a_server_clock_that_was_set_makes_no_batch_older_elsewhere(
 def test_machines_that_do_not_agree_make_no_batch_older(
     postgres_backend: PostgresBackend, how: str, ahead: float
 ) -> None:
-    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
-    batch = leave(elsewhere, begin(elsewhere), how, 1)
-    ledger = postgres_backend.open(
-        boot=lambda: Boot("this machine", 9.0), owner="this machine/7/1", clock=lambda: time.time() + ahead
+    elsewhere = postgres_backend.open(
+        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )
+    batch = leave(elsewhere, begin(elsewhere), how, 1)
+    ledger = postgres_backend.open(**THIS_MACHINE, clock=lambda: time.time() + ahead)
     assert ledger.ages([batch])[batch].seconds <= 5
 
 
 @pytest.mark.parametrize("how", LEFT)
 def test_time_that_passed_by_all_clocks_is_seen_elsewhere(postgres_backend: PostgresBackend, how: str) -> None:
-    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    elsewhere = postgres_backend.open(
+        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
+    )
     batch = leave(elsewhere, begin(elsewhere), how, 1)
     postgres_backend.pass_time(HOUR)
-    ledger = postgres_backend.open(boot=lambda: Boot("this machine", 9.0), owner="this machine/7/1")
+    ledger = postgres_backend.open(**THIS_MACHINE)
     assert HOUR <= ledger.ages([batch])[batch].seconds <= HOUR + 60
 
 
 @pytest.mark.parametrize("how", LEFT)
 def test_after_a_failover_one_wait_is_enough_for_all_batches(postgres_backend: PostgresBackend, how: str) -> None:
-    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    elsewhere = postgres_backend.open(
+        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
+    )
     job = begin(elsewhere)
     first, second = (leave(elsewhere, job, how, number) for number in (1, 2))
     with postgres_backend.look() as connection:  # a server that began to run at another time has another clock
         connection.exec_driver_sql("UPDATE capillary_batch SET server_started = server_started - 1")
     passed = [100.0]
-    ledger = postgres_backend.open(boot=lambda: Boot("this machine", passed[0]), steady=lambda: passed[0])
+    ledger = postgres_backend.open(boot_id=lambda: "this machine", steady=lambda: passed[0])
     assert ledger.ages([first])[first].seconds == 0
     passed[0] += 30
     assert ledger.ages([second])[second].seconds == 30
@@ -83,13 +99,15 @@ def test_after_a_failover_one_wait_is_enough_for_all_batches(postgres_backend: P
 
 
 def test_an_end_that_comes_after_the_look_is_no_older_than_it_is(postgres_backend: PostgresBackend) -> None:
-    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    elsewhere = postgres_backend.open(
+        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
+    )
     job = begin(elsewhere)
     batch = claim(elsewhere, job, badge(1))
     with postgres_backend.look() as connection:
         connection.exec_driver_sql("UPDATE capillary_batch SET server_started = server_started - 1")
     passed = [100.0]
-    ledger = postgres_backend.open(boot=lambda: Boot("this machine", passed[0]), steady=lambda: passed[0])
+    ledger = postgres_backend.open(boot_id=lambda: "this machine", steady=lambda: passed[0])
     ledger.ages([batch])
     passed[0] += HOUR
     elsewhere.record(job, [outcome(batch, RowState.UNKNOWN, badge(1))])  # the process lived on
@@ -97,11 +115,13 @@ def test_an_end_that_comes_after_the_look_is_no_older_than_it_is(postgres_backen
 
 
 def test_a_look_at_one_server_says_nothing_of_another(postgres_backend: PostgresBackend) -> None:
-    elsewhere = postgres_backend.open(boot=lambda: Boot("another machine", 7.0), owner="another machine/7/1")
+    elsewhere = postgres_backend.open(
+        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
+    )
     job = begin(elsewhere)
     batch = claim(elsewhere, job, badge(1))
     passed = [100.0]
-    ledger = postgres_backend.open(boot=lambda: Boot("this machine", passed[0]), steady=lambda: passed[0])
+    ledger = postgres_backend.open(boot_id=lambda: "this machine", steady=lambda: passed[0])
     ledger.ages([batch])
     passed[0] += HOUR
     postgres_backend.begin_again()  # such as a standby that lacked the batch, and gave its number anew

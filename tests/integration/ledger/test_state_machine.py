@@ -69,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         path = Path(self.folder.name) / "ledger.db"
         path.write_bytes(template())
         self.clock = 1_700_000_000.0
-        self.ledger = Ledger(f"sqlite:///{path}", clock=lambda: self.clock, boot=lambda: None, owner="elsewhere")
+        self.ledger = Ledger(f"sqlite:///{path}", clock=lambda: self.clock, boot_id=lambda: None, owner="elsewhere")
         self.rows: dict[int, Row] = {}
         self.job_ids: dict[str, str] = {}
         self.job_keys: dict[str, int] = {}

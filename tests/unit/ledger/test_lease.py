@@ -78,7 +78,7 @@ def test_on_machines_without_a_name_no_process_is_taken_for_dead(
 ) -> None:
     stat = os.stat
     if unreadable == "boot id":
-        monkeypatch.setattr(lease, "boot", lambda: None)
+        monkeypatch.setattr(lease, "boot_id", lambda: None)
     else:
 
         def fail(path: Any, *arguments: Any, **named: Any) -> Any:

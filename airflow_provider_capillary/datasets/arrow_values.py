@@ -31,19 +31,6 @@ def python_values(array: pa.Array[Any]) -> list[Any]:
         return [_one(array.slice(index, 1)) for index in range(len(array))]
 
 
-def plain_array(array: pa.Array[Any]) -> pa.Array[Any] | None:
-    """The values as an array of 64-bit integers or of text, where its type says that they are such; else ``None``.
-
-    As lists they are those that ``python_values`` gives.
-    """
-    kind = array.type
-    if pa.types.is_timestamp(kind) and kind.tz:
-        return _epoch_seconds(array)
-    if pa.types.is_signed_integer(kind):
-        return array.cast(pa.int64())
-    return array if pa.types.is_string(kind) else None
-
-
 def original_value(array: pa.Array[Any], index: int) -> Any:
     """One value, JSON-ready and exact: a timestamp keeps its offset and all its digits. Never raises."""
     if array.type in _PLAIN:
@@ -85,7 +72,7 @@ def _values(array: pa.Array[Any]) -> list[Any]:
     array = _decoded(array)
     kind = array.type
     if pa.types.is_timestamp(kind):
-        return _epoch_seconds(array).to_pylist() if kind.tz else _each(array, _naive)
+        return epoch_seconds(array).to_pylist() if kind.tz else _each(array, _naive)
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
         width = kind.bit_width // 8
         return [None if value is None else narrow_float(value, width) for value in array.to_pylist()]
@@ -132,7 +119,8 @@ def _ticks(array: pa.Array[Any]) -> pa.Array[Any]:
     return array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
 
 
-def _epoch_seconds(array: pa.Array[Any]) -> pa.Array[Any]:
+def epoch_seconds(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Timestamps as whole epoch seconds, rounded down."""
     ticks = _ticks(array)
     per_second = _TICKS_PER_SECOND[array.type.unit]
     if per_second == 1:

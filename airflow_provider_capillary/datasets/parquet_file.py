@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_provider_capillary.datasets.arrow_values import original_value, plain_array, python_values, texts_of
+from airflow_provider_capillary.datasets.arrow_values import epoch_seconds, original_value, python_values, texts_of
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems, listed
 from airflow_provider_capillary.datasets.text_files import reading
@@ -44,8 +44,16 @@ class ParquetWindow:
         return python_values(self._batch.column(name))
 
     def arrow(self, name: str) -> pa.Array[Any] | None:
-        """The same values as Arrow has them: of integers and texts, and of instants with a zone."""
-        return None if self._lacks(name) else plain_array(self._batch.column(name))
+        """The same values as 64-bit integers or as text, where the column's type says that they are such."""
+        if self._lacks(name):
+            return None
+        array = self._batch.column(name)
+        kind = array.type
+        if pa.types.is_signed_integer(kind):
+            return array.cast(pa.int64())
+        if pa.types.is_timestamp(kind) and kind.tz:
+            return epoch_seconds(array)
+        return array if pa.types.is_string(kind) else None
 
     def is_in_seconds(self, name: str) -> bool:
         """Whether its numbers are epoch seconds: of timestamps with a zone."""

@@ -9,16 +9,11 @@ Read the numbers from the module when they are needed: tests and campaigns that 
 
 from __future__ import annotations
 
-#: An intent that is older than this when its body is asked for is taken back. Well above the 5 s that a resolver
-#: waits for a name server that is gone, or no connection there would ever be quick enough.
+#: An intent that is older than this when its body is asked for is taken back; compare there, not before. Well above
+#: the 5 s that a resolver waits for a name server that is gone, or no connection there would ever be quick enough.
 STALE_INTENT_SECONDS = 20.0
 #: The time to write one body, whatever its size.
 WRITE_SECONDS = 60.0
-
-
-def may_leave(age: float) -> bool:
-    """Whether the body of an intent of so many seconds may leave; ask where the body is asked for, not before."""
-    return age <= STALE_INTENT_SECONDS
 
 
 def seconds_to_wait(age: float, verify_after: float, *, cut_off: bool) -> float:

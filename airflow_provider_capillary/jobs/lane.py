@@ -157,7 +157,7 @@ class Lane:
         return Exchanged(batch, key, request_id, reply, judgement)
 
     def _is_stale(self, begun: float) -> bool:
-        return not send_limits.may_leave(self._monotonic() - begun)
+        return self._monotonic() - begun > send_limits.STALE_INTENT_SECONDS
 
     def _why_kept_back(self, begun: float, ready: float) -> str | None:
         """Asked where the body is about to leave: resolving, connecting and TLS may have taken their time."""

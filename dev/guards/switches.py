@@ -46,7 +46,7 @@ GUARDS = (
     ),
     Guard(
         "an intent that waited too long is taken back",
-        ((f"{_PACKAGE}/core/send_limits.py", "return age <= STALE_INTENT_SECONDS", "return age <= 1e9"),),
+        ((f"{_PACKAGE}/jobs/lane.py", "begun > send_limits.STALE_INTENT_SECONDS", "begun > 1e9"),),
         ("tests/integration/jobs",),
     ),
     Guard(

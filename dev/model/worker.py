@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from airflow_provider_capillary.core.belief import Control, Disbelief, disbelieved, earns_known, earns_possible
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.core.send_limits import WRITE_SECONDS, may_leave, seconds_to_wait
+from airflow_provider_capillary.core.send_limits import STALE_INTENT_SECONDS, WRITE_SECONDS, seconds_to_wait
 from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, settle
 
 from . import api, ledger
@@ -102,7 +102,7 @@ def _wait(model: Model, held: Held) -> int:
 
 def _may_leave(worker: Worker) -> bool:
     """Whether a body that leaves now was asked for in time; writing it may have taken as long as it may take."""
-    return may_leave(max(0.0, worker.timer * TICK - WRITE_SECONDS))
+    return worker.timer * TICK - WRITE_SECONDS <= STALE_INTENT_SECONDS
 
 
 def _note_intent(model: Model, state: State, slot: int, before: str = "") -> tuple[Move, State]:

@@ -10,17 +10,15 @@ from airflow.sdk.bases.decorator import DecoratedOperator, Task, TaskDecorator, 
 from airflow.sdk.definitions.context import context_merge
 
 from airflow_provider_capillary.exceptions import CapillaryError, DatasetError, JobMismatchError
-from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, as_airflow_error
-from airflow_provider_capillary.jobs.settings import DEFAULTS
-from airflow_provider_capillary.operators.airflow_versions import RetryPolicy
-from airflow_provider_capillary.operators.badge_import import BadgeImportOperator, OnEmpty, check_known
-from airflow_provider_capillary.operators.retry import RETRY_POLICY
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator, check_known
 
 if TYPE_CHECKING:
     from typing import ParamSpec, TypeVar
 
     from airflow.sdk import Context
+
+    from airflow_provider_capillary.operators.airflow_versions import RetryPolicy
 
     FParams = ParamSpec("FParams")
     FReturn = TypeVar("FReturn")
@@ -105,31 +103,32 @@ class BadgeImportDecoratedOperator(DecoratedOperator, BadgeImportOperator):
 def badge_import_task(python_callable: Callable[FParams, FReturn]) -> Task[FParams, FReturn]: ...
 
 
+# Names and types for editors; the defaults are those of BadgeImportOperator, and stand there only.
 @overload
 def badge_import_task(
     *,
-    capillary_conn_id: str = DEFAULT_CONN_ID,
-    ledger_conn_id: str | None = None,
-    field_mapping: Mapping[str, str] | None = None,
-    timezone: str | None = None,
-    batch_size: int | str = DEFAULTS.batch_size,
-    max_batch_bytes: int = DEFAULTS.max_batch_bytes,
-    concurrency: int = DEFAULTS.concurrency,
-    on_unknown: str = DEFAULTS.on_unknown.value,
-    on_duplicate: str = DEFAULTS.on_duplicate.value,
-    once_per_customer: bool = DEFAULTS.once_per_customer,
-    verify_after: float = DEFAULTS.verify_after,
-    max_rejected: int | str = DEFAULTS.max_rejected.text,
-    max_unknown: int | str = DEFAULTS.max_unknown.count or 0,
-    canary: bool = DEFAULTS.canary,
-    check_badges: bool = DEFAULTS.check_badges,
-    dry_run: bool | str = DEFAULTS.dry_run,
-    dataset_format: str | None = None,
-    csv_delimiter: str | None = None,
-    timestamp_unit: str = DEFAULTS.timestamp_unit.value,
-    on_empty: str = OnEmpty.SUCCEED.value,
-    allow_cut_end: bool = False,
-    retry_policy: RetryPolicy | None = RETRY_POLICY,
+    capillary_conn_id: str = ...,
+    ledger_conn_id: str | None = ...,
+    field_mapping: Mapping[str, str] | None = ...,
+    timezone: str | None = ...,
+    batch_size: int | str = ...,
+    max_batch_bytes: int = ...,
+    concurrency: int = ...,
+    on_unknown: str = ...,
+    on_duplicate: str = ...,
+    once_per_customer: bool = ...,
+    verify_after: float = ...,
+    max_rejected: int | str = ...,
+    max_unknown: int | str = ...,
+    canary: bool = ...,
+    check_badges: bool = ...,
+    dry_run: bool | str = ...,
+    dataset_format: str | None = ...,
+    csv_delimiter: str | None = ...,
+    timestamp_unit: str = ...,
+    on_empty: str = ...,
+    allow_cut_end: bool = ...,
+    retry_policy: RetryPolicy | None = ...,
     **kwargs: Any,
 ) -> TaskDecorator: ...
 

@@ -28,7 +28,7 @@ from airflow_provider_capillary.exceptions import (
     DatasetError,
     RequestRefusedError,
 )
-from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
+from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.connection import ConnectionFields, ConnectionSettings, connection_settings
 from airflow_provider_capillary.hooks.connection_check import checked, sentence
 

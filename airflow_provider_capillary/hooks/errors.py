@@ -1,12 +1,25 @@
-"""How this package's errors look to Airflow: those that a retry cannot mend fail the task at once."""
+"""How errors look to Airflow.
+
+An error of this package that a retry cannot mend fails the task at once. An error in metrics, lineage or asset events
+is logged, and never fails the task.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from airflow_provider_capillary.exceptions import CapillaryError, RetryableError
+
+log = logging.getLogger(__name__)
+
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 
 
 class BadgeTaskFailed(AirflowFailException):
@@ -35,3 +48,17 @@ def as_airflow_error(error: CapillaryError, message: str | None = None) -> Airfl
     return BadgeTaskInterrupted(
         f"{text}. Asked to wait {math.ceil(seconds):,} s before the next try", retry_after=seconds
     )
+
+
+def errors_logged(work: Callable[_Given, _Result]) -> Callable[_Given, _Result | None]:
+    """Give ``None`` and log a warning where the work fails, whatever it is: the rows are in the ledger by then."""
+
+    @wraps(work)
+    def guarded(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result | None:
+        try:
+            return work(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - monitoring that is down must not fail a task whose work is done
+            log.warning("%s failed, which changes nothing else: %s", work.__name__, type(error).__name__)
+            return None
+
+    return guarded

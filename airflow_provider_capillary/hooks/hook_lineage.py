@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.datasets.locations import local_path
-from airflow_provider_capillary.hooks.logged_errors import errors_logged
+from airflow_provider_capillary.hooks.errors import errors_logged
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook

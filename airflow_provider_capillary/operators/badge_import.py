@@ -13,7 +13,7 @@ from airflow_provider_capillary.core.given_values import is_known, is_nothing, o
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.options import read_options
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
-from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
+from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments

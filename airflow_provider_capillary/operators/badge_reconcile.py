@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.exceptions import ConfigurationError
-from airflow_provider_capillary.hooks.conn_id import DEFAULT_CONN_ID
+from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY

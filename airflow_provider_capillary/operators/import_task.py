@@ -22,9 +22,8 @@ from airflow_provider_capillary.exceptions import (
     DatasetError,
     ImportInterruptedError,
 )
-from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.errors import as_airflow_error, errors_logged
 from airflow_provider_capillary.hooks.hook_lineage import collect_lineage, uris_of
-from airflow_provider_capillary.hooks.logged_errors import errors_logged
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal

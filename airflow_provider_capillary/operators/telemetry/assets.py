@@ -15,8 +15,8 @@ from urllib.parse import SplitResult, urlsplit
 from airflow.sdk import Asset
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
+from airflow_provider_capillary.hooks.errors import errors_logged
 from airflow_provider_capillary.hooks.hook_lineage import asset_uri, few
-from airflow_provider_capillary.hooks.logged_errors import errors_logged
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset

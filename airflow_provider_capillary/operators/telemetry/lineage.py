@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from airflow_provider_capillary.core.summary import Summary
+from airflow_provider_capillary.hooks.errors import errors_logged
 from airflow_provider_capillary.hooks.hook_lineage import uris_of
-from airflow_provider_capillary.hooks.logged_errors import errors_logged
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.openlineage.facet import Dataset, RunFacet

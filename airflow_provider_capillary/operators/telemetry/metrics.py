@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Summary
 from airflow_provider_capillary.exceptions import CapillaryError, RetryableError
-from airflow_provider_capillary.hooks.logged_errors import errors_logged
+from airflow_provider_capillary.hooks.errors import errors_logged
 
 
 @errors_logged

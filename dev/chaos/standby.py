@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -49,6 +50,21 @@ class Standby:
         """Make it the primary, with what it has."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute("SELECT pg_promote(wait => true)")
+
+
+def let_commits_wait(server: psycopg.Connection[Any], standbys: str) -> None:
+    """Let the commits of a primary wait for the standbys of these names (``*``: any; empty: none).
+
+    Returns when the one standby is held to it. PostgreSQL announces that to no client, so it is looked up.
+    """
+    server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standbys}'".encode())
+    server.execute("SELECT pg_reload_conf()")
+    wanted = ("sync" if standbys else "async",)
+    deadline = time.monotonic() + _SECONDS_TO_CATCH_UP
+    while server.execute("SELECT sync_state FROM pg_stat_replication").fetchone() != wanted:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the standby is not {wanted[0]} after {_SECONDS_TO_CATCH_UP:.0f} s")
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager

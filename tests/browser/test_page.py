@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 import requests
 
 from dev.sample_data.warehouse import BADGES
-from tests.browser.conftest import Stack, Visitor
+from tests.browser.conftest import Stack, Visitor, sync_api
 
 BADGE = next(iter(BADGES.values()))
 REFUSED_ROWS = 100_000
@@ -48,12 +50,21 @@ def run(stack: Stack, dag_id: str, name: str, **conf: str) -> str:
     return name
 
 
-def ended(stack: Stack, dag_id: str, run_id: str, seconds: float = 90) -> str:
+def eventually(look: Callable[[], Any], seconds: float = 90) -> Any:
+    """What it finds in the end. Airflow's API reports nothing unasked, so it has to be asked again and again."""
     deadline = time.monotonic() + seconds
-    while (state := stack.api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"]) not in ("success", "failed"):
-        assert time.monotonic() < deadline, f"{dag_id} {run_id} is {state}"
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
         time.sleep(0.3)
-    return str(state)
+    return found
+
+
+def ended(stack: Stack, dag_id: str, run_id: str) -> str:
+    def end() -> str | None:
+        state = str(stack.api.get(f"dags/{dag_id}/dagRuns/{run_id}")["state"])
+        return state if state in ("success", "failed") else None
+
+    return str(eventually(end))
 
 
 def runs_of(stack: Stack, dag_id: str) -> list[dict[str, Any]]:
@@ -145,11 +156,7 @@ def test_a_dag_is_triggered_with_what_its_form_asks_for(admin: Visitor, stack: S
     form.locator("#element_file").fill(path)
     form.get_by_role("button", name="Trigger", exact=True).click()
     form.wait_for(state="hidden")
-    deadline = time.monotonic() + 20
-    while not (found := runs_of(stack, "shop_badges")):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    run_id = found[0]["dag_run_id"]
+    run_id = eventually(lambda: runs_of(stack, "shop_badges"))[0]["dag_run_id"]
 
     assert ended(stack, "shop_badges", run_id) == "success"
     job = open_job(admin, run_id)
@@ -167,11 +174,12 @@ def test_a_running_job_is_watched_to_its_end_without_a_reload(admin: Visitor, st
     job = open_job(admin, run_id)
     # Airflow's page asks for the tab once: it may be there before the job
     running = job.get_by_role("heading", name=re.compile(r"^Running: \d+ of 140 rows"))
-    while not running.count():
-        time.sleep(0.3)
-        if not running.count():
-            admin.open(f"/dags/shop_badges/runs/{run_id}/tasks/import_badges/plugin/badge-import")
-            job.locator("main").wait_for()
+    for _ in range(100):
+        with suppress(sync_api.TimeoutError):
+            running.wait_for(timeout=300)
+            break
+        admin.open(f"/dags/shop_badges/runs/{run_id}/tasks/import_badges/plugin/badge-import")
+        job.locator("main").wait_for()
     before = admin.page.evaluate("performance.timeOrigin")
     admin.shoot("job_running")
 
@@ -372,14 +380,12 @@ def test_nights_are_backfilled_from_the_dialog(admin: Visitor, stack: Stack) -> 
     choose_days(page, form, today - timedelta(days=3), today - timedelta(days=1))
     form.get_by_role("button", name=re.compile("Run Backfill|Trigger", re.I)).last.click()
     form.wait_for(state="hidden")
-    deadline = time.monotonic() + 120
-    while True:
-        runs = [one for one in runs_of(stack, "nightly_badge_sync") if one["run_type"] == "backfill"]
-        if runs and all(one["state"] in ("success", "failed") for one in runs):
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
+    def ended_backfill() -> list[dict[str, Any]]:
+        runs = [one for one in runs_of(stack, "nightly_badge_sync") if one["run_type"] == "backfill"]
+        return runs if all(one["state"] in ("success", "failed") for one in runs) else []
+
+    runs = eventually(ended_backfill, 120)
     assert {one["state"] for one in runs} == {"success"}
     admin.open("/plugin/badge-imports")
     listed = admin.frame()

@@ -11,12 +11,10 @@ import io
 import json
 import os
 import sys
-import time
 from typing import Any
 from unittest import mock
 
 PACKAGE = "airflow_provider_capillary"
-LEASE_SECONDS = 0.3
 
 
 def main() -> None:
@@ -28,22 +26,18 @@ def main() -> None:
     for line in iter(sys.stdin.readline, ""):
         asked = json.loads(line)
         out, err = io.StringIO(), io.StringIO()
-        # A lease is waited for only so long that a process that lives can renew it.
-        patience = mock.patch(f"{PACKAGE}.jobs.pacing.StopSignal.pause", pause)
+        # A lease that holds is refused without the minute that it takes to run out.
+        impatience = mock.patch(f"{PACKAGE}.jobs.pacing.StopSignal.pause")
         typed = mock.patch("sys.stdin", io.StringIO(asked["typed"]))
         with (
             environment(asked["env"]),
             typed,
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            patience,
+            impatience,
         ):
             code = called(parser, asked["words"], only_parse=asked.get("only_parse", False))
         answer(answers, {"code": code, "out": out.getvalue(), "err": err.getvalue()})
-
-
-def pause(*_: Any) -> None:
-    time.sleep(LEASE_SECONDS)
 
 
 def called(parser: Any, words: list[str], *, only_parse: bool) -> Any:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.fault_plan import HangFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
+from tests.faulty_calls import fault_seen
 
 from .conftest import BADGE, Ran, Run
 
@@ -102,20 +102,18 @@ def test_killed_while_the_api_answers_a_second_call_revokes_the_first_grant(
         "AIRFLOW_CONN_BOOKS": f"sqlite:///{tmp_path / 'books.db'}",
     }
     words = ("capillary", "probe", "--conn-id", "shop", "--customer", CUSTOMER, "--badge", BADGE, "--yes")
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROBE, *words, "--ledger-conn-id", "books"],
-        env=env,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while active(simulator) < 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
+    with fault_seen(simulator.simulator) as hangs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROBE, *words, "--ledger-conn-id", "books"],
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert hangs.wait(100)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
     assert active(simulator) == 2
     simulator.use_faults(None)
     done = probe(run, simulator, "--customer", CUSTOMER, "--badge", BADGE, "--yes")

@@ -6,10 +6,9 @@ import json
 import shutil
 import signal
 import tempfile
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from dev.postgres import Postgres
 from dev.processes import Processes
+from tests.faulty_calls import fault_seen
 
 from .airflow_on_server import AirflowOnServer, Ended, Running
 
@@ -54,14 +54,6 @@ def airflow_on_server(tmp_path_factory: pytest.TempPathFactory, warehouse: Path)
         started = AirflowOnServer(tmp_path_factory.mktemp("airflow") / "home", metadata, warehouse)
         yield started
         started.close()
-
-
-def wait_until(is_so: Callable[[], Any], log: Path | None = None) -> None:
-    """Look again and again until it is so; else fail with this log."""
-    deadline = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline, log.read_text("utf-8", "replace")[-9_000:] if log else "never"
-        time.sleep(0.05)
 
 
 class Drill:
@@ -158,8 +150,9 @@ class Drill:
         """An import at work, to which this fault has happened."""
         before = len(self.grants())
         self.simulator.use_faults([{"times": 1, **fault}])
-        running = self.begun(dataset, ledger)
-        wait_until(lambda: self.simulator.simulator.summary()["faults"][0]["happened"], running.log)
+        with fault_seen(self.simulator.simulator) as seen:
+            running = self.begun(dataset, ledger)
+            assert seen.wait(SECONDS), running.log.read_text("utf-8", "replace")[-9_000:]
         self.simulator.use_faults(None)
         assert before < len(self.grants())
         return running

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 
 from airflow_provider_capillary.simulator.server import running_simulator
-from dev.chaos.standby import standby_of
+from dev.chaos.standby import let_commits_wait, standby_of
 from dev.postgres import NAME, USER
 
 from .airflow_on_server import AirflowOnServer
-from .conftest import Drill, postgres_server, wait_until
+from .conftest import Drill, postgres_server
 
 pytestmark = pytest.mark.timeout(300)  # Airflow starts with the first of them
 
@@ -31,10 +31,7 @@ def test_a_synchronous_standby_knows_all_that_was_granted_where_server_and_impor
             standby_of(f"postgresql://{USER}@/postgres?host={primary.socket_folder}") as standby,
             primary.connect("postgres") as server,
         ):
-            server.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            server.execute("SELECT pg_reload_conf()")
-            state = "SELECT sync_state FROM pg_stat_replication"
-            wait_until(lambda: server.execute(state).fetchone() == ("sync",))
+            let_commits_wait(server, "*")
             granted_without_reply = {"kind": "hang", "when": "after", "customer_id": 30}
             drill.kill(drill.begun_until(granted_without_reply, drill.dataset(40), ledger))
             processes.stop(NAME, number=signal.SIGKILL)

@@ -12,12 +12,11 @@ import pytest
 
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.simulator.server import RunningSimulator
-from dev.chaos.standby import standby_of
+from dev.chaos.standby import let_commits_wait, standby_of
 
 WARNING = "has 1 replicas and no synchronous_standby_names"
 NO_WITNESS = "keeps no witness of this ledger, because there is no Airflow database"
 ROW = {"badgeMetaId": "654e08f2041fd452b3ef5b2e", "earnEventDate": 1_736_942_400, "earnExpiresOn": 1_768_478_400}
-SECONDS = 60.0
 
 
 @pytest.fixture
@@ -46,16 +45,6 @@ def night(
     return run
 
 
-def be_synchronous(server: psycopg.Connection[Any], names: str) -> None:
-    """Let commits wait for the standby, or not, and wait until it is so."""
-    server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'".encode())
-    server.execute("SELECT pg_reload_conf()")
-    deadline = time.monotonic() + SECONDS
-    while server.execute("SELECT sync_state FROM pg_stat_replication").fetchone() != ("sync" if names else "async",):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_standby_that_no_commit_waits_for_is_warned_of_once(
     postgres_server: Any, simulator: RunningSimulator, night: Callable[[str], tuple[int, int]]
 ) -> None:
@@ -66,17 +55,17 @@ def test_a_standby_that_no_commit_waits_for_is_warned_of_once(
         psycopg.connect(postgres_server.uri, autocommit=True) as server,
         psycopg.connect(ledger, autocommit=True) as books,
     ):
-        be_synchronous(server, "")
+        let_commits_wait(server, "")
         assert night(ledger) == (1, 1)
         books.execute("DROP ROLE IF EXISTS replica_clerk")
         books.execute("CREATE ROLE replica_clerk LOGIN IN ROLE pg_read_all_data")
         with closing(Ledger(ledger.replace("postgres:", "replica_clerk:"))) as of_another_role:
             assert of_another_role.unguarded_replicas() == 1  # who may not see what state a replica is in
-        be_synchronous(server, "*")
+        let_commits_wait(server, "*")
         try:
             assert night(ledger) == (1, 0)
         finally:
-            be_synchronous(server, "")
+            let_commits_wait(server, "")
             books.execute("DROP ROLE replica_clerk")
         standby.cut_off()
         assert night(ledger) == (1, 0)  # it is a copy by now, and no replica

@@ -71,6 +71,7 @@ def killed(simulator: RunningSimulator, home: Path) -> dict[str, Any]:
     with process.stdin:
         json.dump([rows(70), ids(), ARGUMENTS], process.stdin)
     until = time.monotonic() + 60
+    # SQLite reports another process's commits to no one: the ledger has to be looked at.
     while (len(simulator.store) < 20 or intents(home) < 2) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -32,7 +32,9 @@ class PostgresServer:
         """A new database, as a copy of another one; gives its name."""
         name = f"test_{uuid.uuid4().hex}"
         self.execute(
-            f"CREATE DATABASE {name} TEMPLATE {template}", f"ALTER DATABASE {name} SET search_path = {search_path}"
+            # Copied as files: without flushing that takes a third of the time of copying through the log.
+            f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy",
+            f"ALTER DATABASE {name} SET search_path = {search_path}",
         )
         return name
 

@@ -24,9 +24,8 @@ test: $(READY)  ## Formatter check, linter, types, import contract and all tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --ignore=tests/end_to_end --ignore=tests/browser
-	@# After the others: Airflow's own processes want both processors of a small machine. These two mostly wait.
-	$(BIN)/pytest -n 2 --dist loadfile tests/end_to_end tests/browser
+	@# Three processes for two processors: a third of the time tests wait, for schedulers, browsers and disks.
+	$(BIN)/pytest -n 3
 
 docs: $(READY)  ## The documentation as pages in site/, built without network; open site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

@@ -16,9 +16,6 @@ from rich.table import Column, Table
 
 from .environments import CHECKOUT, ENVIRONMENTS, CannotMakeError, Environment, find_uv, make
 
-#: Not two at a time, and after the others: Airflow's own processes want both processors of a small machine.
-_BY_ITSELF = ("tests/end_to_end", "tests/browser")
-TWO_AT_A_TIME, ONE_BY_ONE = "two_at_a_time", "one_by_one"
 _TELL = "import airflow, sys; print(airflow.__version__, '%d.%d.%d' % sys.version_info[:3])"
 
 
@@ -66,39 +63,28 @@ def _try(environment: Environment, tests: list[str]) -> Tried:
     reported = subprocess.run([python, "-c", _TELL], capture_output=True, text=True, check=True, cwd=environment.folder)
     airflow, version = reported.stdout.split()[-2:]
     began = time.monotonic()
-    parts = _parts(tests or list(environment.tests))
-    failed = [part for part, its in parts.items() if not _run_tests(environment, python, part, its)]
-    counts = [_counts(environment.folder / f"{part}.xml") for part in parts]
-    passed, broken, skipped = (sum(column) for column in zip(*counts, strict=True))
-    why = ", ".join(f"see .versions/{environment.name}/{part}.log" for part in failed)
+    passed = _run_tests(environment, python, tests or list(environment.tests))
     return Tried(
         environment=environment,
-        outcome="failed" if failed else "passed",
+        outcome="passed" if passed else "failed",
         airflow=airflow,
         python=version,
-        counts=(passed, broken, skipped),
+        counts=_counts(environment.folder / "tests.xml"),
         seconds=time.monotonic() - began,
-        why=why,
+        why="" if passed else f"see .versions/{environment.name}/tests.log",
     )
 
 
-def _parts(tests: list[str]) -> dict[str, list[str]]:
-    """The tests by how they are run, in that order; none is empty."""
-    alone = [test for test in tests if test.startswith(_BY_ITSELF)]
-    parts = {TWO_AT_A_TIME: [test for test in tests if test not in alone], ONE_BY_ONE: alone}
-    return {part: its for part, its in parts.items() if its}
-
-
-def _run_tests(environment: Environment, python: Path, part: str, tests: list[str]) -> bool:
-    """Whether all went well. Log and result lie in the environment's folder, under the name of the part."""
-    result = environment.folder / f"{part}.xml"
+def _run_tests(environment: Environment, python: Path, tests: list[str]) -> bool:
+    """Whether all went well. Log and result lie in the environment's folder."""
+    result = environment.folder / "tests.xml"
     result.unlink(missing_ok=True)
-    options = ["-p", "no:cacheprovider", f"--junitxml={result}", *(["-n", "2"] if part == TWO_AT_A_TIME else [])]
+    options = ["-p", "no:cacheprovider", f"--junitxml={result}", "-n", "3"]
     # Its own scripts first: tests that start a program mean the one of this environment.
     path = f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"
     env = os.environ | {"PATH": path, "UV": find_uv()}
     command = [str(python), "-m", "pytest", *options, *tests]
-    with (environment.folder / f"{part}.log").open("wb") as log:
+    with (environment.folder / "tests.log").open("wb") as log:
         done = subprocess.run(command, cwd=CHECKOUT, env=env, stdout=log, stderr=subprocess.STDOUT, check=False)
     return done.returncode == 0
 

@@ -1,4 +1,4 @@
-"""The hook: an Airflow Connection turned into the API's client."""
+"""The hook: turns an Airflow Connection into a client of Capillary's badge API, for tasks of your own."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ LARGEST_IMPORT = 1000  #: rows in one call of :meth:`CapillaryBadgeHook.import_b
 class CapillaryBadgeHook(BaseHook):
     """Calls Capillary's badge API with the credentials of a connection of type ``capillary``.
 
-    Making the hook touches nothing: the connection is read when it is first needed. All calls but ``import_badges``
-    are reads or can be repeated. Besides what a method names, each raises
+    Creating the hook touches nothing. It reads the connection at the first call. All calls except ``import_badges`` are
+    reads, or can be repeated without harm. Besides the errors that a method names, each call raises
 
     - ``ConfigurationError``: a field of the connection is wrong;
     - ``AuthenticationError``: the credentials are not accepted;
     - ``RequestRefusedError``: the API refuses the request, or the address is not that of the API;
     - ``ApiUnavailableError``: no usable reply came, or the API asks to wait (``retry_after``, seconds).
 
-    Ids of badges are 24 hexadecimal digits (``badgeMetaId``), ids of customers whole numbers. Instants that are read
-    are whole epoch seconds.
+    Ids of badges are 24 hexadecimal digits (``badgeMetaId``), ids of customers are whole numbers. Instants in results
+    are whole epoch seconds. The API: https://docs.capillarytech.com/reference/import-earned-badges-of-customer.
 
-    :param capillary_conn_id: the connection.
+    :param capillary_conn_id: id of a connection of type ``capillary``.
     """
 
     conn_name_attr = "capillary_conn_id"
@@ -65,21 +65,21 @@ class CapillaryBadgeHook(BaseHook):
 
     @functools.cached_property
     def settings(self) -> ConnectionSettings:
-        """What the connection says.
+        """The connection's fields, checked.
 
-        :raises ConfigurationError: names the field that is wrong.
+        :raises ConfigurationError: a field is wrong; the message names it.
         """
         conn = self.get_connection(self.capillary_conn_id)
         if conn.conn_type not in (self.conn_type, "", None):
             self.log.warning(
-                "Connection %r is of type %r, and is read as one of type 'capillary'. Choose that type: "
-                "its form says what each field is for",
+                "Connection %r is of type %r, and is read as one of type 'capillary'. Choose that type, because its "
+                "form explains each field",
                 self.capillary_conn_id,
                 conn.conn_type,
             )
         if conn.password:
             mask_secret(conn.password)
-            mask_secret(conn.password.rstrip("\r\n"))  # it is used without a line end
+            mask_secret(conn.password.rstrip("\r\n"))  # the form in which it is sent
         return connection_settings(
             ConnectionFields(
                 conn_id=self.capillary_conn_id,
@@ -97,12 +97,15 @@ class CapillaryBadgeHook(BaseHook):
         return BadgeClient(self.settings.client, on_secret=mask_secret)
 
     def get_conn(self) -> BadgeClient:
-        """Give the client, which knows nothing of Airflow and is safe to share between threads."""
+        """Give the client. It does not depend on Airflow, and threads may share it.
+
+        :raises ConfigurationError: a field of the connection is wrong.
+        """
         return self._client
 
     @property
     def organisation(self) -> str:
-        """The name that stands for this organisation in the ledger: extra ``organisation``, else host and login."""
+        """The organisation's name in the ledger: extra ``organisation``, else host, path and login."""
         return self.settings.organisation
 
     @property
@@ -111,52 +114,62 @@ class CapillaryBadgeHook(BaseHook):
         return self.settings.requests_per_minute
 
     def list_badges(self, *, page_size: int = 100) -> Iterator[Badge]:
-        """Go through all badges of the organisation, fetched as they are asked for.
+        """Iterate over all badges of the organisation. Pages are fetched as they are needed.
 
         :param page_size: badges in one request.
-        :raises ApiUnavailableError: also where the server repeats itself instead of paging.
+        :raises ApiUnavailableError: also if the server repeats a page instead of giving the next one.
         """
         return self.get_conn().list_badges(page_size=page_size)
 
     def get_badge(self, badge_meta_id: str) -> Badge | None:
-        """Give a badge, or ``None`` where the API says that the organisation does not have it (404 or code 1054)."""
+        """Give a badge, or ``None`` if the API says that the organisation does not have it (404 or code 1054).
+
+        :param badge_meta_id: the badge's id, 24 hexadecimal digits.
+        """
         return self.get_conn().get_badge(badge_meta_id)
 
     def get_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadge:
-        """Give what a customer has of one badge, with statistics. A badge just granted may not show yet.
+        """Give what a customer has of one badge, with statistics. A badge that was just granted may not show yet.
 
-        :raises ApiUnavailableError: also where the reply names another badge or another customer.
-        :raises RequestRefusedError: also where the API knows no such customer (code 1026) or badge (404).
+        :param customer_id: Capillary's own id of the customer.
+        :param badge_meta_id: the badge's id, 24 hexadecimal digits.
+        :raises ApiUnavailableError: also if the reply names another badge or another customer.
+        :raises RequestRefusedError: also if the API knows no such customer (code 1026) or badge (404).
         """
         return self.get_conn().get_customer_badge(customer_id, badge_meta_id)
 
     def revoke_earned_badge(self, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
-        """Take one earned badge back.
+        """Revoke one earned badge.
 
-        :param earned_badge_id: the id that the API gave when the badge was granted.
-        :raises RequestRefusedError: also where it is not active any more (code 814).
-        :raises ApiUnavailableError: it may or may not be revoked; asking again does no harm.
+        :param badge_meta_id: the badge's id, 24 hexadecimal digits.
+        :param customer_id: Capillary's own id of the customer.
+        :param earned_badge_id: the id that the API gave when it granted the badge.
+        :raises RequestRefusedError: also if the earned badge is no longer active (code 814).
+        :raises ApiUnavailableError: it may or may not be revoked; a second call does no harm.
         """
         return self.get_conn().revoke_earned_badge(badge_meta_id, customer_id, earned_badge_id)
 
     def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
-        """Give a customer's id, or ``None`` where no customer has the identifier (code 8015).
+        """Give a customer's id, or ``None`` if no customer has the identifier (code 8015).
 
-        :param identifier_name: ``mobile``, ``email``, ``externalId``, ``cardnumber`` or another of the API's.
-        :param source: the channel whose customers are looked through, as the API names it.
+        :param identifier_name: ``mobile``, ``email``, ``externalId``, ``cardnumber`` or another name of the API.
+        :param identifier_value: the customer's mobile number, address, id or card number.
+        :param source: the channel whose customers are searched, as the API names it.
         """
         return self.get_conn().lookup_customer(identifier_name, identifier_value, source)
 
     def import_badges(self, rows: Sequence[EarnedBadge | Mapping[str, Any]]) -> list[RowOutcome]:
         """Send up to 1,000 rows in one request and give their outcomes, in row order.
 
-        For small, interactive use. There is no ledger behind it: nothing is remembered, so calling it again
-        with the same rows grants the badges again, and a row whose outcome is ``unknown`` may or may not have
-        been granted. ``BadgeImportOperator`` is what promises more.
+        It is for small, interactive use, without a ledger. Nothing is remembered, so a second call with the same rows
+        grants the badges again. A row whose outcome is ``unknown`` may or may not have been granted. To import without
+        these risks, use ``BadgeImportOperator``.
 
         :param rows: earned badges, or dicts with the API's names or their snake_case forms; timestamps are
             epoch seconds, ISO 8601 text with an offset, or aware datetimes.
-        :raises DatasetError: a row is not valid; nothing was sent.
+        :return: a ``RowOutcome`` for each row: ``state`` (accepted, rejected or unknown), ``earned_badge_id``, ``code``
+            and ``message``.
+        :raises DatasetError: a row is not valid, or there are too many; nothing was sent.
         :raises ApiUnavailableError: not applied; the same rows may be sent later.
         :raises AuthenticationError: not applied; the credentials are not accepted.
         :raises RequestRefusedError: not applied; the request as a whole was refused.
@@ -174,13 +187,15 @@ class CapillaryBadgeHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Read one badge of the list within 10 seconds, and say whether that works or what to fix.
 
-        Changes nothing, and shows no secret. Where it runs, in Airflow's API server or on a worker, name
-        resolution, proxies and CA bundles may differ.
+        It changes nothing and shows no secret. Airflow's API server runs it. Name resolution, proxies and CA bundles
+        may differ on a worker.
+
+        :return: whether it works, and a text for people.
         """
         try:
             client = self.get_conn()
         except ConfigurationError as error:
-            # Airflow tests under an id of its own making, which would mean nothing to a person.
+            # Airflow tests a form under a made-up id, which would confuse its reader.
             return False, sentence(str(error).removeprefix(f"connection {self.capillary_conn_id!r}: "))
         return checked(client)
 
@@ -207,7 +222,7 @@ def _method_hint(status: int | None, settings: ClientSettings) -> str:
 def _earned_badges(rows: Sequence[EarnedBadge | Mapping[str, Any]]) -> list[EarnedBadge]:
     if len(rows) > LARGEST_IMPORT:
         raise DatasetError(
-            f"{len(rows)} rows are more than one request takes ({LARGEST_IMPORT}); use BadgeImportOperator"
+            f"{len(rows):,} rows are more than one request takes ({LARGEST_IMPORT:,}); use BadgeImportOperator"
         )
     return [_earned_badge(number, row) for number, row in enumerate(rows, 1)]
 

@@ -1,4 +1,8 @@
-"""An Airflow Connection's fields -> settings of the client, by allowlist. What Airflow holds comes in as values."""
+"""Checks the fields of an Airflow Connection and turns them into settings of the client.
+
+Unknown extras are refused, because a misspelt one would be ignored silently. This module does not import Airflow, so it
+can be tested without it.
+"""
 
 from __future__ import annotations
 
@@ -40,17 +44,17 @@ KNOWN_EXTRAS = (
     "timestamp_format",
     "verify_ssl",
 )
-MASK = "***"  #: what Airflow shows in the place of a stored secret, and what a form may send back
+MASK = "***"  #: Airflow shows it instead of a stored secret, and a form may send it back
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
-#: Sent, it would be one more failed login of that till.
-_MASKED = f"{MASK!r}, which Airflow shows in the place of a stored value; enter the value itself again"
+#: The mask is refused, because sending it would be one more failed login of that till.
+_MASKED = f"{MASK!r}, which Airflow shows instead of a stored value; enter the value itself again"
 
 
 class ConnectionFields(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of an Airflow Connection, as they stand. ``extra`` is JSON text."""
+    """The fields of an Airflow Connection, not checked yet. ``extra`` is JSON text."""
 
     conn_id: str
     host: str | None = None
@@ -65,7 +69,7 @@ class ConnectionFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionSettings(msgspec.Struct, frozen=True):
-    """What a connection says: the client's settings, the organisation's name for the ledger, the rate budget."""
+    """A checked connection: the client's settings, the organisation's name for the ledger, the budget of requests."""
 
     client: ClientSettings
     organisation: str
@@ -73,7 +77,10 @@ class ConnectionSettings(msgspec.Struct, frozen=True):
 
 
 def connection_settings(fields: ConnectionFields) -> ConnectionSettings:
-    """Check every field and give the settings; :class:`ConfigurationError` names the connection and the field."""
+    """Check every field and give the settings.
+
+    :raises ConfigurationError: a field is wrong; the message names the connection and the field.
+    """
     try:
         return _settings(fields)
     except _FieldError as problem:
@@ -111,7 +118,7 @@ def _settings(fields: ConnectionFields) -> ConnectionSettings:
 
 
 class _Extra:
-    """The extra's keys. An unset one is absent, null or empty: the form saves all three."""
+    """The extra's keys. A key that is absent, null or empty is not set, because the form saves all three."""
 
     def __init__(self, text: str | None) -> None:
         try:
@@ -198,7 +205,7 @@ def _credentials(fields: ConnectionFields, auth_type: AuthType) -> tuple[str, st
             raise _FieldError(f"{field} is {_MASKED}")
     login, password = fields.login or "", fields.password or ""
     if password.endswith(("\n", "\r")):
-        log.warning("The password ends in a line end, as secrets that were made of a file do; it is used without it.")
+        log.warning("The password ends in a line end, as secrets from a file often do. It is used without it.")
         password = password.rstrip("\r\n")
     login = login.rstrip("\r\n")
     if not login or not password:

@@ -1,4 +1,4 @@
-"""What Airflow's *Test* button answers: one read, ten seconds at most, and what to fix where it fails."""
+"""Tests a connection for Airflow's *Test* button: one read within ten seconds, and what to fix if it fails."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _NO_REPLY = {
     Trouble.PROXY: "Check HTTPS_PROXY and NO_PROXY in the environment of this Airflow process.",
     Trouble.REFUSED: "Nothing listens there: check host and port.",
     Trouble.CERTIFICATE: (
-        "Set extra verify_ssl to the path of the CA bundle that signed it. Where it is expired or made for "
-        "another name, correct host or have the server's certificate renewed."
+        "Set extra verify_ssl to the path of the CA bundle that signed it. If it is expired or made for another name, "
+        "correct host or have the server's certificate renewed."
     ),
     Trouble.TLS: "Check that the port speaks TLS, not plain http, and that a CA bundle in verify_ssl can be read.",
     Trouble.CONNECT_TIMEOUT: "Check host and port, and whether a firewall stands between.",
@@ -36,17 +36,19 @@ _NO_REPLY = {
         "The connection was made, but nothing complete came back: check host and port, or try later."
     ),
 }
-#: What a server that expects TLS does to a request in plain http.
-_TALKED_PAST = frozenset({Trouble.CLOSED, Trouble.RESET, Trouble.NO_HTTP, Trouble.CUT_SHORT, Trouble.BROKEN})
-_MAYBE_TLS = "Check that the port speaks plain http: where it speaks TLS, host must begin with https://."
+#: How a server that expects TLS may answer a request in plain http.
+_LIKE_TLS = frozenset({Trouble.CLOSED, Trouble.RESET, Trouble.NO_HTTP, Trouble.CUT_SHORT, Trouble.BROKEN})
+_MAYBE_TLS = "Check that the port speaks plain http. If it speaks TLS, host must begin with https://."
 _NOT_REACHED = "Check host and port, and whether a firewall or proxy stands between."
 
 
 def checked(client: BadgeClient, *, seconds: float = TEST_SECONDS) -> tuple[bool, str]:
     """Read one badge of the list, and say whether that works or what to fix.
 
-    Changes nothing, and shows no secret. The read goes on behind, on a thread of its own, where it takes longer
-    than ``seconds``: nothing else bounds the resolution of a name.
+    It changes nothing and shows no secret. The read has a thread of its own, because nothing bounds the time to resolve
+    a name. If it takes longer than ``seconds``, it goes on in the background.
+
+    :return: whether it works, and a text for people.
     """
     settings = client.settings
     ended: Future[None] = Future()
@@ -64,21 +66,21 @@ def checked(client: BadgeClient, *, seconds: float = TEST_SECONDS) -> tuple[bool
 
 
 def sentence(text: str) -> str:
-    """Begin with a capital letter, as what people read in Airflow's UI does."""
+    """The text with a capital letter at its beginning, for Airflow's UI."""
     return f"{text[:1].upper()}{text[1:]}"
 
 
 def _read(client: BadgeClient, ended: Future[None]) -> None:
     try:
         client.check()
-    except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits
+    except BaseException as error:  # noqa: BLE001 - the waiting caller gets it
         ended.set_exception(error)
     else:
         ended.set_result(None)
 
 
 def _advice(error: CapillaryError, settings: ClientSettings) -> str:
-    """Say what to fix. No text of a server is repeated here."""
+    """Say what to fix. It repeats no text of the server, which is untrusted."""
     if isinstance(error, AuthenticationError):
         return _credentials_advice(settings)
     if isinstance(error, ApiUnavailableError):
@@ -86,12 +88,12 @@ def _advice(error: CapillaryError, settings: ClientSettings) -> str:
     if not isinstance(error, ApiError) or error.status is None:
         return _NOT_REACHED
     if error.status == 400 and error.code is None and settings.base_url.startswith("http://"):
-        return _MAYBE_TLS  # what web servers answer to http on their port for https
+        return _MAYBE_TLS  # web servers answer so to http on their port for https
     return _refused_advice(error.status, settings)
 
 
 def _no_reply_advice(trouble: Trouble | None, settings: ClientSettings) -> str:
-    if trouble in _TALKED_PAST and settings.base_url.startswith("http://"):
+    if trouble in _LIKE_TLS and settings.base_url.startswith("http://"):
         return _MAYBE_TLS
     return _NOT_REACHED if trouble is None else _NO_REPLY.get(trouble, _NOT_REACHED)
 
@@ -115,13 +117,13 @@ def _unavailable_advice(status: int) -> str:
     if status == 429:
         return "The API was reached, but takes no more requests now. Try again later; see extra requests_per_minute."
     if status >= 500:
-        return "The API, or what stands before it, fails: this says nothing of the connection. Try again later."
-    return "This is no whole reply of the API: check that host is not a web page's, or a proxy's that wants a login."
+        return "The API, or a proxy before it, fails. That says nothing about the connection. Try again later."
+    return "This is not a complete reply of the API: check that host is not a web page's, or a proxy's with a login."
 
 
 def _refused_advice(status: int, settings: ClientSettings) -> str:
     if 300 <= status < 400:
-        return "The address sends elsewhere, which is never followed: give the final address as host."
+        return "The address redirects, and redirects are never followed: give the final address as host."
     if status == 403:
         return f"The {_caller(settings)} may not read badges: check its access group, and {_BADGES}."
     if status in (404, 405):

@@ -23,13 +23,13 @@ _Result = TypeVar("_Result")
 
 
 class BadgeTaskFailed(AirflowFailException):
-    """A person must fix something first; the task fails without another try, on every version of Airflow."""
+    """A person must fix something first. The task fails without another try, on every version of Airflow."""
 
 
 class BadgeTaskInterrupted(AirflowException):
-    """A later try may succeed; the task's ``retries`` apply.
+    """A later try may succeed. The task's ``retries`` apply.
 
-    ``retry_after``: seconds that the API, or the lease of another copy, asked to wait; ``None``: nothing was asked.
+    ``retry_after``: seconds to wait, as the API or the lease of another copy asks; ``None``: neither asks.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -38,7 +38,10 @@ class BadgeTaskInterrupted(AirflowException):
 
 
 def as_airflow_error(error: CapillaryError, message: str | None = None) -> AirflowException:
-    """Translate an error, once, at the operator's door."""
+    """Translate an error. Operators call it once, in ``execute``.
+
+    :param message: the text for people; ``None``: the error's own.
+    """
     text = message or str(error)
     if not isinstance(error, RetryableError):
         return BadgeTaskFailed(text)

@@ -1,4 +1,4 @@
-"""What was read and written, under the names by which Airflow's assets and OpenLineage know it."""
+"""Names the files that a task read and wrote as Airflow's assets and OpenLineage do, and reports them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow_provider_capillary.hooks.errors import errors_logged
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook
 
-#: Of more files than that their folders are reported: an event has to be small.
+#: If there are more files, their folders are reported instead, because an event has to be small.
 MOST_FILES = 100
 _SAME_STORE = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
 
 
 @errors_logged
 def collect_lineage(hook: BaseHook, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
-    """Report URIs to Airflow's hook-level lineage; nothing happens where no plugin reads it."""
+    """Report URIs to Airflow's hook-level lineage; nothing happens if no plugin reads it."""
     from airflow.sdk.lineage import get_hook_lineage_collector
     from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
 
@@ -32,7 +32,7 @@ def collect_lineage(hook: BaseHook, *, inputs: Iterable[str] = (), outputs: Iter
 
 
 def uris_of(dataset: Any) -> tuple[str, ...]:
-    """The URIs that a ``dataset`` argument names. What would have to be fetched first is not: a lazy XCom sequence."""
+    """The URIs that a ``dataset`` argument names. A lazy XCom sequence gives none, because it had to be fetched."""
     if isinstance(dataset, str):
         return (dataset,) if dataset.strip() not in ("", "None") else ()
     if isinstance(dataset, Mapping):
@@ -45,7 +45,7 @@ def uris_of(dataset: Any) -> tuple[str, ...]:
 
 
 def few(uris: Iterable[str]) -> list[str]:
-    """The URIs, each once; of too many their folders, and of these the first."""
+    """The URIs, each once; if there are too many, their folders, and at most ``MOST_FILES`` of these."""
     once = list(dict.fromkeys(uri for uri in uris if "/" in uri))
     if len(once) > MOST_FILES:
         once = list(dict.fromkeys(uri.rpartition("/")[0] for uri in once))
@@ -62,7 +62,7 @@ def dataset_name(uri: str) -> tuple[str, str]:
 
 
 def asset_uri(uri: str) -> str:
-    """The URI as an asset has it: without the connection id that Airflow lets stand before the bucket."""
+    """The URI as an asset has it: without the connection id that Airflow allows before the bucket."""
     path = local_path(uri)
     if path is not None:
         return f"file://{path}"

@@ -1,4 +1,4 @@
-"""The columns of ``errors.csv``: those of the dataset, then the report's own."""
+"""Decides the columns of ``errors.csv``: those of the dataset, then the report's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.reports.shown_text import without_password
 
-#: The report's own columns in their order, and what stands there of an issue and the id of its job.
+#: The report's own columns in their order -> the value for an issue and its job's id. To add a column, add a line here.
 _CELLS: dict[str, Callable[[RowIssue, str], Any]] = {
     "stage": lambda issue, _: issue.stage,
     "state": lambda issue, _: issue.state.value,
@@ -43,27 +43,27 @@ class ReportColumns(msgspec.Struct, frozen=True):
 def own_columns(columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns that are the dataset's own.
 
-    All of them, unless the dataset is an error report: then without those that the report had added, so that they
-    are replaced. A dataset that merely has a column ``state`` or ``source`` keeps it.
+    These are all columns, unless the dataset is an error report. Then the columns that the report had added are left
+    out, so that they are replaced. A dataset that only has a column ``state`` or ``source`` keeps it.
     """
     added = {match[1]: name for name in columns if (match := _REPORT_NAME.fullmatch(name))}
     if not _SIGNATURE.issubset(added):
         return columns
-    # of `state` and `import_state` the last one is the report's, for its columns follow the dataset's
+    # If there are `state` and `import_state`, the last one is the report's, because its columns follow the dataset's.
     return tuple(name for name in columns if name not in added.values())
 
 
 def plan_columns(layouts: Iterable[Sequence[str]]) -> ReportColumns:
     """The union of the columns of all rows, in the order in which they were first seen, and the report's own.
 
-    A name that the dataset needs for itself is prefixed for the report: ``import_state``.
+    If the dataset has a column of the same name, the report's is prefixed: ``import_state``.
     """
     dataset = tuple(dict.fromkeys(name for layout in layouts for name in own_columns(tuple(layout))))
     return ReportColumns(dataset, tuple(_free_name(name, dataset) for name in REPORT_COLUMNS))
 
 
 def report_values(issue: RowIssue, job_id: str) -> list[Any]:
-    """What stands in each of ``REPORT_COLUMNS``."""
+    """The value for each of ``REPORT_COLUMNS``."""
     return [cell(issue, job_id) for cell in _CELLS.values()]
 
 

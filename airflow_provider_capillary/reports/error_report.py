@@ -1,4 +1,4 @@
-"""Jobs and their ledger -> the files of an error report. The ledger's issues are read once, and memory stays flat."""
+"""Writes the files of an error report for jobs of a ledger. Issues are read once; memory does not grow with them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ IN_DOUBT = "the import died before it recorded what became of this row; it may b
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
-    """What was written, and what it says. Files stand in the order in which they should be published."""
+    """What was written, and what it says. ``files`` are in the order in which to publish them."""
 
     facts: ReportFacts
     files: tuple[Path, ...]
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """What is to be reported, and the columns of the rows that are listed one by one."""
+    """What to report, and the columns of the rows that are listed one by one."""
 
     facts: ReportFacts
     errors: ReportColumns
@@ -51,7 +51,7 @@ class Survey(msgspec.Struct, frozen=True):
 def write_error_report(ledger: Ledger, job_ids: Sequence[str], folder: Path) -> ErrorReport:
     """Write ``errors.csv``, ``summary.json`` and ``report.html`` into a local folder.
 
-    ``may_be_granted_twice.csv`` besides, where there are such rows. The same jobs give the same bytes.
+    If rows may be granted twice, it writes ``may_be_granted_twice.csv`` too. The same jobs give the same bytes.
 
     :raises ConfigurationError: the ledger does not know one of the jobs.
     :raises UnaccountedRowsError: a job's counts do not add up to the rows it read.
@@ -77,7 +77,7 @@ def survey(
     :param keep: gets each issue that is reported row by row, with the id of its job.
     """
     everything = IssueTally()
-    # the same for all rows of a job, for a dataset knows its columns: there are as few as there are datasets
+    # All rows of a dataset have the same columns, so these hold as few entries as there are datasets.
     errors: dict[tuple[str, ...], None] = {}
     twice: dict[tuple[str, ...], None] = {}
     jobs: list[JobFacts] = []
@@ -109,7 +109,7 @@ def _issues(ledger: Ledger, job: JobRecord) -> Iterator[RowIssue]:
         return
     for page in ledger.settlements.unproven(job.job_id):
         for row in page:
-            if row.message is None:  # else the job lived to write an issue
+            if row.message is None:  # else the job wrote an issue before it died
                 badge = row.badge
                 yield RowIssue(
                     badge.row_number,

@@ -1,9 +1,10 @@
-"""``errors.csv``: one row for each row that was not accepted, to be mended and imported again as it is.
+"""Writes ``errors.csv``: the rows that were not accepted, which a person corrects and imports again as they are.
 
-The rows that may be granted twice are written in the same way, to a file of their own: nothing is to be mended there.
+Rows that may be granted twice are written in the same way to a file of their own, because they must not be imported
+again.
 
-UTF-8, a header, commas, double quotes, and CRLF as RFC 4180 has it (with a bare LF, Python's writer would leave a
-carriage return within a value unquoted, and the file could not be read again).
+The form is RFC 4180: UTF-8, a header, commas, double quotes, CRLF. With a bare LF, Python's writer would leave a
+carriage return within a value unquoted, and the file could not be read again.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def write_errors_csv(
     """Stream issues to a local file, in their order.
 
     :param issues: each with the id of its job.
-    :param columns: as ``survey`` has found them for these issues.
-    :param chosen: which issues; those of rows that were not accepted.
+    :param columns: those that ``survey`` found for these issues.
+    :param chosen: whether an issue is written; default: those of rows that were not accepted.
     """
     with path.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, lineterminator="\r\n")

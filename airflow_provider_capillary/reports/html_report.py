@@ -1,4 +1,4 @@
-"""``report.html``: one file that a person reads, prints or sends on. It asks no network and runs no script."""
+"""Writes ``report.html``: one file that a person reads, prints or sends on. It uses no network and runs no script."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_html_report(path: Path, facts: ReportFacts) -> None:
-    """Write the page to a local file. The same facts give the same bytes; its size is that of the jobs, not the rows.
+    """Write the page to a local file. The same facts give the same bytes. Its size grows with the jobs, not the rows.
 
-    All values are escaped. Besides, the page's own content security policy allows nothing but its one style sheet,
-    known by its digest: even markup that came through could neither run, nor load, nor look like a part of the page.
+    All values are escaped. In addition, the page's content security policy allows only its one style sheet, by its
+    digest. Even markup that was not escaped could neither run, nor load anything, nor imitate the page's style.
     """
     style = (_TEMPLATES / "report.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

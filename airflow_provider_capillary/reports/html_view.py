@@ -1,4 +1,4 @@
-"""The facts of a report arranged for the eye: what comes first, what is long, how wide each bar is. Pure."""
+"""Arranges the facts of a report for its page: the order, what is folded away, how wide each bar is. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_ENDED = "not_known"  #: of a job that has not ended
 
 #: Width of a bar in its own units; the page scales it.
 BAR = 1_000
-_THINNEST = 4  #: one row of a million is still to be seen
+_THINNEST = 4  #: so that one row of a million is visible
 SHOWN_AT_ONCE = 20  #: of badges and of jobs; the rest is folded away
 
 
@@ -38,7 +38,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class StateView(msgspec.Struct, frozen=True):
-    """One end of rows: how many, how much of the whole, and its words."""
+    """One end of rows: how many, their share of the whole, and its texts."""
 
     state: str
     rows: int
@@ -52,7 +52,7 @@ class BadgeView(msgspec.Struct, frozen=True):
     problems: BadgeIssues
     rows: int
     bar: tuple[Segment, ...]
-    name: str = ""  #: empty where it is not known
+    name: str = ""  #: empty if it is not known
 
 
 class JobView(msgspec.Struct, frozen=True):
@@ -82,8 +82,8 @@ class ReportView(msgspec.Struct, frozen=True):
     bar: tuple[Segment, ...]
     badges: tuple[BadgeView, ...]
     jobs: tuple[JobView, ...]  #: those that need attention first
-    not_ended: str  #: which imports have not, in words
-    died: str  #: which imports died, and what they left
+    not_ended: str  #: text: how many imports have not ended
+    died: str  #: text: how many imports died, and what they left
     started_at: str
     finished_at: str | None
     seconds: int | None
@@ -91,7 +91,7 @@ class ReportView(msgspec.Struct, frozen=True):
 
 def arrange(facts: ReportFacts) -> ReportView:
     """Arrange the facts; the same facts give the same page."""
-    jobs = sorted(map(_job_view, facts.jobs), key=_urgency)  # stable: those of one kind stay in order
+    jobs = sorted(map(_job_view, facts.jobs), key=_urgency)  # the sort is stable: equal jobs keep their order
     started_at = min(job.started_at for job in facts.jobs)
     ends = [job.finished_at for job in facts.jobs if job.finished_at is not None]
     finished_at = max(ends) if ends and all(job.ended for job in facts.jobs) else None
@@ -163,7 +163,7 @@ def _not_ended(unfinished: int, jobs: int) -> str:
 
 
 def _states(counts: Mapping[str, int], *, dry: bool) -> tuple[StateView, ...]:
-    """All ends a row can come to, and those that only a dry run or an unfinished job has, where there are such."""
+    """The ends of rows. Those that only a dry run or an unfinished job has are left out if no row has them."""
     words = {PLANNED: DRY_RUN, **{state.value: STATES[state] for state in FINAL_STATES}, NOT_ENDED: NOT_KNOWN}
     always = {PLANNED} if dry else {state.value for state in FINAL_STATES}
     whole = sum(counts.values())
@@ -175,12 +175,12 @@ def _states(counts: Mapping[str, int], *, dry: bool) -> tuple[StateView, ...]:
 
 
 def _ends(job: JobFacts) -> dict[str, int]:
-    """Where the job's rows ended, in the order in which they are shown; they add up to the rows of the dataset."""
+    """How many of the job's rows ended in which state, in the order of the page; the sum is the dataset's rows."""
     if job.counts is None:
         listed = {state.value: job.problems.by_state.get(state, 0) for state in FINAL_STATES}
         return {PLANNED: 0, **listed, NOT_ENDED: max(0, job.rows - sum(listed.values()))}
     ends = {state.value: job.counts[state.value] for state in FINAL_STATES}
-    # not sent, though nothing is said against them
+    # A dry run sends no row. Those without an issue passed its checks.
     planned = max(0, ends["not_sent"] - job.problems.by_state["not_sent"]) if job.dry_run else 0
     return {PLANNED: planned, **ends, "not_sent": ends["not_sent"] - planned, NOT_ENDED: 0}
 
@@ -213,13 +213,16 @@ def _badges(problems: Sequence[BadgeIssues], names: Mapping[str, str]) -> tuple[
 
 
 def _bar(counts: Mapping[str, int], whole: int | None = None) -> tuple[Segment, ...]:
-    """Side by side, in the order of ``counts``; as long as the rows are of ``whole``, or the whole length."""
+    """Segments side by side, in the order of ``counts``.
+
+    :param whole: the rows for which a bar has its full length; ``None``: this bar has it.
+    """
     rows = sum(counts.values())
     if not rows:
         return ()
     length = max(_THINNEST, BAR * rows // (whole or rows))
     widths = {state: max(_THINNEST, length * count // rows) for state, count in counts.items() if count}
-    # what is rounded, and what thin parts take, comes from the widest
+    # The widest segment gives up what rounding and the least width of thin segments need.
     widest = max(widths, key=lambda state: widths[state])
     widths[widest] = max(_THINNEST, widths[widest] + length - sum(widths.values()))
     return tuple(

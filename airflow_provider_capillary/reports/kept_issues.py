@@ -15,11 +15,11 @@ _DECODER = msgspec.json.Decoder(tuple[str, RowIssue])
 
 
 class KeptIssues:
-    """Written once, then read as often as needed; one line of JSON an issue, so memory stays flat.
+    """Issues in a file, one line of JSON each: written once, then read as often as needed.
 
-    The ledger may change between two readings of it: another process settles rows, or a job goes on.
+    A second query of the ledger could give other rows, because another process settles some, or a job goes on.
 
-    :param folder: where there is room; the file has no name there and is gone at the end.
+    :param folder: a folder on a disk with room. The file has no name there and is gone at the end.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the reports say: per job and in total, as plain facts that any form of report can show."""
+"""Collects what a report says, for each job and in total. CSV, JSON and HTML are all made from these facts."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from airflow_provider_capillary.core.summary import FINAL_STATES, TOP_REASONS, R
 from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
 from airflow_provider_capillary.reports.shown_text import without_password
 
-#: The states in which a row is reported one by one: everything but accepted.
+#: Rows in these states are reported one by one: all that were not accepted.
 REPORTED_STATES = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT)
-#: Different reasons or badges that are kept apart; data in the API's messages must not fill the memory.
+#: So many different reasons or badges are counted apart, because data in the API's messages must not fill the memory.
 MOST_KEPT_APART = 1_000
-#: Badges that are kept apart for each of many jobs.
+#: So many badges are counted apart for each job of a report about many.
 MOST_KEPT_APART_OF_MANY = 100
 _OTHERS = "(others)"
 
 
 class BadgeIssues(msgspec.Struct, frozen=True):
-    """Rows of one badge that were not accepted. ``badge_meta_id`` is ``None`` where the row names no valid badge."""
+    """Rows of one badge that were not accepted. ``badge_meta_id`` is ``None`` for rows that name no valid badge."""
 
     badge_meta_id: str | None
     rejected: int
@@ -53,9 +53,9 @@ class Notes(msgspec.Struct, frozen=True):
 
 
 class JobFacts(msgspec.Struct, frozen=True):
-    """One job. Times are ISO 8601, UTC. ``counts`` is ``None`` for a job that runs: its rows are still on their way.
+    """One job. Times are ISO 8601, UTC. ``counts`` is ``None`` while the job runs.
 
-    ``rows`` are those of the dataset. ``failure`` says why the job is no success as the ledger stands, else ``None``.
+    ``rows`` is the number of rows of the dataset. ``failure`` says why the job is no success as the ledger stands.
     """
 
     job_id: str
@@ -77,12 +77,12 @@ class JobFacts(msgspec.Struct, frozen=True):
 
     @property
     def ended(self) -> bool:
-        """Whether its account is made. That of a job which is open again is an earlier try's."""
+        """Whether it has its final counts. If a job is open again, its counts are those of an earlier try."""
         return self.counts is not None and self.state != "open"
 
 
 class Total(msgspec.Struct, frozen=True):
-    """All jobs together; the counts are of those ``counted``, problems and notes of all."""
+    """All jobs together. ``counts`` sums up the ``counted`` jobs, which have ended; problems and notes are of all."""
 
     jobs: int
     counted: int
@@ -96,8 +96,8 @@ class ReportFacts(msgspec.Struct, frozen=True):
 
     total: Total
     jobs: tuple[JobFacts, ...]
-    ledger: str  #: where the account is kept, without credentials
-    badge_names: Mapping[str, str] = {}  #: by ``badgeMetaId``; of badges that are named here, as far as they are known
+    ledger: str  #: the ledger's address, without credentials
+    badge_names: Mapping[str, str] = {}  #: by ``badgeMetaId``; only badges of this report whose names are known
 
 
 def is_problem(issue: RowIssue) -> bool:
@@ -108,15 +108,15 @@ def is_problem(issue: RowIssue) -> bool:
 def may_be_twice(issue: RowIssue) -> bool:
     """Whether the row was accepted, but may be granted twice.
 
-    Reading back is a proof; whatever else is said of an accepted row is a doubt.
+    An accepted row has an issue for one of two reasons: a read proved it (stage ``verify``), or it is in doubt.
     """
     return issue.state is RowState.ACCEPTED and issue.stage != "verify"
 
 
 class IssueTally:
-    """Counts issues in memory that does not grow with them.
+    """Counts issues. Its memory does not grow with their number.
 
-    :param most_badges: badges that are kept apart; the rows of further ones are counted together.
+    :param most_badges: so many badges are counted apart; the rows of further ones are counted together.
     """
 
     def __init__(self, most_badges: int = MOST_KEPT_APART) -> None:
@@ -141,7 +141,7 @@ class IssueTally:
             self._badges.setdefault(badge, Counter())[issue.state] += 1
 
     def problems(self) -> IssueCounts:
-        """What was counted of rows that were not accepted; equal counts stand in a fixed order."""
+        """The counts of rows that were not accepted; equal counts are in a fixed order."""
         by_state = {state.value: self._states[state] for state in REPORTED_STATES}
         badges = sorted(self._badges.items(), key=lambda pair: (-pair[1].total(), str(pair[0])))
         return IssueCounts(
@@ -154,7 +154,7 @@ class IssueTally:
         )
 
     def notes(self) -> Notes:
-        """What was counted of accepted rows."""
+        """The counts of accepted rows that have an issue."""
         return Notes(self._states[RowState.ACCEPTED], self._may_be_twice, _top(self._notes))
 
 
@@ -171,9 +171,10 @@ def _top(reasons: Counter[tuple[str, int | None, str]]) -> tuple[Reason, ...]:
 
 
 def job_facts(job: JobRecord, issues: IssueTally, standing: Mapping[str, int] | None = None) -> JobFacts:
-    """Join what the job's summary says with what its issues say.
+    """Join the job's summary with the counts of its issues.
 
-    :param standing: where its rows stand, of a job that made no account of its own.
+    :param standing: rows by state, from the ledger, for a job that wrote no summary.
+    :raises UnaccountedRowsError: its counts do not add up to the rows that it read.
     """
     counted = job.summary if standing is None or job.has_account else standing
     counts = None if counted is None else _counts(job.job_id, counted)
@@ -198,9 +199,9 @@ def job_facts(job: JobRecord, issues: IssueTally, standing: Mapping[str, int] | 
 
 
 def failure_of(job: JobRecord, counts: Mapping[str, int] | None) -> str | None:
-    """Why a job is no success as the ledger stands now, or ``None``. What was settled since counts as settled.
+    """Why a job is no success as the ledger stands now, or ``None``. Rows that were settled since count as settled.
 
-    Example: an import failed with 3 unknown rows, and a read has found each of them granted since: a success.
+    Example: an import failed with 3 unknown rows, and a later read found each of them granted. It is a success now.
     """
     if job.state == "finished":
         return None
@@ -220,14 +221,14 @@ def failure_of(job: JobRecord, counts: Mapping[str, int] | None) -> str | None:
 
 
 def doubt_and_rest(counts: Mapping[str, int]) -> str:
-    """What a job that died leaves: ``10 in doubt, 49 not sent``."""
+    """What a job that died left behind: ``10 in doubt, 49 not sent``."""
     text = f"{counts['unknown']:,} in doubt, {counts['not_sent']:,} not sent"
     refused = counts["rejected"] + counts["invalid"]
     return f"{text}, {refused:,} refused" if refused else text
 
 
 def total_of(jobs: list[JobFacts], issues: IssueTally) -> Total:
-    """Add up; the sums come out because those of every job do."""
+    """Add the jobs up. The total adds up because every job's counts do."""
     counted = [job.counts for job in jobs if job.counts is not None]
     names = ("rows_read", *(state.value for state in FINAL_STATES), "requests", "batches")
     counts = {name: sum(one[name] for one in counted) for name in names}

@@ -1,6 +1,6 @@
-"""Values as a person reads them: text that others wrote made visible and harmless, counts, shares, durations.
+"""Formats values for people: untrusted text made visible, counts, shares, durations, instants.
 
-Escaping for HTML is not done here but by the template, for all values and without exception.
+The templates escape all values for HTML; nothing is escaped here.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import unicodedata
 from datetime import datetime
 
 LONGEST_TEXT = 300
-#: Shown as they are although they have no shape: scripts of India and Persia need them within words.
+#: These invisible characters are left as they are, because scripts of India and Persia need them within words.
 _JOINERS = "\u200c\u200d"
 _USER_OF_A_URI = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 
 def shown(text: str, longest: int = LONGEST_TEXT) -> str:
-    r"""Text on one line, cut; what is invisible or turns the direction of reading is written out (``\u202e``)."""
+    r"""Text on one line, cut. Characters that are invisible or reverse the text are written out (``\u202e``)."""
     cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
     return cut if cut.isprintable() else "".join(map(_visible, cut))
 
 
 def without_password(uri: str) -> str:
-    """A URI whose password, if it has one, is not shown: a report is passed on."""
+    """A URI with its password masked, because reports are passed on."""
     return _USER_OF_A_URI.sub(r"\1:…@", uri)
 
 
@@ -32,7 +32,7 @@ def number(count: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """A part of a whole in per cent, never rounded to none or to all of it."""
+    """A part of a whole in per cent. A part is never rounded to 0% or 100%: ``<0.1%``, ``99.9%``."""
     if whole <= 0 or part <= 0:
         return "0%"
     if part >= whole:
@@ -42,7 +42,7 @@ def share(part: int, whole: int) -> str:
 
 
 def duration(seconds: int) -> str:
-    """Whole seconds in the two largest units that say something."""
+    """Whole seconds in the two largest units: ``2 h 5 min``."""
     for unit, size, part, part_size in (("d", 86_400, "h", 3_600), ("h", 3_600, "min", 60), ("min", 60, "s", 1)):
         if seconds >= size:
             rest = seconds % size // part_size
@@ -51,7 +51,10 @@ def duration(seconds: int) -> str:
 
 
 def instant(iso: str) -> str:
-    """An instant of the reports (ISO 8601 with an offset) with its time zone."""
+    """An instant of the reports (ISO 8601 with an offset) with its time zone.
+
+    :raises ValueError: it has no offset.
+    """
     moment = datetime.fromisoformat(iso)
     if moment.tzinfo is None:
         raise ValueError(f"{iso} has no offset")

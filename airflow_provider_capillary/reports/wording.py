@@ -1,4 +1,4 @@
-"""Words of the reports and of the page. Those of rows and reasons come from the registry in ``core``."""
+"""The texts of the reports and of the page. Those about rows and reasons come from ``core/reason_table.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SETTLED = reason_table.SETTLED
 explain = reasons.explain
 names = reasons.names
 
-#: The stage at which an issue was recorded -> what was being done.
+#: The stage of an issue -> what the import was doing.
 STAGES = {
     "validate": "checking the row",
     "plan": "looking it up in the ledger",
@@ -21,12 +21,12 @@ STAGES = {
     "verify": "reading back",
 }
 
-#: The state of a job in the ledger -> what it is called.
+#: The state of a job in the ledger -> the word for people.
 JOBS = {"finished": "succeeded", "failed": "failed", "open": "not ended", "dead": "died"}
-NOT_ENDED = "It is running. What stands here is what it has recorded so far. Write this report again when it has ended."
+NOT_ENDED = "It is running. This report shows what it has recorded so far. Write the report again when it has ended."
 DIED = (
-    "Its process was killed, or its machine went down, before it could make its account. The numbers are the "
-    "ledger's. Rows in doubt were sent, or about to be sent; errors.csv lists them as they were sent. Rows not sent "
-    "stand in the dataset only. Run the import again, on the page Badge imports or by clearing its task: it reads "
-    "doubtful rows back and sends the rest; what was accepted is not sent again."
+    "Its process was killed, or its machine went down, before it could write its summary. The numbers come from the "
+    "ledger. Rows in doubt were sent, or about to be sent; errors.csv lists them as they were sent. Rows not sent "
+    "are in the dataset only. Run the import again, on the page Badge imports or by clearing its task: it reads "
+    "rows in doubt back and sends the rest; what was accepted is not sent again."
 )

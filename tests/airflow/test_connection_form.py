@@ -184,7 +184,7 @@ def test_a_worker_s_test_can_save_the_connection(server: ApiServer, filled: dict
     ("changed", "advice"),
     [
         ({"password": "another"}, "must be the till id and password the till password"),
-        ({"password": MASK}, "Password is '***', which Airflow shows in the place of a stored value"),
+        ({"password": MASK}, "Password is '***', which Airflow shows instead of a stored value"),
         ({"password": None}, "Password is missing; with auth_type basic it is the till password"),
         ({"host": "http://127.0.0.1:9"}, "Nothing listens there: check host and port"),
         ({"extra": json.dumps({"tiemout": 5})}, "Unknown extra key(s) tiemout; known: allow_http, "),

@@ -148,7 +148,7 @@ def test_a_reply_that_does_not_come_to_its_end(connect: Connect, answering: Answ
     half = http("x" * 100)(b"")[:-50]
     message = reported(connect(host=f"http://127.0.0.1:{answering(lambda _: half)}"))
     assert message.startswith("HTTP 200: ")
-    assert "no whole reply" in message
+    assert "not a complete reply" in message
 
 
 def test_a_service_that_is_no_web_server(connect: Connect, answering: Answering) -> None:
@@ -168,8 +168,8 @@ def test_a_service_that_is_no_web_server(connect: Connect, answering: Answering)
         ("400 Bad Request", "Capillary enabled badges for the organisation"),
         ("200 OK", "Capillary enabled badges for the organisation"),
         ("429 Too Many Requests", "requests_per_minute"),
-        ("500 Internal Server Error", "says nothing of the connection. Try again later"),
-        ("503 Service Unavailable", "says nothing of the connection. Try again later"),
+        ("500 Internal Server Error", "says nothing about the connection. Try again later"),
+        ("503 Service Unavailable", "says nothing about the connection. Try again later"),
     ],
 )
 def test_a_refusal_is_told_with_what_to_do(connect: Connect, answering: Answering, status: str, advice: str) -> None:
@@ -194,7 +194,7 @@ def test_a_redirect_is_not_followed(connect: Connect, answering: Answering) -> N
 def test_something_else_than_the_api(connect: Connect, answering: Answering, body: str, auth_type: str) -> None:
     port = answering(http(body, "200 OK", "Content-Type: text/html"))
     message = reported(connect(host=f"http://127.0.0.1:{port}", extra={"auth_type": auth_type}))
-    assert "This is no whole reply of the API: check that host is not a web page's" in message
+    assert "This is not a complete reply of the API: check that host is not a web page's" in message
     assert ("titled 'Sign in'" in message) == ("Sign in" in body)
 
 
@@ -257,7 +257,7 @@ def test_a_path_that_is_wrong(connect: Connect, start_capillary_simulator: Start
         ({"extra": {"tiemout": 5}}, "Unknown extra key(s) tiemout; known: allow_http, "),
         ({"extra": {"timeout": "soon"}}, "Extra 'timeout' is not a number of seconds"),
         ({"password": ""}, "Password is missing; with auth_type basic it is the till password"),
-        ({"password": "***"}, "Password is '***', which Airflow shows in the place of a stored value; enter"),
+        ({"password": "***"}, "Password is '***', which Airflow shows instead of a stored value; enter"),
         ({"extra": {"organisation": "***"}}, "Extra 'organisation' is '***'"),
         ({"host": ""}, "Host is missing"),
     ],

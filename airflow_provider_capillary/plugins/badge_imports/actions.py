@@ -1,7 +1,7 @@
-"""What a person can do about a job: settle unknown rows, run the import again, undo it.
+"""The actions of the page: settle a job's unknown rows, run the import again, undo it.
 
-Each is shown first, with how many rows it is about and what happens, and confirmed. Then Airflow does it: a Dag run or
-a clear, which its own API starts for this user. This process does none of the work.
+The page first shows how many rows an action is about and what it does, and the person confirms. Then Airflow does it,
+by a Dag run or a clear that its own API starts for this user. The web server's process does none of the work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_capillary.ledger.reader import LedgerReader
 from airflow_provider_capillary.plugins.badge_imports import confirmation, ledgers, rights
 from airflow_provider_capillary.plugins.badge_imports.airflow_api import AirflowApi, path_of
 from airflow_provider_capillary.plugins.badge_imports.confirmation import SignedForm
-from airflow_provider_capillary.plugins.badge_imports.import_task import connection_of
+from airflow_provider_capillary.plugins.badge_imports.dag_arguments import connection_of
 from airflow_provider_capillary.plugins.badge_imports.job_view import badges
 from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
 from airflow_provider_capillary.plugins.badge_imports.rendering import page
@@ -34,7 +34,7 @@ _JOB = "/dags/{dag_id}/jobs/{job_id}"
 
 
 class ActionPlan(msgspec.Struct, frozen=True):
-    """What an action would do; ``hindrance`` says why it cannot be done now."""
+    """What an action would do; ``hindrance`` says why it is not possible now."""
 
     action: str
     title: str
@@ -44,11 +44,11 @@ class ActionPlan(msgspec.Struct, frozen=True):
     hindrance: str = ""
     is_paused: bool = False
     badges: Mapping[str, int] = {}
-    where: Mapping[str, str] = {}  #: connection and ledger of the job, as far as they are not the defaults
+    where: Mapping[str, str] = {}  #: connection and ledger of the job, if they are not the defaults
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The job that an action is about, and how Airflow is asked."""
+    """The job that an action is about, and the user's access to Airflow's API."""
 
     job: JobRecord
     ledger: ledgers.NamedLedger
@@ -178,13 +178,13 @@ def _plan_again(target: Target) -> ActionPlan:
 
 @router.get(f"{_JOB}/undo")
 def ask_undo(request: Request, target: ToUndo) -> HTMLResponse:
-    """Show what an undo takes back; for good only after a dry run of the same job."""
+    """Show what an undo takes back. The undo itself is offered only after a dry run of the same job."""
     return _ask(request, target, _plan_undo(target))
 
 
 @router.post(f"{_JOB}/undo")
 def undo(request: Request, target: ToUndo, signed: SignedForm) -> Response:
-    """Start the dry run; or, after one that ended well, the undo itself."""
+    """Start the dry run, or the undo itself after a successful dry run."""
     plan = _checked(request, signed, target, _plan_undo(target))
     settings = {"job": target.job.job_id, "dry_run": plan.action == "undo-dry-run", **plan.where}
     return _started(request, target, plan, UNDO_DAG, settings)
@@ -199,18 +199,18 @@ def _plan_undo(target: Target) -> ActionPlan:
     running = any(run.state in ("queued", "running") for run in runs)
     consequences = [f"Taken back: {badges(rows)} that this job granted, each by its id."]
     if grants.without_id:
-        consequences.append(f"{grants.without_id:,} accepted rows have no id, and cannot be taken back so.")
+        consequences.append(f"{grants.without_id:,} accepted rows have no id, and cannot be taken back in this way.")
     if grants.unknown:
         consequences.append(f"{grants.unknown:,} rows are unknown: settle them first, or they stay as they are.")
     if tried:
         consequences.append("Customers see at once that the badges are gone. A later import does not grant them again.")
     else:
-        consequences.insert(0, "First a dry run: Airflow counts what would be taken back, and takes nothing.")
+        consequences.insert(0, "First a dry run: Airflow counts what would be taken back, and takes nothing back.")
     hindrance = "" if rows else "This job granted nothing that can be taken back."
     if job.state == "open":
         hindrance = "The import is running. Wait until it has ended."
     elif not tried and running:
-        hindrance = "The dry run is at work. Reload this page when it has ended."
+        hindrance = "The dry run is running. Reload this page when it has ended."
     return _with_dag(
         target,
         UNDO_DAG,
@@ -230,7 +230,7 @@ def _plan_undo(target: Target) -> ActionPlan:
 
 
 def _with_dag(target: Target, dag_id: str, plan: ActionPlan, *, is_sample: bool = True) -> ActionPlan:
-    """The plan, unless the DAG that does it is not there or cannot work where the job is."""
+    """The plan, with a hindrance if the DAG that does it is missing or cannot use the job's ledger or connection."""
     if plan.hindrance:
         return plan
     found = target.api.find(path_of("dags", dag_id, "details") if is_sample else path_of("dags", dag_id))
@@ -244,7 +244,7 @@ def _with_dag(target: Target, dag_id: str, plan: ActionPlan, *, is_sample: bool 
     if missing := sorted(where.keys() - (found.get("params") or {}).keys()):
         needed = ", ".join(f"{name} {where[name]!r}" for name in missing)
         text = (
-            f"This job needs the {needed}, for which the form of {dag_id} does not ask. Take the sample that came with "
+            f"This job needs the {needed}, but the form of {dag_id} does not ask for it. Use the sample of "
             "this version of the provider, or give the operators of your copy these connections."
         )
         return msgspec.structs.replace(plan, hindrance=text)
@@ -252,7 +252,7 @@ def _with_dag(target: Target, dag_id: str, plan: ActionPlan, *, is_sample: bool 
 
 
 def _where(target: Target) -> dict[str, str]:
-    """What the samples' forms need to know of a job that is not at the defaults. Operators check the organisation."""
+    """The values for the samples' forms if a job does not use the defaults. The operators check the organisation."""
     where = {"ledger": target.ledger.conn_id} if target.ledger.conn_id else {}
     connection = connection_of(target.job.dag_id, target.job.task_id)
     if connection is not None and connection != CapillaryBadgeHook.default_conn_name:
@@ -301,7 +301,7 @@ def _unpause(target: Target, dag_id: str, plan: ActionPlan) -> None:
 
 
 def _note(target: Target, what: str) -> str:
-    """Who and when, with the run itself; Airflow's audit log has it too."""
+    """The note on the run: who started it, and when. Airflow's audit log has it too."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return f"{what}: from the page Badge imports, by {target.user.get_name()}, {now}, job {target.job.job_id}"
 

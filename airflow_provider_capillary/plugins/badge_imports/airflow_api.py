@@ -1,6 +1,6 @@
-"""Airflow's own public API, called with the user's own login and without a network: the page changes things only so.
+"""Calls Airflow's own public API with the user's login, within the process. The page changes things in no other way.
 
-Airflow then checks the user's rights once more, validates the call, and writes who did it into its audit log.
+So Airflow checks the user's rights once more, validates the call, and writes who did it into its audit log.
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ _LOGIN = ("authorization", "cookie")
 
 
 class AirflowApi:
-    """The API as the user of one request. Use it in a route that is no coroutine: it waits in Airflow's event loop."""
+    """The API for the user of one request. Use it in a plain route, not in a coroutine: it waits for the event loop."""
 
     def __init__(self, request: Request) -> None:
         self._app = request.scope["airflow_app"]
         self._headers = {name: value for name in _LOGIN if (value := request.headers.get(name))}
 
     def find(self, path: str, **query: Any) -> Any:
-        """Read something; ``None`` where it is not there, or where the user may not read it."""
+        """Read something; ``None`` if it does not exist, or the user may not read it."""
         reply = self._call("GET", path, params=query)
         return reply.json() if reply.is_success else None
 
     def do(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """Change something; an answer that is no success becomes an ``HTTPException`` with Airflow's words."""
+        """Change something.
+
+        :raises HTTPException: Airflow did not do it; with its status and text.
+        """
         reply = self._call(method, path, json=dict(body))
         if not reply.is_success:
             raise HTTPException(reply.status_code, f"Airflow answered: {_detail(reply)}")

@@ -1,4 +1,4 @@
-"""The page as a FastAPI application: its routes, and an answer in plain words where one cannot be served."""
+"""Builds the page as a FastAPI application: its routes, and the pages that explain an error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_capillary.exceptions import (
     UnknownJobError,
 )
 from airflow_provider_capillary.ledger.reader import NoLedgerError
-from airflow_provider_capillary.plugins.badge_imports import actions, lists, rows
+from airflow_provider_capillary.plugins.badge_imports import actions, lists, row_pages
 from airflow_provider_capillary.plugins.badge_imports.ledgers import UnknownLedgerError
 from airflow_provider_capillary.plugins.badge_imports.rendering import HEADERS, page
 from airflow_provider_capillary.plugins.badge_imports.rights import LOGIN
@@ -26,17 +26,17 @@ log = logging.getLogger(__name__)
 
 _TITLES = {
     401: "Log in to Airflow first",
-    403: "This is not for your role",
+    403: "Your role may not do this",
     404: "There is no such page",
-    409: "Something has changed meanwhile",
+    409: "Something has changed since",
 }
-_LOGIN_FIRST = "This page knows you by your login to Airflow. Log in there, then come back."
+_LOGIN_FIRST = "This page uses your login to Airflow. Log in there, then come back."
 
 
 def build_app() -> FastAPI:
-    """Build the application; no route of it is without a login and a right."""
+    """Build the application. Every route asks for a login and a right."""
     app = FastAPI(title="Badge imports", openapi_url=None, docs_url=None, redoc_url=None, dependencies=[LOGIN])
-    for module in (lists, rows, actions):
+    for module in (lists, row_pages, actions):
         app.include_router(module.router)
     app.middleware("http")(_with_headers)
     app.exception_handler(StarletteHTTPException)(_refused)
@@ -64,12 +64,12 @@ async def _not_understood(request: Request, error: Exception) -> HTMLResponse:
 
 
 async def _no_ledger(request: Request, error: Exception) -> HTMLResponse:
-    """A ledger that is empty, missing, unreachable or of another connection: said kindly, and what to do."""
-    status, title, text = 503, "The ledger cannot be read at this moment", "The page tries again when you reload it."
+    """The page for a ledger that is empty, missing, unreachable or of another connection, with what to do."""
+    status, title, text = 503, "The ledger cannot be read at this moment", "Reload the page to try again."
     if isinstance(error, NoLedgerError):
         status, title = 200, "No badge was imported yet"
         text = (
-            "The first import makes the ledger, and its job then stands here. If imports have run: the API server "
+            "The first import makes the ledger, and its job is then shown here. If imports have run, the API server "
             "reads another ledger than the workers write. Give both the same [capillary] ledger_conn_id."
         )
     elif isinstance(error, (UnknownJobError, UnknownLedgerError)):

@@ -1,7 +1,7 @@
-"""What a person confirms: signed, for one user, one job, one action and the very numbers that were shown.
+"""Signs and checks a confirmation: for one user, one job, one action and the number of rows that was shown.
 
-A form that another site makes has no such signature, so it can start nothing; and a confirmation of old numbers is
-refused once the numbers have changed.
+A form on another site has no such signature, so it can start nothing. If the number has changed since it was shown, the
+confirmation is refused.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from fastapi import Form, HTTPException, Request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 SECONDS_VALID = 3_600
-#: What browsers say of the page from which a request comes.
+#: Values of ``Sec-Fetch-Site``, by which browsers name the origin of a request.
 _SAME_SITE = (None, "same-origin", "none")
 
 SignedForm = Annotated[str, Form(alias="confirmation")]
 
 
 def sign(user: BaseUser, action: str, job_id: str, rows: int) -> str:
-    """The hidden field of a confirmation."""
+    """Give the value of the form's hidden field."""
     return _serializer().dumps([user.get_id(), action, job_id, rows])
 
 
 def check(request: Request, signed: str, user: BaseUser, action: str, job_id: str, rows: int) -> None:
-    """Raise an ``HTTPException`` unless this user was shown these numbers, on this page, within the last hour."""
+    """Refuse a confirmation unless this page showed this number to this user within the last hour.
+
+    :raises HTTPException: 403: another site, user, job or action, or too old; 409: the number has changed.
+    """
     if request.headers.get("sec-fetch-site") not in _SAME_SITE:
         raise HTTPException(403, "This form came from another site. Nothing was changed.")
     try:

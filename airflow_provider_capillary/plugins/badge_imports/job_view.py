@@ -1,4 +1,4 @@
-"""What the page shows of one job: the report's own view of it, and what it waits for while it runs."""
+"""Prepares what the page shows of one job: the same view as the report, and what a running job waits for."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Running(msgspec.Struct, frozen=True):
     rows: int
     share: int  #: per cent
     seconds_left: int | None
-    waits_for: str  #: empty where it is at work
+    waits_for: str  #: empty if it does not wait
 
 
 class BadgeLine(msgspec.Struct, frozen=True):
-    """Rows of one badge, accepted ones too. ``badge_meta_id`` is ``None`` where rows name no valid badge."""
+    """Rows of one badge, accepted ones too. ``badge_meta_id`` is ``None`` for rows that name no valid badge."""
 
     badge_meta_id: str | None
-    name: str  #: empty where it is not known
+    name: str  #: empty if it is not known
     accepted: int
     problems: BadgeIssues
 
@@ -78,9 +78,9 @@ def badges_of(reader: LedgerReader, job: JobRecord, view: ReportView) -> list[Ba
 
 
 def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | None = None) -> ReportView:
-    """The job in the report's own words. Few statements, each over counted rows: it is asked every few seconds.
+    """The job as the report shows it. The page asks every few seconds, so it takes few statements, over counts only.
 
-    :param progress: what the task last wrote of itself; only it knows rows that were accepted before.
+    :param progress: the task's last progress value. Only it has the rows that were accepted before this job.
     """
     counted = reader.issue_counts(job.job_id)
     standing = None if job.has_account else reader.standing(job.job_id)
@@ -88,10 +88,10 @@ def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | 
     problems = _problems(reader, job, counted)
     if job.state == "open" and standing is not None:
         ended = _ended(standing, reader.waits(job.job_id).in_flight, progress, job)
-        # the view takes from here what is known of rows of a job that has not ended
+        # for a job that has not ended, the view reads its counts from here
         problems = msgspec.structs.replace(problems, by_state={**problems.by_state, **ended})
         facts = msgspec.structs.replace(facts, counts=None)
-    elif standing is not None:  # it died, and made no account of its own
+    elif standing is not None:  # it died before it wrote its summary
         facts = msgspec.structs.replace(facts, counts={**standing, "requests": 0})
     facts = msgspec.structs.replace(facts, problems=problems, notes=_notes(reader, job, counted))
     return arrange(ReportFacts(_total(facts), (facts,), reader.description))
@@ -100,9 +100,9 @@ def view_of(reader: LedgerReader, job: JobRecord, progress: Mapping[str, Any] | 
 def running(
     reader: LedgerReader, job: JobRecord, view: ReportView, progress: Mapping[str, Any] | None = None
 ) -> Running | None:
-    """How far a job is that runs, when it may end, and what it waits for.
+    """How far a running job is, when it may end, and what it waits for; ``None``: it does not run.
 
-    :param progress: what the task last wrote of itself; only it knows until when it waits.
+    :param progress: the task's last progress value. Only it has the instant until which the task waits.
     """
     if job.state != "open":
         return None
@@ -123,7 +123,7 @@ def running(
 
 
 def _until(job: JobRecord, progress: Mapping[str, Any] | None) -> float | None:
-    """When the task reads back, by its own word."""
+    """When the task will read back, from its progress value."""
     until = (progress or {}).get("until")
     if not isinstance(until, str) or (progress or {}).get("job_id") != job.job_id:
         return None
@@ -137,17 +137,17 @@ def _waits_for(waits: JobWaits, ends: Mapping[str, int], until: float | None) ->
     if until is not None and until > waits.now:
         return f"the time to read back rows without proof: {clock(until)[11:19]} UTC"
     if waits.turn is not None and waits.turn > waits.now + 1:
-        return f"its next request, at {clock(waits.turn)[11:19]} UTC: so the budget of the connection asks"
+        return f"its next request, at {clock(waits.turn)[11:19]} UTC, because of the connection's budget of requests"
     if waits.unproven_since is not None and not waits.in_flight and ends["unknown"]:
         at = clock(waits.unproven_since + _VERIFY_AFTER)[11:19]
-        return f"rows without proof: it reads them back at {at} UTC or later"
+        return f"rows without proof, which it reads back at {at} UTC or later"
     return ""
 
 
 def _ended(
     standing: Mapping[str, int], in_flight: int, progress: Mapping[str, Any] | None, job: JobRecord
 ) -> dict[str, int]:
-    """Rows by where they stand, of a job that runs; the rest is on its way."""
+    """Rows of a running job by their states; all other rows have no outcome yet."""
     ended = {state: standing[state] for state in ("accepted", "rejected", "invalid", "unknown")}
     ended["unknown"] = max(0, ended["unknown"] - in_flight)
     known = (progress or {}).get("counts", {}) if (progress or {}).get("job_id") == job.job_id else {}
@@ -214,7 +214,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def line_of(reader: LedgerReader, job: JobRecord) -> Line:
-    """One line of a list: from the summary, or from the ledger where the job has made none."""
+    """One line of a list: from the job's summary, or from the ledger if it wrote none."""
     counts = dict(job.summary or {}) if job.has_account else reader.standing(job.job_id)
     to_look_at = sum(int(counts.get(state.value, 0)) for state in REPORTED_STATES)
     name = job.task_id if job.map_index < 0 else f"{job.task_id} [{job.map_index}]"
@@ -230,7 +230,7 @@ def _sentence(job: JobRecord, counts: Mapping[str, int], to_look_at: int) -> str
     need = f"{to_look_at:,} {'needs' if to_look_at == 1 else 'need'} attention"
     if job.dry_run:
         unsent = f"Dry run of {_rows(job.rows)}: nothing was sent"
-        # a row that would be sent is not sent, and is no reason to look at it
+        # a dry run sends no row, so rows that were not sent need no attention
         refused = to_look_at - int(counts.get("not_sent", 0))
         return f"{unsent}; {refused:,} would be refused" if refused else unsent
     if not job.rows:
@@ -248,7 +248,7 @@ def taken_back(job: JobRecord) -> int:
 
 
 def badges(number: int) -> str:
-    """A number of badges."""
+    """A number of badges as text: ``1 badge``, ``2,000 badges``."""
     return f"{number:,} {'badge' if number == 1 else 'badges'}"
 
 

@@ -1,4 +1,4 @@
-"""Which ledgers there are to look at: the default one, and those that Dags in use name with ``ledger_conn_id``."""
+"""Finds the ledgers that the page can show: the default one, and those that DAGs name with ``ledger_conn_id``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.ledger.reader import LedgerReader
 from airflow_provider_capillary.operators.airflow_settings import option
 from airflow_provider_capillary.operators.ledger_location import ledger_url
-from airflow_provider_capillary.plugins.badge_imports.import_task import tasks_of
+from airflow_provider_capillary.plugins.badge_imports.dag_arguments import tasks_of
 
 #: The name of the default ledger in addresses: no name.
 DEFAULT = ""
@@ -37,7 +37,10 @@ class NamedLedger(msgspec.Struct, frozen=True):
         return self.conn_id or option("ledger_conn_id") or "the default ledger"
 
     def open(self) -> LedgerReader:
-        """Give its reader; raise ``ConfigurationError`` where there is no such connection."""
+        """Give its reader.
+
+        :raises ConfigurationError: there is no such connection.
+        """
         return _reader(ledger_url(self.conn_id or option("ledger_conn_id")))
 
 
@@ -53,7 +56,10 @@ def known_ledgers() -> list[NamedLedger]:
 
 
 def named(conn_id: str) -> NamedLedger:
-    """The ledger of that name, if a Dag uses it: any other connection is none of this page's business."""
+    """The ledger of that connection, if a Dag uses it. The page must not open any other connection.
+
+    :raises UnknownLedgerError: no Dag names it.
+    """
     for ledger in known_ledgers():
         if ledger.conn_id == conn_id:
             return ledger
@@ -89,7 +95,7 @@ def _look() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     with create_session() as session:
         data = sa.cast(SerializedDagModel._data, sa.Text)
-        # Compressed ones cannot be searched; they are few enough to be read.
+        # Compressed DAGs cannot be searched in SQL. They are few, so all of them are read.
         query = sa.select(SerializedDagModel).where(
             sa.or_(data.like("%ledger_conn_id%"), SerializedDagModel._data_compressed.is_not(None))
         )
@@ -102,6 +108,6 @@ def _look() -> dict[str, frozenset[str]]:
 def _ledger_names(dag: Mapping[str, Any] | str | None) -> Iterator[str]:
     for task in tasks_of(dag):
         name = task.get("ledger_conn_id")
-        # a template names another ledger for each run: such a ledger is found by name only where it is the default
+        # a template may name another ledger for each run, so it names none that could be listed
         if isinstance(name, str) and name and "{{" not in name:
             yield name

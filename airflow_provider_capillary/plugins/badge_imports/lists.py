@@ -24,7 +24,7 @@ STATES = ("finished", "failed", "dead", "open")
 
 
 class Chosen(msgspec.Struct, frozen=True):
-    """The filters of the list as they stand in its form."""
+    """The filters of the list as its form sends them."""
 
     dag: str
     state: str
@@ -80,7 +80,7 @@ def tab(
     task_id: str = "",
     map_index: str = "",
 ) -> Response:
-    """What a Dag run or a task instance imported. Airflow 3.3 shows the tab on every task, also on those of others."""
+    """What a Dag run or a task instance imported. Airflow 3.3 shows the tab on every task, also on other operators'."""
     run_id = run_id.replace(" ", "+")  # Airflow 3.2 writes it into the address as it is
     found = list(_jobs_of(user, dag_id, run_id))
     own = [pair for pair in found if not task_id or pair[1].task_id == task_id]
@@ -103,7 +103,7 @@ def tab(
 def job(
     request: Request, dag_id: str, job_id: str, user: rights.MayReadCounts, ledger: str = "", part: str = ""
 ) -> HTMLResponse:
-    """One job; ``part=live`` is what changes while it runs."""
+    """One job; with ``part=live`` only what changes while it runs."""
     where = ledgers.named(ledger)
     found = job_of_dag(where.open(), dag_id, job_id)
     return _job_page(request, user, where, found, template="live.html.jinja2" if part == "live" else "job.html.jinja2")
@@ -120,7 +120,7 @@ def history(
     of: str = "",
     run: str = "",
 ) -> HTMLResponse:
-    """Who settled or took back what, and when; and the runs that were started from here."""
+    """Who settled or revoked what, and when; and the runs that were started from here."""
     where = ledgers.named(ledger)
     reader = where.open()
     found = job_of_dag(reader, dag_id, job_id)
@@ -155,7 +155,7 @@ def static(name: str, user: rights.LoggedIn) -> Response:
 
 @router.get("/jobs/{job_id}")
 def job_by_id(request: Request, job_id: str, user: rights.LoggedIn) -> Response:
-    """A job by its id alone, as it stands in logs and messages; leads to its page."""
+    """Redirect a job's id, as logs and messages name it, to the job's page."""
     for ledger in ledgers.known_ledgers():
         try:
             dag_id = ledger.open().job(job_id).dag_id
@@ -168,7 +168,10 @@ def job_by_id(request: Request, job_id: str, user: rights.LoggedIn) -> Response:
 
 
 def job_of_dag(reader: LedgerReader, dag_id: str, job_id: str) -> JobRecord:
-    """The job, if it is of this Dag: the right was asked for this Dag only."""
+    """The job, if it belongs to this Dag, because the user's right was checked for this Dag only.
+
+    :raises UnknownJobError: the ledger has no such job of this Dag.
+    """
     found = reader.job(job_id)
     if found.dag_id != dag_id:
         raise UnknownJobError(f"the ledger {reader.description} holds no job {job_id!r} of DAG {dag_id!r}")
@@ -207,7 +210,7 @@ def _may(user: BaseUser, dag_id: str) -> dict[str, bool]:
 
 
 def _progress(request: Request, job: JobRecord) -> Any:
-    """What the task itself last wrote of how far it is (Airflow 3.3, and for users who may read it)."""
+    """The task's last progress value (Airflow 3.3, and only if the user may read it)."""
     path = path_of("dags", job.dag_id, "dagRuns", job.run_id, "taskInstances", job.task_id, "state-store", "progress")
     found = AirflowApi(request).find(path, map_index=job.map_index)
     return found["value"] if found and isinstance(found.get("value"), dict) else None
@@ -242,7 +245,7 @@ def _ledgers_for(user: BaseUser) -> list[ledgers.NamedLedger]:
 
 
 def _days(day_from: str, day_to: str) -> tuple[float, float]:
-    """The instants between which the jobs began; a day that cannot be read is no limit."""
+    """The epoch seconds between which the jobs began; a day that cannot be read is no limit."""
     first, last = _day(day_from), _day(day_to)
     begin = datetime.combine(first, time(), UTC).timestamp() if first else 0.0
     end = datetime.combine(last + timedelta(days=1), time(), UTC).timestamp() if last else 4e9

@@ -1,7 +1,7 @@
 """Registers the page "Badge imports" with Airflow.
 
-Workers and the DAG processor import this file too, so it loads nothing. FastAPI, templates and ledger are loaded by the
-API server alone, with the first request for the page.
+Workers and the DAG processor import this file too, so it loads nothing else. Only the API server loads FastAPI,
+templates and ledger, with the first request for the page.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 class PageApp:
     """An ASGI application that loads the page with the first request.
 
-    Airflow mounts it as it is. The application around it is Airflow's own: the page's actions call its API there.
+    Airflow mounts it in its own application, which it passes on to the page: actions call Airflow's API there.
     """
 
     _app: Any = None
@@ -37,7 +37,7 @@ class PageApp:
 
 
 FASTAPI_APPS: list[Any] = [{"app": PageApp(), "url_prefix": URL_PREFIX, "name": NAME}]
-# Without a slash in front: below Airflow's own address, also where that has a path.
+# Without a leading slash the addresses are relative to Airflow's own, which may have a path.
 VIEWS: list[Any] = [
     {
         "name": NAME,

@@ -1,4 +1,4 @@
-"""Pages made on the server: templates, the words and colours of the reports, and what a browser may load."""
+"""Renders the page's templates with the texts and colours of the reports, and says what a browser may load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_capillary.reports.html_view import BAR, SHOWN_AT_ONCE
 
 _REPORTS = "airflow_provider_capillary.reports"
 _HERE = "airflow_provider_capillary.plugins.badge_imports"
-#: Nothing is loaded from elsewhere, no script stands in a page, and only Airflow itself may frame one.
+#: A page loads nothing from another host and has no inline script. Only Airflow itself may frame it.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'self'"
@@ -44,7 +44,7 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def style() -> str:
-    """The reports' style sheet, its two palettes chosen by the person's theme in Airflow, and what the page adds."""
+    """The reports' style sheet with the palette of the user's theme in Airflow, and the page's own styles."""
     css = _text(_REPORTS, "templates/report.css")
     light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)[:2]
     themes = (

@@ -1,8 +1,8 @@
-"""Who may see and do what on the page. Airflow does not guard a plugin's routes, so each of ours names its right.
+"""Decides who may see and do what on the page. Airflow does not guard a plugin's routes, so every route names a right.
 
 Counts and reasons need the right to read the Dag's runs. Values of rows need the right to read its logs. To settle rows
-or to run an import again needs the right to change its task instances. To undo an import needs the most: the right to
-delete the Dag's runs too, and to change connections.
+or to run an import again needs the right to change its task instances. To undo an import also needs the rights to
+delete the Dag's runs and to change connections.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, get_user
 from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException
 
-#: (method, what of the Dag); a user needs all of a list
+#: (method, part of the Dag); a user needs all rights of a list
 _COUNTS: tuple[tuple[Any, DagAccessEntity], ...] = (("GET", DagAccessEntity.RUN),)
 _ROWS: tuple[tuple[Any, DagAccessEntity], ...] = (*_COUNTS, ("GET", DagAccessEntity.TASK_LOGS))
 _CHANGE: tuple[tuple[Any, DagAccessEntity], ...] = (*_COUNTS, ("PUT", DagAccessEntity.TASK_INSTANCE))
@@ -50,7 +50,7 @@ def readable(user: BaseUser, dag_ids: Iterable[str]) -> list[str]:
 
 
 def needs_login(user: GetUserDep) -> BaseUser:
-    """A route for everybody who is logged in: a list that holds only what its reader may see, or a style sheet."""
+    """For all who are logged in: a list that holds only what the user may see, or a style sheet."""
     return user
 
 
@@ -74,7 +74,7 @@ def needs_undo(dag_id: str, user: GetUserDep) -> BaseUser:
     return _refuse_unless(may_undo(user, dag_id), user, "undo imports: it takes the right to change connections too")
 
 
-#: The rights of routes; a test sees that every route has one of them.
+#: The rights of routes; a test checks that every route has one of them.
 RIGHTS = (needs_login, needs_counts, needs_rows, needs_change, needs_undo)
 
 LoggedIn = Annotated[BaseUser, Depends(needs_login)]

@@ -1,4 +1,4 @@
-"""What people started for a job: runs that review or undo it, and clears that ran it again; by whom, and when."""
+"""Lists what people started for a job: runs that review or undo it, and clears that ran it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CLEAR = "post_clear_task_instances"
 
 
 class Started(msgspec.Struct, frozen=True):
-    """A run of one of the two Dags that is about a job, or a clear of the job's task."""
+    """A run of a review or undo Dag that is about a job, or a clear of the job's task."""
 
     what: str  #: settle, undo, again
     dag_id: str
@@ -28,7 +28,7 @@ class Started(msgspec.Struct, frozen=True):
 
 
 def started_runs(api: AirflowApi, job_id: str) -> list[Started]:
-    """Runs about the job, latest first; those that the user may read."""
+    """Runs about the job that the user may read, latest first."""
     runs: list[Started] = []
     for what, dag_id in (("settle", SETTLE_DAG), ("undo", UNDO_DAG)):
         found = api.find(path_of("dags", dag_id, "dagRuns"), limit=RUNS_LOOKED_AT, order_by="-run_after")
@@ -39,7 +39,7 @@ def started_runs(api: AirflowApi, job_id: str) -> list[Started]:
 def clears(api: AirflowApi, job: JobRecord) -> list[Started]:
     """Clears of the job's task in its run, latest first, from here or from Airflow's own pages.
 
-    They stand in Airflow's audit log: a user who may not read that sees none.
+    They come from Airflow's audit log. A user who may not read it sees none.
     """
     found = api.find("eventLogs", dag_id=job.dag_id, event=_CLEAR, limit=RUNS_LOOKED_AT, order_by="-when")
     return [

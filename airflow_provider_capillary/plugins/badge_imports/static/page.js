@@ -1,4 +1,4 @@
-// The only script of the page: the person's theme in Airflow, what changes while a job runs, links out of the frame.
+// The only script of the page: it takes over the user's theme, updates a running job, and opens links out of the frame.
 "use strict";
 
 const SECONDS_BETWEEN_LOOKS = 2;
@@ -14,7 +14,7 @@ function takeTheme() {
   }
 }
 
-// Airflow before 3.3.2 lets no file down from its frames: show it as a page of text there.
+// Airflow before 3.3.2 allows no downloads from its frames: show the file as a page of text there.
 function takeDownloads() {
   try {
     const sandbox = window.frameElement?.sandbox;
@@ -44,7 +44,7 @@ async function look() {
           if (open.includes(summary.textContent)) summary.parentElement.open = true;
         }
         live.replaceWith(document.importNode(found, true));
-        // the files and actions of a job that has ended are others
+        // a job that has ended has other files and actions
         if (!found.dataset.live) window.location.reload();
       }
     }
@@ -54,7 +54,7 @@ async function look() {
   window.setTimeout(look, SECONDS_BETWEEN_LOOKS * 1000);
 }
 
-// A frame of Airflow's may not lead its parent elsewhere, but the parent may lead itself: click a link of its own.
+// A frame may not navigate its parent, but a link in the parent may: add one there and click it.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a.to-airflow");
   if (!link || !framed || event.ctrlKey || event.metaKey || event.shiftKey) return;

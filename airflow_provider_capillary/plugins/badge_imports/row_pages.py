@@ -1,4 +1,4 @@
-"""Rows of a job: with search and paging, as ``errors.csv``, and as the report."""
+"""The routes for a job's rows: with search and paging, as ``errors.csv``, and as the report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FILES = {
     "summary.json": ("application/json", "attachment"),
     "report.html": ("text/html; charset=utf-8", "inline"),
 }
-#: The report has no script, and may run none. It keeps Airflow's origin, or its links would come without the login.
+#: The report may run no script. It keeps Airflow's origin, because its links would else be opened without the login.
 _REPORT_POLICY = (
     "sandbox allow-same-origin allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 )
@@ -50,7 +50,7 @@ def rows(
     state: str = "",
     page_number: int = Query(1, alias="page", ge=1, le=1_000_000),
 ) -> HTMLResponse:
-    """The rows that were not accepted, a page at a time; of a customer's number also those that were."""
+    """The rows that were not accepted, a page at a time. A search for a customer's id also finds accepted rows."""
     where = ledgers.named(ledger)
     reader = where.open()
     found = job_of_dag(reader, dag_id, job_id)
@@ -93,9 +93,9 @@ def file(
     ledger: str = "",
     as_text: bool = False,
 ) -> Response:
-    """``errors.csv``, ``summary.json``, ``report.html``: made anew from the ledger.
+    """``errors.csv``, ``summary.json`` or ``report.html``, made from the ledger.
 
-    ``as_text``: shown in a page, for frames from which no file may be loaded down.
+    ``as_text``: show the file in a page, because the frame of an older Airflow allows no downloads.
     """
     wanted = f"{name}.{ending}"
     if wanted not in _FILES:
@@ -119,7 +119,7 @@ def file(
 
 
 def _ledger_of_file(dag_id: str, job_id: str, conn_id: str) -> ledgers.NamedLedger:
-    """The ledger that holds the job. The report's own links name none: it is the same file wherever it lies."""
+    """The ledger that holds the job. The report's own links name none, because the report is one file for any place."""
     first = ledgers.named(conn_id)
     for where in (first, *(one for one in ledgers.known_ledgers() if not conn_id and dag_id in one.dag_ids)):
         with suppress(UnknownJobError, NoLedgerError):

@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
-from airflow_provider_capillary.plugins.badge_imports import import_task
+from airflow_provider_capillary.plugins.badge_imports import dag_arguments
 
 
 def serialized() -> dict[str, Any]:
@@ -42,5 +42,5 @@ def test_the_connection_is_the_task_s_own(
 
     monkeypatch.setattr(SerializedDagModel, "get", lambda dag_id: Stored() if dag_id == "shop" else None)
 
-    assert import_task.connection_of("shop", task) == connection
-    assert import_task.connection_of("no such DAG", task) is None
+    assert dag_arguments.connection_of("shop", task) == connection
+    assert dag_arguments.connection_of("no such DAG", task) is None

@@ -1,4 +1,4 @@
-"""What the DAG of a job says of the task that imported: which connection it sends through."""
+"""Reads the arguments of tasks from serialized DAGs, to know which connection an import used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 
 
 def tasks_of(dag: Mapping[str, Any] | str | None) -> Iterator[Mapping[str, Any]]:
-    """The tasks of a serialized DAG, each with its arguments; those of a mapped one beside the mapped ones."""
+    """The tasks of a serialized DAG, each with its arguments; a mapped task's partial arguments are merged in."""
     read: Mapping[str, Any] = json.loads(dag) if isinstance(dag, str) else dag or {}
     for task in (read.get("dag") or {}).get("tasks", ()):
         values = task.get("__var", task)
@@ -21,7 +21,7 @@ def tasks_of(dag: Mapping[str, Any] | str | None) -> Iterator[Mapping[str, Any]]
 
 
 def connection_of(dag_id: str, task_id: str) -> str | None:
-    """The connection through which a task imports; ``None`` where the DAG is gone, or a template names it."""
+    """The connection that a task imports with; ``None`` if the DAG is gone, or a template gives the connection."""
     found = SerializedDagModel.get(dag_id)
     for task in tasks_of(found.data if found else None):
         if task.get("task_id") == task_id:

@@ -54,6 +54,7 @@ STOPPING_STATUSES = frozenset({401, 403, 404, 405, 415})
 UNPROVING_STATUSES = frozenset({408, 409, 499})
 EXPIRY_TOLERANCE = 1.0  #: seconds
 _UNIT_FACTORS = (1_000.0, 1_000_000.0)
+_MARK = "\n"  # stands in no requestId of the API's
 
 
 class Verdict(Enum):
@@ -196,16 +197,25 @@ def _granted_ids(badges: Sequence[EarnedBadge], entries: Sequence[Entry]) -> lis
     ids = [echo.earned_badge_id for echo in echoes if echo.earned_badge_id]
     if not len(ids) == len(echoes) == len(badges) != 0:
         return None
-    base, _, _ = (echoes[0].request_id or "").rpartition("_")
     sent = EarnedBadges.of(badges)
     as_sent = (
         [echo.customer_id for echo in echoes] == sent.customer_ids
         and [echo.badge_meta_id for echo in echoes] == sent.badge_meta_ids
-        and [echo.request_id for echo in echoes] == list(map(base.__add__, _suffixes(len(badges))))
+        and _are_numbered([echo.request_id or "" for echo in echoes])
         and [echo.expires_on for echo in echoes] == sent.expires_at
         and _are_instants([echo.expires_on_iso for echo in echoes], sent.expires_at)
     )
     return ids if as_sent else None
+
+
+def _are_numbered(request_ids: list[str]) -> bool:
+    """Whether the ids are ``<base>_1``, ``<base>_2`` and so on, of one base.
+
+    They are compared as one text: an id that holds the mark between them would make one mark too many.
+    """
+    base, _, _ = request_ids[0].rpartition("_")
+    wanted = base + f"{_MARK}{base}".join(_suffixes(len(request_ids)))
+    return _MARK not in base and _MARK.join(request_ids) == wanted
 
 
 @functools.lru_cache(maxsize=16)

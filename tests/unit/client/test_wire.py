@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from requests.structures import CaseInsensitiveDict
 
@@ -19,7 +21,7 @@ from airflow_provider_capillary.client.wire import (
 )
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LARGEST, LATEST_INSTANT, EarnedBadge
 from airflow_provider_capillary.core.outcome import Verdict, judge
-from airflow_provider_capillary.core.reply import ApiProblem, Reply, Transmission
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, Reply, Transmission
 
 NOW = datetime(2026, 1, 29, 13, 0, tzinfo=UTC).timestamp()
 DOCUMENTED_ROW = EarnedBadge(1, "654e08f2041fd452b3ef5b2e", 382442802, 1674292011, 1705828011)
@@ -170,6 +172,53 @@ def test_one_odd_entry_leaves_the_others_readable() -> None:
     assert reply.entries[1].data is None
     assert reply.entries[2].data is not None
     assert reply.entries[2].data.earned_badge_id == "6576f7d291e0b01c659ad606"
+
+
+ZEROS = "1705828011.000000000"
+EXPIRIES = st.sampled_from(
+    [
+        *(ZEROS, ZEROS, ZEROS, f"-{ZEROS}", f"{ZEROS}0", f"{ZEROS}1", f'"{ZEROS},"', f"[{ZEROS},1]", "1705828011"),
+        *(
+            "1705828011.5",
+            "1.7e9",
+            "1e999",
+            "9" * 30,
+            "9" * 5000,
+            "true",
+            "null",
+            '""',
+            '{"a":1.000000000}',
+            "01",
+            "1.",
+        ),
+    ]
+) | st.integers().map(str)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(EXPIRIES | st.none(), max_size=4))
+def test_expiries_read_together_are_those_read_one_by_one(expiries: list[str | None]) -> None:
+    entries = ",".join(
+        '{"data":{"earnedBadgeId":"a"}}' if text is None else f'{{"data":{{"earnedBadgeId":"a","expiresOn":{text}}}}}'
+        for text in expiries
+    )
+    body = f"[{entries}]".encode()
+    found: list[Any] = [entry.data and entry.data.expires_on for entry in decoded(body).entries or ()]
+    assert [float(value) if isinstance(value, int) else value for value in found] == _one_by_one(body)
+
+
+def _one_by_one(body: bytes) -> list[Any]:
+    try:
+        return [entry.data and entry.data.expires_on for entry in msgspec.json.decode(body, type=list[Entry])]
+    except msgspec.ValidationError:
+        pass  # a value of another type says nothing, unless the whole reply cannot be read
+    except msgspec.DecodeError:
+        return []
+    try:
+        values = [entry["data"].get("expiresOn") for entry in msgspec.json.decode(body)]
+    except msgspec.DecodeError:
+        return []
+    return [None if isinstance(value, (bool, list, dict)) else value for value in values]
 
 
 @pytest.mark.parametrize(

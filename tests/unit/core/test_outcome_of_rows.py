@@ -86,6 +86,14 @@ def test_a_batch_seen_at_one_glance_is_judged_as_row_by_row(
     assert not judgement.granted_ids or states(judgement) == [ACCEPTED] * 3
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text("b_12\n", max_size=5) | st.sampled_from(["b_1", "b_2", "b\nb_1", "b_1\nb_2"]), max_size=3))
+def test_no_text_in_a_requestid_takes_another_position(request_ids: list[str]) -> None:
+    entries = [grant(n, request_id=request_id) for n, request_id in enumerate(request_ids, 1)]
+    long_way = judged([*entries, refusal(NOT_FOUND)])
+    assert judged([*entries]).rows == long_way.rows[: len(entries)]
+
+
 @pytest.mark.parametrize("entries", [0, 1, 2, 4])
 def test_an_array_of_another_length_proves_nothing_of_any_row(entries: int) -> None:
     assert_all_unknown(judged([grant(n) for n in range(1, entries + 1)], rows=3), 3)

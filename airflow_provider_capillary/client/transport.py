@@ -296,7 +296,7 @@ def _checked(headers: Mapping[str, str], body: _SingleUseBody | None) -> dict[st
 def _read(response: BaseHTTPResponse, largest: int) -> Exchange:
     status, headers = response.status, response.headers
     try:
-        body = response.read(largest + 1, decode_content=True)
+        body = _body(response, largest + 1)
     except urllib3.exceptions.DecodeError:
         response.close()
         # All bytes are there, but they are not what Content-Encoding says.
@@ -310,6 +310,17 @@ def _read(response: BaseHTTPResponse, largest: int) -> Exchange:
         return Exchange(Transmission.LOST, status, headers, problem=problem)
     response.release_conn()
     return Exchange(Transmission.REPLIED, status, headers, body)
+
+
+def _body(response: BaseHTTPResponse, most: int) -> bytes:
+    if "Content-Encoding" in response.headers:
+        return response.read(most, decode_content=True)
+    # What need not be decoded is not copied. Where the reply breaks off, the read after its last byte says so.
+    parts: list[bytes] = []
+    while most and (part := response.read(most, decode_content=False)):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from airflow_provider_capillary.datasets.options import DATASET_FORMATS
+
 
 def seed_arguments(arg: Callable[..., Any]) -> tuple[Any, ...]:
     """Give the arguments.
@@ -14,7 +16,7 @@ def seed_arguments(arg: Callable[..., Any]) -> tuple[Any, ...]:
     return (
         arg(
             "--dataset",
-            help="URI or path of a Parquet, CSV or JSON Lines file or folder; several are read one after the other",
+            help="URI or path of a file or folder (Parquet, CSV and others); several are read one after the other",
             nargs="+",
             required=True,
             metavar="URI",
@@ -37,7 +39,7 @@ def seed_arguments(arg: Callable[..., Any]) -> tuple[Any, ...]:
         arg(
             "--dataset-format",
             help="Default: by the name, else by the first bytes",
-            choices=("parquet", "csv", "jsonl"),
+            choices=tuple(DATASET_FORMATS),
         ),
         arg("--csv-delimiter", help="One character, or tab (default: taken from the header)"),
         arg("--timestamp-unit", help="Of numbers in the dataset (default: s)", choices=("s", "ms"), default="s"),

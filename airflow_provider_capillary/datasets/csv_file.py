@@ -14,7 +14,7 @@ from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.datasets.content import DELIMITERS
 from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.datasets.options import ReadOptions
-from airflow_provider_capillary.datasets.problems import Problems, listed
+from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
 from airflow_provider_capillary.datasets.text_files import TextBytes, not_utf8, open_bytes, reading
 from airflow_provider_capillary.datasets.text_lines import LinesPassed, lines_of
 from airflow_provider_capillary.exceptions import DatasetError
@@ -228,9 +228,7 @@ class CsvFile:
         width = len(header)
         while header and not header[-1].strip():
             header.pop()
-        twice = sorted({name for name in header if header.count(name) > 1})
-        if twice:
-            raise DatasetError(f"{self._uri}, line 1: columns named twice: {listed(twice)}. Give each its own name.")
+        refuse_twice(f"{self._uri}, line 1", header)
         return header, width
 
     def _ragged(self, line: int, width: int, found: int, problems: Problems | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from airflow_provider_capillary.core.column_choice import fitting_columns
+from airflow_provider_capillary.datasets.arrow_file import ArrowFile
 from airflow_provider_capillary.datasets.base import DatasetFacts, Window
 from airflow_provider_capillary.datasets.content import format_by_content
 from airflow_provider_capillary.datasets.csv_file import CsvFile
@@ -193,6 +194,8 @@ class FilesDataset:
         match file_format:
             case FileFormat.PARQUET:
                 return ParquetFile(uri, path)
+            case FileFormat.ARROW:
+                return ArrowFile(uri, path)
             case FileFormat.JSON_LINES:
                 return JsonLinesFile(uri, path)
             case FileFormat.CSV | None:  # an empty file without a name that says more is read as text

@@ -13,7 +13,7 @@ from airflow_provider_capillary.exceptions import ConfigurationError, DatasetErr
 
 
 class FileFormat(Enum):
-    """The formats that can be read. A new one is a line here, a file with its reader, and a line in ``files.py``.
+    """The formats that can be read. A new one is a line here, a file with its reader, and a case in ``files.py``.
 
     :ivar title: as messages call it.
     :ivar option: its name in ``dataset_format``.
@@ -22,6 +22,7 @@ class FileFormat(Enum):
     """
 
     PARQUET = ("Parquet", "parquet", (".parquet", ".pq"), b"PAR1")
+    ARROW = ("Arrow", "arrow", (".arrow", ".feather"), b"ARROW1")
     CSV = ("CSV", "csv", (".csv", ".tsv", ".txt"), b"")
     JSON_LINES = ("JSON Lines", "jsonl", (".jsonl", ".ndjson", ".json"), b"")
 
@@ -33,7 +34,7 @@ class FileFormat(Enum):
 
 
 FORMATS = {suffix: file_format for file_format in FileFormat for suffix in file_format.suffixes}
-COMPRESSIONS = (".gz", ".zst")  #: of text; Parquet is compressed within
+COMPRESSIONS = (".gz", ".zst")  #: of text; the others are compressed within
 
 
 def format_by_name(uri: str) -> FileFormat | None:
@@ -42,7 +43,7 @@ def format_by_name(uri: str) -> FileFormat | None:
     compression = next((suffix for suffix in COMPRESSIONS if name.endswith(suffix)), "")
     stem = name.removesuffix(compression)
     found = next((file_format for suffix, file_format in FORMATS.items() if stem.endswith(suffix)), None)
-    return None if compression and found is FileFormat.PARQUET else found
+    return None if compression and found is not None and found.magic else found
 
 
 def local_path(uri: str) -> Path | None:

@@ -21,7 +21,7 @@ def open_dataset(
 ) -> Dataset:
     """Open a dataset; close it when done, as local copies of remote files are removed only then.
 
-    :param dataset: the URI or path of a Parquet, CSV or JSON Lines file (``.gz`` and ``.zst`` too for the latter
+    :param dataset: the URI or path of a Parquet, Arrow, CSV or JSON Lines file (``.gz`` and ``.zst`` too for the latter
         two), of a folder with all below it, or a pattern of names; a list of these; what the extract operator
         returned, or a list of that; or a list of at most 10,000 dicts.
     :param required_columns: for each column that must be there, the names under which it is accepted.

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from airflow_provider_capillary.datasets.arrow_values import epoch_seconds, original_value, python_values, texts_of
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
-from airflow_provider_capillary.datasets.problems import Problems, listed
+from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
 from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -22,8 +22,8 @@ _BUFFER_BYTES = 1 << 18
 _MOST_SECONDS = 2**63 // 10**6 - 86_400  #: that microseconds can count
 
 
-class ParquetWindow:
-    """Some consecutive rows of a Parquet file; values become Python objects only where they are asked for."""
+class ArrowWindow:
+    """Some consecutive rows of a Parquet or Arrow file; values become Python objects only where they are asked for."""
 
     def __init__(
         self, batch: pa.RecordBatch, columns: tuple[str, ...], source: str, first_row_number: int, first_line: int
@@ -94,28 +94,26 @@ class ParquetFile:
         self._unit = "s"
         within_microseconds = True
         with reading(self._uri), self._opened() as file:
-            wide = _wide_timestamps(file)
-            names = file.schema_arrow.names
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise DatasetError(f"{self._uri}: columns named twice: {listed(twice)}. Give each its own name.")
+            with self._broken("its schema"):
+                wide, names = _wide_timestamps(file), file.schema_arrow.names
+            refuse_twice(self._uri, names)
             gathered = texts.column_among(names)
             for batch in self._batches(file, _SCAN_ROWS):
                 self._validate(batch, rows)
                 if gathered:
-                    texts.add(_distinct(batch.column(gathered)))
+                    texts.add(distinct_values(batch.column(gathered)))
                 within_microseconds &= all(_fit_microseconds(batch.column(name)) for name in wide)
                 rows += batch.num_rows
         self._unit = "us" if within_microseconds else "s"  # which loses fractions, but no value wraps around
         return rows, tuple(names)
 
-    def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[ParquetWindow]:
+    def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[ArrowWindow]:
         """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
         done = 0
         with reading(self._uri), self._opened() as file:
             for batch in self._batches(file, rows):
                 if batch.num_rows:
-                    yield ParquetWindow(batch, columns, self._uri, rows_before + done + 1, done + 1)
+                    yield ArrowWindow(batch, columns, self._uri, rows_before + done + 1, done + 1)
                     done += batch.num_rows
 
     @contextmanager
@@ -161,7 +159,7 @@ class ParquetFile:
     def _broken(self, where: str) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the operating system speaks, not the decoder
             raise DatasetError(
@@ -169,7 +167,8 @@ class ParquetFile:
             ) from error
 
 
-def _distinct(column: pa.Array[Any]) -> Iterable[Any]:
+def distinct_values(column: pa.Array[Any]) -> Iterable[Any]:
+    """The different values of a column, none of them where its type has no order."""
     try:
         return python_values(pc.unique(column))
     except pa.ArrowException:  # a type without an order or a hash, which holds no texts anyway

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -37,6 +39,13 @@ def listed(names: tuple[str, ...] | list[str]) -> str:
     """Column names for a message: quoted, so that stray blanks show, and at most 50 of them."""
     shown = ", ".join(repr(name) for name in names[:50]) or "none at all"
     return shown if len(names) <= 50 else f"{shown}, ... ({len(names)} in all)"
+
+
+def refuse_twice(where: str, names: Sequence[str]) -> None:
+    """Refuse columns of one name; ``where`` names the file, and the line where it has any."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DatasetError(f"{where}: columns named twice: {listed(twice)}. Give each its own name.")
 
 
 def missing_columns(required: tuple[tuple[str, ...], ...], found: tuple[str, ...]) -> str | None:

@@ -55,8 +55,8 @@ class BadgeImportOperator(ReportsLineage, BaseOperator):
     failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log. How far a
     running job is stands in the task's state store under ``progress`` (Airflow 3.3).
 
-    :param dataset: (templated) URI of a Parquet, CSV or JSON Lines file or folder on any Airflow object
-        storage, a list of URIs, what ``SqlToBadgeDatasetOperator`` returns, or a small list of dicts.
+    :param dataset: (templated) URI of a file or folder (Parquet, CSV and others) on any Airflow object storage,
+        a list of URIs, what ``SqlToBadgeDatasetOperator`` returns, or a small list of dicts.
     :param capillary_conn_id: (templated) connection of type ``capillary``.
     :param ledger_conn_id: (templated) SQL connection of the ledger (PostgreSQL or SQLite). Default:
         ``[capillary] ledger_conn_id``, else a SQLite file under ``AIRFLOW_HOME``, for one machine only.
@@ -79,7 +79,7 @@ class BadgeImportOperator(ReportsLineage, BaseOperator):
     :param canary: send 1, 10, 100 rows first, and stop at once where a reply proves nothing.
     :param check_badges: look every badge up before anything is sent; rows of missing ones are rejected.
     :param dry_run: (templated) validate and plan, send nothing.
-    :param dataset_format: (templated) ``parquet``, ``csv`` or ``jsonl``. Default: by the name, else by the first bytes.
+    :param dataset_format: (templated) a format by its name, as ``csv``. Default: by the name, else the first bytes.
     :param csv_delimiter: (templated) one character, or ``tab``. Default: taken from the header.
     :param timestamp_unit: (templated) of numbers in the dataset: ``s`` or ``ms``.
     :param on_empty: (templated) what the task does where the dataset has no rows: ``succeed``, ``skip`` or ``fail``.

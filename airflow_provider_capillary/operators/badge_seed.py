@@ -49,14 +49,14 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
     rows are noted, imports of the organisation go on with it: what the dataset lacks, and this ledger does not know,
     is granted again. So give all that was granted, not a part. A dry run, and a seed that notes nothing, bless nothing.
 
-    :param dataset: (templated) as of ``BadgeImportOperator``: Parquet, CSV or JSON Lines, or a small list of dicts.
+    :param dataset: (templated) as of ``BadgeImportOperator``: a file or folder, or a small list of dicts.
     :param capillary_conn_id: (templated) whose badges they are; it says the organisation, nothing is asked there.
     :param ledger_conn_id: (templated) the same as the import's.
     :param field_mapping: (templated) API field -> dataset column, as of the import; ``earnedBadgeId`` names the
         column of the ids. Default of it: ``earnedBadgeId``, ``earned_badge_id``, ``earnId`` or ``earn_id``. For an
         export whose earn instant has another name: ``{"earnEventDate": "earnedOn"}``.
     :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
-    :param dataset_format: (templated) ``parquet``, ``csv`` or ``jsonl``. Default: by the name, else the first bytes.
+    :param dataset_format: (templated) a format by its name, as ``csv``. Default: by the name, else the first bytes.
     :param csv_delimiter: (templated) one character, or ``tab``. Default: taken from the header.
     :param timestamp_unit: (templated) of numbers in the dataset: ``s`` or ``ms``.
     :param max_invalid: (templated) rows, or a share such as ``"1%"``, that may be invalid. What is left out here is

@@ -18,6 +18,7 @@ import pytest
 
 import airflow_provider_capillary
 from airflow_provider_capillary.core.row_state import TRANSITIONS
+from airflow_provider_capillary.datasets.options import DATASET_FORMATS
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.connection import KNOWN_EXTRAS, ConnectionFields, connection_settings
 from airflow_provider_capillary.simulator.server import RunningSimulator
@@ -117,6 +118,13 @@ def test_every_parameter_of_the_import_stands_in_the_table_with_its_default() ->
     assert {name: repr(ast.literal_eval(code(default))) for name, default in said.items()} == {
         name: repr(default) for name, default in real.items()
     }
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/datasets.md"])
+def test_every_format_of_a_dataset_is_named(document: str) -> None:
+    text = (CHECKOUT / document).read_text("utf-8")
+    missing = [name for name in DATASET_FORMATS if not re.search(rf'["`]{name}["`]', text)]
+    assert not missing, f"{document} (dataset_format) does not name {missing} of datasets/locations.py"
 
 
 def test_what_examples_import_is_public_api() -> None:

@@ -156,6 +156,59 @@ def test_text_in_parquet_that_is_not_utf8_names_the_column(tmp_path: Path) -> No
     assert "not UTF-8" in problem
 
 
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
+def test_names_of_columns_that_are_not_utf8_are_a_broken_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    table = pa.table({"customerId": [1, 2]})
+    if name == "a.arrow":
+        arrow(path, table)
+    else:
+        pq.write_table(table, path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"customerId", b"customer\xff\xfe"))
+    assert f"{name}: broken " in problem_of(str(path))
+
+
+# ------------------------------------------------------------------------------------------------------------ Arrow
+
+
+def arrow(path: Path, table: pa.Table, new: Callable[..., Any] = pa.ipc.new_file) -> str:
+    with new(str(path), table.schema) as writer:
+        writer.write_table(table)
+    return str(path)
+
+
+def test_only_whole_arrow_files_are_read(tmp_path: Path) -> None:
+    table = pa.table({"customerId": list(range(100))})
+    path = tmp_path / "a.arrow"
+    arrow(path, table)
+    path.write_bytes(path.read_bytes()[:-100])
+    forms = {
+        str(path): "a.arrow: broken Arrow, its footer",
+        arrow(tmp_path / "stream.arrow", table, pa.ipc.new_stream): "a stream, and Feather 1, are not read",
+        written(tmp_path / "one.feather", b"FEA1" + bytes(100) + b"FEA1"): "a stream, and Feather 1, are not read",
+        written(tmp_path / "none.arrow", b""): "none.arrow: broken Arrow",
+        written(tmp_path / "text.arrow", GOOD_CSV): "text.arrow: broken Arrow",
+    }
+    for uri, why in forms.items():
+        assert why in problem_of(uri)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"ok", b"\xff\xfe"], pa.binary()).view(pa.string()),
+        pa.Array.from_buffers(
+            pa.string(), 2, [None, pa.py_buffer(bytes([0, 0, 0, 0, 255, 0, 0, 0, 2, 0, 0, 0])), pa.py_buffer(b"ab")]
+        ),
+        pa.DictionaryArray.from_arrays(pa.array([0, 9], pa.int8()), pa.array(["a"]), safe=False),
+    ],
+    ids=["text", "offsets", "indices"],
+)
+def test_an_arrow_column_that_is_none_is_refused_by_name(tmp_path: Path, column: Any) -> None:
+    problem = problem_of(arrow(tmp_path / "a.arrow", pa.table({"badgeMetaId": column})))
+    assert "column 'badgeMetaId', rows 1 to 2: invalid values" in problem
+
+
 # ------------------------------------------------------------------------------------------------------------- gzip
 
 TEXT_FILES = [("a.csv.gz", GOOD_CSV * 3_000), ("a.jsonl.gz", b'{"badgeMetaId": "b"}\n' * 3_000)]
@@ -212,11 +265,13 @@ def test_required_column_that_one_part_lacks_is_named_with_the_part(tmp_path: Pa
     assert "1.csv" not in problem
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.arrow"])
 def test_column_named_twice(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name == "a.csv":
         path.write_bytes(b"id,id\n1,2\n")
+    elif name == "a.arrow":
+        arrow(path, pa.table([[1], [2]], names=["id", "id"]))
     else:
         pq.write_table(pa.table([[1], [2]], names=["id", "id"]), path)
     assert "columns named twice: 'id'" in problem_of(str(path))

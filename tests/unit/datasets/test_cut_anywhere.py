@@ -58,6 +58,17 @@ def parquet_of(**options: Any) -> bytes:
     return sink.getvalue()
 
 
+def arrow_of(table: pa.Table | None = None, **options: Any) -> bytes:
+    """The rows as an Arrow IPC file."""
+    if table is None:
+        columns: Any = dict(zip(NAMES, map(list, zip(*ROWS, strict=True)), strict=True))
+        table = pa.table(columns)
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return sink.getvalue()
+
+
 def zstd(content: bytes) -> bytes:
     """Packed as one frame."""
     return pa.Codec("zstd").compress(content, asbytes=True)
@@ -84,6 +95,9 @@ FILES = {
     "blanks behind.jsonl": jsonl_of("  \r"),
     "a.parquet": parquet_of(),
     "zstd within.parquet": parquet_of(compression="zstd"),
+    "a.arrow": arrow_of(),
+    "lz4 within.feather": arrow_of(compression="lz4"),
+    "zstd within.arrow": arrow_of(compression="zstd"),
 }
 PACKED = {
     "a.csv.gz": gzip.compress(csv_of()),

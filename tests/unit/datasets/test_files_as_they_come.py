@@ -63,6 +63,14 @@ def parquet(path: Path, *numbers: int, **columns: Any) -> Path:
     return path
 
 
+def arrow(path: Path, *numbers: int) -> Path:
+    """An Arrow IPC file of these customers."""
+    table = pa.table({"badge_meta_id": ["b"] * len(numbers), "customer_id": list(numbers)})
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
 def zstd(content: bytes) -> bytes:
     return bytes(pa.Codec("zstd").compress(content, asbytes=True))
 
@@ -247,11 +255,18 @@ def test_parquet_of_any_name_is_read(tmp_path: Path, name: str) -> None:
     assert customers(parquet(tmp_path / name, 1, 2)) == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["a.arrow", "part-0.FEATHER", "0000_part_00"])
+def test_arrow_of_any_name_is_read(tmp_path: Path, name: str) -> None:
+    assert customers(arrow(tmp_path / name, 1, 2)) == [1, 2]
+
+
 def test_dataset_format_decides_where_name_and_content_say_otherwise(tmp_path: Path) -> None:
     assert customers(written(tmp_path / "a.jsonl"), read_options("csv")) == [1, 2]
     assert customers(written(tmp_path / "b.csv", JSONL), read_options("jsonl")) == [1, 2]
     assert customers(parquet(tmp_path / "c.dat", 3), read_options("parquet")) == [3]
+    assert customers(arrow(tmp_path / "d.dat", 3), read_options("arrow")) == [3]
     assert "broken Parquet" in problem_of(tmp_path / "a.jsonl", read_options("parquet"))
+    assert "broken Arrow" in problem_of(tmp_path / "a.jsonl", read_options("arrow"))
 
 
 @pytest.mark.parametrize("nothing", [None, "", "None", " "])
@@ -259,7 +274,9 @@ def test_an_option_without_a_value_is_as_one_not_given(nothing: Any) -> None:
     assert read_options(nothing, nothing) == ReadOptions()
 
 
-@pytest.mark.parametrize(("arguments", "why"), [(("xlsx",), "'parquet', 'csv', 'jsonl'"), ((None, ";;"), "'tab'")])
+@pytest.mark.parametrize(
+    ("arguments", "why"), [(("xlsx",), "'parquet', 'arrow', 'csv', 'jsonl'"), ((None, ";;"), "'tab'")]
+)
 def test_an_option_that_cannot_be_names_what_may_be(arguments: tuple[Any, ...], why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         read_options(*arguments)

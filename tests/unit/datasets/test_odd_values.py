@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -96,6 +97,23 @@ def test_no_value_of_any_type_raises_and_the_report_can_carry_it(array: pa.Array
         assert "cannot be written" not in str(original_value(array, index))
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.one_of(FLAT, nested(FLAT)))
+def test_an_arrow_file_of_any_type_is_read_whole_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, array: pa.Array[Any]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.arrow"
+    table = pa.table({"any": array})
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+    dataset = open_dataset(str(path))
+    with suppress(DatasetError):
+        assert dataset.inspect().rows == len(array)
+        assert [repr(value) for window in dataset.windows(1) for value in window.column("any")] == [
+            repr(value) for value in python_values(array)
+        ]
+
+
 @pytest.mark.parametrize(
     ("array", "text"),
     [
@@ -133,10 +151,14 @@ def test_whole_numbers_of_narrow_floats_are_taken_only_while_they_are_exact() ->
 def test_a_value_out_of_range_in_any_column_is_no_broken_dataset(tmp_path: Path, kind: Any) -> None:
     storage = pa.int32() if kind.bit_width == 32 else pa.int64()
     array = pa.array([1, 2**30], storage).view(kind)
-    pq.write_table(pa.table({"n": [1, 2], "odd": array, "more": pa.array([[1], [2]])}), tmp_path / "a.parquet")
-    dataset = open_dataset(str(tmp_path / "a.parquet"))
-    assert dataset.inspect().rows == 2
-    assert [window.original(1)["n"] for window in dataset.windows(10)] == [2]
+    table = pa.table({"n": [1, 2], "odd": array, "more": pa.array([[1], [2]])})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    for name in ("a.parquet", "a.arrow"):
+        dataset = open_dataset(str(tmp_path / name))
+        assert dataset.inspect().rows == 2
+        assert [window.original(1)["n"] for window in dataset.windows(10)] == [2]
 
 
 def test_text_within_nested_values_must_still_be_utf8(tmp_path: Path) -> None:

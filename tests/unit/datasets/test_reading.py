@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.locations import FORMATS, FileFormat
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 
 
@@ -36,8 +37,13 @@ def numbered(folder: Path, suffix: str, first: int, last: int) -> str:
     """A file with the column ``n`` that counts from ``first`` to ``last``."""
     path = folder / f"{first:03d}{suffix}"
     numbers = list(range(first, last + 1))
+    table = pa.table({"n": pa.array(numbers, pa.int64())})
     if suffix == ".parquet":
-        pq.write_table(pa.table({"n": pa.array(numbers, pa.int64())}), path, row_group_size=4)
+        pq.write_table(table, path, row_group_size=4)
+    elif suffix in (".arrow", ".feather"):
+        options = pa.ipc.IpcWriteOptions(compression="lz4" if suffix == ".feather" else None)
+        with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
+            writer.write_table(table, max_chunksize=4)
     else:
         lines = ["n", *numbers] if suffix.startswith(".csv") else [json.dumps({"n": number}) for number in numbers]
         content = "".join(f"{line}\n" for line in lines).encode()
@@ -45,7 +51,12 @@ def numbered(folder: Path, suffix: str, first: int, last: int) -> str:
     return str(path)
 
 
-SUFFIXES = [".parquet", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"]
+SUFFIXES = [".parquet", ".arrow", ".feather", ".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz"]
+
+
+def test_the_tests_below_read_every_format() -> None:
+    missing = set(FileFormat) - {FORMATS["." + suffix.split(".")[1]] for suffix in SUFFIXES}
+    assert not missing, f"give SUFFIXES a name of {missing}, and let numbered() write one"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -159,7 +159,7 @@ def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> No
         ({"max_rejected": 0.05}, "max_rejected"),
         ({"max_unknown": "-1"}, "max_unknown"),
         ({"dry_run": "perhaps"}, "dry_run"),
-        ({"dataset_format": "xlsx"}, "dataset_format is 'xlsx'; it may be 'parquet', 'csv', 'jsonl'"),
+        ({"dataset_format": "xlsx"}, "dataset_format is 'xlsx'; it may be 'parquet', 'arrow', 'csv', 'jsonl'"),
         ({"csv_delimiter": ", "}, "csv_delimiter is ', '"),
         ({"timestamp_unit": "us"}, "timestamp_unit"),
         ({"on_empty": "ignore"}, "on_empty is 'ignore'; it may be 'succeed', 'skip' or 'fail'"),

@@ -27,6 +27,9 @@ SecretSink = Callable[[str], None]
 class Auth(Protocol):
     """What the client asks of an authentication."""
 
+    fixed: dict[str, str] | None  #: the headers, where they never change
+    secrets: tuple[str, ...]  #: texts that must never be shown
+
     def headers(self) -> dict[str, str]:
         """Give the headers that prove who calls. May fetch a token, and raises as the fetch does."""
         ...
@@ -35,13 +38,11 @@ class Auth(Protocol):
         """Get new headers after a 401 to ``rejected``; ``False`` where there is nothing new to try."""
         ...
 
-    def secrets(self) -> tuple[str, ...]:
-        """Give the texts that must never be shown."""
-        ...
-
 
 class _HeaderAuth(AuthBase):
     """Makes ``headers()`` usable as ``requests``' own ``auth=``."""
+
+    fixed: dict[str, str] | None = None
 
     def headers(self) -> dict[str, str]:
         raise NotImplementedError
@@ -56,26 +57,25 @@ class BasicAuth(_HeaderAuth):
 
     def __init__(self, till_id: str, password: str, *, password_is_md5: bool = False) -> None:
         digest = password.lower() if password_is_md5 else md5_hex(password)
-        self._encoded = base64.b64encode(f"{till_id}:{digest}".encode()).decode("ascii")
-        self._secrets = (password, digest, self._encoded)
+        encoded = base64.b64encode(f"{till_id}:{digest}".encode()).decode("ascii")
+        self._headers = {"Authorization": f"Basic {encoded}"}
+        self.fixed = self._headers
+        self.secrets: tuple[str, ...] = (password, digest, encoded)
 
     def headers(self) -> dict[str, str]:
         """Give the ``Authorization`` header."""
-        return {"Authorization": f"Basic {self._encoded}"}
+        return self._headers
 
     def renew(self, rejected: Mapping[str, str]) -> bool:
         """Answer that the same credentials would only be refused again."""
         return False
 
-    def secrets(self) -> tuple[str, ...]:
-        """Give the password, its digest, and the header's value."""
-        return self._secrets
-
 
 class OAuthAuth(_HeaderAuth):
     """A token of the API's own kind, cached until shortly before it expires, and shared by all threads.
 
-    Threads that were refused with the same token fetch one new token between them.
+    Threads that were refused with the same token fetch one new token between them. Every token that there was stays
+    among the secrets: a server may repeat an old one in its texts.
 
     :param fetch: gets a new token from the API; what it raises reaches the caller of :meth:`headers`.
     :param clock: monotonic seconds.
@@ -91,14 +91,13 @@ class OAuthAuth(_HeaderAuth):
         attribution: Mapping[str, str] | None = None,
         on_secret: SecretSink | None = None,
     ) -> None:
+        self.secrets: tuple[str, ...] = (client_secret,)
         self._fetch = fetch
-        self._client_secret = client_secret
         self._clock = clock
         self._attribution = dict(attribution or {})
         self._on_secret = on_secret
         self._lock = threading.Lock()
         self._token = ""
-        self._tokens: list[str] = []  # every one that there was: a server may repeat an old one in its texts
         self._renew_at = 0.0
 
     def headers(self) -> dict[str, str]:
@@ -115,15 +114,11 @@ class OAuthAuth(_HeaderAuth):
                 self._refresh()
             return True
 
-    def secrets(self) -> tuple[str, ...]:
-        """Give the client secret, and every token that there was."""
-        return (self._client_secret, *self._tokens)
-
     def _refresh(self) -> None:
         # Forgotten first: where the fetch fails, the next caller must not go on with a token known to be bad.
         self._token = ""
         fetched = self._fetch()
-        self._tokens.append(fetched.token)
+        self.secrets = (*self.secrets, fetched.token)
         if self._on_secret is not None:
             self._on_secret(fetched.token)
         margin = min(EXPIRY_MARGIN, fetched.lifetime / 10)

@@ -267,7 +267,7 @@ class BadgeClient:
         request_id: str | None = None,
         keep_back: KeepBack | None = None,
     ) -> Exchange:
-        identity = self._auth.headers()
+        identity = self._auth.fixed or self._auth.headers()
         exchange = self._send(method, target, identity, body, request_id, keep_back)
         if (
             exchange.status != 401
@@ -304,7 +304,7 @@ class BadgeClient:
                 on_secret=self._on_secret,
             )
         if self._on_secret is not None:
-            for secret in filter(None, auth.secrets()):
+            for secret in filter(None, auth.secrets):
                 self._on_secret(secret)
         return auth
 
@@ -337,10 +337,10 @@ class BadgeClient:
         return ApiProblem(problem.code, None if problem.message is None else self._shown(problem.message))
 
     def _shown(self, text: str) -> str:
-        return redacted(text, self._auth.secrets()) if text else text
+        return redacted(text, self._auth.secrets) if text else text
 
     def _shown_id(self, text: str | None) -> str | None:
-        return redacted(text, self._auth.secrets(), longest=LONGEST_REQUEST_ID) if text else None
+        return redacted(text, self._auth.secrets, longest=LONGEST_REQUEST_ID) if text else None
 
 
 def _there(found: _Decoded | None) -> _Decoded:

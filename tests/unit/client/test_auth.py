@@ -64,7 +64,7 @@ def test_basic_has_nothing_to_renew() -> None:
 
 
 def test_basic_names_every_form_of_its_password_as_a_secret() -> None:
-    secrets = BasicAuth("store.server", "server123").secrets()
+    secrets = BasicAuth("store.server", "server123").secrets
     assert set(secrets) == {"server123", "8a16a6b70505eb1f1ff7cdc0cd5559a7", DOCUMENTED.removeprefix("Basic ")}
 
 
@@ -118,7 +118,7 @@ def test_every_token_is_announced_as_a_secret() -> None:
     auth = OAuthAuth(TokenSource(), client_secret="s3cret", clock=Clock(), on_secret=reported.append)
     auth.renew(auth.headers())
     assert reported == ["token-1", "token-2"]
-    assert auth.secrets() == ("s3cret", "token-1", "token-2")
+    assert auth.secrets == ("s3cret", "token-1", "token-2")
 
 
 def test_a_token_stays_a_secret_while_no_new_one_can_be_had() -> None:
@@ -128,7 +128,7 @@ def test_a_token_stays_a_secret_while_no_new_one_can_be_had() -> None:
     source.fails = True
     with pytest.raises(ApiUnavailableError):
         auth.renew(stale)
-    assert auth.secrets() == ("s3cret", "token-1")
+    assert auth.secrets == ("s3cret", "token-1")
 
 
 def test_attribution_defaults_to_a_till() -> None:

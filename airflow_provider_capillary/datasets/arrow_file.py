@@ -11,7 +11,6 @@ import pyarrow as pa
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.parquet_file import ArrowWindow, distinct_values
 from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
-from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
 
 
@@ -27,7 +26,7 @@ class ArrowFile:
     def scan(self, problems: Problems, texts: DistinctTexts) -> tuple[int, tuple[str, ...]]:
         """Decode and validate every value as Arrow, with no Python object made; return the rows and the columns."""
         rows = 0
-        with reading(self._uri), self._opened() as file:
+        with self._opened() as file:
             with self._broken("its schema"):
                 names = file.schema.names
             refuse_twice(self._uri, names)
@@ -42,7 +41,7 @@ class ArrowFile:
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[ArrowWindow]:
         """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
         done = 0
-        with reading(self._uri), self._opened() as file:
+        with self._opened() as file:
             for batch in self._batches(file):
                 for start in range(0, batch.num_rows, rows):
                     part = batch.slice(start, rows)

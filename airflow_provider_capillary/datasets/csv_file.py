@@ -15,7 +15,7 @@ from airflow_provider_capillary.datasets.content import DELIMITERS
 from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
-from airflow_provider_capillary.datasets.text_files import TextBytes, not_utf8, open_bytes, reading
+from airflow_provider_capillary.datasets.text_files import TextBytes, not_utf8, open_bytes
 from airflow_provider_capillary.datasets.text_lines import LinesPassed, lines_of
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -144,7 +144,7 @@ class CsvFile:
 
         :param passed: gets the lines without a row.
         """
-        with reading(self._uri), open_bytes(self._path) as stream:
+        with open_bytes(self._path) as stream:
             start = _start_of(stream)
             text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
             reader: Reader | None = None

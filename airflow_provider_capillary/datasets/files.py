@@ -22,7 +22,7 @@ from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.parquet_file import ParquetFile
 from airflow_provider_capillary.datasets.problems import Problems, listed, missing_columns
 from airflow_provider_capillary.datasets.remote_files import RemoteFiles
-from airflow_provider_capillary.datasets.text_files import digest_of, reading
+from airflow_provider_capillary.datasets.text_files import FILE_ERRORS, digest_of, unreadable
 from airflow_provider_capillary.exceptions import DatasetError
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,11 @@ class _Part:
         return self.digest + repr((delimiter, self.folder_values)).encode(errors="backslashreplace")
 
     def must_be_unchanged(self) -> None:
-        with reading(self.uri):
-            if _identity(self.path) != self.identity:
-                raise DatasetError(
-                    f"{self.uri}: the file changed while it was being read. "
-                    "Let the task that writes it finish first, and write under a new name each time."
-                )
+        if _identity(self.path) != self.identity:
+            raise DatasetError(
+                f"{self.uri}: the file changed while it was being read. "
+                "Let the task that writes it finish first, and write under a new name each time."
+            )
 
 
 class FilesDataset:
@@ -116,10 +115,13 @@ class FilesDataset:
         columns = self.inspect().columns
         rows_before = 0
         for part in self._parts:
-            part.must_be_unchanged()
-            for window in part.file.windows(rows, columns, rows_before):
-                yield WithFolderValues(window, part.folder_values) if part.folder_values else window
-            part.must_be_unchanged()
+            try:
+                part.must_be_unchanged()
+                for window in part.file.windows(rows, columns, rows_before):
+                    yield WithFolderValues(window, part.folder_values) if part.folder_values else window
+                part.must_be_unchanged()
+            except FILE_ERRORS as error:
+                raise unreadable(part.uri, error) from error
             rows_before += part.rows
 
     def close(self) -> None:
@@ -165,30 +167,30 @@ class FilesDataset:
         return assumed
 
     def _read(self, uri: str, problems: Problems, texts: DistinctTexts) -> _Part:
-        part = self._snapshot(uri)
-        part.rows, part.columns = part.file.scan(problems, texts)
+        path, digest = local_path(uri), b""
+        if path is None:
+            path, digest = self._remote.copy(uri)
+        try:
+            part = self._snapshot(uri, path, digest)
+            part.rows, part.columns = part.file.scan(problems, texts)
+            part.must_be_unchanged()
+        except FILE_ERRORS as error:
+            raise unreadable(uri, error) from error
         part.folder_values = {
             name: value for name, value in folder_values(uri).items() if not fitting_columns((name,), part.columns)
         }
         if gathered := texts.column_among(tuple(part.folder_values)):
             texts.add((part.folder_values[gathered],))
-        part.must_be_unchanged()
         return part
 
-    def _snapshot(self, uri: str) -> _Part:
-        path = local_path(uri)
-        if path is not None:
-            with reading(uri):
-                identity = _identity(path)
-                return self._part(uri, path, digest_of(path), identity)
-        path, digest = self._remote.copy(uri)
-        return self._part(uri, path, digest, _identity(path))
+    def _snapshot(self, uri: str, path: Path, digest: bytes) -> _Part:
+        """The file as it is now.
 
-    def _part(self, uri: str, path: Path, digest: bytes, identity: tuple[int, int, int]) -> _Part:
-        file_format = self._options.file_format or format_by_name(uri)
-        with reading(uri):
-            file_format = file_format or format_by_content(uri, path)
-        return _Part(uri, path, self._file(uri, path, file_format), digest, identity, file_format)
+        :param digest: of a copy that was just made; else empty.
+        """
+        identity = _identity(path)
+        file_format = self._options.file_format or format_by_name(uri) or format_by_content(uri, path)
+        return _Part(uri, path, self._file(uri, path, file_format), digest or digest_of(path), identity, file_format)
 
     def _file(self, uri: str, path: Path, file_format: FileFormat | None) -> _File:
         match file_format:

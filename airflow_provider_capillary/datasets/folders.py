@@ -13,7 +13,7 @@ from uuid import uuid4
 from airflow_provider_capillary.datasets.disk import room_on_disk
 from airflow_provider_capillary.datasets.locations import local_path
 from airflow_provider_capillary.datasets.object_storage import children_of, make_folder, storage, upload
-from airflow_provider_capillary.datasets.text_files import reading
+from airflow_provider_capillary.datasets.text_files import FILE_ERRORS, unreadable
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 
 _TRIES = 3
@@ -59,10 +59,12 @@ class LocalFolder:
 
     def children(self) -> dict[str, bool] | None:
         """What is in it."""
-        with reading(self._uri):
+        try:
             if not self._path.is_dir():
                 self._path.lstat()
                 return None
+        except FILE_ERRORS as error:
+            raise unreadable(self._uri, error) from error
         try:
             with os.scandir(self._path) as found:
                 return {child.name: child.is_dir() for child in found}
@@ -73,8 +75,10 @@ class LocalFolder:
 
     def read(self, name: str) -> bytes:
         """The content of a small file."""
-        with reading(f"{self._uri.rstrip('/')}/{name}"):
+        try:
             return (self._path / name).read_bytes()
+        except FILE_ERRORS as error:
+            raise unreadable(f"{self._uri.rstrip('/')}/{name}", error) from error
 
     def put(self, source: Path, name: str) -> None:
         """Add a copy of a local file; where both are on one disk, without copying."""

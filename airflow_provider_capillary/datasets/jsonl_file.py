@@ -13,7 +13,7 @@ import msgspec
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems
 from airflow_provider_capillary.datasets.row_window import RowWindow
-from airflow_provider_capillary.datasets.text_files import open_bytes, reading
+from airflow_provider_capillary.datasets.text_files import open_bytes
 from airflow_provider_capillary.datasets.text_lines import LinesPassed
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -71,7 +71,7 @@ class JsonLinesFile:
         :param passed: gets the lines without a row.
         """
         decode = _OBJECT.decode
-        with reading(self._uri), open_bytes(self._path) as stream:
+        with open_bytes(self._path) as stream:
             if _first_mark(stream) == b"[":
                 raise DatasetError(
                     f"{self._uri}: a JSON array, not JSON Lines: one object per line, without brackets around and "

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from airflow_provider_capillary.datasets.arrow_values import epoch_seconds, original_value, python_values, texts_of
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
-from airflow_provider_capillary.datasets.text_files import reading
 from airflow_provider_capillary.exceptions import DatasetError
 
 _SCAN_ROWS = 4_096
@@ -93,7 +92,7 @@ class ParquetFile:
         rows = 0
         self._unit = "s"
         within_microseconds = True
-        with reading(self._uri), self._opened() as file:
+        with self._opened() as file:
             with self._broken("its schema"):
                 wide, names = _wide_timestamps(file), file.schema_arrow.names
             refuse_twice(self._uri, names)
@@ -110,7 +109,7 @@ class ParquetFile:
     def windows(self, rows: int, columns: tuple[str, ...], rows_before: int) -> Iterator[ArrowWindow]:
         """Stream the file in windows; ``rows_before`` rows of the dataset came from earlier files."""
         done = 0
-        with reading(self._uri), self._opened() as file:
+        with self._opened() as file:
             for batch in self._batches(file, rows):
                 if batch.num_rows:
                     yield ArrowWindow(batch, columns, self._uri, rows_before + done + 1, done + 1)

@@ -6,8 +6,6 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -18,21 +16,35 @@ from airflow_provider_capillary.exceptions import DatasetError
 _BUFFER_BYTES = 1 << 20
 
 
-@contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Turn what goes wrong with one file into a ``DatasetError``; other trouble (a disk error) goes through."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise no_such_file(uri) from error
-    except PermissionError as error:
-        raise DatasetError(f"{uri}: no permission to read. Grant the worker's user access.") from error
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise DatasetError(f"{uri}: not a file. Name a file, or a folder that holds files only.") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DatasetError(f"{uri}: broken or truncated gzip ({error}). Write or transfer the file again.") from error
-    except _BrokenZstdError as error:
-        raise DatasetError(f"{uri}: broken or truncated zstd ({error}). Write or transfer the file again.") from error
+class BrokenZstdError(Exception):
+    """The stream ends too soon, or is no zstd."""
+
+
+#: What reading raises where the file is to blame. Other trouble (a disk error) is not.
+FILE_ERRORS = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+    BrokenZstdError,
+)
+
+
+def unreadable(uri: str, error: Exception) -> DatasetError:
+    """The error for a file of which reading raised one of ``FILE_ERRORS``."""
+    match error:
+        case FileNotFoundError():
+            return no_such_file(uri)
+        case PermissionError():
+            return DatasetError(f"{uri}: no permission to read. Grant the worker's user access.")
+        case IsADirectoryError() | NotADirectoryError():
+            return DatasetError(f"{uri}: not a file. Name a file, or a folder that holds files only.")
+        case _:
+            kind = "zstd" if isinstance(error, BrokenZstdError) else "gzip"
+            return DatasetError(f"{uri}: broken or truncated {kind} ({error}). Write or transfer the file again.")
 
 
 def no_such_file(uri: str) -> DatasetError:
@@ -67,7 +79,7 @@ class TextBytes(io.RawIOBase):
             count: int = self._source.readinto(buffer)
         except (pa.ArrowException, OSError) as error:
             if isinstance(self._source, pa.NativeFile):
-                raise _BrokenZstdError(str(error)) from error
+                raise BrokenZstdError(str(error)) from error
             raise
         if count:
             self.last = bytes(buffer[count - 1 : count])
@@ -77,10 +89,6 @@ class TextBytes(io.RawIOBase):
         """Close the file."""
         self._source.close()
         super().close()
-
-
-class _BrokenZstdError(Exception):
-    pass
 
 
 def _decompressed(path: Path) -> Any:

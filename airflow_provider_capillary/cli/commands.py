@@ -59,7 +59,7 @@ def jobs(args: Namespace) -> None:
 
 @command
 def job(args: Namespace) -> None:
-    """Tell of one import."""
+    """Show one import."""
     with opened_ledger(args, only_reading=True) as ledger:
         record = ledger.job(args.job_id)
         details = display.job_details(record, ledger.grants(args.job_id), _standing(ledger, record))
@@ -180,6 +180,28 @@ def customer(args: Namespace) -> None:
     display.print_rows([display.customer_row(row) for row in rows], args.output)
 
 
+@command
+def explain(args: Namespace) -> None:
+    """Print what the names mean and what to do; without names, list them all."""
+    from difflib import get_close_matches
+
+    from airflow_provider_capillary.core.reasons import REGISTRY
+
+    wanted = [name.strip("[],") for name in args.names]
+    unknown = [name for name in wanted if name not in REGISTRY]
+    if unknown:
+        near = get_close_matches(unknown[0], REGISTRY, n=3)
+        hint = f"; did you mean {' or '.join(near)}?" if near else "; airflow capillary explain lists all names"
+        raise ConfigurationError(f"no reason or error is called {', '.join(unknown)}{hint}")
+    if not wanted:
+        display.print_rows([{"name": one.name, "title": one.title} for one in REGISTRY.values()], args.output)
+        return
+    for name in wanted:
+        entry = REGISTRY[name]
+        facts = {"name": entry.name, "title": entry.title, "meaning": entry.meaning, "what to do": entry.to_do}
+        display.print_details(facts, args.output)
+
+
 def _standing(ledger: Ledger, job: JobRecord) -> dict[str, int] | None:
     """Where the rows of a job stand that made no account of its own."""
     return None if job.has_account else ledger.standing(job.job_id)
@@ -207,7 +229,7 @@ def ledger_upgrade(args: Namespace) -> None:
 
 def simulator(args: Namespace) -> None:
     """Serve the simulator, in the words of its own command line."""
-    from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
+    from airflow_provider_capillary.cli.options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
     from airflow_provider_capillary.simulator import command_line
 
     words: list[str] = []

@@ -176,7 +176,7 @@ def _argument(argument: Any) -> tuple[str, ...] | None:
 
 def simulator() -> str:
     """The simulator's command, its faults and how its reads may answer."""
-    from airflow_provider_capillary.cli.simulator_options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
+    from airflow_provider_capillary.cli.options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
     from airflow_provider_capillary.simulator import fault_plan, routing, simulator_settings, state_endpoints
 
     options = [(f"`{name}`", text) for name, text in {**SIMULATOR_OPTIONS, **SIMULATOR_SWITCHES}.items()]

@@ -141,7 +141,7 @@ def revoke(args: Namespace) -> None:
     """Take back what one import granted; without ``--yes`` only count it."""
     from airflow_provider_capillary.jobs.organisation import Organisation
     from airflow_provider_capillary.jobs.revoke import RevokeJob
-    from airflow_provider_capillary.operators.task_arguments import connected
+    from airflow_provider_capillary.operators.running_task import connected
     from airflow_provider_capillary.operators.witness_variable import witness_by_database
 
     by = person()
@@ -163,7 +163,7 @@ def revoke(args: Namespace) -> None:
 @command
 def test(args: Namespace) -> None:
     """Try a connection, reading only."""
-    from airflow_provider_capillary.operators.task_arguments import connected
+    from airflow_provider_capillary.operators.running_task import connected
 
     with as_server():
         works, message = connected(args.conn_id).test_connection()

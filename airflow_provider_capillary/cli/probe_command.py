@@ -22,7 +22,7 @@ from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks.capillary import CapillaryBadgeHook
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.probe import Probed, ProbeJob
-from airflow_provider_capillary.operators.task_arguments import connected
+from airflow_provider_capillary.operators.running_task import connected
 
 _LONGEST_WAIT = 3_600.0
 

@@ -17,7 +17,7 @@ from airflow_provider_capillary.datasets.options import read_options
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
 from airflow_provider_capillary.ledger.facts import JobScope
-from airflow_provider_capillary.operators.task_arguments import connected
+from airflow_provider_capillary.operators.running_task import connected
 from airflow_provider_capillary.operators.witness_variable import witness_by_database
 
 _SHOWN = ("rows_read", "seeded", "settled", "already_held", "repeated", "in_flight", "invalid", "not_seeded")

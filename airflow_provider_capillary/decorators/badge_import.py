@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_capillary.operators.airflow_versions import RetryPolicy
+    from airflow_provider_capillary.operators.airflow_installation import RetryPolicy
 
     FParams = ParamSpec("FParams")
     FReturn = TypeVar("FReturn")

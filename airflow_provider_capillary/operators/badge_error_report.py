@@ -14,13 +14,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
-from airflow_provider_capillary.operators.airflow_settings import airflow_home, option
-from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, airflow_home, option, retry_arguments
 from airflow_provider_capillary.operators.report_link import BadgeReportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.telemetry.lineage import ReportsLineage, WorkDone
 from airflow_provider_capillary.operators.upstream_imports import Imports, imports_of, job_ids_of, task_ids_in
-from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -105,6 +103,7 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
     def _report(self, context: Context) -> dict[str, Any]:
         # Not with the DAG file: what a report needs takes its time to load.
         from airflow_provider_capillary.operators.ledger_location import open_ledger
+        from airflow_provider_capillary.operators.running_task import push_result
         from airflow_provider_capillary.operators.telemetry.assets import fill_events, report_facts
         from airflow_provider_capillary.reports.destination import publish_files, report_folder
         from airflow_provider_capillary.reports.error_report import write_error_report

@@ -16,7 +16,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
-from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.report_link import BadgeImportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.telemetry.lineage import ReportsLineage

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
-from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.upstream_imports import task_ids_in
@@ -84,7 +84,7 @@ class BadgeReconcileOperator(WorksOnEarlierJobs):
         from airflow_provider_capillary.jobs.organisation import Organisation
         from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob
         from airflow_provider_capillary.operators.ledger_location import open_ledger
-        from airflow_provider_capillary.operators.task_arguments import connected, whose_word
+        from airflow_provider_capillary.operators.running_task import connected, whose_word
 
         settings = self._settings(whose_word(context))
         if settings.action is not Action.VERIFY:

@@ -10,7 +10,7 @@ import msgspec
 
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
-from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.upstream_imports import task_ids_in
@@ -80,7 +80,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
         from airflow_provider_capillary.jobs.organisation import Organisation
         from airflow_provider_capillary.jobs.revoke import RevokeJob
         from airflow_provider_capillary.operators.ledger_location import open_ledger
-        from airflow_provider_capillary.operators.task_arguments import connected, whose_word
+        from airflow_provider_capillary.operators.running_task import connected, whose_word
         from airflow_provider_capillary.operators.witness_variable import witness_of
 
         only_count, again = _flag("dry_run", self.dry_run), _flag("import_again", self.import_again)

@@ -14,7 +14,7 @@ from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.jobs.settings import DEFAULTS, import_settings
-from airflow_provider_capillary.operators.airflow_versions import RetryPolicy, retry_arguments
+from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 
@@ -127,7 +127,7 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
         from airflow_provider_capillary.datasets.open_dataset import open_dataset
         from airflow_provider_capillary.jobs.seed import SeedJob, seed_settings
         from airflow_provider_capillary.operators.ledger_location import open_ledger
-        from airflow_provider_capillary.operators.task_arguments import (
+        from airflow_provider_capillary.operators.running_task import (
             connected,
             refuse_text_of_something_else,
             scope_of,

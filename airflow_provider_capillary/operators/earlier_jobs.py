@@ -10,7 +10,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.operators.upstream_imports import imports_of, job_ids_of
-from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,7 +45,9 @@ class WorksOnEarlierJobs(BaseOperator):
         :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
         :raises AirflowSkipException: no import began a job
         """
-        from airflow_provider_capillary.jobs.pacing import StopSignal  # not with the DAG file
+        # Not with the DAG file: they take their time to load.
+        from airflow_provider_capillary.jobs.pacing import StopSignal
+        from airflow_provider_capillary.operators.running_task import push_result
 
         self._stop = StopSignal()
         try:

@@ -1,4 +1,4 @@
-"""How the log of an import ends: counts, a line for each reason, what to do, where to look."""
+"""How an import ends in words: the last lines of its log, and the message of its failure."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def end_block(result: ImportResult) -> Iterator[str]:
     if summary.reasons:
         names = reasons.names(summary.reasons[0].stage, summary.reasons[0].code, summary.reasons[0].message)
         yield f"What a name in brackets means, and what to do: airflow capillary explain {names.replace(',', '')}"
+
+
+def failure_text(result: ImportResult) -> str:
+    """Why the task fails, in one line: counts, the first reasons, where to look."""
+    summary = result.summary
+    top = "; ".join(map(reason_line, summary.reasons[:3]))
+    return (
+        f"{result.error}. {counts_line(summary)}. Top reasons: {top or 'none'}. "
+        "Every row that was not accepted, with its reason: report and errors.csv in the tab Badge import of this task, "
+        f"job {summary.job_id}"
+    )
 
 
 def counts_line(summary: Summary) -> str:

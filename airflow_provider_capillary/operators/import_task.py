@@ -28,12 +28,17 @@ from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import StopSignal
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
-from airflow_provider_capillary.operators.airflow_settings import SECTION, option
+from airflow_provider_capillary.operators.airflow_installation import SECTION, option
 from airflow_provider_capillary.operators.badge_import import OnEmpty, on_empty_of
-from airflow_provider_capillary.operators.end_of_log import counts_line, end_block, reason_line
+from airflow_provider_capillary.operators.end_of_log import end_block, failure_text
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.operators.live_progress import LiveProgress
-from airflow_provider_capillary.operators.task_arguments import connected, refuse_text_of_something_else, scope_of
+from airflow_provider_capillary.operators.running_task import (
+    connected,
+    push_result,
+    refuse_text_of_something_else,
+    scope_of,
+)
 from airflow_provider_capillary.operators.telemetry.assets import (
     badge_asset_uri,
     fill_events,
@@ -43,7 +48,6 @@ from airflow_provider_capillary.operators.telemetry.assets import (
 from airflow_provider_capillary.operators.telemetry.lineage import WorkDone
 from airflow_provider_capillary.operators.telemetry.metrics import count_import
 from airflow_provider_capillary.operators.witness_variable import witness_of
-from airflow_provider_capillary.operators.xcom import push_result
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook, Context
@@ -82,7 +86,7 @@ class ImportTask:
         push_result(self._context, summary)  # the report that follows needs to know which job it was
         if result.error is None:
             raise AirflowSkipException("The dataset has no rows, and on_empty is 'skip'.")
-        raise as_airflow_error(result.error, _failure(result)) from result.error
+        raise as_airflow_error(result.error, failure_text(result)) from result.error
 
     @property
     def _on_empty(self) -> OnEmpty:
@@ -193,13 +197,3 @@ def _configured_batch_size() -> int:
         return int(text)
     except ValueError:
         raise ConfigurationError(f"[{SECTION}] default_batch_size is {text!r}, which is no whole number") from None
-
-
-def _failure(result: ImportResult) -> str:
-    summary = result.summary
-    reasons = "; ".join(map(reason_line, summary.reasons[:3]))
-    return (
-        f"{result.error}. {counts_line(summary)}. Top reasons: {reasons or 'none'}. "
-        "Every row that was not accepted, with its reason: report and errors.csv in the tab Badge import of this task, "
-        f"job {summary.job_id}"
-    )

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from airflow_provider_capillary.core.given_values import is_nothing
 from airflow_provider_capillary.exceptions import ConfigurationError, WrongLedgerError
-from airflow_provider_capillary.operators.airflow_settings import airflow_home, configured_executors, option
+from airflow_provider_capillary.operators.airflow_installation import airflow_home, configured_executors, option
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_capillary.core.summary import FINAL_STATES, Reason
 from airflow_provider_capillary.jobs.progress import JobState, ProgressFacts, harmless
-from airflow_provider_capillary.operators.airflow_versions import task_state_store
+from airflow_provider_capillary.operators.airflow_installation import task_state_store
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_capillary.exceptions import CapillaryError, RetryableError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted
-from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
+from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES, RetryDecision, RetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

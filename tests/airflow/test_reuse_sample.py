@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev.sample_data.warehouse import BADGES

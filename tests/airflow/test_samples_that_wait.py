@@ -16,7 +16,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
 from airflow.sdk.execution_time import macros
 
-from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 from airflow_provider_capillary.simulator.simulator_settings import catalogue
 from dev.sample_data.warehouse import BADGES

@@ -1,4 +1,4 @@
-"""Airflow 3.2 and 3.3 differ, and ``operators/airflow_versions.py`` alone asks which of them this is."""
+"""Airflow 3.2 and 3.3 differ, and ``operators/airflow_installation.py`` alone asks which of them this is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-THE_ONE = CHECKOUT / "airflow_provider_capillary" / "operators" / "airflow_versions.py"
+THE_ONE = CHECKOUT / "airflow_provider_capillary" / "operators" / "airflow_installation.py"
 FILES = [
     path for folder in ("airflow_provider_capillary", "dags") for path in sorted((CHECKOUT / folder).rglob("*.py"))
 ]

@@ -101,7 +101,7 @@ def test_the_test_that_users_are_shown_passes(
 
 
 def test_every_parameter_of_the_import_stands_in_the_table_with_its_default() -> None:
-    from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+    from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES
     from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 
     said = {code(row[0]): row[1] for row in table(section(README, "BadgeImportOperator"))}

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.ledger.reader import LedgerReader
-from airflow_provider_capillary.operators.airflow_settings import option
+from airflow_provider_capillary.operators.airflow_installation import option
 from airflow_provider_capillary.operators.ledger_location import ledger_url
 from airflow_provider_capillary.plugins.badge_imports.dag_arguments import tasks_of
 

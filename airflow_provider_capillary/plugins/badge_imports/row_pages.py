@@ -14,7 +14,7 @@ from starlette.background import BackgroundTask
 from airflow_provider_capillary.exceptions import UnknownJobError
 from airflow_provider_capillary.ledger.facts import JobRecord
 from airflow_provider_capillary.ledger.reader import NoLedgerError
-from airflow_provider_capillary.operators.airflow_settings import option
+from airflow_provider_capillary.operators.airflow_installation import option
 from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.plugins.badge_imports import ledgers, rights
 from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag

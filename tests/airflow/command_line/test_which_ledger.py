@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
-from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES
 from dev.demo.dag_test import airflow
 
 from ..conftest import AirflowProcess

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_provider_capillary.decorators.badge_import import BadgeImportDecoratedOperator, badge_import_task
-from airflow_provider_capillary.operators.airflow_versions import HAS_RETRY_POLICIES
+from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 
 
@@ -51,7 +51,7 @@ def test_editors_see_the_operator_s_parameters_without_dataset() -> None:
 
 
 def test_every_parameter_reaches_the_operator_and_what_is_not_given_is_left_to_the_dag_s_default_args() -> None:
-    # What 3.2 has no use for is taken and left out; see airflow_versions.py.
+    # What 3.2 has no use for is taken and left out; see airflow_installation.py.
     names = keywords(BadgeImportOperator.__init__).keys() - {"dataset"}
     names -= set() if HAS_RETRY_POLICIES else {"retry_policy"}
     given = {name: object() for name in names}

@@ -23,7 +23,7 @@ from airflow_provider_capillary.core.summary import UnaccountedRowsError
 from airflow_provider_capillary.exceptions import ApiUnavailableError, CapillaryError, RetryableError
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.ledger.facts import IntentConflictError
-from airflow_provider_capillary.operators import airflow_versions, retry
+from airflow_provider_capillary.operators import airflow_installation, retry
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.operators.retry import CapillaryRetryPolicy
@@ -196,7 +196,7 @@ def airflow_3_2(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             setattr(without, name, getattr(airflow.sdk, name))
     monkeypatch.setitem(sys.modules, "airflow.sdk", without)
     loaded: dict[str, Any] = {}
-    for module in (airflow_versions, retry):
+    for module in (airflow_installation, retry):
         assert module.__file__ is not None
         spec = importlib.util.spec_from_file_location(module.__name__, Path(module.__file__))
         assert spec is not None
@@ -209,7 +209,7 @@ def airflow_3_2(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_on_airflow_3_2_no_policy_is_handed_over_and_everything_can_be_imported(airflow_3_2: dict[str, Any]) -> None:
-    versions, policies = airflow_3_2["airflow_versions"], airflow_3_2["retry"]
+    versions, policies = airflow_3_2["airflow_installation"], airflow_3_2["retry"]
     assert versions.HAS_RETRY_POLICIES is False
     assert versions.retry_arguments(OTHER) == {}
     assert policies.RETRY_POLICY is None
@@ -217,5 +217,5 @@ def test_on_airflow_3_2_no_policy_is_handed_over_and_everything_can_be_imported(
 
 
 def test_on_airflow_3_3_the_policy_is_handed_over() -> None:
-    assert airflow_versions.retry_arguments(OTHER) == {"retry_policy": OTHER}
+    assert airflow_installation.retry_arguments(OTHER) == {"retry_policy": OTHER}
     assert isinstance(retry.RETRY_POLICY, CapillaryRetryPolicy)

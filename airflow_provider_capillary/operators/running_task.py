@@ -1,7 +1,8 @@
-"""A task's arguments when it runs, turned into what its job needs: a checked connection, a dataset, a scope."""
+"""A running task and its job: what the task's arguments stand for, and what it leaves in XCom where it fails."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -59,3 +60,9 @@ def whose_word(context: Context) -> str:
     """The task and its run, by which the ledger keeps who settled, revoked or seeded rows."""
     ti = context["ti"]
     return f"dag {ti.dag_id}, run {ti.run_id}, task {ti.task_id}"
+
+
+def push_result(context: Context, result: Mapping[str, Any]) -> None:
+    """Keep as the task's return value what it cannot return, because it is about to fail or to be skipped."""
+    if (push := getattr(context.get("ti"), "xcom_push", None)) is not None:
+        push(key="return_value", value=dict(result))

@@ -1,8 +1,15 @@
-"""What Airflow 3.3 has and 3.2 has not. No other module asks which of them it runs on."""
+"""The Airflow that this package runs in: its configuration, and what 3.3 has and 3.2 has not.
+
+No other module asks for Airflow's version.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow.sdk.configuration import conf
 
 if TYPE_CHECKING:
     from airflow.sdk import Context, RetryDecision, RetryPolicy
@@ -16,7 +23,20 @@ else:
     except ImportError:  # 3.2: policies can be written, and are not asked
         HAS_RETRY_POLICIES, RetryDecision, RetryPolicy = False, None, object
 
-__all__ = ["HAS_RETRY_POLICIES", "RetryDecision", "RetryPolicy", "StateStore", "retry_arguments", "task_state_store"]
+__all__ = [
+    "HAS_RETRY_POLICIES",
+    "SECTION",
+    "RetryDecision",
+    "RetryPolicy",
+    "StateStore",
+    "airflow_home",
+    "configured_executors",
+    "option",
+    "retry_arguments",
+    "task_state_store",
+]
+
+SECTION = "capillary"
 
 
 class StateStore(Protocol):
@@ -35,3 +55,18 @@ def retry_arguments(policy: RetryPolicy | None) -> dict[str, Any]:
 def task_state_store(context: Context) -> StateStore | None:
     """The store of the task that runs; ``None`` on 3.2, and in a plain dict as context."""
     return context.get("task_state_store")
+
+
+def option(name: str) -> str | None:
+    """An option of the ``[capillary]`` section; ``None`` where it is not set or empty."""
+    return conf.get(SECTION, name, fallback=None) or None
+
+
+def configured_executors() -> str:
+    """``[core] executor`` as it stands."""
+    return str(conf.get("core", "executor", fallback="LocalExecutor"))
+
+
+def airflow_home() -> Path:
+    """The folder AIRFLOW_HOME, absolute."""
+    return Path(os.path.expandvars(os.environ.get("AIRFLOW_HOME") or "~/airflow")).expanduser().absolute()

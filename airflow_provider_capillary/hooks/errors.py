@@ -54,14 +54,14 @@ def as_airflow_error(error: CapillaryError, message: str | None = None) -> Airfl
 
 
 def errors_logged(work: Callable[_Given, _Result]) -> Callable[_Given, _Result | None]:
-    """Give ``None`` and log a warning where the work fails, whatever it is: the rows are in the ledger by then."""
+    """Log a warning and give ``None`` if the work raises. The ledger has the outcomes by then, so nothing is lost."""
 
     @wraps(work)
     def guarded(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result | None:
         try:
             return work(*args, **kwargs)
         except Exception as error:  # noqa: BLE001 - monitoring that is down must not fail a task whose work is done
-            log.warning("%s failed, which changes nothing else: %s", work.__name__, type(error).__name__)
+            log.warning("%s failed; the task's own work is not affected: %s", work.__name__, type(error).__name__)
             return None
 
     return guarded

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
-from airflow_provider_capillary.reports.columns import ReportColumns, plan_columns
-from airflow_provider_capillary.reports.errors_csv import write_errors_csv
+from airflow_provider_capillary.reports.errors_csv import ReportColumns, plan_columns, write_errors_csv
 from airflow_provider_capillary.reports.html_report import write_html_report
-from airflow_provider_capillary.reports.kept_issues import KeptIssues
 from airflow_provider_capillary.reports.report_facts import (
     MOST_KEPT_APART,
     MOST_KEPT_APART_OF_MANY,
@@ -31,6 +31,7 @@ SUMMARY_JSON = "summary.json"
 REPORT_HTML = "report.html"
 MAY_BE_TWICE_CSV = "may_be_granted_twice.csv"
 IN_DOUBT = "the import died before it recorded what became of this row; it may be granted"
+_DECODER = msgspec.json.Decoder(tuple[str, RowIssue])
 
 
 class ErrorReport(msgspec.Struct, frozen=True):
@@ -123,3 +124,32 @@ def _issues(ledger: Ledger, job: JobRecord) -> Iterator[RowIssue]:
                     attempt=1,
                     badge_meta_id=badge.badge_meta_id,
                 )
+
+
+class KeptIssues:
+    """Issues in a file, one line of JSON each: written once, then read as often as needed.
+
+    A second query of the ledger could give other rows, because another process settles some, or a job goes on.
+
+    :param folder: a folder on a disk with room. The file has no name there and is gone at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed by __exit__
+
+    def __enter__(self) -> KeptIssues:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, job_id: str, issue: RowIssue) -> None:
+        """Keep one issue of a job."""
+        self._file.write(msgspec.json.encode((job_id, issue)) + b"\n")
+
+    def __iter__(self) -> Iterator[tuple[str, RowIssue]]:
+        """All issues with the id of their job, in the order in which they were kept."""
+        self._file.seek(0)
+        return map(_DECODER.decode, self._file)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from airflow_provider_capillary.reports import shown_text, wording
+from airflow_provider_capillary.reports import wording
 from airflow_provider_capillary.reports.html_view import BAR, SHOWN_AT_ONCE, arrange
 from airflow_provider_capillary.reports.report_facts import ReportFacts
 
@@ -49,5 +49,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(shown_text, name) for name in ("shown", "number", "duration", "instant")}
+    environment.filters |= {name: getattr(wording, name) for name in ("shown", "number", "duration", "instant")}
     return environment

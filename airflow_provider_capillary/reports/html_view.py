@@ -17,7 +17,7 @@ from airflow_provider_capillary.reports.report_facts import (
     ReportFacts,
     doubt_and_rest,
 )
-from airflow_provider_capillary.reports.shown_text import share
+from airflow_provider_capillary.reports.wording import share
 
 PLANNED = "planned"  #: passed the checks of a dry run
 NOT_ENDED = "not_known"  #: of a job that has not ended

@@ -14,7 +14,7 @@ from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.summary import FINAL_STATES, TOP_REASONS, Reason, UnaccountedRowsError
 from airflow_provider_capillary.ledger.facts import JobRecord, RowIssue
-from airflow_provider_capillary.reports.shown_text import without_password
+from airflow_provider_capillary.reports.wording import without_password
 
 #: Rows in these states are reported one by one: all that were not accepted.
 REPORTED_STATES = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT)

@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from airflow_provider_capillary.reports import shown_text, wording
+from airflow_provider_capillary.reports import wording
 from airflow_provider_capillary.reports.html_view import BAR, SHOWN_AT_ONCE
 
 _REPORTS = "airflow_provider_capillary.reports"
@@ -83,6 +83,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(shown_text, name) for name in ("shown", "number", "duration", "instant")}
+    environment.filters |= {name: getattr(wording, name) for name in ("shown", "number", "duration", "instant")}
     environment.filters["clock"] = clock
     return environment

@@ -19,8 +19,8 @@ from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.ledger.facts import Issues, Job, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
-from airflow_provider_capillary.reports.columns import REPORT_COLUMNS
 from airflow_provider_capillary.reports.error_report import write_error_report
+from airflow_provider_capillary.reports.errors_csv import REPORT_COLUMNS
 from airflow_provider_capillary.reports.report_facts import MOST_KEPT_APART, MOST_KEPT_APART_OF_MANY
 
 Told = Callable[..., Job]

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_capillary.reports.cells import LONGEST_TEXT, original_cell, report_cell
+from airflow_provider_capillary.reports.errors_csv import (
+    LONGEST_TEXT,
+    REPORT_COLUMNS,
+    original_cell,
+    own_columns,
+    plan_columns,
+    report_cell,
+)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +129,38 @@ def test_words_of_the_api_are_one_harmless_line() -> None:
 def test_no_cell_is_longer_than_readers_of_csv_allow(text: str) -> None:
     cell = original_cell(text)
     assert len(cell) == LONGEST_TEXT < csv.field_size_limit()
+
+
+def test_columns_keep_their_order_and_are_joined_as_first_seen() -> None:
+    plan = plan_columns([("z", "a"), ("a", "m"), ("z", "b")])
+    assert plan.dataset == ("z", "a", "m", "b")
+    assert plan.report == REPORT_COLUMNS
+
+
+def test_columns_of_an_earlier_report_are_replaced_not_doubled() -> None:
+    plan = plan_columns([("customer_id", *REPORT_COLUMNS)])
+    assert plan.dataset == ("customer_id",)
+    assert plan.report == REPORT_COLUMNS
+
+
+def test_an_earlier_report_is_known_though_somebody_took_columns_out_and_added_one() -> None:
+    kept = ("message", "code", "attempt", "stage", "request_id")
+    assert own_columns((*kept[:2], "customer_id", *kept[2:], "remark")) == ("customer_id", "remark")
+
+
+def test_a_dataset_keeps_its_own_column_of_a_report_columns_name() -> None:
+    plan = plan_columns([("customer_id", "state", "source")])
+    assert plan.dataset == ("customer_id", "state", "source")
+    assert plan.report[1] == "import_state"
+    assert plan.report[6] == "import_source"
+    assert plan.report[0] == "stage"
+
+
+def test_such_a_dataset_keeps_it_through_any_number_of_reports() -> None:
+    for own in [("customer_id", "state"), ("code", "import_code", "id"), ("import_stage",)]:
+        columns = own
+        for _ in range(3):
+            plan = plan_columns([columns])
+            assert plan.dataset == own
+            columns = (*plan.dataset, *plan.report)
+            assert len(set(columns)) == len(columns) == len(own) + len(REPORT_COLUMNS)

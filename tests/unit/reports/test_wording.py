@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_capillary.reports.shown_text import duration, instant, share, shown, without_password
+from airflow_provider_capillary.reports.wording import duration, instant, share, shown, without_password
 
 
 @pytest.mark.parametrize(

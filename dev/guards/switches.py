@@ -121,7 +121,7 @@ GUARDS = (
                 '"1 = 0",',
             ),
         ),
-        ("tests/integration/ledger/test_rows.py",),
+        ("tests/integration/ledger/test_triggers.py",),
     ),
     Guard(
         "rows that were not looked up meet nothing",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -11,54 +11,24 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.badge_facts import Badge
 from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
 from airflow_provider_capillary.core.outcome import Verdict, judge
 from airflow_provider_capillary.core.reply import Transmission
-from airflow_provider_capillary.exceptions import ApiUnavailableError, AuthenticationError, RequestRefusedError
+from airflow_provider_capillary.exceptions import ApiUnavailableError, RequestRefusedError
 
-Answer = Callable[[socket.socket], None]
-Serve = Callable[..., Any]
-BADGE = "654e08f2041fd452b3ef5b2e"
+from .answers import BADGE, Answer, Serve, basic, paths, refusal, says
+
 GRANTED = [{"data": {"earnedBadgeId": "6576f7d291e0b01c659ad606"}, "errors": None, "warnings": None}]
-
-
-def says(content: Any, status: int = 200, **headers: str) -> Answer:
-    body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    lines = [f"HTTP/1.1 {status} Some", f"Content-Length: {len(body)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-    return lambda connection: connection.sendall(data)
 
 
 def token(name: str, ttl: int = 300) -> Answer:
     return says({"data": {"accessToken": name, "ttlSeconds": ttl}, "errors": None})
 
 
-def refusal(code: int, message: str = "no", status: int = 200) -> Answer:
-    return says({"data": None, "errors": [{"code": code, "message": message, "reference": None}]}, status)
-
-
-@contextmanager
-def basic(url: str, **settings: Any) -> Iterator[BadgeClient]:
-    made = BadgeClient(ClientSettings(base_url=url, login="till.1", password="sesame", timeout=5.0, **settings))
-    try:
-        yield made
-    finally:
-        made.close()
-
-
 @contextmanager
 def oauth(url: str, **settings: Any) -> Iterator[BadgeClient]:
     with basic(url, auth_type=AuthType.OAUTH, **settings) as made:
         yield made
-
-
-def paths(server: Any) -> list[str]:
-    return [request.split(b" ")[1].decode() for request in server.requests]
-
-
-# -- tokens
 
 
 def test_a_token_is_fetched_once_and_sent_with_the_attribution(serve: Serve) -> None:
@@ -217,138 +187,10 @@ def test_a_token_of_before_a_renewal_is_masked_in_the_error_of_a_read(serve: Ser
     assert "old ***" in str(caught.value)
 
 
-# -- reads
-
-
-def badge_list(ids: list[str], **pagination: int) -> Answer:
-    return says({"data": {"metaBasicDetails": [{"id": each} for each in ids], "pagination": pagination}, "errors": []})
-
-
-def test_all_parts_of_the_badge_list_are_read_as_they_are_asked_for(serve: Serve) -> None:
-    server = serve(
-        badge_list(["a", "b"], totalPages=3), badge_list(["c", "d"], totalPages=3), badge_list(["e"], totalPages=3)
-    )
-    with basic(server.url) as client:
-        badges = client.list_badges(page_size=2)
-        assert next(badges) == Badge("a")
-        assert len(server.requests) == 1
-        assert [badge.badge_meta_id for badge in badges] == ["b", "c", "d", "e"]
-    assert paths(server) == [f"/api_gateway/v1/badges/badgeMeta?page={number}&size=2" for number in range(3)]
-
-
-def test_without_totals_a_short_part_is_the_last(serve: Serve) -> None:
-    server = serve(badge_list(["a", "b"]), badge_list(["c"]))
-    with basic(server.url) as client:
-        assert len(list(client.list_badges(page_size=2))) == 3
-
-
-def test_a_server_that_does_not_page_cannot_keep_us_reading(serve: Serve) -> None:
-    server = serve(badge_list(["a", "b"], totalPages=99))
-    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="repeats itself"):
-        list(client.list_badges(page_size=2))
-    assert len(server.requests) == 2
-
-
-@pytest.mark.parametrize("answer", [refusal(404, "Passed badge is not found", 404), refusal(1054), refusal(404)])
-def test_a_badge_that_the_api_says_is_not_there_is_none(serve: Serve, answer: Answer) -> None:
-    server = serve(answer)
-    with basic(server.url) as client:
-        assert client.get_badge(BADGE) is None
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        says(b"<html>Not Found</html>", 404),
-        says({"status": 404, "error": "Not Found"}, 404),
-        says({"code": 404, "message": "No such route"}, 404),
-        says({"status": {"success": False, "code": 404, "message": "No such route"}}, 404),
-        says(b"", 404),
-    ],
-    ids=["html", "spring", "gateway", "v2", "empty"],
-)
-def test_an_address_that_is_not_there_is_not_taken_for_a_missing_badge(serve: Serve, answer: Answer) -> None:
-    server = serve(answer)
-    with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
-        client.get_badge(BADGE)
-    assert caught.value.status == 404
-
-
-def test_a_badge_that_is_there_is_given(serve: Serve) -> None:
-    server = serve(says({"data": {"id": BADGE, "name": "Gold", "active": True}, "errors": None}))
-    with basic(server.url) as client:
-        assert client.get_badge(BADGE) == Badge(BADGE, "Gold", is_active=True)
-    assert paths(server) == [f"/api_gateway/v1/badges/badgeMeta/{BADGE}"]
-
-
-def test_an_id_cannot_lead_to_another_address(serve: Serve) -> None:
-    server = serve(refusal(404))
-    with basic(server.url) as client:
-        client.get_badge("../../v2/customers?x=1#")
-    assert paths(server) == ["/api_gateway/v1/badges/badgeMeta/..%2F..%2Fv2%2Fcustomers%3Fx%3D1%23"]
-
-
-def test_a_customer_s_badge_is_read_with_statistics(serve: Serve) -> None:
-    details = {"earnCount": 2, "earns": []}
-    data = {"id": BADGE, "earnDetails": details, "activeEarnedCount": 1, "lastEarnEventDate": 1674292011}
-    server = serve(says({"data": data, "errors": [], "warnings": []}))
-    with basic(server.url) as client:
-        found = client.get_customer_badge(382442802, BADGE)
-    assert (found.earn_count, found.active_earned_count, found.last_earn_event_at) == (2, 1, 1674292011)
-    assert paths(server) == [f"/api_gateway/v1/badges/management/382442802/badge/{BADGE}?includeStatistics=true"]
-
-
-def test_a_reply_without_statistics_proves_nothing_about_a_customer(serve: Serve) -> None:
-    server = serve(says({"data": {"id": BADGE, "activeEarnedCount": 0}, "errors": []}))
-    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="earnCount"):
-        client.get_customer_badge(1, BADGE)
-
-
-def test_after_a_reply_about_another_badge_its_connection_is_not_used_again(serve: Serve) -> None:
-    details = {"earnCount": 0, "earns": []}
-    server = serve(
-        says({"data": {"id": "0" * 24, "earnDetails": details}}), says({"data": {"id": BADGE, "earnDetails": details}})
-    )
-    with basic(server.url) as client:
-        with pytest.raises(ApiUnavailableError, match="about another"):
-            client.get_customer_badge(1, BADGE)
-        assert client.get_customer_badge(1, BADGE).earn_count == 0
-    assert server.connections == 2
-
-
-def test_a_look_up_of_one_badge_is_not_answered_by_another(serve: Serve) -> None:
-    server = serve(says({"data": {"id": "0" * 24, "name": "Other"}, "errors": None}))
-    with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="about another"):
-        client.get_badge(BADGE)
-
-
 def test_a_revocation_is_not_confirmed_by_that_of_another_badge(serve: Serve) -> None:
     server = serve(says({"data": {"earnedBadgeId": "e2", "isActive": False}, "errors": []}))
     with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="about another"):
         client.revoke_earned_badge(BADGE, 1, "e1")
-
-
-def test_an_unknown_customer_is_refused_with_its_code(serve: Serve) -> None:
-    server = serve(refusal(1026, "Customer with the specified ID is not found"))
-    with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
-        client.get_customer_badge(1, BADGE)
-    assert (caught.value.status, caught.value.code) == (200, 1026)
-
-
-def test_a_customer_is_looked_up_by_identifier(serve: Serve) -> None:
-    server = serve(says({"entity": 306, "warnings": []}))
-    with basic(server.url) as client:
-        assert client.lookup_customer("email", "a+b@example.com") == 306
-    assert paths(server) == [
-        "/v2/customers/lookup?source=INSTORE&identifierName=email&identifierValue=a%2Bb%40example.com"
-    ]
-
-
-def test_an_identifier_that_nobody_has_gives_none(serve: Serve) -> None:
-    answer = says({"errors": [{"status": False, "code": 8015, "message": "No customer"}], "warnings": []}, 400)
-    server = serve(answer)
-    with basic(server.url) as client:
-        assert client.lookup_customer("mobile", "919111111111") is None
 
 
 def test_a_revocation_is_posted_once(serve: Serve) -> None:
@@ -365,45 +207,3 @@ def test_a_revocation_of_what_is_not_there_is_refused_with_its_code(serve: Serve
     with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
         client.revoke_earned_badge(BADGE, 1, "e1")
     assert caught.value.code == 814
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "retry_after"),
-    [
-        (refusal(401, status=401), AuthenticationError, None),
-        (refusal(403, status=403), RequestRefusedError, None),
-        (refusal(1051), RequestRefusedError, None),
-        (says(b"", 302, Location="/x"), RequestRefusedError, None),
-        (says(b"{}", 429, Retry_After="7"), ApiUnavailableError, 7.0),
-        (says(b"<html></html>", 503, Retry_After="9"), ApiUnavailableError, 9.0),
-        (says(b"<html></html>", 520), ApiUnavailableError, None),
-        (says(b"<html></html>"), ApiUnavailableError, None),
-        (says(b"[]"), ApiUnavailableError, None),
-    ],
-    ids=["401", "403", "200 with errors", "302", "429", "503", "520", "200 html", "200 array"],
-)
-def test_a_read_that_fails_says_what_the_caller_may_do(
-    serve: Serve, answer: Answer, error: type[Exception], retry_after: float | None
-) -> None:
-    server = serve(answer)
-    with basic(server.url) as client, pytest.raises(error) as caught:
-        client.get_customer_badge(1, BADGE)
-    assert type(caught.value) is error
-    assert getattr(caught.value, "retry_after", None) == retry_after
-    assert len(server.requests) == 1
-
-
-def test_a_check_reads_one_badge_and_changes_nothing(serve: Serve) -> None:
-    server = serve(badge_list([BADGE], totalPages=5))
-    with basic(server.url) as client:
-        client.check()
-    assert [request.split(b"\r\n")[0] for request in server.requests] == [
-        b"GET /api_gateway/v1/badges/badgeMeta?page=0&size=1 HTTP/1.1"
-    ]
-
-
-def test_a_check_of_an_organisation_without_badges_succeeds(serve: Serve) -> None:
-    server = serve(badge_list([]))
-    with basic(server.url) as client:
-        client.check()
-    assert len(server.requests) == 1

@@ -5,26 +5,14 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core.reply import Reply, Transmission
-from airflow_provider_capillary.exceptions import ConfigurationError
 
-BODY = (
-    b'[{"badgeMetaId":"654e08f2041fd452b3ef5b2e","customerId":1,"earnEventDate":1674292011,"earnExpiresOn":1705828011}]'
-)
-ARRAY = b'[{"data":{"earnedBadgeId":"6576f7d291e0b01c659ad606"},"errors":null,"warnings":null}]'
-Serve = Callable[..., Any]
-
-
-def written(data: bytes) -> Callable[[socket.socket], None]:
-    return lambda connection: connection.sendall(data)
+from .sending import ARRAY, BODY, Serve, client, closed_port, reply, sent, written
 
 
 def then_closed(data: bytes) -> Callable[[socket.socket], None]:
@@ -38,34 +26,6 @@ def then_closed(data: bytes) -> Callable[[socket.socket], None]:
 def reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
-
-
-def reply(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-@contextmanager
-def client(url: str, **settings: Any) -> Iterator[BadgeClient]:
-    made = BadgeClient(ClientSettings(base_url=url, login="till.1", password="sesame", **{"timeout": 5.0, **settings}))
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def sent(url: str, **settings: Any) -> Reply:
-    with client(url, **settings) as made:
-        return made.import_badges(BODY, "request-1")
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-# -- nothing was written
 
 
 @pytest.mark.parametrize("connected_before", [False, True], ids=["new connection", "kept connection"])
@@ -94,55 +54,6 @@ def test_keeping_back_is_asked_only_when_there_is_a_connection(serve: Serve) -> 
     with client(f"http://127.0.0.1:{closed_port()}") as made:
         assert made.import_badges(BODY, "one", note).transmission is Transmission.NOT_WRITTEN
     assert asked == ["asked"]
-
-
-def test_a_refused_port_means_not_written() -> None:
-    found = sent(f"http://127.0.0.1:{closed_port()}")
-    assert (found.transmission, found.problem) == (
-        Transmission.NOT_WRITTEN,
-        "the connection was refused (Connection refused)",
-    )
-
-
-def test_a_name_that_does_not_resolve_means_not_written() -> None:
-    found = sent("https://no-such-cluster.invalid")
-    assert found.transmission is Transmission.NOT_WRITTEN
-    assert "cannot be resolved" in found.problem
-
-
-def test_tls_to_a_plain_port_means_not_written(serve: Serve) -> None:
-    server = serve(written(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
-    found = sent(f"https://127.0.0.1:{server.port}", timeout=0.3, connect_timeout=0.3)
-    assert found.transmission is Transmission.NOT_WRITTEN
-    assert not any(BODY in request for request in server.requests)
-
-
-def test_a_connection_that_is_never_accepted_means_not_written() -> None:
-    # Linux completes handshakes up to the backlog; with that full, further connects hang as in a dropped network.
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        fillers = []
-        try:
-            for _ in range(4):
-                filler = socket.socket()
-                filler.setblocking(False)
-                filler.connect_ex(listener.getsockname())
-                fillers.append(filler)
-            found = sent(f"http://127.0.0.1:{listener.getsockname()[1]}", connect_timeout=0.2)
-        finally:
-            for filler in fillers:
-                filler.close()
-    assert (found.transmission, found.problem) == (Transmission.NOT_WRITTEN, "no connection within the connect timeout")
-
-
-def test_a_missing_ca_bundle_means_not_written() -> None:
-    found = sent("https://127.0.0.1:1", verify_ssl="/no/such/bundle.pem")
-    assert found.transmission is Transmission.NOT_WRITTEN
-    assert "CA certificate bundle" in found.problem
-
-
-# -- the server may have acted
 
 
 @pytest.mark.parametrize(
@@ -346,31 +257,6 @@ def test_an_early_refusal_is_read_though_the_server_stops_reading(serve: Serve) 
     assert (found.transmission, found.status) == (Transmission.REPLIED, 413)
 
 
-def test_neither_netrc_nor_a_proxy_comes_between_us_and_loopback(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login other password other\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
-    server = serve(written(reply(ARRAY)))
-    assert sent(server.url).transmission is Transmission.REPLIED
-    assert b"Authorization: Basic dGlsbC4xO" in server.requests[0]
-
-
-def test_a_dead_proxy_means_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("HTTPS_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, f"http://user:hidden@127.0.0.1:{closed_port()}")
-    found = sent("https://cluster.invalid")
-    assert found.transmission is Transmission.NOT_WRITTEN
-    assert "proxy" in found.problem
-    assert "hidden" not in found.problem
-
-
 def test_closing_the_client_closes_its_connections_at_once(serve: Serve) -> None:
     server = serve(written(reply(ARRAY)))
     with client(server.url) as made:
@@ -394,19 +280,3 @@ def test_sixteen_threads_share_a_client(serve: Serve) -> None:
             thread.join(timeout=30)
     assert [each.transmission for each in found] == [Transmission.REPLIED] * 80
     assert len(server.requests) == 80
-
-
-@pytest.mark.parametrize("variable", ["ALL_PROXY", "HTTPS_PROXY"])
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS4"])
-def test_a_socks_proxy_is_refused_and_never_gone_past(
-    monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
-) -> None:
-    for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, f"{scheme}://user:sesame@127.0.0.1:1080")
-    settings = ClientSettings(base_url="https://eu.api.example.com", login="till", password="pw")
-    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:1080.*PySocks.*HTTPS_PROXY=http.*NO_PROXY") as refused:
-        BadgeClient(settings)
-    assert "sesame" not in str(refused.value)
-    monkeypatch.setenv("NO_PROXY", "eu.api.example.com")
-    BadgeClient(settings).close()

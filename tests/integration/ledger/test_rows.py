@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, TRANSITIONS, RowState
+from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
     IntentConflictError,
@@ -35,8 +34,6 @@ from .building import (
     outcome,
     state,
 )
-
-IN_LEDGER = (RowState.PLANNED, RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)
 
 
 def content(backend: Backend) -> dict[str, list[tuple[Any, ...]]]:
@@ -101,114 +98,6 @@ def test_a_row_may_be_proven_absent_and_claimed_anew_in_one_go(ledger: Ledger, j
     found = held(ledger, job, badge(1))
     assert found is not None
     assert (found.state, found.batch) == (RowState.INTENT, again)
-
-
-# ------------------------------------------------------------------------------------------- the table of states
-
-_BATCH = sa.text("""
-    INSERT INTO capillary_batch (id, job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint,
-        request_id, sent_at, rows) VALUES (:customer, 1, 1, 1, :state, 1, 0, false, '', '', 0, :nothing)
-""")
-_ROW = sa.text("""
-    INSERT INTO capillary_earned_badge (customer_id, badge_id, earned_at, occurrence, batch_id)
-    VALUES (:customer, 1, 1, 1, :customer)
-""")
-_ODD = sa.text("""
-    INSERT INTO capillary_odd_row (customer_id, badge_id, earned_at, occurrence, batch_id, state, job_id, row_number,
-        expires_at) VALUES (:customer, 1, 1, 1, :customer, :state, 1, 1, 1)
-""")
-_CHANGE_BATCH = sa.text("UPDATE capillary_batch SET state = :state WHERE id = :customer")
-_CHANGE_ODD = sa.text("UPDATE capillary_odd_row SET state = :state WHERE customer_id = :customer")
-_CLAIM = sa.text("UPDATE capillary_earned_badge SET batch_id = 0 WHERE customer_id = :customer")
-#: How a row comes to a state of its own.
-_PATHS: dict[RowState, tuple[RowState, ...]] = {
-    RowState.PLANNED: (RowState.PLANNED,),
-    RowState.ACCEPTED: (RowState.ACCEPTED,),
-    RowState.REJECTED: (RowState.REJECTED,),
-    RowState.UNKNOWN: (RowState.UNKNOWN,),
-    RowState.REVOKED: (RowState.ACCEPTED, RowState.REVOKED),
-}
-PAIRS = [(old, new) for old in RowState for new in RowState if old != new]
-TO_AN_INTENT = {(old, new) for old, new in TRANSITIONS if new is RowState.INTENT}
-
-
-@pytest.fixture
-def looking(backend: Backend, job: Job) -> Iterator[Any]:
-    """A connection past the ledger's code, and a batch to which rows may go."""
-    with backend.look() as connection:
-        connection.execute(_BATCH, {"customer": 0, "state": "intent", "nothing": b""})
-        yield connection
-
-
-def put(connection: Any, customer: int, *, state: RowState | None = None) -> None:
-    """A batch of one row, which comes to a state of its own where one is given."""
-    connection.execute(_BATCH, {"customer": customer, "state": "intent", "nothing": b""})
-    connection.execute(_ROW, {"customer": customer})
-    for step, change in zip(_PATHS[state] if state else (), (_ODD, _CHANGE_ODD), strict=False):
-        connection.execute(change, {"customer": customer, "state": step.value})
-
-
-def allowed(connection: Any, statement: Any, customer: int, new: RowState | None = None) -> bool:
-    try:
-        connection.execute(statement, {"customer": customer} | ({"state": new.value} if new else {}))
-    except IntegrityError:
-        return False
-    return True
-
-
-def test_the_database_itself_lets_a_row_of_its_own_state_change_as_the_table_says(looking: Any) -> None:
-    found = set()
-    for customer, (old, new) in enumerate(PAIRS, start=1):
-        if old in _PATHS:
-            put(looking, customer, state=old)
-            if allowed(looking, _CHANGE_ODD, customer, new):
-                found.add((old, new))
-    assert found == {(old, new) for old, new in TRANSITIONS if old is not RowState.INTENT} - TO_AN_INTENT
-
-
-def test_the_database_itself_lets_a_batch_change_as_the_table_says(looking: Any) -> None:
-    found = set()
-    for customer, (old, new) in enumerate(PAIRS, start=1):
-        if old in BATCH_STATES:
-            put(looking, customer)
-            assert old is RowState.INTENT or allowed(looking, _CHANGE_BATCH, customer, old)
-            if allowed(looking, _CHANGE_BATCH, customer, new):
-                found.add((old, new))
-    assert found == {pair for pair in TRANSITIONS if set(pair) <= set(BATCH_STATES)} - TO_AN_INTENT
-
-
-def test_the_database_itself_lets_a_row_differ_from_its_batch_as_the_table_says(looking: Any) -> None:
-    found = set()
-    for customer, (old, new) in enumerate(PAIRS, start=1):
-        if old in BATCH_STATES:
-            put(looking, customer)
-            assert old is RowState.INTENT or allowed(looking, _CHANGE_BATCH, customer, old)
-            if allowed(looking, _ODD, customer, new):
-                found.add((old, new))
-    assert found == {(old, new) for old, new in TRANSITIONS if old in BATCH_STATES} - TO_AN_INTENT
-
-
-def test_the_database_itself_lets_only_free_rows_into_another_batch(looking: Any) -> None:
-    found = set()
-    for customer, old in enumerate(RowState, start=1):
-        if old in BATCH_STATES:
-            put(looking, customer)
-            assert old is RowState.INTENT or allowed(looking, _CHANGE_BATCH, customer, old)
-            if allowed(looking, _CLAIM, customer):
-                found.add(old)
-        if old in _PATHS:
-            put(looking, 100 + customer, state=old)
-            if allowed(looking, _CLAIM, 100 + customer):
-                found.add(old)
-            else:
-                assert old not in found
-    assert found == FREE
-
-
-@pytest.mark.parametrize("first", [one for one in RowState if one is not RowState.INTENT])
-def test_the_database_itself_lets_a_batch_in_only_as_an_intent(looking: Any, first: RowState) -> None:
-    with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
-        looking.execute(_BATCH, {"customer": 1, "state": first.value, "nothing": b""})
 
 
 def test_an_outcome_against_the_table_is_refused_as_a_defect_and_changes_nothing(ledger: Ledger, job: Job) -> None:
@@ -354,56 +243,4 @@ def test_an_empty_intent_and_no_notes_at_all_are_no_trouble(ledger: Ledger, job:
     assert ledger.record(job, []) == []
     assert ledger.find(job, []) == {}
     ledger.record(job, [Issues([]), Adoption([]), Outcome(1, "", None, [])])
-    assert ledger.counts(job) == {}
-
-
-# --------------------------------------------------------------------------------------------- once per customer
-
-
-@pytest.mark.parametrize("now", [RowState.INTENT, RowState.ACCEPTED, RowState.UNKNOWN])
-def test_once_per_customer_a_second_badge_is_refused_whatever_its_earn_date(
-    ledger: Ledger, job: Job, now: RowState
-) -> None:
-    bring_to(ledger, job, now, badge(1, customer=7))
-    later = badge(2, customer=7, earned=EARNED + 86_400)
-    for claimant in (job, begin(ledger, "another run")):
-        with pytest.raises(IntentConflictError):
-            claim(ledger, claimant, badge(9), later, once=True)
-        assert held(ledger, claimant, badge(9)) is None
-    claim(ledger, job, later)  # without the rule it is another row
-
-
-@pytest.mark.parametrize("now", [RowState.PLANNED, RowState.REJECTED])
-def test_once_per_customer_a_badge_that_is_not_at_the_api_does_not_stand_in_the_way(
-    ledger: Ledger, job: Job, now: RowState
-) -> None:
-    bring_to(ledger, job, now, badge(1, customer=7))
-    later = begin(ledger, "another run")
-    claim(ledger, later, badge(2, customer=7, earned=EARNED + 86_400), once=True)
-    assert (ledger.counts(job), ledger.counts(later)) == ({now: 1}, {RowState.INTENT: 1})
-
-
-def test_once_per_customer_a_job_that_was_refused_a_badge_does_not_try_another_of_its_rows(
-    ledger: Ledger, job: Job
-) -> None:
-    """Which of the two rows is sent would depend on how many rows were looked up together."""
-    bring_to(ledger, job, RowState.REJECTED, badge(1, customer=7))
-    with pytest.raises(IntentConflictError):
-        claim(ledger, job, badge(2, customer=7, earned=EARNED + 86_400), once=True)
-    assert ledger.counts(job) == {RowState.REJECTED: 1}
-
-
-def test_once_per_customer_a_row_may_be_sent_again_and_other_badges_are_not_concerned(ledger: Ledger, job: Job) -> None:
-    batch = claim(ledger, job, badge(1, customer=7), once=True)
-    ledger.record(job, [outcome(batch, RowState.PLANNED, badge(1, customer=7))])
-    claim(ledger, job, badge(1, customer=7), badge(2, customer=7, name=SILVER), badge(3, customer=8), once=True)
-    assert ledger.counts(job) == {RowState.INTENT: 3}
-
-
-def test_once_per_customer_holds_between_batches_told_together(ledger: Ledger, job: Job) -> None:
-    first, second = badge(1, customer=7), badge(2, customer=7, earned=EARNED + 86_400)
-    with pytest.raises(IntentConflictError):
-        ledger.record(job, [intent(first, once=True), intent(second, once=True)])
-    with pytest.raises(ValueError, match="two rows of one identity"):
-        claim(ledger, job, first, second, once=True)
     assert ledger.counts(job) == {}

@@ -1,15 +1,16 @@
 """### Badges as soon as they are there
 
-Two DAGs. `earned_badges_extract` stands for what makes the rows, maybe of another team: it writes a dataset and says so
-with an event of the asset `earned_badges`, whose *extra* says where the dataset lies. `asset_triggered_badge_sync` has
-that asset as its schedule: it begins with the event, and imports the dataset that the event names.
+Two DAGs. `earned_badges_extract` is an example for a DAG that makes the rows, perhaps another team's. It writes a
+dataset and gives an event of the asset `earned_badges`, whose *extra* has the dataset's URI.
+`asset_triggered_badge_sync` has that asset as its schedule. It begins with the event and imports the dataset that the
+event names.
 
-- A run may have several events: all their datasets are imported, each once, the oldest first. Airflow leaves an event
-  that comes while another one still waits for its run to the run after that.
-- An event without `dataset` in its extra fails the import before anything is sent, and is named.
-- A retry reads the same events, and so the same datasets: do not write another dataset to the same place.
-- A run that failed is cleared; the next run does not take its events along.
-- By hand, without an event: give *Dataset* in the form.
+- A run may have several events. All their datasets are imported, each once, the oldest first. If an event comes while
+  another one waits for its run, Airflow leaves it to the run after that.
+- An event without `dataset` in its extra fails the import before anything is sent. The message names the event's run.
+- A retry reads the same events, and so the same datasets. Do not write another dataset to the same place.
+- Clear a run that failed. The next run does not import its datasets.
+- To start it without an event, give *Dataset* in the form.
 
 To try it, unpause both and trigger `earned_badges_extract`.
 """
@@ -33,7 +34,7 @@ CUSTOMERS_BADGES = Asset("capillary://eu.api.capillarytech.com/badges")
 LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "capillary" / "datasets"
 RUN = "{{ dag.dag_id }}/{{ run_id | replace(':', '') | replace('+', '_') }}"
 DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}') }}}}/{RUN}"
-# Of the run and not of the clock: a retry or a clear extracts the same day.
+# The day comes from the run, not from the clock, so that a retry or a clear extracts the same day.
 DAY = "(params.day or macros.ds_add(dag_run.run_after | ds, -1))"
 DAG_ARGUMENTS: dict[str, Any] = {
     "start_date": pendulum.datetime(2025, 1, 1, tz="UTC"),
@@ -45,7 +46,7 @@ DAG_ARGUMENTS: dict[str, Any] = {
 
 with DAG(
     dag_id="earned_badges_extract",
-    description="Writes a dataset of earned badges, and says so by an asset event",
+    description="Writes a dataset of earned badges, and gives an asset event",
     schedule=None,
     params={
         "day": Param(
@@ -68,7 +69,7 @@ with DAG(
 
     @task(outlets=[EARNED_BADGES])
     def announce(extracted: Any, **context: Any) -> None:
-        """Tell the event where the dataset lies."""
+        """Put the dataset's URI into the event."""
         context["outlet_events"][EARNED_BADGES].extra = {"dataset": extracted["uri"], "rows": extracted["rows"]}
 
     announce(extract.output)
@@ -80,8 +81,8 @@ with DAG(
     params={"dataset": Param(None, type=["null", "string"], title="Dataset", description="URI, for a run by hand.")},
     **DAG_ARGUMENTS,
 ):
-    # One import at a time, for the order of a customer's badges. Not max_active_runs=1: events that come while a run is
-    # held back would wait for one more event.
+    # One import at a time, to keep the order of a customer's badges. With max_active_runs=1 instead, events that come
+    # while a run is held back would wait for one more event.
     @task.capillary_badge_import(max_active_tis_per_dag=1)
     def import_badges(**context: Any) -> list[str]:
         """The datasets of the events that began this run, the oldest first."""
@@ -94,7 +95,7 @@ with DAG(
         if not all(datasets):
             runs = ", ".join(str(event.source_run_id) for event in events if not event.extra.get("dataset"))
             raise AirflowFailException(f"An event names no dataset in its extra: that of the run {runs}")
-        # a task that was cleared has named the same dataset twice
+        # a task that was cleared gives a second event with the same dataset
         return list(dict.fromkeys(datasets))
 
     imported = import_badges()

@@ -1,16 +1,16 @@
 """### A long range of days, once
 
-For the history before the first night, or after a rule has changed: give the first day and the day after the last one,
-or none of them for the seven days up to yesterday.
-The warehouse is asked month by month (`days_per_query`), side by side; all that it finds is **one** import: one budget,
-one report, the badges of each customer in the order in which they were earned.
+For the history before the first night, or after a rule has changed. Give the first day and the day after the last one,
+or neither for the seven days up to yesterday. The warehouse is queried month by month (`days_per_query`), side by side.
+All rows together are **one** import: one budget, one report, the badges of each customer in the order in which they
+were earned.
 
 **Or Airflow's own backfill?** For some missed or corrected *nights* it is better: *Trigger > Backfill* of
-`nightly_badge_sync` makes a run for each day, and each can be looked at, retried and cleared alone. It is slower
-(each run has its own start, its own canary batches) and its runs end in any order. For years, for a range that is no
-whole number of nights, or where the order of a customer's badges matters over days, take this DAG.
+`nightly_badge_sync` makes a run for each day, which can be retried and cleared alone. It is slower, because each run
+has its own start and its own canary batches, and its runs end in any order. Use this DAG for years, for a range that is
+not a number of whole nights, or if the order of a customer's badges matters over days.
 
-Both may overlap what was imported before: rows that were accepted are not sent again.
+Both may overlap earlier imports, because rows that were accepted are not sent again.
 
 **First** try it with *Dry run*: every row is validated, nothing is sent. A large import can be undone with
 `BadgeRevokeOperator`, but customers will have seen the badges.
@@ -67,17 +67,17 @@ FORM = {
 
 @task
 def divide(**context: Any) -> list[dict[str, str]]:
-    """Divide the range into what one query asks for: the days of each, in order, none twice."""
+    """Divide the range into the days of each query, in order."""
     params = context["params"]
-    # not today: a retry or a clear of this run asks for the same days
+    # The run's day, not today: a retry or a clear of this run must query the same days.
     end = date.fromisoformat(params["date_to"] or f"{context['dag_run'].run_after:%Y-%m-%d}")
     day = date.fromisoformat(params["date_from"]) if params["date_from"] else end - USUAL_RANGE
     step = timedelta(days=params["days_per_query"])
     if not day < end <= day + MOST_QUERIES * step:
         raise AirflowFailException(
-            f"From {day} to {end} are {(end - day).days} days, and there must be at least 1 and at most "
-            f"{MOST_QUERIES * step.days}: To is left out itself, and with more days in one query the range may be "
-            "longer. Nothing was sent."
+            f"From {day} to {end} are {(end - day).days} days, but at least 1 and at most {MOST_QUERIES * step.days} "
+            "are allowed. The day in To is not part of the range. With more days in one query the range may be longer. "
+            "Nothing was sent."
         )
     ranges = []
     while day < end:

@@ -1,11 +1,11 @@
 """### Import one file
 
-Give the place of a file of earned badges: a Parquet, CSV or JSON Lines file, on a disk that the workers see or on any
-storage that Airflow knows. It is the way to import a corrected `errors.csv`:
+Give the path or URI of a file of earned badges: a Parquet, CSV or JSON Lines file, on a disk that the workers can read
+or on any storage that Airflow knows. Use it to import a corrected `errors.csv`:
 
 1. Download it from the page *Badge imports*, and correct the rows in place. In a spreadsheet, open all columns as text.
-2. Put it where the workers reach it, and trigger this DAG with its place, such as `file:///home/ada/Downloads/errors.csv`
-   or `s3://my_aws@my-bucket/errors.csv`.
+2. Put it where the workers can read it, and trigger this DAG with its URI, such as
+   `file:///home/ada/Downloads/errors.csv` or `s3://my_aws@my-bucket/errors.csv`.
 
 Rows that were accepted before are not sent again. A row that is refused once more turns the run red, after all others
 were sent. *Dry run* checks every row, and sends nothing.
@@ -45,7 +45,7 @@ with DAG(
             description="Of times without an offset, such as Asia/Kolkata. Empty: such rows are invalid.",
         ),
     },
-    # so that nothing arrives as None
+    # so that an empty field arrives as None, not as text
     render_template_as_native_obj=True,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):

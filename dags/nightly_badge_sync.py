@@ -1,30 +1,30 @@
 """### Yesterday's badges, from the warehouse to Capillary
 
-Every night at 02:00 UTC: ask the warehouse who earned which badge yesterday, import the answer, write a report of what
-was not accepted. No badge is granted twice, whether you retry, clear or backfill this DAG.
+Every night at 02:00 UTC it queries the warehouse for the badges that customers earned yesterday, imports them, and
+writes a report of the rows that were not accepted. No badge is granted twice if you retry, clear or backfill this DAG.
 
 **Before the first run**
 
 1. Connection `warehouse`: any SQL database that Airflow knows. The query is `sql/earned_badges.sql`.
 2. Connection `capillary_default` of the type *Capillary*: cluster URL, till id and till password. Use *Test* there.
-3. Where tasks run on more than one machine: set Variable `badge_dataset_path` to a place that all of them reach
+3. If tasks run on more than one machine: set Variable `badge_dataset_path` to a place that all of them can read
    (`s3://my_aws@my-bucket/badges`), and the option `[capillary] ledger_conn_id` to a PostgreSQL connection.
-   What was extracted stays there, a folder for each run; delete it when you no longer want to retry that run.
+   Extracted rows stay there, in a folder for each run. Delete it when you no longer want to retry that run.
 
 **By hand**: the form asks for days, badges, a dry run, and what to do with rows whose reply was lost. Without days it
-does what last night's run did. Rows that were accepted before are not sent again, so days may overlap what is done.
-To unpause this DAG (the form does it) begins last night's run for real, and while it is paused no run starts: take
-`backfill_badges` for a first dry run.
+does what last night's run did. Days may overlap earlier imports, because rows that were accepted are not sent again.
+When you unpause this DAG (the form does so too), last night's run begins for real. While the DAG is paused, no run
+starts. For a first dry run use `backfill_badges`.
 
-For many single days use Airflow's *Backfill* instead: it makes a run for each, with the days of its data interval.
+For many single days use Airflow's *Backfill* instead. It makes a run for each, with the days of its data interval.
 
-**DAGs that need the badges** can wait for the event of the asset in `report`; its *extra* has the counts. After a
-failed import there is none, because Airflow sends events of successful tasks only; `sharded_badge_sync` shows how to
-have one in any case. After a dry run there is none.
+**DAGs that need the badges** can wait for the event of the asset in `report`. Its *extra* has the counts. After a
+failed import there is no event, because Airflow sends events of successful tasks only. `sharded_badge_sync` shows how
+to have one in any case. After a dry run there is none either.
 
-**When it fails**: the log of `import_badges` ends with the counts, the reasons, and what to do. `report` has written
-`errors.csv` all the same, also where the import was killed, and fails too. Correct the rows there and import that
-file, or clear `import_badges`.
+**When it fails**: the log of `import_badges` ends with the counts, the reasons, and what to do. `report` writes
+`errors.csv` even if the import was killed, and then fails too. Correct the rows there and import that file, or clear
+`import_badges`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ LOCAL_PATH = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "c
 # A folder for each run: a retry or a clear of an old run must find what that run extracted.
 RUN = "{{ dag.dag_id }}/{{ run_id | replace(':', '') | replace('+', '_') }}"
 DATASET_PATH = f"{{{{ var.value.get('badge_dataset_path', 'file://{LOCAL_PATH}') }}}}/{RUN}"
-# What the form offers; the values are the ids that Capillary knows.
+# The form's choices: ids of badges in Capillary, and their names.
 BADGES = {
     "6774a1c0d3f5b2e8a9014c01": "First purchase",
     "6774a1c0d3f5b2e8a9014c02": "Third purchase",
@@ -108,7 +108,7 @@ def choose(**context: Any) -> dict[str, str]:
     date_from, date_to = params["date_from"] or day_of(began), params["date_to"] or day_of(ended)
     if date_from >= date_to:
         raise AirflowFailException(
-            f"The first day is {date_from}, and the day after the last is {date_to}: there is no day between them. "
+            f"The first day is {date_from}, and the day after the last is {date_to}. There is no day between them. "
             "Nothing was sent. Trigger the DAG again with a later end."
         )
     return {
@@ -119,7 +119,7 @@ def choose(**context: Any) -> dict[str, str]:
 
 
 def day_of(instant: Any) -> str:
-    """The day of an instant where the warehouse is."""
+    """The day of an instant in the warehouse's time zone."""
     return f"{pendulum.instance(instant).in_timezone(ZONE):%Y-%m-%d}"
 
 
@@ -155,7 +155,7 @@ with DAG(
         dry_run="{{ params.dry_run }}",
         on_unknown="{{ params.on_unknown }}",
     )
-    # It fails where the import is no success, after the report is written: so the run is red.
+    # It fails after the report is written if the import is no success, so that the run is red.
     report = BadgeErrorReportOperator(
         task_id="report", job=import_badges.output, trigger_rule="all_done", outlets=[CUSTOMERS_BADGES]
     )

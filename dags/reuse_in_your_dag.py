@@ -1,18 +1,18 @@
 """### One import, four ways to use it in a DAG of your own
 
-| you have | take | here |
+| you have | use | here |
 |---|---|---|
-| a file or a folder, made by somebody else | `BadgeImportOperator` | `import_partner_file` |
+| a file or a folder that another system writes | `BadgeImportOperator` | `import_partner_file` |
 | rows that a few lines of Python find | `@task.capillary_badge_import` | `import_anniversaries` |
-| a question, or a change that is no import | `CapillaryBadgeHook` | `badge_exists` |
-| somebody who must hear of a failure | any notifier, in a callback | `tell_by_mail` |
+| a question to the API, or a change other than an import | `CapillaryBadgeHook` | `badge_exists` |
+| people who must learn of a failure | any notifier, in a callback | `mail_failure` |
 
-`import_partner_file` reads a partner's CSV with names of its own and local times. `import_anniversaries` grants a badge
-to members on the day on which they joined, years ago. The lists are short here; with more than 10,000 rows write a file
-(`SqlToBadgeDatasetOperator` does) and give its URI.
+`import_partner_file` reads a partner's CSV with its own column names and local times. `import_anniversaries` grants a
+badge to members on the anniversary of the day on which they joined. The lists are short here. With more than 10,000
+rows write a file (`SqlToBadgeDatasetOperator` does) and give its URI.
 
 **Before the first run**: the connection `capillary_default`. For the mail: `apache-airflow-providers-smtp`, a
-connection `smtp_default`, and the Variable `badge_mail_to`. Without them a failed task is a failed task all the same.
+connection `smtp_default`, and the Variable `badge_mail_to`. Without them no mail is sent, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ANNIVERSARY_BADGE = "6774a1c0d3f5b2e8a9014c06"
 JOINED = {90_095_028: "2021-03-18", 90_308_841: "2023-03-18", 90_562_249: "2022-11-02", 90_744_386: "2024-03-18"}
 PARTNER_FILE = (Path(__file__).parent / "data" / "partner_badges.csv").as_uri()
 
-# The texts come from outside: they are values of the template, never part of it, and are escaped.
+# The messages are untrusted text. They are values of the template, never part of it, and are escaped.
 MAIL = """
 {% if summary %}
 <p>{{ summary.rows_read }} rows read: {{ summary.accepted }} accepted, {{ summary.rejected }} rejected,
@@ -43,9 +43,9 @@ MAIL = """
 """
 
 
-def tell_by_mail(context: Mapping[str, Any]) -> None:
-    """Mail what an import counted. Airflow calls it when the task has failed for good, with its context."""
-    # Imported here: this DAG must load where the provider is not installed. Any other notifier does as well.
+def mail_failure(context: Mapping[str, Any]) -> None:
+    """Mail the counts of a failed import. Airflow calls it with the task's context after the last try."""
+    # Imported here, because this DAG must load without that provider. Any other notifier works as well.
     from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 
     ti = context["ti"]
@@ -72,12 +72,12 @@ with DAG(
         "day": Param("2025-03-18", type="string", format="date", title="Day", description="Whose anniversary it is."),
         "partner_file": Param(PARTNER_FILE, type="string", title="Partner file", description="URI of a CSV file."),
     },
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=1), "on_failure_callback": tell_by_mail},
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1), "on_failure_callback": mail_failure},
 ):
 
     @task
     def badge_exists() -> str | None:
-        """Ask Capillary for the badge; its name."""
+        """Read the badge from Capillary, and give its name."""
         badge = CapillaryBadgeHook("capillary_default").get_badge(ANNIVERSARY_BADGE)
         if badge is None:
             raise AirflowFailException(f"Capillary has no badge {ANNIVERSARY_BADGE}; create it, or correct its id here")
@@ -85,7 +85,7 @@ with DAG(
 
     @task.capillary_badge_import(max_rejected=0)
     def import_anniversaries(day: str) -> list[dict[str, Any]]:
-        """Members who joined on this day of an earlier year. A retry finds the same ones: the day is the run's."""
+        """Members who joined on this day of an earlier year. The day is the run's, so a retry finds the same ones."""
         today = date.fromisoformat(day)
         return [
             {

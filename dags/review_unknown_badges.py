@@ -1,19 +1,19 @@
 """### Rows without proof: a person decides
 
-A row is *unknown* when it was sent and neither the reply nor a later read proves what became of it. An import fails
-while it has such rows. Give its job id (it stands in the message of the failed task and in `summary.json`):
+A row is *unknown* if it was sent, and neither the reply nor a later read proves whether the badge was granted. An
+import fails while it has such rows. Give its job id (from the message of the failed task, or from `summary.json`):
 
-1. `verify` reads each of these badges back once more, and settles what a read can prove.
-2. `ask` shows how many are left, and why, and waits for a person (*Required Actions* in Airflow). It needs no worker
-   while it waits, and nothing is sent or decided meanwhile. Airflow 3.3 loses an answer that comes within the first
-   seconds, and asks again after `retry_delay`.
+1. `verify` reads each of these badges back once more, and settles the rows that a read proves.
+2. `ask` shows how many are left, and why, and waits for a person (*Required Actions* in Airflow). It uses no worker
+   while it waits, and nothing is sent or decided. Airflow 3.3 loses an answer that comes within the first seconds, and
+   asks again after `retry_delay`.
 3. `settle` does what was chosen:
-   - **Leave**: nothing. Ask Capillary first, and come back.
-   - **Accept**: they *were* granted. The ledger says so from then on, and no import sends them again.
-   - **Resend**: they were *not* granted. They are free: the next import of these rows sends them, so clear the failed
-     task. Where this is wrong, customers get the badge twice.
+   - **Leave**: nothing changes. Ask Capillary first, and run this DAG again.
+   - **Accept**: they *were* granted. The ledger has them as accepted from then on, and no import sends them again.
+   - **Resend**: they were *not* granted. They are free, and the next import of these rows sends them: clear the failed
+     task. If they were granted after all, customers get the badge twice.
 
-The ledger keeps which run decided; Airflow keeps who answered (XCom of `ask`). Single rows can be decided with the
+The ledger records which run decided; Airflow records who answered (XCom of `ask`). Single rows can be decided with the
 command `airflow capillary resolve`.
 """
 
@@ -84,7 +84,7 @@ with DAG(
             description="Connection of the import's ledger. Empty: that of [capillary] ledger_conn_id.",
         ),
     },
-    # so that a list arrives as a list, and nothing as None
+    # so that a list arrives as a list, and an empty field as None
     render_template_as_native_obj=True,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
@@ -98,7 +98,7 @@ with DAG(
 
     @task.short_circuit
     def any_left(found: Any) -> bool:
-        """Whether there is anything left to ask."""
+        """Whether rows are left that a person must decide."""
         return bool(found["unknown"])
 
     ask = HITLOperator(

@@ -1,19 +1,19 @@
 """### A large night, in parts
 
-The same as `nightly_badge_sync`, for nights that one worker should not carry alone: the result of the query is written
-in four parts, each part is imported by a task of its own, and one report covers all of them.
+The same as `nightly_badge_sync`, for nights that are too large for one worker. The result of the query is written in
+four parts, each part is imported by a task of its own, and one report covers all of them.
 
-- **Order**: rows of one customer always lie in the same part, so a customer's badges are granted in their order.
-- **Failures**: a part that fails does not stop the others. Clear the failed index alone; what its part has had accepted
-  is not sent again. `max_rejected` and `max_unknown` hold for each part alone.
+- **Order**: all rows of a customer are in the same part, so a customer's badges are granted in their order.
+- **Failures**: a part that fails does not stop the others. Clear the failed index alone. Its rows that were accepted
+  are not sent again. `max_rejected` and `max_unknown` apply to each part alone.
 - **Speed**: mostly the API is the limit, not the worker. Set `requests_per_minute` in the connection: all parts share
-  that budget. Parts help where reading and checking rows is the limit, or where a part shall be cleared alone.
+  that budget. Parts help if reading and checking rows is the limit, or if you want to clear a part alone.
 - **Other DAGs** can wait for the report: `schedule=[Asset("capillary://eu.api.capillarytech.com/badges")]`. One event
-  comes for all parts, after a failed import too; its *extra* has the counts and says whether it `succeeded`.
+  comes for all parts, also after a failed import. Its *extra* has the counts and says whether it `succeeded`.
 
-**Before the first run**: the connections of `nightly_badge_sync`, and a pool, which says how many tasks may import at
-the same time over all DAGs: `airflow pools set capillary_api 2 "imports into Capillary"`. With more than one machine
-the parts must lie where all of them reach (Variable `badge_dataset_path`), and the ledger in PostgreSQL.
+**Before the first run**: the connections of `nightly_badge_sync`, and a pool, which limits how many tasks import at
+the same time over all DAGs: `airflow pools set capillary_api 2 "imports into Capillary"`. With more than one machine,
+put the parts where all of them can read them (Variable `badge_dataset_path`), and the ledger into PostgreSQL.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ with DAG(
         pool="capillary_api",
         max_active_tis_per_dagrun=2,
     ).expand(dataset=extract.output["parts"])
-    # The outlet is here, for of the mapped task there would be one event for each part. The report does not fail with
-    # the imports, so that its event comes in any case: Airflow sends events of successful tasks only.
+    # The outlet is here, because the mapped task would give an event for each part. The report does not fail with the
+    # imports, because Airflow sends events of successful tasks only, and this event should come in any case.
     report = BadgeErrorReportOperator(
         task_id="report",
         job=import_badges.output,
@@ -75,7 +75,7 @@ with DAG(
         outlets=[CUSTOMERS_BADGES],
         fail_with_import=False,
     )
-    # Fails with the imports, and so the run is red where one of them is no success.
+    # Fails with the imports, so that the run is red if one of them is no success.
     badges_synced = EmptyOperator(task_id="badges_synced")
 
     import_badges >> [report, badges_synced]

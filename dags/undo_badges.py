@@ -1,11 +1,11 @@
 """### Take back what an import granted
 
-Give the id of the import's job; it stands at the end of the task's log, in `summary.json` and in the report. The first
-run is a dry run: it says how many badges of which kind would be taken back. Run it again with *Dry run* off to do it.
+Give the id of the import's job, from the end of the task's log, from `summary.json` or from the report. The first run
+is a dry run: it reports how many badges of which kind would be taken back. Run it again with *Dry run* off to do it.
 
-Badges are taken back by the ids that the ledger keeps; rows of other imports are not touched, and a second run takes
-back nothing more. A later import of the same rows finds them `already_accepted` and sends nothing, unless *Import
-again* was set in some run of this DAG.
+Badges are taken back by the ids in the ledger. Rows of other imports are not touched, and a second run takes back
+nothing more. A later import of the same rows finds them `already_accepted` and sends nothing, unless a run of this DAG
+had *Import again* set.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ with DAG(
             description="Connection of the import's ledger. Empty: that of [capillary] ledger_conn_id.",
         ),
     },
-    # so that nothing arrives as None
+    # so that an empty field arrives as None, not as text
     render_template_as_native_obj=True,
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):

@@ -1,4 +1,4 @@
-"""Who may call: a till with the MD5 of its password, or a bearer of a token that has not expired."""
+"""Checks the credentials of a call to the simulator: a till with the MD5 of its password, or a valid OAuth token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_capillary.simulator.simulator_settings import SimulatorSet
 
 
 class Gatekeeper:
-    """Checks credentials and hands out tokens; every call of the token endpoint gives another one."""
+    """Checks credentials and issues tokens. Every call of the token endpoint gives another token."""
 
     def __init__(self, settings: SimulatorSettings, clock: Callable[[], float]) -> None:
         self._settings = settings

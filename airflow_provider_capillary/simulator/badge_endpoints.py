@@ -1,4 +1,4 @@
-"""The reading calls of the API, the revocation, and the customer look-up."""
+"""Simulates the API's calls other than the import: reads, revocation, and the customer look-up."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ class BadgeEndpoints:
         return data_reply({"customerBadges": badges, "pagination": pagination}, empty=[])
 
     def customer_badge(self, request: Request, customer_id: str, badge_id: str) -> SimulatedReply:
-        """``GET badges/management/{customerId}/badge/{badgeId}``: what a sender can read back after a lost reply.
+        """``GET badges/management/{customerId}/badge/{badgeId}``: a client reads it back after a lost reply.
 
-        ``earnCount`` counts every earn, the expired and the revoked too; ``activeEarnedCount`` leaves those out.
+        ``earnCount`` counts every earn, also expired and revoked ones; ``activeEarnedCount`` leaves these out.
         """
         customer = self._customer(request, customer_id)
         if customer is None:
@@ -134,7 +134,7 @@ class BadgeEndpoints:
         return [grant for grant in self._store.grants_of(customer, badge_id) if grant.granted_at <= newest]
 
     def _held(self, customer: int, query: Mapping[str, str]) -> list[tuple[SimulatedBadge, list[Grant]]]:
-        """Badges with the customer's grants of the wanted kind: without a word, those not expired."""
+        """Badges with the customer's grants of the wanted kind; without a query, those that have not expired."""
         wants_expired = query.get("badgeType") == "EXPIRED"
         wants_all = query.get("includeExpired", "").lower() == "true"
         held: dict[str, list[Grant]] = {}
@@ -161,7 +161,7 @@ class BadgeEndpoints:
         return {name: value for each, date in every.items() for name, value in self._instant(each, date).items()}
 
     def _earn(self, grant: Grant) -> dict[str, Any]:
-        """One of ``earns``: its shape is not published, so it follows ``issuals`` beside it, or the event."""
+        """One of ``earns``. Its shape is not published, so it follows that of ``issuals``, or of the event."""
         if self._settings.earns_shape == "event":
             return {"earnId": grant.earned_badge_id, "earnedOn": math.floor(self._shown(grant.earned_at) * 1000)}
         return {
@@ -187,7 +187,7 @@ class BadgeEndpoints:
     # ------------------------------------------------------------------------------------------ revocation and look-up
 
     def revoke(self, request: Request) -> SimulatedReply:
-        """``POST badges/customer/revokeEarn``: 409 with code 814 where there is nothing (or no longer anything)."""
+        """``POST badges/customer/revokeEarn``: 409 with code 814 if the earn does not exist, or was revoked before."""
         try:
             sent = msgspec.json.decode(request.body, type=dict[str, Any])
             customer = self._customer(request, str(sent.get("customerId")))
@@ -210,7 +210,7 @@ class BadgeEndpoints:
         return json_reply({"warnings": [], "errors": [missing]}, status=400)
 
     def _customer(self, request: Request, value: str) -> int | None:
-        """The customer that a path or body names: by id, or as ``X-CAP-CUSTOMER-IDENTIFIER`` says."""
+        """The customer that a path or body names: by id, or by the identifier in ``X-CAP-CUSTOMER-IDENTIFIER``."""
         kind = request.headers.get("x-cap-customer-identifier")
         if kind in _IDENTIFIERS:
             return self._settings.identifiers.get((kind, value))

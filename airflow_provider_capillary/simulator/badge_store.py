@@ -1,7 +1,7 @@
-"""Every badge ever granted: the account that a client's own account is compared with.
+"""Keeps every badge that the simulator granted, so that a test can compare them with the client's own account.
 
-Rows are never merged: two equal ones are two grants, as in the API's own sample. A million grants
-take about 100 MB: columns of machine numbers, and per customer a chain from the newest grant back.
+Equal rows are not merged: two equal rows are two grants, as in the API's own sample. A million grants take about 100
+MB, because they are kept as columns of machine numbers, with a chain from each customer's newest grant backwards.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class StoreSummary(NamedTuple):
 
     grants: int
     active: int
-    distinct: int | None  #: different (customer, badge, earn event date); ``None`` where grants are only counted
+    distinct: int | None  #: different (customer, badge, earn event date); ``None`` if grants are only counted
     granted_twice: int | None  #: how many of those were granted more than once
 
 
 class _Columns:
-    """Parallel columns, one place per grant; only ever appended to, so readers need no lock."""
+    """Parallel columns, one place per grant. They only grow, so readers need no lock."""
 
     def __init__(self) -> None:
         self.customer = array("q")
@@ -64,7 +64,10 @@ class _Columns:
 
 
 class BadgeStore:
-    """Thread-safe. ``keep=False`` only counts, so that an import of any size fits in memory."""
+    """All grants, thread-safe. ``len(store)`` is their number.
+
+    :param keep: ``False``: only count, so that an import of any size fits into memory.
+    """
 
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
@@ -93,7 +96,7 @@ class BadgeStore:
             return is_new
 
     def grant(self, earns: Sequence[Earn], request_id: str, now: float) -> list[str]:
-        """Grant all of them, without looking for equal ones, and return their ``earnedBadgeId``s in order."""
+        """Grant all, without a search for equal ones, and give their ``earnedBadgeId``s in order."""
         with self._lock:
             # Mongo's ObjectId: seconds, machine, counter. In the API's samples the counter steps by 3.
             counters = [(self._next_counter + 3 * step) % _COUNTERS for step in range(len(earns))]
@@ -133,7 +136,7 @@ class BadgeStore:
         return place
 
     def revoke(self, customer_id: int, badge_meta_id: str, earned_badge_id: str) -> bool:
-        """Take a grant back. ``False``: there is no such grant, or it was taken back before."""
+        """Revoke a grant. ``False``: there is no such grant, or it was revoked before."""
         with self._lock:
             columns = self._columns
             for place in _places(columns, customer_id):
@@ -147,7 +150,7 @@ class BadgeStore:
         return self._count
 
     def grants(self) -> Iterator[Grant]:
-        """Every grant, oldest first; those that come while it is read are left out."""
+        """Every grant, oldest first. Grants made during the iteration are left out."""
         columns = self._columns
         return (self._read(columns, place) for place in range(len(columns.customer)))
 

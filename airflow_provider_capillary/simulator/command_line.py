@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_capillary.simulator``: the simulator as a process of its own."""
+"""Runs the simulator as a process of its own: ``python -m airflow_provider_capillary.simulator``."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    # Whoever waits for the file must never see it empty.
+    # A process that waits for the file must never read it half written.
     unfinished = path.with_name(f"{path.name}.part")
     unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)

@@ -1,4 +1,4 @@
-"""What a fault does to a call: whether it is applied, what the reply becomes, and how much of it is delivered."""
+"""Carries out a fault: whether the call is applied, what the reply becomes, and how much of it reaches the caller."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Delivery:
     reply: SimulatedReply | None = None  #: ``None``: nothing is written
     cut: Literal["no", "instead", "midway"] = "no"  #: the connection, instead of the reply or in the middle of it
     reset: bool = True  #: a cut with RST
-    hold: float | None = 0.0  #: seconds without a sign before the cut; ``None``: until the simulator stops
+    hold: float | None = 0.0  #: seconds of silence before the cut; ``None``: until the simulator stops
     pieces: int = 1
     seconds: float = 0.0  #: from the first piece to the last
     interim: tuple[int, ...] = ()  #: informational replies that come first
@@ -63,7 +63,7 @@ class LateCommits:
         return True
 
     def release(self) -> int:
-        """Do all that is waiting, now; returns how much that was."""
+        """Do all waiting work now; give how many pieces there were."""
         with self._lock:
             waiting = list(self._waiting)
         return sum(self._do(work) for work in waiting)
@@ -78,7 +78,12 @@ class LateCommits:
 
 
 def perform(fault: faults.AnyFault, apply: Apply, late: LateCommits, now: float, refuse: RefuseRow) -> Delivery:
-    """Make the call go wrong. ``refuse`` says which rows a row error refuses, or a fault leaves unapplied."""
+    """Let a fault happen to a call.
+
+    :param apply: does the work of the call, and gives its right reply.
+    :param now: epoch seconds, for dates in headers.
+    :param refuse: says which rows a row error refuses, or a fault leaves unapplied.
+    """
     match fault:
         case faults.StatusFault():
             _apply_when(fault.when, fault.late_by, lambda: apply(refuse), late)

@@ -1,8 +1,8 @@
-"""Which calls go wrong, and how: a plan that can be written as JSON, and one pure function that reads it.
+"""Describes the faults of a simulator: which calls go wrong, and how. A plan can be written as JSON.
 
-A plan is a seed and a list of faults. The first fault that fits a call happens to it, and only that
-one. Calls are numbered from 1 for each operation, so that the third import is the third import,
-whatever else was called in between; the same plan therefore does the same to the same numbers::
+A plan is a seed and a list of faults. Of the faults that fit a call, only the first one happens to it. Calls are
+numbered from 1 for each operation: the third import has number 3, whatever was called in between. The same plan
+therefore does the same to the same calls::
 
     {"seed": 7, "faults": [
         {"kind": "status", "status": 503, "when": "after", "numbers": [2]},
@@ -22,14 +22,15 @@ import msgspec
 
 from airflow_provider_capillary.simulator.routing import IMPORT, OPERATIONS
 
-#: Whether the call does its work all the same: not at all, before the fault shows, or some time after it.
+#: When the call still does its work: ``before``: never, the fault comes before it; ``after``: the fault comes after it;
+#: ``late``: some time after the fault.
 When = Literal["before", "after", "late"]
 
 
 class Fault(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", omit_defaults=True
 ):
-    """What all kinds of faults share: the calls they happen to. Every condition given must hold."""
+    """The calls to which a fault happens. Every condition that is given must hold."""
 
     operation: str = IMPORT  #: as in ``routing.py``, or ``any``
     numbers: tuple[int, ...] = ()  #: these calls of the operation; empty: any
@@ -75,7 +76,7 @@ class StatusFault(Fault, frozen=True, kw_only=True, tag="status"):
 
 
 class DropFault(Fault, frozen=True, kw_only=True, tag="drop"):
-    """The TCP connection is cut. ``late``: cut at once, applied afterwards."""
+    """The TCP connection is cut. ``at="late"``: it is cut at once, and the call is applied afterwards."""
 
     at: Literal["before_reading", "after_reading", "after_applying", "mid_reply", "late"]
     late_by: float | None = None
@@ -93,7 +94,7 @@ class HangFault(Fault, frozen=True, kw_only=True, tag="hang"):
 
 
 class SlowFault(Fault, frozen=True, kw_only=True, tag="slow"):
-    """The right reply, in pieces spread over so many seconds."""
+    """The right reply, in pieces that are spread over ``seconds``."""
 
     seconds: float
     pieces: int = 10
@@ -112,7 +113,7 @@ class InterimFault(Fault, frozen=True, kw_only=True, tag="interim"):
 
 
 class StrayFault(Fault, frozen=True, kw_only=True, tag="stray"):
-    """A read of a customer's badge is answered with what another one shows: the next customer's, or the next badge."""
+    """The reply to a read of a customer's badge is about another one: the next customer, or the next badge."""
 
     operation: str = "customer_badge"
     about: Literal["customer", "badge"]
@@ -129,13 +130,13 @@ class ArrayFault(Fault, frozen=True, kw_only=True, tag="array"):
 
 
 class ErrorsShapeFault(Fault, frozen=True, kw_only=True, tag="errors_shape"):
-    """``errors`` of each entry as null, an object or an array. With ``null`` a refused row says nothing of itself."""
+    """``errors`` of each entry as null, an object or an array. With ``null`` a refused row gives no reason."""
 
     shape: Literal["null", "object", "array"]
 
 
 class EchoFault(Fault, frozen=True, kw_only=True, tag="echo"):
-    """Applied, but an entry echoes something else than was sent. ``thousandfold``: an expiry in milliseconds."""
+    """The rows are applied, but an entry echoes another value than was sent. ``thousandfold``: milliseconds."""
 
     field: Literal["badge", "customer", "expiry", "thousandfold"]
     position: int | None = None  #: from 1; ``None``: every entry
@@ -182,14 +183,14 @@ AnyFault = (
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A seed and faults, the first that fits a call first."""
+    """A seed and faults. Of those that fit a call, the first one happens."""
 
     seed: int = 0
     faults: tuple[AnyFault, ...] = ()
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a plan may look at. ``rows`` is ``None`` as long as the body has not been read."""
+    """The facts of a call that a plan may use. ``rows`` is ``None`` until the body has been read."""
 
     operation: str
     number: int  #: from 1, counted for each operation
@@ -200,7 +201,10 @@ class Call(msgspec.Struct, frozen=True):
 
 
 def read_plan(plan: FaultPlan | Mapping[str, Any] | Sequence[Any] | bytes | None) -> FaultPlan:
-    """A plan from JSON, from what JSON decodes to, or from a list of faults. Raises ``ValueError`` for a wrong one."""
+    """A plan from JSON, from what JSON decodes to, or from a list of faults.
+
+    :raises ValueError: it is no fault plan; the message names the field.
+    """
     if plan is None:
         return FaultPlan()
     if isinstance(plan, FaultPlan):
@@ -218,8 +222,9 @@ def read_plan(plan: FaultPlan | Mapping[str, Any] | Sequence[Any] | bytes | None
 def choose_fault(plan: FaultPlan, call: Call, happened: Sequence[int] = ()) -> int | None:
     """The place in the plan of the fault that happens to a call, or ``None``.
 
-    Pure: the same arguments choose the same fault. ``happened`` says how often each fault of the plan
-    already did, for ``times``. Before the body is read only a drop before reading can be chosen.
+    Pure: the same arguments choose the same fault. Before the body is read, only a drop before reading can be chosen.
+
+    :param happened: how often each fault of the plan has happened already, for ``times``.
     """
     for place, fault in enumerate(plan.faults):
         if call.rows is None and not (isinstance(fault, DropFault) and fault.at == "before_reading"):
@@ -248,7 +253,7 @@ def _fits_rows(fault: Fault, rows: Sequence[tuple[int | None, str | None]]) -> b
 
 
 def names_row(fault: Fault, customer: int | None, badge: str | None) -> bool:
-    """Whether a row is of the customer and the badge that a fault names, where it names any."""
+    """Whether a row has the customer and the badge that a fault names; a fault may name neither."""
     return fault.customer_id in (None, customer) and fault.badge_id in (None, badge)
 
 
@@ -257,7 +262,7 @@ def _is_drawn(plan: FaultPlan, place: int, call: Call) -> bool:
 
 
 def fault_share(share: float, *names: int | str) -> bool:
-    """Whether what is named belongs to a share: always the same answer for the same names."""
+    """Whether the named thing belongs to a share: always the same answer for the same names."""
     if share >= 1:
         return True
     drawn = hashlib.blake2b(repr(names).encode(), digest_size=8).digest()

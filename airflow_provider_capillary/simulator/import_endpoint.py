@@ -1,4 +1,4 @@
-"""``api_gateway/v1/badges/import/customerBadges``: an array in, an array out, and no second look for equal rows."""
+"""Simulates ``api_gateway/v1/badges/import/customerBadges``: grants every row of an array, also equal ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BADGE_NOT_FOUND = (1054, "GLOBAL.BADGE_NOT_FOUND")
 
 
 class ImportEndpoint:
-    """Grants badges. The only part of the simulator that writes on behalf of an import."""
+    """Grants badges. No other part of the simulator grants any."""
 
     def __init__(self, settings: SimulatorSettings, store: BadgeStore, clock: Callable[[], float]) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class ImportEndpoint:
 
     def _grant(self, rows: list[SentRow], request_id: str, refuse_row: RefuseRow | None) -> SimulatedReply:
         now = self._clock()
-        # No earnEventDate: the newer page's first sample row has none and succeeds; "now" is our guess.
+        # The newer page's first sample row has no earnEventDate and succeeds. That it means "now" is a guess.
         moment: Instant = (int(now), 0)
         earns: list[Earn] = []
         entries: list[str] = []

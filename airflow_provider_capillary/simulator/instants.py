@@ -1,8 +1,7 @@
-"""Points in time as the API reads and prints them.
+"""Reads and prints instants as the API does.
 
-The API's stack reads a number as epoch SECONDS, whatever its documentation says, and a string as
-ISO 8601. Milliseconds are therefore not refused: they become a year far away (+57906 in one of
-Capillary's own samples), and so they do here.
+The API's stack reads a number as epoch SECONDS, whatever its documentation says, and a string as ISO 8601. It therefore
+does not refuse milliseconds: they become a year far away (+57906 in one of Capillary's own samples). So does this.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request and a reply of the simulated API, without sockets, and the API's own error shapes."""
+"""Requests and replies of the simulated API, without sockets, and the shapes of its errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Request:
 
 @dataclass(slots=True)
 class SimulatedReply:
-    """A reply before it is written. ``entries`` or ``stream``, where given, stand for the body."""
+    """A reply before it is written. If ``entries`` or ``stream`` is given, it replaces the body."""
 
     status: int
     body: bytes = b""
@@ -60,7 +60,7 @@ def refusal(status: int, code: int, message: str) -> SimulatedReply:
 
 
 def parse_error(detail: str) -> SimulatedReply:
-    """What Spring answers where Jackson could not read the body: the whole call is refused."""
+    """Spring's answer if Jackson could not read the body: the whole call is refused."""
     return refusal(400, 400, f"JSON parse error: {detail}")
 
 

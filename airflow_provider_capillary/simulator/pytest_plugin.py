@@ -1,4 +1,4 @@
-"""Fixtures for the tests of a provider's user: a simulator on a free port, one for each test.
+"""Pytest fixtures for tests of your own DAGs: a simulator of the API on a free loopback port, one for each test.
 
 ::
 
@@ -24,7 +24,13 @@ __all__ = ["capillary_simulator", "start_capillary_simulator"]
 
 @pytest.fixture
 def start_capillary_simulator() -> Iterator[Callable[..., RunningSimulator]]:
-    """Starts a simulator with the arguments of ``running_simulator``; all are stopped after the test."""
+    """A function that starts a simulator; all of them are stopped after the test.
+
+    It takes the arguments of ``simulator.server.running_simulator``: ``faults`` (a list of dicts, or a ``FaultPlan``)
+    and fields of ``SimulatorSettings``, such as ``zone="Asia/Kolkata"``. It returns a ``RunningSimulator``.
+
+    :raises ValueError: a setting or a fault is wrong; the message names it.
+    """
     from airflow_provider_capillary.simulator.server import running_simulator
 
     with contextlib.ExitStack() as stack:
@@ -37,5 +43,8 @@ def start_capillary_simulator() -> Iterator[Callable[..., RunningSimulator]]:
 
 @pytest.fixture
 def capillary_simulator(start_capillary_simulator: Callable[..., RunningSimulator]) -> RunningSimulator:
-    """A simulator as documented: UTC, PUT, Basic and OAuth, 13 badges, every customer exists."""
+    """A ``RunningSimulator`` as the API is documented: UTC, PUT, Basic and OAuth, 13 badges, every customer exists.
+
+    ``airflow_connection()`` gives the Connection to it, ``use_faults([...])`` sets faults, ``store`` holds the grants.
+    """
     return start_capillary_simulator()

@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_provider_capillary.simulator.instants import Instant, read_instant, read_iso
 
-#: badgeMetaId, customerId, earn event date, expiry; ``None`` where the row does not say.
+#: badgeMetaId, customerId, earn event date, expiry; ``None`` for a field that the row lacks.
 SentRow = tuple[str | None, int | None, Instant | None, Instant | None]
 
 #: How a cluster reads instants: numbers as seconds (the default) or milliseconds, with ISO text and ``*ISO`` fields
@@ -21,7 +21,7 @@ _INTEGER = re.compile(r"\s*[+-]?\d{1,19}\s*")
 
 
 class UnreadableBodyError(ValueError):
-    """The body cannot be read; nothing was granted. The message is what Jackson would say."""
+    """The body cannot be read, and nothing was granted. The message is like Jackson's."""
 
 
 class _WireRow(msgspec.Struct, gc=False):
@@ -55,7 +55,7 @@ def read_rows(body: bytes, timestamps: Timestamps = "epoch_seconds") -> list[Sen
 
 
 def _read_plain(row: _WireRow) -> SentRow | None:
-    # Nearly all rows are of this form, and looking at each value for itself takes three times as long.
+    # Nearly all rows have this form. To check each value separately takes three times as long.
     customer, earned, expires = row.customer, row.earned, row.expires
     if (
         type(row.badge) is str

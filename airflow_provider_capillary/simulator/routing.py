@@ -1,4 +1,4 @@
-"""Which call of the API a method and a path stand for."""
+"""Finds the call of the API for a method and a path."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def find_route(path: str) -> tuple[Route, dict[str, str]] | None:
-    """The call and what its path names, or ``None`` for a path that the API does not have."""
+    """The call and the parameters in its path, or ``None`` for a path that the API does not have."""
     for route in ROUTES:
         match = _pattern(route.template).fullmatch(path)
         if match is not None:

@@ -1,7 +1,7 @@
-"""The simulator on a socket: HTTP/1.1 with kept-alive connections, and faults that really cut them.
+"""Serves the simulator over HTTP/1.1 with kept-alive connections, and cuts them where a fault says so.
 
-The standard library's server is used because each connection has its own thread and its socket in
-hand: a fault plan can reset a connection before, during or after a call, which a framework hides.
+It uses the standard library's server, because there each connection has a thread and a socket that the code can reach.
+A fault can reset a connection before, during or after a call; web frameworks hide the socket.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(address, _Connection)
 
     def serve(self) -> None:
-        # Not serve_forever(): that one looks every so often whether to stop, and every test would wait for it.
+        # Not serve_forever(): it checks only every half second whether to stop, and every test would wait for that.
         while not self.stopping.is_set():
             self.handle_request()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A caller that goes away is no error; anything else is one of the simulator's own."""
+        """Log an error of the simulator itself. A caller that disconnects never leads here."""
         log.exception("The simulator failed to answer a call")  # noqa: LOG004 - called from an except of socketserver
 
 
@@ -67,7 +67,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.server.connections[self.connection] = threading.current_thread()
 
     def handle(self) -> None:
-        """Answer calls until the caller or the simulator has had enough."""
+        """Answer calls until the caller closes the connection or the simulator stops."""
         with contextlib.suppress(OSError):  # the caller went away, which some of the faults provoke
             if not self.server.stopping.is_set():
                 super().handle()
@@ -170,7 +170,7 @@ class _Connection(BaseHTTPRequestHandler):
         self.close_connection = True
         if reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-            self.rfile.close()  # the socket closes only when nothing reads from it any more
+            self.rfile.close()  # the socket closes only after all its readers are closed
             self.connection.close()
 
 
@@ -191,7 +191,7 @@ class RunningSimulator:
 
     @property
     def url(self) -> str:
-        """What to give a client as its host, path prefix included."""
+        """The URL for a client's ``host``, path prefix included."""
         return f"http://{self._reachable_host}:{self.port}{self.settings.path_prefix}"
 
     @property
@@ -201,24 +201,32 @@ class RunningSimulator:
 
     @property
     def store(self) -> BadgeStore:
-        """Every grant: what a test compares a client's own account with."""
+        """Every grant. A test compares it with the client's own account."""
         return self.simulator.store
 
     @property
     def settings(self) -> SimulatorSettings:
-        """What it was started with."""
+        """The settings it was started with."""
         return self.simulator.settings
 
     def use_faults(self, plan: FaultPlan | Mapping[str, Any] | Sequence[Any] | None) -> None:
-        """Replace the fault plan; see ``fault_plan.py``."""
+        """Replace the fault plan. Calls keep their numbers.
+
+        :param plan: a list of faults as dicts or structs of ``fault_plan.py``, a whole plan, or ``None``: no faults.
+        :raises ValueError: it is no fault plan; the message names the field.
+        """
         self.simulator.use_faults(plan)
 
     def release_late(self) -> int:
-        """Apply what late faults hold back, now; returns how many calls that were."""
+        """Apply the calls that late faults hold back, now; give how many there were."""
         return self.simulator.late.release()
 
     def airflow_connection(self, auth_type: str = "basic", **extra: Any) -> str:
-        """A Connection of type ``capillary`` to this simulator, as JSON for ``AIRFLOW_CONN_...``."""
+        """A Connection of type ``capillary`` to this simulator, as JSON for ``AIRFLOW_CONN_...``.
+
+        :param auth_type: ``basic`` or ``oauth``.
+        :param extra: further extras of the connection, such as ``organisation="shop"``.
+        """
         settings = self.settings
         is_basic = auth_type == "basic"
         connection = {
@@ -256,11 +264,16 @@ def running_simulator(
 ) -> Iterator[RunningSimulator]:
     """A simulator in a thread of this process, on a free loopback port, stopped at the end.
 
-    ``chosen`` are fields of :class:`SimulatorSettings`, for those who need only one or two::
+    ::
 
         with running_simulator(zone="Asia/Kolkata", faults=[StatusFault(status=503, numbers=(1,))]) as simulator:
             ...
             assert len(simulator.store) == 3
+
+    :param faults: a fault plan, or a list of its faults; see ``fault_plan.py``.
+    :param clock: epoch seconds, for instants and tokens.
+    :param chosen: fields of :class:`SimulatorSettings`, if ``settings`` is not given.
+    :raises ValueError: a setting or a fault is wrong; the message names it.
     """
     if settings is not None and chosen:
         raise ValueError(f"give either settings or {', '.join(chosen)}")

@@ -1,4 +1,4 @@
-"""The simulated API without sockets: a call goes in, and what the caller gets to see comes out."""
+"""The simulated API without sockets: takes a call, lets its fault happen, and gives what the caller receives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_provider_capillary.simulator.simulator_settings import SimulatorSet
 
 
 class Arrival(NamedTuple):
-    """A call whose head has been read and which has its number."""
+    """A call whose head has been read, with its number."""
 
     route: Route | None  #: ``None``: the API has no such path
     params: dict[str, str]
@@ -64,7 +64,7 @@ class Simulator:
         self._endpoints = BadgeEndpoints(self.settings, self.store, clock)
         self._lock = threading.Lock()
         self._first_plan = read_plan(faults)
-        self._given: dict[str, list[str]] | None = None  #: ids by request, where someone watches
+        self._given: dict[str, list[str]] | None = None  #: ids by request; ``None``: they are not collected
         self.reset()
 
     # ------------------------------------------------------------------------------------------------------- control
@@ -79,7 +79,10 @@ class Simulator:
         self.use_faults(self._first_plan)
 
     def use_faults(self, plan: FaultPlan | Mapping[str, Any] | Sequence[Any] | bytes | None) -> None:
-        """Replace the fault plan (``None``: no faults). Calls keep their numbers. Raises ``ValueError``."""
+        """Replace the fault plan (``None``: no faults). Calls keep their numbers.
+
+        :raises ValueError: it is no fault plan; the message names the field.
+        """
         new_plan = read_plan(plan)
         with self._lock:
             self._plan, self._happened = new_plan, [0] * len(new_plan.faults)
@@ -95,17 +98,17 @@ class Simulator:
             return dict(self._requests)
 
     def watch_given_ids(self) -> dict[str, list[str]]:
-        """From now on, note which ids each reply to an import gives; request id -> ids, filled as replies are written.
+        """Collect from now on which ids each reply to an import gives: request id -> ids.
 
-        What a caller can have received: a grant whose reply was cut, or holds no complete JSON, gave no id. Replies
-        that are written slowly are left out, for a caller may have given up on them.
+        These are the ids that a caller can have received. A grant whose reply was cut, or is not complete JSON, gave no
+        id. Replies that are written slowly are left out, because a caller may have given up on them.
         """
         if self._given is None:
             self._given = {}
         return self._given
 
     def note_given(self, arrival: Arrival, request_id: str, reply: SimulatedReply) -> None:
-        """Note the ids of a reply that was written as a whole, where someone watches."""
+        """Collect the ids of a reply that was written as a whole, if ``watch_given_ids`` was called."""
         if self._given is None or arrival.call.operation != IMPORT or reply.stream is not None:
             return
         ids = _ids_in(reply.content())
@@ -143,7 +146,7 @@ class Simulator:
         return Arrival(route, params, Call(operation, number, method, path, size))
 
     def choose_fault(self, call: Call) -> ChosenFault | None:
-        """The fault that happens to a call; it then counts as having happened."""
+        """The fault that happens to a call. It is counted as having happened."""
         with self._lock:
             place = choose_fault(self._plan, call, self._happened)
             if place is None:
@@ -168,7 +171,7 @@ class Simulator:
         return perform(fault, apply, self.late, self.clock(), row_refuser(plan, place, call.number))
 
     def _astray(self, arrival: Arrival, about: str) -> Arrival:
-        """The same read, of the next customer or badge; of what the catalogue lacks the next badge is the first one."""
+        """The same read, about the next customer or badge. After an unknown badge comes the first of the catalogue."""
         params = dict(arrival.params)
         if about == "customer" and params.get("customer_id", "").isdigit():
             params["customer_id"] = str(int(params["customer_id"]) + 1)
@@ -179,7 +182,7 @@ class Simulator:
         return arrival._replace(params=params)
 
     def answer(self, arrival: Arrival, request: Request, refuse_row: RefuseRow | None = None) -> SimulatedReply:
-        """The reply of an API in good health; grants what is to be granted."""
+        """The reply of an API without faults; grants the rows of an import."""
         route = arrival.route
         if route is None:
             return refusal(404, 404, "Resource not found")
@@ -205,7 +208,7 @@ class Simulator:
         return endpoint(request, **arrival.params)
 
     def _rows(self, arrival: Arrival, request: Request) -> list[tuple[int | None, str | None]]:
-        """What the rows of a call name, read only where the plan asks for it."""
+        """Customer and badge of each row of a call; the body is read only if a fault of the plan needs it."""
         if not any(fault.looks_into_rows for fault in self._plan.faults):
             return []
         if arrival.call.operation != IMPORT:

@@ -1,4 +1,4 @@
-"""What a simulated Capillary cluster is like: who may call it, which badges it has, how it answers."""
+"""The settings of a simulated Capillary cluster: credentials, badges, customers, and how it answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def numbered_badges(count: int) -> tuple[SimulatedBadge, ...]:
 
 
 def catalogue(badges: int | Iterable[SimulatedBadge | str | Mapping[str, Any]]) -> tuple[SimulatedBadge, ...]:
-    """A catalogue from a number of badges, their ids, or ``{"id", "name"}`` objects."""
+    """A catalogue: so many numbered badges, or those of a list of ids or ``{"id", "name"}`` objects."""
     if isinstance(badges, int):
         return numbered_badges(badges)
     return tuple(_as_badge(badge) for badge in badges)
@@ -51,7 +51,7 @@ def _as_badge(badge: SimulatedBadge | str | Mapping[str, Any]) -> SimulatedBadge
 
 
 def read_catalogue(text: str) -> tuple[SimulatedBadge, ...]:
-    """A catalogue from a command line's word: a number, or the path of a JSON file for :func:`catalogue`."""
+    """A catalogue from a command line's argument: a number, or the path of a JSON file for :func:`catalogue`."""
     return catalogue(int(text) if text.isdigit() else json.loads(Path(text).read_text(encoding="utf-8")))
 
 
@@ -68,9 +68,9 @@ def read_customers(path: Path) -> tuple[frozenset[int], dict[tuple[str, str], in
 
 
 class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How reads of what customers hold answer, where the documentation is silent. The defaults are what one hopes for.
+    """How reads of customers' badges answer where the documentation is silent. The defaults are the best case.
 
-    A client that believes a read must hold against every value here.
+    A client must grant nothing twice with any value here.
     """
 
     show_imports: bool = True  #: whether imported badges are counted and listed at all
@@ -88,7 +88,10 @@ class Reads(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def read_reads(text: str) -> Reads:
-    """Reads from JSON such as ``{"show_imports": false}``. Raises ``ValueError`` for a wrong one."""
+    """Reads from JSON such as ``{"show_imports": false}``.
+
+    :raises ValueError: a name or a value is wrong.
+    """
     try:
         return msgspec.json.decode(text, type=Reads)
     except msgspec.DecodeError as error:
@@ -97,10 +100,10 @@ def read_reads(text: str) -> Reads:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatorSettings:
-    """All that can be chosen when a simulator starts; nothing of it changes while it runs.
+    """The settings of a simulator. None of them changes while it runs.
 
-    The defaults follow the API's documentation; where that is silent or contradicts itself, the
-    choice is a setting, so that a client can be tried against either reading.
+    The defaults follow the API's documentation. What it leaves open, or contradicts, is a setting, so that a client can
+    be tried with either.
     """
 
     username: str = "simulated.till"
@@ -114,7 +117,7 @@ class SimulatorSettings:
     #: ``(identifierName, identifierValue)`` -> customer id, for the look-up
     identifiers: Mapping[tuple[str, str], int] = field(default_factory=dict)
     zone: str = "UTC"  #: time zone of the server: ``UTC`` as in Europe, ``Asia/Kolkata`` as in India
-    methods: tuple[str, ...] = ("PUT",)  #: what the import answers to; others get 405
+    methods: tuple[str, ...] = ("PUT",)  #: methods of the import; others get 405
     timestamps: Timestamps = "epoch_seconds"  #: how instants of an import are read
     unknown_badge: Literal["row", "call"] = "row"  #: 1054 refuses only its row, or the whole call
     #: 400 with code 809 for an ``X-CAP-REQUEST-ID`` that was used for an import before
@@ -123,10 +126,10 @@ class SimulatorSettings:
     #: as ``issuals`` beside it, or as in the event ``badgeEarned``: ``earnId``, and ``earnedOn`` in milliseconds
     earns_shape: Literal["issuals", "event"] = "issuals"
     reads: Reads = field(default_factory=Reads)
-    read_delay_seconds: float = 0.0  #: how long the reading endpoints do not yet know of a new grant
+    read_delay_seconds: float = 0.0  #: how long reads do not show a new grant
     latency_ms: float = 0.0  #: how long each call takes before anything happens
     keep_grants: bool = True  #: ``False``: only count them (for imports too large to remember)
-    path_prefix: str = ""  #: as a gateway in front of the API may have, e.g. ``/eu``
+    path_prefix: str = ""  #: a path before the API's own, as a gateway may have, such as ``/eu``
 
     def __post_init__(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""``/simulator/...``: what a test or a demo may ask the simulator itself, outside the API's paths.
+"""Serves ``/simulator/...``: grants, counts and faults of the simulator itself, for tests and demos.
 
 ===================================  ==================================================================
 ``GET /simulator/health``            200 as soon as calls are answered
@@ -9,7 +9,7 @@
 ``POST /simulator/reset``            forget everything
 ===================================  ==================================================================
 
-There are no credentials: the simulator listens on loopback, or inside a closed network of containers.
+They need no credentials, because the simulator listens on loopback, or inside a closed network of containers.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def test_days_in_the_wrong_order_fail_at_once_and_send_nothing(nightly: Callable
     assert ended.state == "failed"
     assert (ended.tasks["choose"], ended.tries["choose"]) == (["failed"], [1])
     assert ended.tasks["report"] == ["failed"]  # the run would be green else
-    assert "there is no day between them" in ended.log
+    assert "There is no day between them" in ended.log
 
 
 @pytest.mark.parametrize(

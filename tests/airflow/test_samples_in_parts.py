@@ -172,4 +172,4 @@ def test_a_range_that_cannot_be_divided_fails_at_once_and_sends_nothing(run: Run
         ended = run("backfill_badges", simulator, run_conf=days)
         assert simulator.simulator.request_counts() == {}
     assert (ended.state, ended.tasks["divide"], ended.tries["divide"]) == ("failed", ["failed"], [1])
-    assert "there must be at least 1 and at most" in ended.log
+    assert "but at least 1 and at most" in ended.log

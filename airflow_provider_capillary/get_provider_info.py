@@ -1,4 +1,4 @@
-"""What Airflow learns of this provider without importing anything of it: names and texts only."""
+"""Describes this provider to Airflow: its classes, the connection form, its configuration. It imports none of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-capillary",
         "name": "Capillary",
-        "description": "Imports loyalty badges into Capillary in bulk: never twice by our doing, none lost, undoable.",
+        "description": "Imports loyalty badges into Capillary in bulk: it grants none twice, loses none, and can undo.",
         "integrations": [
             {
                 "integration-name": "Capillary",
@@ -70,7 +70,7 @@ def _connection_type() -> dict[str, Any]:
                 "login": "Till id (Basic) or client key (OAuth)",
                 "password": "Till password (Basic) or client secret (OAuth)",
                 "port": "Port (443 for https; Test needs it)",
-                "schema": "Scheme, where the URL has none",
+                "schema": "Scheme, if the URL has none",
             },
             "placeholders": {
                 "host": "https://eu.api.capillarytech.com",
@@ -94,9 +94,9 @@ def _organisation_fields() -> dict[str, Any]:
     return {
         "organisation": _field(
             "Organisation",
-            "The name that stands for this Capillary organisation in the ledger. Set it once and keep it when host "
-            "or credentials change: a name that the ledger does not know is refused, for under it everything would be "
-            "granted again. Empty: host, path and login.",
+            "The name of this Capillary organisation in the ledger. Set it once and keep it when host or credentials "
+            "change. A name that the ledger does not know is refused, because everything would be granted again under "
+            "it. Empty: host, path and login.",
             section="Organisation",
             type=["string", "null"],
             maxLength=200,
@@ -120,7 +120,7 @@ def _authentication_fields() -> dict[str, Any]:
             "Password is already an MD5 hash",
             "Basic only. Leave off for the plain till password: it is hashed before it is sent.",
             section=section,
-            # no default: Airflow would mask it for the field's name, and the form would save the mask
+            # no default, because Airflow would mask it (its name has "password"), and the form would save the mask
             type=["boolean", "null"],
         ),
     }
@@ -144,7 +144,7 @@ def _attribution_fields() -> dict[str, Any]:
     return {
         "attribution_entity_type": _field(
             "Attribution entity type",
-            "What the code below stands for. Empty: a till.",
+            "The kind of the code below. Empty: a till.",
             section=section,
             type=["string", "null"],
             enum=[
@@ -171,7 +171,7 @@ def _request_fields() -> dict[str, Any]:
     return {
         "import_method": _field(
             "Import method",
-            "The API's documentation names both. Never switched unasked.",
+            "The API's documentation names both. The provider never switches by itself.",
             section=section,
             type="string",
             enum=["PUT", "POST"],
@@ -179,7 +179,7 @@ def _request_fields() -> dict[str, Any]:
         ),
         "timestamp_format": _field(
             "Timestamp format",
-            "How instants are written. The API's samples have seconds, though its text says milliseconds.",
+            "How instants are written. The API's samples have seconds, although its text says milliseconds.",
             section=section,
             type="string",
             enum=["epoch_seconds", "epoch_milliseconds", "iso_inline", "iso_fields"],
@@ -244,7 +244,7 @@ def _config() -> dict[str, Any]:
                 "default": None,
             },
             "default_batch_size": {
-                "description": "Rows in one request where an operator does not say, 1 to 10000.",
+                "description": "Rows in one request if the operator has no batch_size, 1 to 10000.",
                 "version_added": "0.1.0",
                 "type": "integer",
                 "example": "200",

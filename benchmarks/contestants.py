@@ -1,4 +1,4 @@
-"""Who is compared, and in which environment."""
+"""Lists the tools that are compared, and the environment of each."""
 
 from __future__ import annotations
 

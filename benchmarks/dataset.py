@@ -1,4 +1,4 @@
-"""The rows that everybody imports."""
+"""Writes the rows that every tool imports."""
 
 from __future__ import annotations
 

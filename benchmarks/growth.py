@@ -1,4 +1,4 @@
-"""What a row costs as imports grow, and as the ledger does."""
+"""Measures what a row costs as imports and the ledger grow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One start of one contestant, and what it did, by its own account and by the sink's."""
+"""Starts one tool once, and measures what it did, by its own output and by the sink's counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One start of one script of ours in a process of its own, and what it measured of itself."""
+"""Starts one of our scripts in a process of its own, and reads what it measured."""
 
 from __future__ import annotations
 

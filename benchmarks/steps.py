@@ -1,4 +1,4 @@
-"""What an import cannot cost less than: its steps one by one; and what they cost when another process works too."""
+"""Measures the steps of an import one by one, alone and beside a busy process."""
 
 from __future__ import annotations
 

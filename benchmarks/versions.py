@@ -1,4 +1,4 @@
-"""Of what the figures are."""
+"""Gives the versions and the machine that the figures belong to."""
 
 from __future__ import annotations
 

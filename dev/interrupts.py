@@ -1,4 +1,4 @@
-"""Ctrl-C and its like: taken once, held back where a process is being started or stopped."""
+"""Handles Ctrl-C and SIGTERM: once, and not while a process is being started or stopped."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The processes that tools and tests start: each is on record, and is seen to be gone when it was stopped.
+"""Starts and stops the processes of tools and tests: each is recorded, and is checked to be gone after its stop.
 
-Each is the leader of a session of its own. A session's number is not given to others while anything in it lives, so
-what a process left behind when it was killed can be distinguished from the processes of other people. The record is a
-file: what outlived a killed stack is found again by the next one.
+Each process leads a session of its own. The system does not reuse a session's number while a process in it lives. So
+children that a killed process left behind are distinguished from processes of others. The record is a file, from which
+the next stack finds what outlived a killed one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a person sees of the demo: one line for each step, then the accounts side by side."""
+"""Prints the demo's progress: one line for each step, then the accounts side by side."""
 
 from __future__ import annotations
 

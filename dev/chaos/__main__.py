@@ -1,4 +1,4 @@
-"""``python -m dev.chaos``: the proof under attack, from the project's root."""
+"""Runs the chaos campaigns: ``python -m dev.chaos``, from the project's root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ledger and API as a job sees them, with a death before or after each call that matters."""
+"""Wraps ledger and API so that the process dies before or after a chosen call."""
 
 from __future__ import annotations
 

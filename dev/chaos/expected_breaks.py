@@ -1,6 +1,6 @@
-"""What is known to break, by the name of its mode: the one place. A mode that is not named here must hold.
+"""Names the modes that are known to break. All other modes must hold.
 
-A mode that is named and holds fails the campaign too, so that the list shrinks as the product is mended.
+If a named mode holds, the campaign fails too, so that the list shrinks as the product gets better.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Starts lives fast: a process that has imported everything and forks one child for each life.
+"""Starts lives fast: a process that has imported everything forks one child for each life.
 
-Only this process knows which children are not reaped yet, so signals go through it: a number that the
-system has given to somebody else in the meantime is never hit.
+Only this process knows which children are not reaped yet, so signals go through it. A process id that the system has
+given to another process since is thus never hit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a process of the driver does: one campaign after the other, each in a folder of its own."""
+"""Runs one campaign after the other in a process of the driver, each in a folder of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running other programs, with their output where a person or a test wants it."""
+"""Runs other programs, and gives or shows their output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Docker engine leaves on a machine when it ends: mounts, a bridge, rules of the packet filter. Taken back."""
+"""Removes what a Docker engine leaves on a machine when it ends: mounts, a bridge, rules of the packet filter."""
 
 from __future__ import annotations
 

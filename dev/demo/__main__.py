@@ -1,4 +1,4 @@
-"""``python -m dev.demo``: what ``make demo`` runs."""
+"""Runs the demo: ``python -m dev.demo``, or ``make demo``."""
 
 from __future__ import annotations
 

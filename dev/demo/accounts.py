@@ -1,7 +1,6 @@
-"""Three accounts of one import, kept by three parties, laid side by side.
+"""Compares three accounts of one import: the task's counts, the error report, and the simulator's grants.
 
-Airflow's task says what it counted, the error report lists what was not accepted, and the simulator lists what it
-granted. They are only worth something because none of them is derived from another one here.
+The comparison proves something because none of the three is derived from another one here.
 """
 
 from __future__ import annotations

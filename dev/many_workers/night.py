@@ -1,4 +1,4 @@
-"""A night's badges, known without asking anything: what the warehouse gives, and what must be granted."""
+"""Generates a night's badges: the rows that the warehouse gives, and the grants that must result."""
 
 from __future__ import annotations
 

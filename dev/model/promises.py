@@ -1,4 +1,4 @@
-"""What must hold in every state, and what must hold where nothing more can happen."""
+"""The promises: what must hold in every state, and what must hold once nothing more can happen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be switched in the model: the protocol's rules, what reads show, and how much may go wrong."""
+"""The switches of the model: the protocol's rules, what reads show, and how much may go wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m dev.stack.up``: what ``make up`` runs, until somebody presses Ctrl-C."""
+"""Serves the local stack until Ctrl-C: ``python -m dev.stack.up``, or ``make up``."""
 
 from __future__ import annotations
 

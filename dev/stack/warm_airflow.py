@@ -1,8 +1,8 @@
 """``python -m dev.stack.warm_airflow``: the command ``airflow``, with DAGs' imports in memory.
 
 Tasks are forks of the scheduler (LocalExecutor), and DAG files are read by forks of the DAG processor. What is loaded
-here need not be loaded by each of them, which would take longer than the work itself. The price: who changes this
-package has to start the stack again. DAG files are read anew each time, as ever.
+here need not be loaded by each of them, which would take longer than the work itself. After a change of this package
+the stack must therefore be started again. DAG files are read anew each time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Environments with another Airflow or Python: which there are, what is pinned in each, and how one is made."""
+"""Makes environments with another Airflow or Python, with pinned versions."""
 
 from __future__ import annotations
 

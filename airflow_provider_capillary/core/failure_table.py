@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 
 from airflow_provider_capillary import exceptions
-from airflow_provider_capillary.core.reason_table import Entry
+from airflow_provider_capillary.core.reason_table import Explanation
 
 _AGAIN = "Nothing: the task's retries do it. Give the task retries, as the samples have."
 _TO_DO: dict[type[exceptions.CapillaryError], tuple[str, str]] = {
@@ -80,8 +80,8 @@ _TO_DO: dict[type[exceptions.CapillaryError], tuple[str, str]] = {
 }
 
 
-def _entry(kind: type[exceptions.CapillaryError], title: str, to_do: str) -> Entry:
-    return Entry(kind.__name__, title, " ".join((inspect.getdoc(kind) or "").split()), to_do)
+def _explained(kind: type[exceptions.CapillaryError], title: str, to_do: str) -> Explanation:
+    return Explanation(kind.__name__, title, " ".join((inspect.getdoc(kind) or "").split()), to_do)
 
 
-FAILURES = {kind: _entry(kind, *words) for kind, words in _TO_DO.items()}
+FAILURES = {kind: _explained(kind, *words) for kind, words in _TO_DO.items()}

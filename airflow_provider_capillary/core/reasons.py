@@ -16,20 +16,20 @@ from airflow_provider_capillary.core.reason_table import (
     OTHER,
     OTHER_INVALID,
     REASONS,
-    Entry,
+    Explanation,
 )
 
 MOST_ENTRIES = 3  #: of one reason; a row may have several faults
 
 #: Every entry by its name, in the order in which the documentation shows them.
-REGISTRY: dict[str, Entry] = {
+REGISTRY: dict[str, Explanation] = {
     entry.name: entry
     for entry in (*ENDS, *REASONS, OTHER_INVALID, OTHER, *API_CODES.values(), API_OTHER, *FAILURES.values())
 }
 
 
 @lru_cache(maxsize=4096)
-def explain(stage: str, code: int | None, message: str) -> tuple[Entry, ...]:
+def explain(stage: str, code: int | None, message: str) -> tuple[Explanation, ...]:
     """Give the entries of one reason, the most specific first; at least one.
 
     The API's code decides, or the message if there is no code. Example of the one exception: a refused read has a code,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from airflow_provider_capillary.core.reason_table import DRY_RUN, NOT_KNOWN, STATES, Entry
+from airflow_provider_capillary.core.reason_table import DRY_RUN, NOT_KNOWN, STATES, Explanation
 from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.reports.report_facts import (
     REPORTED_STATES,
@@ -43,7 +43,7 @@ class StateView(msgspec.Struct, frozen=True):
     state: str
     rows: int
     share: str
-    words: Entry
+    words: Explanation
 
 
 class BadgeView(msgspec.Struct, frozen=True):

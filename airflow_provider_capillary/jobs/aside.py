@@ -1,7 +1,7 @@
-"""Rows that wait for a control: unknown ones that no read can settle yet, and later rows of their customers.
+"""Keeps rows that wait for a control: unknown rows that no read can settle yet, and later rows of their customers.
 
-They wait until the lanes are still. By then the job has usually made a control itself, and rows of one customer stay
-in the dataset's order.
+They wait until the lanes are still. By then the job has usually granted a badge that serves as a control. The rows of
+one customer stay in the dataset's order.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.jobs.account import place_of
 
-#: More rows than these do not wait, but are left to a retry, so that memory stays small.
+#: At most so many rows wait, so that memory stays small. Further ones are left to a retry.
 MOST_ROWS = 50_000
 NO_ROOM = "rows of the customer are unknown and wait for a control, and too many rows wait; a retry sends it"
 
 
 class Unproven(msgspec.Struct, frozen=True):
-    """Rows that the ledger knows as unknown, all of one sent batch."""
+    """Unknown rows, all of one batch that was sent."""
 
     batch: Batch
     key: int  #: the ledger's number of the batch in which they were sent
@@ -33,7 +33,7 @@ class Unproven(msgspec.Struct, frozen=True):
 
 
 class KeptRow(msgspec.Struct, frozen=True):
-    """One row as its window has it, for its report, so that the window itself need not stay in memory."""
+    """One row's place and columns for the report, so that its window need not stay in memory."""
 
     first_row_number: int
     source: str
@@ -44,7 +44,7 @@ class KeptRow(msgspec.Struct, frozen=True):
         return 1
 
     def line(self, index: int) -> int:
-        """The row's place in its own source."""
+        """The row's place in its source."""
         return self.place
 
     def original(self, index: int) -> dict[str, Any]:
@@ -74,9 +74,9 @@ class Aside:
             self._rows += len(unproven.batch.badges)
 
     def divide(self, batch: Batch) -> tuple[Batch, Batch | None]:
-        """Let the rows of a batch wait whose customers have rows that wait; give the others.
+        """Keep the rows of a batch whose customers have waiting rows; give the others.
 
-        The second batch is of rows for which there is no room.
+        The second batch holds rows for which there is no room.
         """
         waits = [customer in self.customers for customer in batch.badges.customer_ids]
         if not any(waits):
@@ -90,7 +90,7 @@ class Aside:
         return rest, None
 
     def take_unproven(self) -> list[Unproven]:
-        """Give the unknown rows; no row waits for them from then on."""
+        """Give the unknown rows. From then on no row waits for them."""
         with self._lock:
             unproven, self._unproven = self._unproven, []
             self.customers = set()

@@ -1,7 +1,7 @@
-"""Reads badges that are known to be there, before a read is believed that does not show a badge.
+"""Reads controls: badges that are known to be there. Only after one is shown, a read that shows no badge is believed.
 
-Such a badge was accepted by a reply with an id. If a read does not show it at the instant that was sent, this API's
-reads do not show imports, or not as they were sent, and no read can say that a row is not there.
+A reply with an id has accepted such a badge. If a read does not show it at the instant that was sent, this API's reads
+do not show imports, or not as they were sent. Then no read can prove that a row is not there.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from airflow_provider_capillary.ledger.facts import Controls
 
 log = logging.getLogger(__name__)
 
-#: How long a badge that was shown counts; then one is read again.
+#: For so long a control that was shown counts. Then one is read again.
 FRESH_SECONDS = 600.0
-#: Statuses with which the API refuses to read one customer; any other refusal would meet every read.
+#: Statuses with which the API refuses to read one customer. Any other status would refuse every read.
 ABOUT_THE_CUSTOMER = frozenset({200, 400, 404})
 _MOMENT = 0.001
 
 
 class FindControls(Protocol):
-    """Asks the ledger for badges that are known to be there: ``LedgerWriter``'s way, and ``Ledger``'s for one job."""
+    """Asks the ledger for controls: a method of ``LedgerWriter``, or of ``Ledger`` with its job."""
 
     def __call__(self, near: EarnedBadge, *, before: float) -> Controls:
         """See ``Ledger.find_controls``."""
@@ -39,21 +39,21 @@ class FindControls(Protocol):
 
 
 class _Side(msgspec.Struct):
-    """What is known of reads of badges on one side of their expiry: an API may show expired ones otherwise."""
+    """The controls on one side of the expiry. An API may show expired badges differently, so the sides are apart."""
 
     control: Control = Control.NONE_YET
     shown_at: float = 0.0  #: by the clock for durations
 
 
 class ControlReads:
-    """What this process has seen of badges that are known to be there. One for all lanes of a job, thread-safe.
+    """The controls that this process has read. One for all lanes of a job, thread-safe.
 
-    A badge that was not shown counts for the rest of the job: nothing of it is believed to be absent any more.
+    If no control is shown, this holds for the rest of the job: none of its rows is believed to be absent.
 
     :param now: the ledger's clock, epoch seconds.
     :param wait_until: waits until a moment of the clock for durations.
     :param monotonic: the clock for durations, in seconds.
-    :param verify_after: how long ago a badge must have been accepted, in seconds, for reads to have to show it.
+    :param verify_after: seconds after its acceptance from which on reads must show a badge.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class ControlReads:
         self._sides = {False: _Side(), True: _Side()}
 
     def may_come(self, badge: EarnedBadge) -> bool:
-        """Whether a control can be had now for a row such as this one, without waiting."""
+        """Whether there is a control for this row, or one can be read now without waiting."""
         with self._lock:
             side = self._side_of(badge)
             return side.control is not Control.NONE_YET or bool(self._found(badge).badges)
 
     def see(self, badge: EarnedBadge, *, wait: bool) -> Control:
-        """Give what reads have shown that count for a row such as this one; read a badge where none was read lately.
+        """Give the control that counts for this row; read one if none was read lately.
 
-        :param wait: until a badge is old enough, where one was accepted less than ``verify_after`` ago.
+        :param wait: if the only ones were accepted less than ``verify_after`` ago, wait until one is old enough.
         :raises ApiError: the API cannot be used, or refuses every read.
         :raises ImportInterruptedError: asked to stop.
         """
@@ -112,7 +112,7 @@ class ControlReads:
         return self._find(badge, before=self._now() - self._verify_after + _MOMENT)
 
     def _awaited(self, badge: EarnedBadge, found: Controls) -> Controls:
-        """Look again when the next ones are old enough, within ``verify_after`` from now."""
+        """Look again when the next candidate is old enough, within ``verify_after`` from now."""
         latest = self._monotonic() + self._verify_after + _MOMENT
         while not found.badges and found.next_at is not None:
             due = self._monotonic() + max(found.next_at + self._verify_after - self._now(), _MOMENT)
@@ -124,7 +124,7 @@ class ControlReads:
         return found
 
     def _read(self, found: Controls) -> Control:
-        """Read one after the other until one is shown; one may have been taken back in Capillary itself."""
+        """Read the candidates until one is shown. More than one is needed, because a person may have revoked one."""
         control = Control.NONE_YET
         for badge in found.badges:
             try:

@@ -1,7 +1,7 @@
-"""Updates report entries that say "unknown" only because another row was unknown, when that one is settled.
+"""Updates report entries that say "unknown" only because another row was unknown, once that one is settled.
 
-Such a row repeats an unknown row of its dataset, or a later job has taken it over. The job does not hold it, so it ends
-as the ledger's row of the same identity does.
+Such a row repeats an unknown row of its dataset, or a later job has taken it over. It ends in the same way as the
+ledger's row of the same identity.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _ENDS = {
 
 
 def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
-    """Report what is known by now of such rows; give how many were changed. Where it is not sure, nothing changes."""
+    """Update the entries of such rows whose end is known now; give how many were changed."""
     settings = ledger.job_settings(job.job_id)
     if settings.get("on_duplicate") == OnDuplicate.ALLOW:
-        return 0  # which of several equal rows is meant is not in the report
+        return 0  # the report does not say which of several equal rows is meant
     once = settings.get("once_per_customer") == "True"
     changed = 0
     for rows in ledger.settlements.hearsay(job):
@@ -57,13 +57,13 @@ def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
 
 
 def _badges(rows: Sequence[Hearsay], settings: dict[str, str]) -> Iterator[EarnedBadge]:
-    """The rows as the import read them, by the settings that it had."""
+    """The rows as the import read them, with the settings of the job."""
     try:
         choices = column_choices(dict(msgspec.json.decode(settings.get("field_mapping") or "[]")))
         zone: tzinfo | None = named_zone(settings.get("timezone") or None)
         columns = resolve_columns(choices, list(rows[0].original))
     except CapillaryError as error:
-        log.warning("Rows reported as unknown cannot be read again from the report, and stay so: %s", error)
+        log.warning("Rows reported as unknown stay so, because the report's columns cannot be read: %s", error)
         return
     reader = RowReader(columns, zone, settings.get("timestamp_unit") or "s")
     names: tuple[str, ...] = msgspec.structs.astuple(columns)

@@ -1,4 +1,4 @@
-"""The organisation that a job works on: its API, its name in the ledger, and its budget of requests."""
+"""Describes the organisation that a job works on: its API, its name in the ledger, and its budget of requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Organisation(msgspec.Struct, frozen=True):
         *,
         most_in_flight: int = 1,
     ) -> Pace:
-        """When the requests of one job may go.
+        """Give the pace for the requests of one job.
 
         :param reserve: takes a turn out of the budget; see ``Ledger.reserve_request``.
         :param jitter: the randomness of waits, 0 <= value < 1.
@@ -42,8 +42,8 @@ class Organisation(msgspec.Struct, frozen=True):
     def check_owns(self, job: JobRecord, *, harm: str = "") -> None:
         """Refuse a job of another organisation.
 
-        :param harm: what would come of asking this organisation about it.
-        :raises ConfigurationError: it is of another one.
+        :param harm: for the message: what would happen otherwise, as a clause after the sentence.
+        :raises ConfigurationError: the job belongs to another organisation.
         """
         if organisation_key(job.organisation) != organisation_key(self.name):
             raise ConfigurationError(

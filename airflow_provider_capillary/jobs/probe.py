@@ -1,8 +1,7 @@
-"""First contact with a real organisation: grants one to three badges to one customer, finds out how the API answers,
-and revokes what it granted.
+"""Probes an organisation: grants one to three badges to one customer, finds out how its API answers, and revokes them.
 
-Each grant is noted in the ledger before it is asked for. A process that dies leaves these notes, and the next probe of
-the organisation revokes what they stand for: by its id, or by a read where the reply never came.
+Each grant is recorded in the ledger before it is asked for. If the process dies, the next probe of the organisation
+revokes the recorded grants: by the id, or by a read that finds the id if the reply was lost.
 """
 
 from __future__ import annotations
@@ -42,22 +41,22 @@ from airflow_provider_capillary.ledger.probing import ProbeGrant
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 180.0
-_EARNED_AGO, _LIFETIME = 3_600, 7_200  #: seconds; a badge that no call can revoke any more ends with the hour
+_EARNED_AGO, _LIFETIME = 3_600, 7_200  #: seconds; so a badge that cannot be revoked ends soon by its expiry
 _ODD_SECOND = 37  #: of the minute, so that a coarser or shifted instant shows
 _MOST_LATER = 6
 _FIRST_WAITS = (0.0, 1.0, 1.0, 2.0, 3.0, 5.0, 8.0)  #: seconds between reads; then as long as the last one
-_LONGEST_SILENCE = 600.0  #: seconds after which a probe on another machine is taken for dead
+_LONGEST_SILENCE = 600.0  #: seconds after which a probe on another machine counts as dead
 _ASKS_TO_REVOKE = 3
 
 
 class Probed(msgspec.Struct, frozen=True):
-    """The account of a probe. ``error``: why it is no success."""
+    """The result of a probe. ``error``: why it is no success."""
 
     answers: Answers
     granted: int  #: by this probe
     revoked: int  #: by this call, those that an earlier probe left included
     recovered: int  #: of these, left by a probe that was cut off
-    left: tuple[str, ...]  #: what may still be there, in words
+    left: tuple[str, ...]  #: descriptions of grants that may still be there
     error: CapillaryError | None = None
 
 
@@ -74,8 +73,8 @@ class ProbeJob:
 
     :param organisation: its client says how a request is written first.
     :param client_of: gives a client of the same organisation that imports by this method.
-    :param by: whose word it is, for the ledger.
-    :param wait: seconds for which a read may fail to show a grant.
+    :param by: who asks for it, for the ledger.
+    :param wait: seconds after which a read that shows no grant counts.
     :param monotonic: the clock for durations, in seconds.
     :param jitter: the randomness of waits, 0 <= value < 1.
     """
@@ -113,10 +112,10 @@ class ProbeJob:
     def run(self) -> Probed:
         """Ask, revoke, and keep the answers.
 
-        :raises JobIsRunningError: another probe of the organisation is at work.
+        :raises JobIsRunningError: another probe of the organisation is running.
         :raises ConfigurationError: the organisation does not have the badge; nothing was granted.
-        :raises CapillaryError: the API or the ledger cannot be used. What was granted until then is revoked, or noted
-            for the next call.
+        :raises CapillaryError: the API or the ledger cannot be used. What was granted until then is revoked, or stays
+            recorded for the next call.
         """
         self._refuse_beside_another()
         self._revoke_known()  # of a probe that was cut off
@@ -127,7 +126,7 @@ class ProbeJob:
         try:
             answers = self._ask()
         except BaseException:
-            with suppress(Exception):  # the notes stay, and the next call revokes
+            with suppress(Exception):  # the grants stay recorded, and the next call revokes them
                 self._revoke_known()
             raise
         self._revoke_known()
@@ -171,7 +170,7 @@ class ProbeJob:
         return None
 
     def _new_badge(self) -> EarnedBadge:
-        """A badge of an instant that no other grant of a probe has, and that ends soon without us."""
+        """A badge with an instant that no other grant of a probe has, and an expiry that comes soon."""
         minute = int(self._ledger.now()) // 60 * 60
         earned_at = minute - _EARNED_AGO + _ODD_SECOND
         taken = {one.earned_at for one in self._ledger.probes.open_grants(self._name)}
@@ -181,7 +180,7 @@ class ProbeJob:
         return EarnedBadge(1, self._badge, self._customer, earned_at, minute + _LIFETIME)
 
     def _send(self, way: Way, badge: EarnedBadge, request_id: str) -> _Sent:
-        """Note the grant, ask for it once, and note what became of it."""
+        """Record the grant, ask for it once, and record its outcome."""
         body = encode_batch([badge], TimestampFormat(way.timestamp_format))
         self._pace.wait_for_turn()
         grant = self._ledger.probes.note_grant(self._probe, badge.earned_at, way, request_id)
@@ -213,7 +212,7 @@ class ProbeJob:
         return msgspec.structs.replace(one, tried=tried)
 
     def _watch(self, one: _Sent) -> tuple[Sight | None, float]:
-        """Read until the grant shows; give how, and the seconds from its reply to the last read."""
+        """Read until the grant shows; give how it shows, and the seconds from its reply to the last read."""
         seen: Sight | None = None
         for view in self._views(one.at):
             seen = probing.sight(one.badge, one.tried.earned_badge_id, self._before, view, self._granted())
@@ -241,7 +240,7 @@ class ProbeJob:
         return self._pace.call(partial(self._client.get_customer_badge, self._customer, self._badge)).view()
 
     def _views(self, since: float) -> Iterator[CustomerBadgeView]:
-        """Read at growing distances, until the last read is ``wait`` seconds after the reply."""
+        """Read at growing intervals, until the last read is ``wait`` seconds after the reply."""
         number = 0
         while True:
             self._stop.pause(_FIRST_WAITS[min(number, len(_FIRST_WAITS) - 1)])
@@ -254,7 +253,7 @@ class ProbeJob:
     def _known_ids(self) -> set[str]:
         return self._ledger.probes.ids(self._name).union(self._before.ids)
 
-    # -- what was granted is taken back ------------------------------------------------------------------------------
+    # -- revoking the grants -----------------------------------------------------------------------------------------
 
     def _refuse_beside_another(self) -> None:
         for one in self._ledger.probes.open_grants(self._name):
@@ -296,7 +295,7 @@ class ProbeJob:
                 return
 
     def _settle_lost(self, answers: Answers) -> tuple[str, ...]:
-        """Find and revoke grants whose replies never came; give those that may still be there."""
+        """Find and revoke grants whose replies were lost; give those that may still be there."""
         left = []
         for one in self._ledger.probes.open_grants(self._name):
             if one.earned_badge_id is not None:
@@ -308,7 +307,7 @@ class ProbeJob:
         return tuple(left)
 
     def _search(self, one: ProbeGrant, answers: Answers) -> str | None:
-        """Revoke a grant without an id, or close it; give why neither can be done."""
+        """Revoke a grant without an id, or close it as absent; give the reason if neither is possible."""
         age = max(0.0, self._ledger.now() - one.noted_at)
         wanted = partial(self._client.get_customer_badge, one.customer_id, one.badge_meta_id)
         view = CustomerBadgeView(0, None)
@@ -348,7 +347,7 @@ def _shown(one: ProbeGrant) -> str:
 
 
 def _until(seconds: float) -> Iterator[float]:
-    """Pauses before each look, growing, until so many seconds are over; one look at least."""
+    """Growing pauses before each read, until so many seconds are over; at least one."""
     number, waited = 0, 0.0
     while True:
         pause = min(_FIRST_WAITS[min(number, len(_FIRST_WAITS) - 1)], max(0.0, seconds - waited))

@@ -1,4 +1,4 @@
-"""Settles the rows that earlier imports left unknown, by reading back or by the word of a person.
+"""Settles the rows that earlier imports left unknown, by reading them back or as a person decides.
 
 It sends nothing. A row that is proven absent becomes free, and the next import of the row sends it.
 """
@@ -48,17 +48,17 @@ class Action(StrEnum):
 
 
 class ReconcileSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What to do, and by whose word. ``verify_after`` in seconds."""
+    """What to do, and who decides. ``verify_after`` in seconds."""
 
     action: Action = Action.VERIFY
     by: str
     verify_after: float = 60
     max_unknown: Budget = parse_budget("max_unknown", 0)
-    rows: frozenset[int] | None = None  #: row numbers to which a person's word is limited
+    rows: frozenset[int] | None = None  #: numbers of the rows that a person decides; ``None``: all unknown rows
 
 
 class Reconciled(msgspec.Struct, frozen=True):
-    """The account: ``unknown_before == accepted + resend + unknown``. ``error``: why it is no success."""
+    """The result: ``unknown_before == accepted + resend + unknown``. ``error``: why it is no success."""
 
     jobs: int
     unknown_before: int
@@ -76,7 +76,7 @@ class Reconciled(msgspec.Struct, frozen=True):
 
 
 class ReconcileJob:
-    """One reconciliation of one or many jobs. ``run`` it once; what is settled is committed at once, row by row.
+    """One reconciliation of one or many jobs. ``run`` it once. Each row is committed as soon as it is settled.
 
     :param organisation: whose API is read; needed for ``verify`` only.
     :param stop: lets another thread or a signal handler stop it.
@@ -142,7 +142,7 @@ class ReconcileJob:
             self._believe(job)
         settle_dependent_rows(self._ledger, job)
 
-    # -- by a person's word ------------------------------------------------------------------------------
+    # -- as a person decides -----------------------------------------------------------------------------
 
     def _believe(self, job: Job) -> None:
         granted = self._settings.action is Action.ACCEPT
@@ -188,10 +188,10 @@ class ReconcileJob:
                 progress.write(done)
 
     def _reader(self, job: Job) -> ReadBack:
-        """One for all jobs: what it asks the ledger is of their organisation, and so is what it has seen of reads."""
+        """One for all jobs, because its look-ups and controls are about their organisation, not about one job."""
         organisation = self._organisation
         if organisation is None:
-            raise ConfigurationError("action 'verify' needs a connection to read with")
+            raise ConfigurationError("action 'verify' needs a connection to Capillary to read with")
         pace = organisation.pace(self._ledger.reserve_request, self._stop, self._jitter, self._monotonic)
         return ReadBack(
             organisation.client,

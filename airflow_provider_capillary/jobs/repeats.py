@@ -1,4 +1,4 @@
-"""Remembers rows that repeat an earlier row of the dataset: each ends as that one does, which is known at the end."""
+"""Remembers rows that repeat an earlier row of the dataset. Each ends as that one does, which is known at the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BAD_ENDS = (RowState.REJECTED, RowState.UNKNOWN, RowState.NOT_SENT)
 
 
 class Repeats:
-    """Eight bytes a row. Where all other rows ended well, the dataset is not read a second time."""
+    """The numbers of such rows, eight bytes each. If all other rows ended well, the dataset is not read again."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,14 +34,15 @@ class Repeats:
         self._is_sorted = False
 
     def note(self, badge: EarnedBadge) -> None:
-        """The row repeats an earlier one. Thread-safe."""
+        """Remember a row that repeats an earlier one. Thread-safe."""
         with self._lock:
             self._numbers.append(badge.row_number)
 
     def end_well(self, account: Account, *, hope: bool = False) -> bool:
-        """Count them, if what they repeat can only have been accepted (``hope``: would be, in a dry run).
+        """Count the rows if every row that they repeat was accepted.
 
-        :return: whether all of them are at their end now.
+        :param hope: a dry run: count them as if those were accepted.
+        :return: whether all of them are counted.
         """
         if not hope and any(account.tally.rows[state] for state in _BAD_ENDS):
             return not self._numbers
@@ -49,7 +50,7 @@ class Repeats:
         return True
 
     def end_unsent(self, account: Account) -> None:
-        """Count them as not sent, where there is no time to look."""
+        """Count them as not sent, if there is no time to read the dataset again."""
         self._count(account, len(self._numbers), *_NOT_SENT)
 
     def end_as_equals(
@@ -59,7 +60,10 @@ class Repeats:
         states_of: Callable[[Sequence[EarnedBadge]], dict[int, RowState]],
         account: Account,
     ) -> list[RowIssue]:
-        """Count those of the window that repeat an accepted row; give the issues of the others."""
+        """Count the window's rows that repeat an accepted row; give the issues of its other ones.
+
+        :param states_of: for each row number the state of the ledger's row of the same identity.
+        """
         numbers = self._of(window)
         repeats = [badge for badge in badges if badge.row_number in numbers]
         states = states_of(repeats) if repeats else {}

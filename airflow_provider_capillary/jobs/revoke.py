@@ -1,7 +1,7 @@
 """Revokes what earlier imports granted, each earned badge by its id. The ledger records each request and its answer.
 
-Asking again for the same earned badge does no harm, because the API then says that it is not active. So a lost reply,
-or the death of the process in mid-call, is settled by asking again.
+A second request for the same earned badge does no harm, because the API then says that it is not active. So after a
+lost reply, or the death of the process in mid-call, the request is repeated.
 """
 
 from __future__ import annotations
@@ -29,29 +29,29 @@ log = logging.getLogger(__name__)
 
 #: Code of the API for an earned badge that is not active: revoked already, expired, or never there.
 NOT_ACTIVE_CODE = 814
-#: Statuses with which the API refuses one revocation; any other refusal would meet every one.
+#: Statuses with which the API refuses one revocation. Any other status would refuse all of them.
 _ABOUT_THE_ROW = frozenset({200, 400, 404, 409})
 _MOST_REFUSED_IN_A_ROW = 5
-_ASKS_FOR_A_WORD = 2
+_ASKS_UNTIL_CONFIRMED = 2
 
 
 class Revoked(msgspec.Struct, frozen=True):
-    """The account. ``error``: why it is no success.
+    """The result. ``error``: why it is no success.
 
     ``to_revoke == revoked + not_active + refused + unconfirmed``, unless it was a dry run.
     """
 
     jobs: int
     dry_run: bool
-    to_revoke: int  #: known ``earnedBadgeId``s that were not revoked before: one a row, more of rows granted twice
+    to_revoke: int  #: known ``earnedBadgeId``s that were not revoked before: one a row, more for rows granted twice
     badges: dict[str, int]  #: the same by ``badgeMetaId``
     revoked: int
-    not_active: int  #: were not active any more when we asked: expired, or revoked elsewhere
+    not_active: int  #: were no longer active: expired, or revoked elsewhere
     refused: int
     unconfirmed: int
     already_revoked: int  #: by an earlier revocation
     free: int  #: revoked rows, now or before, that the next import may grant again
-    without_id: int  #: accepted, but the API never gave an id: cannot be undone by id
+    without_id: int  #: accepted, but the API never gave an id, so they cannot be revoked by id
     unknown: int  #: may be granted or not; settle them first
     reasons: tuple[Reason, ...]  #: of the rows that were refused or stay unconfirmed
     error: CapillaryError | None = None
@@ -63,11 +63,11 @@ class Revoked(msgspec.Struct, frozen=True):
 
 
 class RevokeJob:
-    """One revocation of one or many jobs. ``run`` it once; each answer is noted before the next row is asked for.
+    """One revocation of one or many jobs. ``run`` it once. Each answer is recorded before the next request.
 
     :param organisation: whose API is asked, or ``None`` to count only (a dry run).
-    :param by: whose word it is, for the ledger.
-    :param import_again: let the rows that are revoked, now or before, be imported again.
+    :param by: who asks for it, for the ledger.
+    :param import_again: free the rows that are revoked, now or before, so that an import grants them again.
     :param stop: lets another thread or a signal handler stop it.
     :param monotonic: the clock for durations, in seconds.
     :param jitter: the randomness of waits, 0 <= value < 1.
@@ -101,11 +101,11 @@ class RevokeJob:
         self._progress = ProgressLine(monotonic)
 
     def run(self) -> Revoked:
-        """Take back what can be taken back.
+        """Revoke all that can be revoked.
 
         :raises JobIsRunningError: one of the imports is running.
-        :raises CapillaryError: the API or the ledger cannot be used, or the API refuses every revocation. What was
-            revoked before is noted.
+        :raises CapillaryError: the API or the ledger cannot be used, or the API refuses every revocation. Earlier
+            revocations are recorded.
         """
         for job_id in self._job_ids:
             record = self._ledger.job(job_id)
@@ -142,7 +142,7 @@ class RevokeJob:
         self._progress.write(self._answers.total())
 
     def _ask(self, row: GrantedRow, client: BadgeClient, pace: Pace) -> Answer:
-        """Ask until the API answers. If a reply is lost, the next one says what became of the badge."""
+        """Ask until the API answers. If a reply is lost, the next one says whether the badge is active."""
         asked = 1 if row.asked_before else 0
 
         def revoke() -> RevokedBadge:
@@ -151,7 +151,7 @@ class RevokeJob:
             return client.revoke_earned_badge(row.badge.badge_meta_id, row.badge.customer_id, row.earned_badge_id)
 
         try:
-            for _ in range(_ASKS_FOR_A_WORD):
+            for _ in range(_ASKS_UNTIL_CONFIRMED):
                 if pace.call(revoke).is_active is False:
                     self._refused_in_a_row = 0
                     return Answer.REVOKED
@@ -197,6 +197,6 @@ class RevokeJob:
         if not left:
             return None
         return BudgetExceededError(
-            f"{left} of {self._answers.total()} badges are not revoked: the API refused, or said nothing of it. "
+            f"{left} of {self._answers.total()} badges are not revoked: the API refused, or did not confirm it. "
             "A later try asks for these again, and for no others"
         )

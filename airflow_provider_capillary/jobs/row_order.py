@@ -1,7 +1,7 @@
-"""Sorts rows by customer before they are batched, where the dataset gives them in no order.
+"""Sorts rows by customer before they are batched, if the dataset does not give them in that order.
 
-The ledger's table is ordered by customer. Rows in order are written side by side; rows in no order cost three to five
-times as much, for each of them touches another page.
+The ledger's table is ordered by customer. Rows in order are written side by side. Rows in no order cost three to five
+times as much, because each of them touches another page.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.datasets.base import Window
 
 MOST_ROWS = 100_000  #: sorted together
-MOST_BYTES = 16 * 2**20  #: of the windows that are held meanwhile, for the columns that only a report shows
+MOST_BYTES = 16 * 2**20  #: of the windows that are held for sorting, with all columns, which a report may need
 
 _Rows = tuple[EarnedBadges, Sequence[Window]]
 
 
 def in_customer_order(windows: Iterable[tuple[EarnedBadges, Window]]) -> Iterator[_Rows]:
-    """Give the rows window by window, or many windows together, sorted, where a window is in no order.
+    """Give the rows window by window; if a window is in no order, many windows are sorted together.
 
-    Sorting is stable, so the rows of one customer stay in the dataset's order.
+    The sort is stable, so the rows of one customer stay in the dataset's order.
 
     :param windows: the good rows of each window, and the window.
     :return: rows, and the windows that hold them, in the dataset's order.
@@ -46,7 +46,7 @@ def in_customer_order(windows: Iterable[tuple[EarnedBadges, Window]]) -> Iterato
 
 
 def _size(window: Window) -> int:
-    """About how many bytes a window takes, by its first row; a value of Python takes as much again as its text."""
+    """About how many bytes a window takes, estimated by its first row. A Python value takes twice its text."""
     return 2 * len(msgspec.json.encode(window.original(0))) * len(window) if len(window) else 0
 
 

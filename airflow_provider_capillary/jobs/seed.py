@@ -1,7 +1,7 @@
-"""Notes the rows of a dataset as granted outside this ledger: by another tool, or under a ledger that was lost.
+"""Records the rows of a dataset as granted outside this ledger: by another tool, or under a ledger that was lost.
 
-The dataset is read twice. The first pass only checks: where too many rows are invalid, nothing is noted at all, for a
-wrong column would make the ledger believe what never happened. Nothing is sent, and no address is asked.
+The dataset is read twice. The first pass only checks. If too many rows are invalid, nothing is recorded, because a
+wrong column would fill the ledger with grants that never happened. Nothing is sent, and the API is not called.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ log = logging.getLogger(__name__)
 
 WINDOW_ROWS = 4_000
 MOST_ISSUES = 10_000  #: invalid rows that the ledger keeps with their columns; all are counted
-MOST_CONFLICTS = 20  #: each is another job's progress, so few follow each other
+MOST_CONFLICTS = 20  #: each one means that another job got on, so few follow each other
 IN_FLIGHT = "a running import has just sent this row, and settles it"
 
 
 class SeedSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the caller may set, as ``BadgeSeedOperator`` explains it."""
+    """The arguments, as ``BadgeSeedOperator`` explains them."""
 
     field_mapping: Mapping[str, str] | None = None
     timezone: str | None = None
@@ -60,13 +60,16 @@ class SeedSettings(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
 
     def fixed_for_a_job(self) -> dict[str, str]:
-        """The settings that decide which rows are meant."""
+        """The settings that decide what the dataset's rows mean."""
         mapping = msgspec.json.encode(sorted((self.field_mapping or {}).items())).decode()
         return {"field_mapping": mapping, "timezone": self.timezone or "", "timestamp_unit": self.timestamp_unit}
 
 
 def seed_settings(*, max_invalid: int | str = 0, **values: Any) -> SeedSettings:
-    """Check raw values, as they come from templates and DAG files, and say clearly which one is wrong."""
+    """Check raw values, as they come from templates and DAG files.
+
+    :raises ConfigurationError: a value is wrong; the message says which, what was given and what is allowed.
+    """
     given = import_settings(**values)
     return SeedSettings(
         field_mapping=given.field_mapping,
@@ -78,18 +81,18 @@ def seed_settings(*, max_invalid: int | str = 0, **values: Any) -> SeedSettings:
 
 
 class Seeded(msgspec.Struct, frozen=True):
-    """The account. ``error``: why it is no success.
+    """The result. ``error``: why it is no success.
 
     ``rows_read == seeded + already_held + in_flight + invalid + not_seeded``.
     """
 
     summary: Summary
-    seeded: int  #: accepted by this seed: new to the ledger, or without proof, refused or waiting until now
+    seeded: int  #: accepted by this seed: new to the ledger, or unknown, rejected or planned until now
     settled: int  #: of these, rows that an earlier import had left without proof
     already_held: int
-    repeated: int  #: of these, rows that say again what an earlier row of the dataset said
+    repeated: int  #: of these, rows that repeat an earlier row of the dataset
     in_flight: int  #: a running import has sent them; its own outcome counts
-    not_seeded: int  #: nothing was noted, because too many rows are invalid
+    not_seeded: int  #: nothing was recorded, because too many rows are invalid
     assumed: Mapping[str, Any] = {}
     error: CapillaryError | None = None
 
@@ -102,12 +105,12 @@ class Seeded(msgspec.Struct, frozen=True):
 class SeedJob:
     """One seeding of one dataset. ``run`` it once; repeating it changes nothing.
 
-    :param organisation: its name in the ledger, and ``host`` its address; nothing is asked there.
-    :param by: whose word it is, for the ledger.
-    :param witness: what Airflow remembers of the ledger. A seed is let through whatever it expects, for it is the way
-        out of a ledger that was lost or restored; once rows are noted, this ledger is the one that is expected.
-    :param stop: lets another thread or a signal handler stop it; what was noted stays.
-    :param clock: epoch seconds, for the times in the account.
+    :param organisation: its name in the ledger, and ``host`` its address, which is not called.
+    :param by: who asks for it, for the ledger.
+    :param witness: what Airflow remembers of the ledger. A seed is allowed whatever the witness expects, because it is
+        the way out after a ledger was lost or restored. Once rows are recorded, this ledger is the expected one.
+    :param stop: lets another thread or a signal handler stop it; what was recorded stays.
+    :param clock: epoch seconds, for the times in the result.
     :param monotonic: the clock for durations, in seconds.
     """
 
@@ -143,11 +146,11 @@ class SeedJob:
         self._repeated = self._invalid = 0
 
     def run(self) -> Seeded:
-        """Check all rows, then note them.
+        """Check all rows, then record them.
 
-        :raises DatasetError: the dataset cannot be read as it is; nothing was noted.
-        :raises JobIsRunningError: another process notes the same rows.
-        :raises WitnessUnavailableError: the rows are noted, but Airflow cannot note that this is the ledger now.
+        :raises DatasetError: the dataset cannot be read as it is; nothing was recorded.
+        :raises JobIsRunningError: another process records the same rows.
+        :raises WitnessUnavailableError: the rows are recorded, but Airflow cannot write that this is the ledger now.
         """
         started = self._clock()
         choices, zone = seed_choices(self._settings.field_mapping), named_zone(self._settings.timezone)
@@ -170,7 +173,7 @@ class SeedJob:
             with suppress(CapillaryError):
                 self._ledger.finish_job(job, "failed", None)
             raise
-        # Last, so that the witness has every commit of the seed. A seed that noted nothing says nothing of the ledger.
+        # Last, so that the witness has every commit of the seed. A seed without rows makes no ledger the right one.
         is_done = result.error is None and not self._settings.dry_run and result.seeded + result.already_held > 0
         if self._witness is not None and is_done:
             self._witness.accept_seeded(self._by)
@@ -178,7 +181,7 @@ class SeedJob:
 
     def _open_job(self, facts: DatasetFacts) -> Job:
         settings = self._settings.fixed_for_a_job()
-        # Other rows or another way to read them are another job: no retry can go on with the wrong one.
+        # Other rows, or the same rows read in another way, are another job, so no retry goes on with the wrong one.
         purpose = f"seed {facts.fingerprint} {msgspec.json.encode(settings, order='sorted').decode()}"
         scope = msgspec.structs.replace(self._scope, dry_run=self._settings.dry_run, purpose=purpose)
         plan = JobPlan(
@@ -192,7 +195,7 @@ class SeedJob:
         job = once_the_lease_ran_out(partial(self._ledger.open_job, scope, plan), self._stop, self._monotonic)
         log.info("Seeding job %s: %s rows; ledger %s", job.job_id, f"{facts.rows:,}", self._ledger.description)
         if not facts.rows:
-            log.warning("The dataset has no rows: the ledger learns nothing of what was granted")
+            log.warning("The dataset has no rows, so nothing is recorded as granted")
         return job
 
     # -- the two passes ----------------------------------------------------------------------------------------------
@@ -260,7 +263,7 @@ class SeedJob:
         if in_flight:
             self._tally.explain("plan", None, IN_FLIGHT, in_flight)
         dry_run = self._settings.dry_run
-        own = self._ledger.counts(job).get(RowState.ACCEPTED, 0)  # whatever try noted them, as of an import
+        own = self._ledger.counts(job).get(RowState.ACCEPTED, 0)  # of all tries of the job, as in an import
         summary = Summary(
             job_id=job.job_id,
             rows_read=facts.rows,
@@ -289,14 +292,14 @@ class SeedJob:
             allowed = self._settings.max_invalid.text
             return BudgetExceededError(
                 f"{self._invalid:,} of {summary.rows_read:,} rows are invalid; allowed: {allowed}. "
-                f"Nothing was noted. Top reasons: {reasons}. Correct the rows, or see that field_mapping, timezone and "
-                f"timestamp_unit fit the dataset; or set max_invalid, to note the others. The invalid rows: "
+                f"Nothing was recorded. Top reasons: {reasons}. Correct the rows, or check that field_mapping, "
+                f"timezone and timestamp_unit fit the dataset; or set max_invalid, to record the others. Invalid rows: "
                 f"`airflow capillary errors {summary.job_id} --output FILE`"
             )
         if in_flight and not self._settings.dry_run:
             return JobIsRunningError(
                 f"{in_flight} of {summary.rows_read:,} rows were left alone: {IN_FLIGHT}. "
-                "The others are noted; a retry looks at these again"
+                "The others are recorded; a retry looks at these again"
             )
         return None
 

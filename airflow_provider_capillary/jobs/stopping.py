@@ -1,4 +1,4 @@
-"""Stops an import where going on could only do harm, and says why and what to fix."""
+"""Stops an import if going on could only do harm, and says why and what to fix."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ REDIRECTED = (
 
 
 class HarmWatch:
-    """Looks at every outcome for signs that the job should not go on.
+    """Checks every outcome for signs that the job should not go on.
 
-    One for all lanes, because five bad batches in a row are five over all of them.
+    There is one for all lanes, because five bad batches in a row are counted over all lanes.
     """
 
     def __init__(self, stop: StopSignal, backoff: Backoff) -> None:
@@ -42,7 +42,7 @@ class HarmWatch:
         self._lock = threading.Lock()
 
     def look(self, batch: Batch, reply: Reply, judgement: Judgement) -> None:
-        """Look at one outcome that is recorded; stop the job where it must not go on."""
+        """Check one outcome that is recorded, and stop the job if it must not go on."""
         if judgement.wrong_time_unit:
             self._stop.request(ImportStoppedError(f"{WRONG_UNIT} ({short_reason(reply, judgement)})"))
         if judgement.redirected:
@@ -68,7 +68,7 @@ class HarmWatch:
 
 
 def short_reason(reply: Reply, judgement: Judgement) -> str:
-    """What the API said, in short and without the values of rows, for failures."""
+    """The API's message, cut and with values masked, for errors."""
     if judgement.reason:
         return general(judgement.reason)
     refused = next((row for row in judgement.looked_at if row.state is RowState.REJECTED), None)
@@ -76,7 +76,7 @@ def short_reason(reply: Reply, judgement: Judgement) -> str:
 
 
 def evidence(reply: Reply, judgement: Judgement) -> str:
-    """The same without the API's own words, which never go to a log."""
+    """Status and codes only, because the API's own text must not reach a log."""
     codes = {judgement.code} | {row.code for row in judgement.looked_at}
     listed = ", ".join(f"code {code}" for code in sorted(code for code in codes if code is not None))
     status = f"HTTP {reply.status}" if reply.status is not None else reply.transmission.value

@@ -98,7 +98,9 @@ def test_invalid_rows_beyond_the_budget_leave_the_ledger_as_it_was(
 ) -> None:
     given = [*export(20), *export(2, customerId="x"), *export(1, earnEventDate="2025-01-15 12:00:00")]
     pushed: dict[str, Any] = {}
-    with pytest.raises(AirflowFailException, match=r"3 of 23 rows are invalid.*Nothing was noted.*no offset|timezone"):
+    with pytest.raises(
+        AirflowFailException, match=r"3 of 23 rows are invalid.*Nothing was recorded.*no offset|timezone"
+    ):
         seed(task, given, pushed=pushed)
     summary = pushed["return_value"]
     assert counts(summary) == {"invalid": 3, "not_seeded": 20}

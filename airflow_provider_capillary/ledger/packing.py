@@ -1,5 +1,5 @@
-"""A batch's rows and their ids as bytes: columns of numbers, one after the other; rows as COPY reads them; texts of the
-API that every database takes.
+"""A batch's rows and their ids as bytes: columns of numbers, one after the other; texts of the API that every database
+takes.
 
 ``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, by row number. A
 column begins with its kind: ``=`` one number of 8 bytes for all rows; ``B``, ``H``, ``I``, ``q`` 1, 2, 4 or 8 bytes a
@@ -9,12 +9,10 @@ none), or with ``j``, then a JSON list of texts and nulls.
 
 from __future__ import annotations
 
-import struct
 import sys
 from array import array
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import chain, repeat
 from operator import lt
 from typing import NamedTuple, cast
 
@@ -117,34 +115,6 @@ def unpack_rows(packed: bytes, rows: int) -> BatchColumns:
         found.append(numbers.tolist())
         at = end
     return BatchColumns(*found)
-
-
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_END = b"\xff\xff"
-#: A row of zeros: the number of fields, then each field's length and value, in the order of the columns in ``_COPY``.
-_NO_ROW = struct.pack("!hiqiqiqiiii", 5, 8, 0, 8, 0, 8, 0, 4, 0, 4, 0)
-#: Where each value begins in a row, and of which kind it is.
-_VALUES = ((6, "q"), (18, "q"), (30, "q"), (42, "i"), (50, "i"))
-
-
-def copied(new: Sequence[NewRows]) -> bytes:
-    """Rows as PostgreSQL's binary COPY reads them, those of all batches in one order; written column by column."""
-    if len(new) == 1:
-        (batch, (customers, badges, earned, occurrences)) = new[0]
-        columns: list[Sequence[int]] = [customers, earned, [batch] * len(customers), badges, occurrences]
-    else:
-        rows = sorted(chain.from_iterable(zip(*each.keys, repeat(each.batch)) for each in new))
-        sorted_customers, sorted_badges, sorted_earned, numbers, batches = zip(*rows, strict=True)
-        columns = [sorted_customers, sorted_earned, batches, sorted_badges, numbers]
-    image = bytearray(_NO_ROW * len(columns[0]))
-    for column, (start, kind) in zip(columns, _VALUES, strict=True):
-        values = array(kind, column)
-        if sys.byteorder == "little":
-            values.byteswap()
-        packed, width = values.tobytes(), values.itemsize
-        for byte in range(width):
-            image[start + byte :: len(_NO_ROW)] = packed[byte::width]
-    return b"".join([_HEADER, image, _END])
 
 
 def pack_ids(ids: Sequence[str | None]) -> bytes:

@@ -1,7 +1,7 @@
 """The statements over many good rows at once, per database: note them, look them up, move them to another batch.
 
-Rows are sorted by their key before they are written: neighbours are written together, and two jobs that write the same
-rows do not wait for each other in a circle.
+The rows of a batch are sorted by their key before they are written, and batches by their first row: neighbours are
+written together, and two jobs that write the same rows seldom wait for each other in a circle, which PostgreSQL ends.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_capillary.ledger.facts import IntentConflictError
-from airflow_provider_capillary.ledger.packing import Key, NewRows, copied
+from airflow_provider_capillary.ledger.packing import Key, NewRows
 
 _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
 _NEW_TOGETHER = 500  # of new rows: each statement lets go of Python's lock, and waits for the lanes to get it back
@@ -205,18 +205,20 @@ def _with_rows(statement: str, rows: int, width: int, first: int, of_each: str) 
 
 
 class PostgresRows:
-    """COPY for new rows; else one statement for all rows, whose columns travel as arrays.
+    """One statement for all rows, whose columns travel as arrays.
 
     OFFSET 0 and LATERAL: each key is looked up alone. The planner, whose statistics lag behind a night's growth,
     would else read a whole table for every batch.
     """
 
-    _COPY = """
-        COPY capillary_earned_badge (customer_id, earned_at, batch_id, badge_id, occurrence) FROM STDIN (FORMAT binary)
-    """
     _KEYS = """
         unnest(%(customers)s::bigint[], %(badges)s::int[], %(dates)s::bigint[], %(occurrences)s::int[])
             AS k(customer_id, badge_id, earned_at, occurrence)
+    """
+    _INSERT = """
+        INSERT INTO capillary_earned_badge (customer_id, earned_at, batch_id, badge_id, occurrence)
+        SELECT unnest(%(customers)s::bigint[]), unnest(%(dates)s::bigint[]), unnest(%(batches)s::bigint[]),
+            unnest(%(badges)s::int[]), unnest(%(occurrences)s::int[])
     """
     _LOCK = f"""
         SELECT 1 FROM {_KEYS} CROSS JOIN LATERAL (
@@ -255,20 +257,18 @@ class PostgresRows:
     _FIND_ANY_DATE = _FIND.format(same="e.customer_id = k.customer_id AND e.badge_id = k.badge_id")
 
     def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
-        """Note rows, those of all batches in one order."""
-        filled = [each for each in new if each.keys.customers]
+        """Note rows."""
+        filled = sorted((each for each in new if each.keys.customers), key=lambda each: each.keys.customers[0])
         if not filled:
             return
-        driver: Any = connection.connection.driver_connection
-        errors = connection.dialect.loaded_dbapi
+        columns = zip(*(each.keys for each in filled), strict=True)
+        customers, badges, dates, occurrences = (number_array(list(chain.from_iterable(column))) for column in columns)
+        batches = number_array([batch for batch, keys in filled for _ in keys.customers])
+        values = {"customers": customers, "dates": dates, "batches": batches, "badges": badges}
         try:
-            with driver.cursor().copy(self._COPY) as copy:
-                copy.write(copied(filled))
-        except errors.Error as error:
-            found = DBAPIError.instance(
-                "COPY capillary_earned_badge", None, error, errors.Error, dialect=connection.dialect
-            )
-            raise _conflict(found, getattr(error, "sqlstate", None) == "23505") from error
+            connection.exec_driver_sql(self._INSERT, values | {"occurrences": occurrences})
+        except IntegrityError as error:
+            raise _conflict(error, getattr(error.orig, "sqlstate", None) == "23505") from error
 
     def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
         """Lock rows."""

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import struct
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_capillary.ledger.packing import (
     BatchColumns,
-    Key,
-    KeyColumns,
-    NewRows,
-    copied,
     pack_ids,
     pack_rows,
     unpack_ids,
@@ -26,12 +20,6 @@ NUMBERS = st.one_of(
     st.integers(0, 2**8),
     st.sampled_from([0, 1, -1, 2**8 - 1, 2**8, 2**16 - 1, 2**16, 2**31, 2**32 - 1, 2**32, 2**63 - 1, -(2**63)]),
 )
-KEYS = st.lists(
-    st.tuples(
-        st.integers(1, 2**63 - 1), st.integers(1, 2**31 - 1), st.integers(-(2**63), 2**63 - 1), st.integers(1, 9)
-    ),
-    max_size=9,
-).map(sorted)
 HEXADECIMAL = st.text("0123456789abcdef", min_size=24, max_size=24)
 #: Texts that nearly are what an id usually is.
 NEARLY = st.sampled_from(["0" * 24, "A" * 24, "g" * 24, "a" * 23, "a" * 25, " " * 24, "ab " * 8, "٣" * 24, "", "null"])
@@ -76,15 +64,3 @@ def test_usual_ids_take_twelve_bytes_each(ids: list[str | None]) -> None:
 @given(columns())
 def test_sorted_keys_are_those_of_the_rows(rows: BatchColumns) -> None:
     assert list(zip(*rows.sorted_keys(), strict=True)) == sorted(rows.keys())
-
-
-@given(st.lists(st.tuples(st.integers(1, 2**63 - 1), KEYS), min_size=1, max_size=3))
-def test_rows_are_copied_in_one_order_as_postgresql_reads_them(batches: list[tuple[int, list[Key]]]) -> None:
-    every = sorted((key, batch) for batch, keys in batches for key in keys)
-    rows = [
-        struct.pack("!hiqiqiqiiii", 5, 8, customer, 8, earned, 8, batch, 4, badge, 4, occurrence)
-        for (customer, badge, earned, occurrence), batch in every
-    ]
-    given_rows = [NewRows(batch, KeyColumns.of(keys)) for batch, keys in batches if keys]
-    if given_rows:
-        assert copied(given_rows) == b"".join([b"PGCOPY\n\xff\r\n\0", bytes(8), *rows, b"\xff\xff"])

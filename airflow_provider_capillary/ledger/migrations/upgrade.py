@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import threading
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from airflow_provider_capillary.exceptions import ConfigurationError
 
 HEAD = "0001"
+_FIRST = "0001"
+_VERSIONS = "capillary_alembic_version"  # the table in which Alembic keeps the revision
 SCRIPTS = Path(__file__).parent
 _LOCK = 0x_CA91_11A9  # any constant: two workers that start at once must not both migrate
 _ALEMBIC = threading.Lock()  # Alembic's context is global to the process
@@ -28,16 +31,29 @@ def upgrade(connection: sa.Connection) -> bool:
     found = current_revision(connection)
     if found == HEAD:
         return False
-    _run_alembic(connection, found)
+    if found is None:
+        _create(connection)
+    if found is not None or HEAD != _FIRST:
+        _run_alembic(connection, found)
     return True
 
 
 def current_revision(connection: sa.Connection) -> str | None:
     """Give the revision the ledger stands at, ``None`` where there is no ledger yet."""
-    if not sa.inspect(connection).has_table("capillary_alembic_version"):
+    if not sa.inspect(connection).has_table(_VERSIONS):
         return None
-    revision: str | None = connection.execute(sa.text("SELECT version_num FROM capillary_alembic_version")).scalar()
+    revision: str | None = connection.execute(sa.text(f"SELECT version_num FROM {_VERSIONS}")).scalar()
     return revision
+
+
+def _create(connection: sa.Connection) -> None:
+    """Make a new ledger of the first revision, without Alembic: to load it takes a tenth of a second."""
+    first = importlib.import_module(f"{__package__}.versions.{_FIRST}_ledger")
+    first.create(connection)
+    key = sa.PrimaryKeyConstraint("version_num", name=f"{_VERSIONS}_pkc")
+    version = sa.Table(_VERSIONS, sa.MetaData(), sa.Column("version_num", sa.String(32), nullable=False), key)
+    version.create(connection)
+    connection.execute(version.insert().values(version_num=_FIRST))
 
 
 def _run_alembic(connection: sa.Connection, found: str | None) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,6 +43,27 @@ def test_a_ledger_is_made_where_there_was_none(fresh_backend: Backend) -> None:
     ledger = fresh_backend.open()
     assert revision(fresh_backend) == HEAD
     claim(ledger, begin(ledger), badge(1))
+
+
+def test_a_new_ledger_is_what_alembic_would_make_and_loads_none_of_it(tmp_path: Path) -> None:
+    made, by_alembic = tmp_path / "made.db", sa.create_engine(f"sqlite:///{tmp_path / 'alembic.db'}")
+    code = f"""
+        import sys
+        from airflow_provider_capillary.ledger.ledger import Ledger
+        Ledger("sqlite:///{made}").close()
+        sys.exit("alembic" in sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    with by_alembic.begin() as connection:
+        migrations._run_alembic(connection, None)
+    schema = sa.text("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+    engines = sa.create_engine(f"sqlite:///{made}"), by_alembic
+    found = []
+    for engine in engines:
+        with engine.connect() as connection:
+            found.append(connection.execute(schema).all())
+        engine.dispose()
+    assert found[0] == found[1]
 
 
 def test_a_ledger_that_is_up_to_date_is_left_as_it_is(fresh_backend: Backend) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import uuid
 
 import sqlalchemy as sa
-from alembic import op
 
 revision = "0001"
 down_revision = None
@@ -108,24 +107,30 @@ _GUARDS = (
 
 
 def upgrade() -> None:
-    """Create the tables, and give the ledger its identity."""
-    _create_registers()
-    _create_jobs()
-    _create_rows()
-    _create_later_work()
-    _create_probes()
-    on_sqlite = op.get_bind().dialect.name == "sqlite"
-    op.execute(sa.text(_VIEW))
+    """Create the tables in Alembic's transaction."""
+    from alembic import op
+
+    create(op.get_bind())
+
+
+def create(connection: sa.Connection) -> None:
+    """Create the tables, and give the ledger its identity. Does not need Alembic."""
+    on_sqlite = connection.dialect.name == "sqlite"
+    tables = sa.MetaData()
+    for add in (_registers, _jobs, _rows, _later_work, _probes):
+        add(tables)
+    tables.create_all(connection, checkfirst=False)
+    connection.execute(sa.text(_VIEW))
     for guard in _GUARDS:
         for statement in _sqlite_guard(*guard) if on_sqlite else _postgresql_guard(*guard):
-            op.execute(sa.text(statement.replace(":", "\\:")))
+            connection.execute(sa.text(statement.replace(":", "\\:")))
     if not on_sqlite:  # the arrays do not shrink enough to be worth the time
-        op.execute(
+        connection.execute(
             sa.text("ALTER TABLE capillary_batch ALTER rows SET STORAGE EXTERNAL, ALTER ids SET STORAGE EXTERNAL")
         )
-    made_at = op.get_bind().execute(_NOW[not on_sqlite]).scalar_one()
-    ledger = sa.table("capillary_ledger", sa.column("id"), sa.column("ledger_id"), sa.column("made_at"))
-    op.execute(ledger.insert().values(id=1, ledger_id=str(uuid.uuid4()), made_at=made_at))
+    made_at = connection.execute(_NOW[not on_sqlite]).scalar_one()
+    ledger = tables.tables["capillary_ledger"]
+    connection.execute(ledger.insert().values(id=1, ledger_id=str(uuid.uuid4()), made_at=made_at))
 
 
 def downgrade() -> None:
@@ -152,45 +157,51 @@ def _postgresql_guard(name: str, when: str, table: str, refused: str, message: s
     return function, f"CREATE TRIGGER {name} {when} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()"
 
 
-def _create_registers() -> None:
-    op.create_table(
+def _registers(tables: sa.MetaData) -> None:
+    sa.Table(
         "capillary_ledger",
+        tables,
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("ledger_id", sa.Text, nullable=False),
         sa.Column("made_at", sa.Double, nullable=False),
         sa.Column("sealed_for", sa.Text),  # where it was copied to: nothing more is done here
         sa.CheckConstraint("id = 1", name="capillary_ledger_is_one"),
     )
-    op.create_table(
+    sa.Table(
         "capillary_organisation",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("folded", sa.Text, nullable=False, unique=True),  # names are compared without regard to case
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("is_added", sa.Boolean, nullable=False),  # a person said that it is an organisation of its own
     )
-    op.create_table(
+    sa.Table(
         "capillary_badge",  # numbers (organisation, badge), so that a row needs no organisation
+        tables,
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("organisation_id", sa.BigInteger, sa.ForeignKey("capillary_organisation.id"), nullable=False),
         sa.Column("badge_meta_id", sa.Text, nullable=False),
         sa.UniqueConstraint("organisation_id", "badge_meta_id"),
     )
-    op.create_table(
+    sa.Table(
         "capillary_badge_name",  # for people; ids of badges are unique over all organisations
+        tables,
         sa.Column("badge_meta_id", sa.Text, primary_key=True),
         sa.Column("name", sa.Text, nullable=False),
     )
-    op.create_table(
+    sa.Table(
         "capillary_request_budget",
+        tables,
         sa.Column("organisation", sa.Text, primary_key=True),
         sa.Column("turn", sa.Double, nullable=False),
     )
 
 
-def _create_jobs() -> None:
-    op.create_table(
+def _jobs(tables: sa.MetaData) -> None:
+    sa.Table(
         "capillary_job",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("job_id", sa.Text, nullable=False, unique=True),
         sa.Column("organisation_id", sa.BigInteger, sa.ForeignKey("capillary_organisation.id"), nullable=False),
@@ -214,8 +225,9 @@ def _create_jobs() -> None:
         sa.Column("commits", sa.BigInteger, nullable=False),  # only ever grows: how far the job is
         sa.CheckConstraint("state IN ('open', 'finished', 'failed')", name="capillary_job_state"),
     )
-    op.create_table(
+    batch = sa.Table(
         "capillary_batch",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("job_id", sa.BigInteger, sa.ForeignKey("capillary_job.id"), nullable=False),
         sa.Column("fence", sa.BigInteger, nullable=False),
@@ -247,24 +259,24 @@ def _create_jobs() -> None:
         sa.CheckConstraint(f"proof IN ({_PROOFS})", name="capillary_batch_proof"),
         sa.CheckConstraint("gone BETWEEN 0 AND row_count", name="capillary_batch_gone"),
     )
-    op.create_index("capillary_batch_of_job", "capillary_batch", ["job_id"])
+    sa.Index("capillary_batch_of_job", batch.c.job_id)
     # the newest batches that a reply proves: their rows are read before a read is believed that does not show a badge
     replied = sa.text("state = 'accepted' AND proof = 'reply'")
-    op.create_index(
-        "capillary_batch_replied", "capillary_batch", ["settled_at"], sqlite_where=replied, postgresql_where=replied
-    )
+    sa.Index("capillary_batch_replied", batch.c.settled_at, sqlite_where=replied, postgresql_where=replied)
 
 
-def _create_rows() -> None:
+def _rows(tables: sa.MetaData) -> None:
     customer, badge, earned, occurrence = _key(primary=False)
-    op.create_table(
+    sa.Table(
         "capillary_earned_badge",
+        tables,
         *(customer, earned, _batch(), badge, occurrence),  # in this order PostgreSQL needs 8 bytes less a row
         sa.PrimaryKeyConstraint("customer_id", "badge_id", "earned_at", "occurrence"),
         sqlite_with_rowid=False,
     )
-    op.create_table(
+    odd_row = sa.Table(
         "capillary_odd_row",
+        tables,
         *_key(),
         _batch(sa.ForeignKey("capillary_batch.id")),
         sa.Column("state", sa.Text, nullable=False),
@@ -277,13 +289,14 @@ def _create_rows() -> None:
         sa.CheckConstraint(f"proof IN ({_PROOFS})", name="capillary_odd_row_proof"),
         sqlite_with_rowid=False,
     )
-    op.create_index("capillary_odd_row_of_job", "capillary_odd_row", ["job_id", "row_number"])
-    op.create_index("capillary_odd_row_of_batch", "capillary_odd_row", ["batch_id"])
-    op.create_table("capillary_doubt", *_key(), sa.Column("doubt", sa.Text, nullable=False), sqlite_with_rowid=False)
+    sa.Index("capillary_odd_row_of_job", odd_row.c.job_id, odd_row.c.row_number)
+    sa.Index("capillary_odd_row_of_batch", odd_row.c.batch_id)
+    sa.Table("capillary_doubt", tables, *_key(), sa.Column("doubt", sa.Text, nullable=False), sqlite_with_rowid=False)
     # Ids that accept no row: of replies without proof, and of replies that came too late. Customer and badge are what
     # the API said; where only one row of the batch can be meant, they and the next two are that row's identity.
-    op.create_table(
+    given_id = sa.Table(
         "capillary_given_id",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("batch_id", sa.BigInteger, sa.ForeignKey("capillary_batch.id"), nullable=False),
         sa.Column("organisation_id", sa.BigInteger, sa.ForeignKey("capillary_organisation.id"), nullable=False),
@@ -294,17 +307,18 @@ def _create_rows() -> None:
         sa.Column("occurrence", sa.Integer),
         sa.Column("is_proven", sa.Boolean, nullable=False),  # its reply held every proof, but came too late
     )
-    op.create_index("capillary_given_id_of_batch", "capillary_given_id", ["batch_id"])
+    sa.Index("capillary_given_id_of_batch", given_id.c.batch_id)
     proven = sa.text("is_proven")
-    op.create_index(
+    sa.Index(
         "capillary_given_id_proven",
-        "capillary_given_id",
-        ["organisation_id", "customer_id"],
+        given_id.c.organisation_id,
+        given_id.c.customer_id,
         sqlite_where=proven,
         postgresql_where=proven,
     )
-    op.create_table(
+    sa.Table(
         "capillary_row_issue",
+        tables,
         sa.Column("job_id", sa.BigInteger, sa.ForeignKey("capillary_job.id"), primary_key=True, autoincrement=False),
         sa.Column("row_number", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("state", sa.Text, nullable=False),
@@ -321,14 +335,15 @@ def _create_rows() -> None:
     )
 
 
-def _create_later_work() -> None:
+def _later_work(tables: sa.MetaData) -> None:
     """What is done to rows outside an import: by what proof or whose word settled, and asked to be revoked.
 
     A revocation is written before the API is asked and again when it has answered, one row for each earned badge, for
     ever: a row without an answer may be revoked or not, and asking again says which.
     """
-    op.create_table(
+    settlement = sa.Table(
         "capillary_settlement",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("job_id", sa.BigInteger, sa.ForeignKey("capillary_job.id"), nullable=False),
         sa.Column("row_number", sa.BigInteger, nullable=False),
@@ -340,9 +355,10 @@ def _create_later_work() -> None:
         sa.CheckConstraint("state IN ('accepted', 'planned')", name="capillary_settlement_state"),
         sa.CheckConstraint(f"proof IN ({_PROOFS})", name="capillary_settlement_proof"),
     )
-    op.create_index("capillary_settlement_of_job", "capillary_settlement", ["job_id"])
-    op.create_table(
+    sa.Index("capillary_settlement_of_job", settlement.c.job_id)
+    revocation = sa.Table(
         "capillary_revocation",
+        tables,
         sa.Column("organisation_id", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("earned_badge_id", sa.Text, primary_key=True),
         sa.Column("job_id", sa.BigInteger, sa.ForeignKey("capillary_job.id"), nullable=False),
@@ -357,13 +373,14 @@ def _create_later_work() -> None:
             "answer IN ('revoked', 'not_active', 'refused', 'unconfirmed')", name="capillary_revocation_answer"
         ),
     )
-    op.create_index("capillary_revocation_of_job", "capillary_revocation", ["job_id"])
+    sa.Index("capillary_revocation_of_job", revocation.c.job_id)
 
 
-def _create_probes() -> None:
+def _probes(tables: sa.MetaData) -> None:
     """First contacts: what they granted, noted before it is asked for, and what they found out."""
-    op.create_table(
+    sa.Table(
         "capillary_probe",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("organisation", sa.Text, nullable=False),  # as names are compared
         sa.Column("customer_id", sa.BigInteger, nullable=False),
@@ -375,8 +392,9 @@ def _create_probes() -> None:
         sa.Column("finished_at", sa.Double),
         sa.Column("answers", sa.Text),
     )
-    op.create_table(
+    probe_grant = sa.Table(
         "capillary_probe_grant",
+        tables,
         sa.Column("id", _KEY, primary_key=True),
         sa.Column("probe_id", sa.BigInteger, sa.ForeignKey("capillary_probe.id"), nullable=False),
         sa.Column("earned_at", sa.BigInteger, nullable=False),
@@ -389,7 +407,7 @@ def _create_probes() -> None:
         sa.Column("answered_at", sa.Double),
         sa.CheckConstraint("state IN ('intent', 'granted', 'revoked', 'absent')", name="capillary_probe_grant_state"),
     )
-    op.create_index("capillary_probe_grant_of_probe", "capillary_probe_grant", ["probe_id"])
+    sa.Index("capillary_probe_grant_of_probe", probe_grant.c.probe_id)
 
 
 def _key(*, primary: bool = True) -> list[sa.Column[int]]:

@@ -275,6 +275,28 @@ FROM unnest(CAST(:attempt_column AS int[]), CAST(:row_count_column AS int[]), CA
 ORDER BY n.place
 RETURNING id
 
+-- note_unseen_batches --
+-- The same with their rows, of which none was looked up (PostgreSQL).
+WITH added AS (
+    INSERT INTO capillary_batch (job_id, fence, attempt, state, row_count, gone, has_late_id, fingerprint, request_id,
+        sent_at, server_started, boot_id, sent_boot_time, sent_time_of_day, rows)
+    SELECT :job, :fence, n.attempt, 'intent', n.row_count, 0, false, n.fingerprint, n.request_id, :now,
+        CAST(:server AS double precision), CAST(:boot_id AS text), CAST(:boot_time AS double precision),
+        CAST(:time_of_day AS double precision), n.rows
+    FROM unnest(CAST(:attempt_column AS int[]), CAST(:row_count_column AS int[]), CAST(:fingerprint_column AS text[]),
+        CAST(:request_id_column AS text[]), CAST(:rows_column AS bytea[])) WITH ORDINALITY
+        AS n(attempt, row_count, fingerprint, request_id, rows, place)
+    ORDER BY n.place
+    RETURNING id
+), noted AS (
+    INSERT INTO capillary_earned_badge (customer_id, earned_at, batch_id, badge_id, occurrence)
+    SELECT unnest(CAST(:customers AS bigint[])), unnest(CAST(:dates AS bigint[])),
+        numbered.ids[unnest(CAST(:places AS int[]))], unnest(CAST(:badges AS int[])),
+        unnest(CAST(:occurrences AS int[]))
+    FROM (SELECT array_agg(id ORDER BY id) AS ids FROM added) numbered
+)
+SELECT id FROM added
+
 -- accept_seeded_batch --
 -- Accept rows that were granted outside this ledger, in the transaction in which they were noted.
 UPDATE capillary_batch SET state = 'accepted', proof = 'seed', ids = :ids, settled_at = :now, verdict = 'SEEDED'

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
@@ -42,7 +43,7 @@ from airflow_provider_capillary.ledger.packing import (
     storable_all,
 )
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.rows import Found, Rows
+from airflow_provider_capillary.ledger.rows import Found, Rows, conflict_of, row_arrays
 
 _NEW_BATCH = ("attempt", "row_count", "fingerprint", "request_id", "rows")
 _SETTLED_BATCH = ("batch", "row_count", "state", "proof", "status", "verdict", "ids")
@@ -118,11 +119,26 @@ class Recording:
             self._refuse_second_badge(once)
         columns = [columns_of(intent.badges, self._badge_keys) for intent in intents]
         batches = list(map(_batch_values, intents, columns))
+        if all(intent.unseen for intent in intents):
+            return self._note_unseen(batches, [each.sorted_keys() for each in columns])
         keys = _add_batches(self._connection, self._job, self._now, batches)
         noted = list(map(_Noted, intents, keys, columns))
         new = [NewRows(one.batch, self._new_keys(one)) for one in noted]
         self._rows.insert(self._connection, new)
         return [one.batch for one in noted]
+
+    def _note_unseen(self, batches: Sequence[dict[str, Any]], keys: Sequence[KeyColumns]) -> list[int]:
+        """Note batches with their rows, of which none was looked up: a row that the ledger holds is a conflict."""
+        if self._connection.dialect.name == "sqlite":
+            numbers = _add_batches(self._connection, self._job, self._now, batches)
+            self._rows.insert(self._connection, list(map(NewRows, numbers, keys)))
+            return numbers
+        values = {"job": self._job.key, "fence": self._job.fence, **moment_values(self._now)}
+        values |= _columns(_NEW_BATCH, batches) | row_arrays(keys)
+        try:
+            return sorted(self._connection.execute(QUERIES["note_unseen_batches"], values).scalars())
+        except IntegrityError as error:
+            raise conflict_of(error) from error
 
     def _new_keys(self, noted: _Noted) -> KeyColumns:
         """The rows that the ledger does not hold. Those that it holds and that are free move to the batch first."""

@@ -16,10 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_capillary.ledger.facts import IntentConflictError
-from airflow_provider_capillary.ledger.packing import Key, NewRows
+from airflow_provider_capillary.ledger.packing import Key, KeyColumns, NewRows
 
 _TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
 _NEW_TOGETHER = 500  # of new rows: each statement lets go of Python's lock, and waits for the lanes to get it back
+
+_UNIQUE_VIOLATION = "23505"  # PostgreSQL's code
 
 _KEY = "{a}.customer_id = {b}.customer_id AND {a}.badge_id = {b}.badge_id AND {a}.earned_at = {b}.earned_at"
 _SAME = _KEY + " AND {a}.occurrence = {b}.occurrence"
@@ -148,9 +150,7 @@ class SqliteRows:
                     text = _with_rows(self._INSERT, len(some) // width, width, 2, "?1, ")
                     connection.exec_driver_sql(text, (batch, *some))
             except IntegrityError as error:
-                raise _conflict(
-                    error, "UNIQUE constraint failed: capillary_earned_badge." in str(error.orig)
-                ) from error
+                raise conflict_of(error) from error
 
     def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
         """Nothing: SQLite has one writer at a time."""
@@ -217,8 +217,9 @@ class PostgresRows:
     """
     _INSERT = """
         INSERT INTO capillary_earned_badge (customer_id, earned_at, batch_id, badge_id, occurrence)
-        SELECT unnest(%(customers)s::bigint[]), unnest(%(dates)s::bigint[]), unnest(%(batches)s::bigint[]),
-            unnest(%(badges)s::int[]), unnest(%(occurrences)s::int[])
+        SELECT unnest(%(customers)s::bigint[]), unnest(%(dates)s::bigint[]),
+            (%(batches)s::bigint[])[unnest(%(places)s::int[])], unnest(%(badges)s::int[]),
+            unnest(%(occurrences)s::int[])
     """
     _LOCK = f"""
         SELECT 1 FROM {_KEYS} CROSS JOIN LATERAL (
@@ -258,17 +259,11 @@ class PostgresRows:
 
     def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
         """Note rows."""
-        filled = sorted((each for each in new if each.keys.customers), key=lambda each: each.keys.customers[0])
-        if not filled:
-            return
-        columns = zip(*(each.keys for each in filled), strict=True)
-        customers, badges, dates, occurrences = (number_array(list(chain.from_iterable(column))) for column in columns)
-        batches = number_array([batch for batch, keys in filled for _ in keys.customers])
-        values = {"customers": customers, "dates": dates, "batches": batches, "badges": badges}
+        values = row_arrays([keys for _, keys in new]) | {"batches": number_array([batch for batch, _ in new])}
         try:
-            connection.exec_driver_sql(self._INSERT, values | {"occurrences": occurrences})
+            connection.exec_driver_sql(self._INSERT, values)
         except IntegrityError as error:
-            raise _conflict(error, getattr(error.orig, "sqlstate", None) == "23505") from error
+            raise conflict_of(error) from error
 
     def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
         """Lock rows."""
@@ -337,8 +332,19 @@ def number_array(numbers: Sequence[int]) -> str:
     return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
 
 
-def _conflict(error: Exception, is_conflict: bool) -> Exception:
-    if is_conflict:
+def row_arrays(keys: Sequence[KeyColumns]) -> dict[str, str]:
+    """The rows of several batches, the batch with the first row first; ``places``: the batch of each row, from 1."""
+    order = sorted((at for at, each in enumerate(keys) if each.customers), key=lambda at: keys[at].customers[0])
+    columns = ([*chain.from_iterable(keys[at][column] for at in order)] for column in range(4))
+    customers, badges, dates, occurrences = map(number_array, columns)
+    places = number_array([at + 1 for at in order for _ in keys[at].customers])
+    return {"customers": customers, "badges": badges, "dates": dates, "occurrences": occurrences, "places": places}
+
+
+def conflict_of(error: IntegrityError) -> Exception:
+    """What an error means that new rows met: nearly always that one of them is held already."""
+    is_held = "UNIQUE constraint failed: capillary_earned_badge." in str(error.orig)  # SQLite
+    if is_held or getattr(error.orig, "sqlstate", None) == _UNIQUE_VIOLATION:
         return IntentConflictError("a row of the batch is held by another batch or another job")
     return error
 

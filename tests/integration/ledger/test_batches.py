@@ -339,7 +339,7 @@ def test_what_is_recorded_together_takes_few_trips_to_the_server(postgres_backen
     new = [msgspec.structs.replace(intent(*some), unseen=True) for some in (rows[4:7], rows[7:])]
     third, fourth = ledger.record(job, [accepting(first, *rows[:3]), accepting(second, rows[3]), *new])
     # besides, the driver commits
-    assert [statement.split()[0] for statement in seen] == ["BEGIN", "UPDATE", "UPDATE", "INSERT", "INSERT"]
+    assert [statement.split()[0] for statement in seen] == ["BEGIN", "UPDATE", "UPDATE", "WITH"]
     batches = {row.badge.row_number: row.batch for page in ledger.rows(job.job_id) for row in page}
     assert batches == {1: first, 2: first, 3: first, 4: second, 5: third, 6: third, 7: third, 8: fourth}
     assert ledger.counts(job) == {ACCEPTED: 4, RowState.INTENT: 4}

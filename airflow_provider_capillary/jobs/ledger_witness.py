@@ -1,4 +1,4 @@
-"""Keeps Airflow's witness of the ledger: compared before anything is sent, written as the job goes on."""
+"""Compares the ledger with Airflow's witness of it before anything is sent, and keeps the witness up to date."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_WRITES = 60.0
 WAYS_OUT = (
-    "Give the right ledger: see ledger_conn_id, the file, the role's search_path, which server is the primary. If it "
-    "is lost, note what was granted with BadgeSeedOperator from an export of Capillary's. Or take this one by your "
-    "word, where you know that nothing is missing: airflow capillary ledger accept"
+    "Give the right ledger: check ledger_conn_id, the file, the role's search_path, and which server is the primary. "
+    "If it is lost, record what was granted with BadgeSeedOperator and an export from Capillary. Or, if you know that "
+    "nothing is missing, accept this one: airflow capillary ledger accept"
 )
 
 
 class WitnessStore(Protocol):
-    """Where the witness of one organisation is kept, outside the ledger. Both raise ``WitnessUnavailableError``."""
+    """Keeps the text of one organisation's witness outside the ledger. Both raise ``WitnessUnavailableError``."""
 
     def read(self) -> str | None:
-        """The text that was written last; ``None`` only where there is none for certain."""
+        """The text that was written last; ``None`` only if there is certainly none."""
         ...
 
     def write(self, text: str) -> None:
-        """Replace it."""
+        """Replace the text."""
         ...
 
 
 class LedgerWitness:
-    """The witness of one organisation, for one job. On the thread that runs the job only.
+    """The witness of one organisation, for one job. Used only by the thread that runs the job.
 
-    :param store: ``None`` where there is nothing to keep it in; then one warning says so.
+    :param store: ``None`` if there is no Airflow database; then one warning says so.
     """
 
     def __init__(
@@ -78,7 +78,11 @@ class LedgerWitness:
             self._compared(self._read(self._store))
 
     def begin(self, job_id: str) -> None:
-        """Compare again, note the job, and see that the note can be read. Nothing may be sent before."""
+        """Compare again, write the job into the witness, and check that it can be read. Nothing is sent before.
+
+        :raises WrongLedgerError: the ledger is not the one that Airflow last saw.
+        :raises WitnessUnavailableError: the witness cannot be read or written.
+        """
         store = self._store
         if store is None:
             return
@@ -101,20 +105,20 @@ class LedgerWitness:
             self._compared(found)  # another job may have written since, with the same ledger
 
     def beat(self) -> CapillaryError | None:
-        """Note how far the job is, at most once a minute; give the error where another ledger was noted meanwhile."""
+        """Write how far the job is, at most once a minute; give the error if the witness names another ledger now."""
         if self._job_id is None or self._monotonic() - self._written < SECONDS_BETWEEN_WRITES:
             return None
         try:
             return self.end()
         except WitnessUnavailableError as error:
             self._written = self._monotonic()
-            log.warning("How far the ledger is could not be noted in Airflow, the next minute tries again: %s", error)
+            log.warning("The witness of the ledger could not be written; it is tried again in a minute: %s", error)
             return None
 
     def end(self) -> CapillaryError | None:
-        """Note how far the job is; give the error where another ledger was noted meanwhile.
+        """Write how far the job is; give the error if the witness names another ledger now.
 
-        :raises WitnessUnavailableError: it cannot be noted.
+        :raises WitnessUnavailableError: it cannot be read or written.
         """
         if self._store is None or self._job_id is None:
             return None
@@ -125,25 +129,25 @@ class LedgerWitness:
         return None
 
     def accept(self, by: str) -> Witness | None:
-        """Take this ledger by a person's word, whatever was expected; give what was expected.
+        """Make this ledger the expected one because a person says so; give the witness before.
 
-        :raises WitnessUnavailableError: it cannot be noted, or what is read is not what was written.
+        :raises WitnessUnavailableError: it cannot be written, or another value is read than was written.
         """
         if self._store is None:
-            raise WitnessUnavailableError("there is no Airflow database in which this could be noted")
+            raise WitnessUnavailableError("there is no Airflow database in which this could be recorded")
         text = self._store.read()
         written = self._take(self._store, by)
         if self._store.read() != written:
             raise WitnessUnavailableError(
                 "the Variable was written, but another value is read: an environment variable AIRFLOW_VAR_... or a "
-                "secrets backend stands before it. Take that away"
+                "secrets backend hides it. Remove that value"
             )
         return None if text is None else decode(text)
 
     def accept_seeded(self, by: str) -> None:
-        """Take this ledger, whatever was expected, as it was seeded; only warn where no witness can be kept.
+        """Make this ledger the expected one, because it was seeded; only warn if no witness can be kept.
 
-        :raises WitnessUnavailableError: it cannot be noted.
+        :raises WitnessUnavailableError: it cannot be written.
         """
         store = self._store
         if store is None:
@@ -154,8 +158,8 @@ class LedgerWitness:
         after = store.read()
         if after is None:
             raise WitnessUnavailableError(
-                f"the rows are noted, but Airflow's witness of the ledger, of organisation {self._organisation!r}, was "
-                "written and is not there. The next try writes it again"
+                f"the rows are recorded, but Airflow's witness of the ledger, for organisation {self._organisation!r}, "
+                "was written and is not there. The next try writes it again"
             )
         if after == before and after != written:
             self._give_up()
@@ -163,7 +167,7 @@ class LedgerWitness:
     # -- parts -------------------------------------------------------------------------------------------------------
 
     def _take(self, store: WitnessStore, by: str) -> str:
-        """Write a witness of the ledger as it is now, by a person's word; give the text."""
+        """Write a witness of the ledger as it is now, with the person who accepts it; give the text."""
         newest = self._ledger.newest_jobs(self._organisation, MOST_JOBS)
         state = self._ledger.state(newest)
         ordered = {name: state.commits[name] for name in reversed(newest)}
@@ -183,7 +187,7 @@ class LedgerWitness:
         return witness
 
     def _refuse_unless_shadowed(self, store: WitnessStore, text: str) -> None:
-        """What is read is no witness. Where writing changes it, it stands in the store, and is refused."""
+        """The text is no witness. If a write changes what is read, the text is in the store itself, and is refused."""
         store.write(f"{text} ")
         if store.read() == text:
             self._give_up()
@@ -203,9 +207,10 @@ class LedgerWitness:
             return witness
         lacks = f" ({missing(witness, state)})" if fault is WitnessFault.OLDER else ""
         raise WrongLedgerError(
-            f"the ledger {self._ledger.description} {fault.value}{lacks}. Nothing was sent: what it does not know "
-            f"would be granted again. Expected for organisation {self._organisation!r}: ledger {witness.ledger_id} at "
-            f"{witness.ledger or 'an unknown place'}, as noted {witness.noted_at}; found: {state.ledger_id}. {WAYS_OUT}"
+            f"the ledger {self._ledger.description} {fault.value}{lacks}. Nothing was sent, because what it does not "
+            f"hold would be granted again. Expected for organisation {self._organisation!r}: ledger "
+            f"{witness.ledger_id} at {witness.ledger or 'an unknown place'}, as of {witness.noted_at}; found: "
+            f"{state.ledger_id}. {WAYS_OUT}"
         )
 
     def _write(self, store: WitnessStore, before: Witness | None) -> str:
@@ -226,7 +231,7 @@ class LedgerWitness:
 
     def _give_up(self) -> None:
         self._store = None
-        _warn("an environment variable AIRFLOW_VAR_... or a secrets backend gives another value in its place")
+        _warn("an environment variable AIRFLOW_VAR_... or a secrets backend gives another value instead")
 
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds")
@@ -234,7 +239,7 @@ class LedgerWitness:
 
 def _warn(why: str) -> None:
     log.warning(
-        "Airflow keeps no witness of this ledger, because %s. A ledger that is lost, mistaken or restored from a "
-        "backup would not be noticed, and badges granted again",
+        "Airflow keeps no witness of this ledger, because %s. If the ledger is lost, another one, or restored from a "
+        "backup, nothing notices it, and badges are granted again",
         why,
     )

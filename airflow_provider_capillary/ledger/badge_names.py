@@ -1,4 +1,4 @@
-"""What badges are called: noted when an import looks its badges up, and shown to people beside the ids."""
+"""Keeps the names of badges, which page and report show beside the ids. Imports that look badges up record them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def names_of(connection: sa.Connection, badge_ids: Iterable[str]) -> dict[str, s
 
 
 def news_of(connection: sa.Connection, names: Mapping[str, str]) -> dict[str, str]:
-    """Those names that are not noted as they are."""
+    """The names that are new, or differ from those on record."""
     clean = {badge: (storable(name) or "").strip()[:LONGEST_NAME] for badge, name in names.items()}
     known = names_of(connection, clean)
     return {badge: name for badge, name in clean.items() if name and known.get(badge) != name}
 
 
 def note(connection: sa.Connection, names: Mapping[str, str]) -> None:
-    """Note names; a badge that is called otherwise by now is called so from now on."""
-    # in one order, so that two jobs that note the same badges do not wait for each other in a circle
+    """Record names; a new name of a badge replaces the old one."""
+    # in one order, so that two jobs that record the same badges cannot deadlock
     rows = [{"badge": badge, "name": name} for badge, name in sorted(names.items())]
     connection.execute(QUERIES["name_badge"], rows)

@@ -1,4 +1,4 @@
-"""Finds badges that are known to be there, so that reading them shows whether reads show what was imported."""
+"""Finds controls: badges that are known to be there. Reading one shows whether reads show what was imported."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
 MOST = 3
-_BATCHES = 40  # looked at, the newest first: enough to meet the badge, and quick in a ledger of any size
+_BATCHES = 40  # so many are searched, the newest first: enough to find the badge, and quick in any ledger
 _ROWS_OF_EACH = 12
 
 
 def find_controls(
     connection: sa.Connection, rows: Rows, job: Job, near: EarnedBadge, *, before: float, now: float
 ) -> Controls:
-    """The best of the newest rows: of the same badge first, and on the same side of their expiry as ``near``.
+    """The best of the newest rows: those of the same badge first, all on the same side of their expiry as ``near``.
 
-    :param before: they were accepted no later, epoch seconds.
+    :param before: epoch seconds; they were accepted no later than this.
     """
     names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job.key})}
     values = {"organisation": job.organisation_key, "before": before}
@@ -42,7 +42,7 @@ def find_controls(
 def _usable(
     connection: sa.Connection, rows: Rows, batch: sa.Row[Any], names: dict[int, str], near: EarnedBadge, now: float
 ) -> Iterator[EarnedBadge]:
-    """Rows of a batch that can serve; some of them, those of the same badge first."""
+    """Rows of a batch that can be controls, at most ``_ROWS_OF_EACH``, those of the same badge first."""
     columns = unpack_rows(batch.rows, batch.row_count)
     ids = unpack_ids(batch.ids, batch.row_count)
     is_expired = near.expires_at <= now
@@ -66,7 +66,7 @@ def _usable(
 
 
 def _is_latest(columns: BatchColumns, at: int, batch: int, held: Sequence[Found]) -> bool:
-    """Whether the row is still as its batch, and no other one of its customer and badge is at its instant or later."""
+    """Whether the row still has its batch's state, and no other row of its customer and badge is as late or later."""
     latest = [row for row in held if row.earned >= columns.earned[at]]
     if len(latest) != 1:
         return False

@@ -18,9 +18,9 @@ _REVISION = "capillary_alembic_version"
 
 
 def move_ledger(source: Ledger, target: str | URL) -> int:
-    """Copy a ledger and seal the source, so that nothing more is done there; give the number of rows.
+    """Copy a ledger and seal the source, so that no import uses it any more; give the number of rows.
 
-    The source is sealed first. A copy that breaks off leaves an empty target; repeat it then.
+    The source is sealed first. A copy that fails leaves an empty target and unseals the source, so it can be repeated.
 
     :raises ConfigurationError: the target is in use already, or the source was copied elsewhere before.
     :raises JobIsRunningError: a job runs.
@@ -39,7 +39,7 @@ def move_ledger(source: Ledger, target: str | URL) -> int:
 
 
 def copy_ledger(source: Ledger, target: str | URL) -> int:
-    """Copy a ledger as it is at one moment; the source goes on. Gives the number of rows.
+    """Copy a ledger as it is at one moment, while imports may use the source; give the number of rows.
 
     :raises ConfigurationError: the target is in use already.
     """
@@ -68,7 +68,7 @@ def _fill(origin: sa.Connection, target: sa.Connection) -> int:
     here, there = sa.MetaData(), sa.MetaData()
     here.reflect(origin)
     there.reflect(target)
-    # by what the target has: a large PostgreSQL ledger may have partitions, whose rows are those of their table
+    # Go by the target's tables: the source may have partitions, whose rows are already those of their table.
     tables = [table for table in there.sorted_tables if table.name != _REVISION]
     guards = _take_guards_away(target, tables)
     count = 0
@@ -88,7 +88,7 @@ def _fill(origin: sa.Connection, target: sa.Connection) -> int:
 
 
 def _take_guards_away(target: sa.Connection, tables: Sequence[sa.Table]) -> list[str]:
-    """Let rows come in with the states that they have; gives the statements that put the guards back."""
+    """Remove the triggers, so that rows can be inserted in any state; give the statements that put them back."""
     if target.dialect.name == "postgresql":
         for table in tables:
             target.execute(sa.text(f"ALTER TABLE {table.name} DISABLE TRIGGER USER"))
@@ -100,7 +100,7 @@ def _take_guards_away(target: sa.Connection, tables: Sequence[sa.Table]) -> list
 
 
 def _number_on(target: sa.Connection, tables: Sequence[sa.Table]) -> None:
-    """PostgreSQL numbers new rows from where the copied ones end."""
+    """Let PostgreSQL number new rows after the copied ones."""
     for table in (table for table in tables if "id" in table.c):
         sequence = target.execute(
             sa.text("SELECT pg_get_serial_sequence(:table, 'id')"), {"table": table.name}

@@ -1,4 +1,4 @@
-"""Writes why rows were not accepted, some hundred in one statement: a dataset may hold a million bad rows."""
+"""Writes why rows were not accepted, hundreds in one statement, because a dataset may hold a million bad rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REPLACE = """
         attempt = excluded.attempt, badge_meta_id = excluded.badge_meta_id, source = excluded.source,
         line = excluded.line, original = excluded.original
 """
-#: An issue that stands is kept; where it does not say so yet, the new reason is added to it.
+#: Keep an earlier issue, and append the new reason unless the message already has it.
 _ADD = """
     ON CONFLICT (job_id, row_number) DO UPDATE SET stage = excluded.stage,
         message = capillary_row_issue.message || '; ' || excluded.message
@@ -38,10 +38,10 @@ _NUMBERS = (0, 3, 6, 9)  #: the columns that hold numbers
 
 
 def add_issues(connection: sa.Connection, job: int, issues: Sequence[RowIssue], *, keep_earlier: bool) -> None:
-    """Keep why rows were not accepted. Of two issues of a row the later one counts.
+    """Write why rows were not accepted. Of two issues of a row the later one counts.
 
-    :param keep_earlier: the earlier one counts; where it is about the same state, and its message does not hold the
-        later message, that is added.
+    :param keep_earlier: the earlier one counts. If both are about the same state, and the earlier message does not
+        contain the later one, the later one is appended.
     """
     rows = _one_a_row([_values(issue) for issue in issues], keep_earlier)
     is_sqlite = connection.dialect.name == "sqlite"
@@ -67,7 +67,7 @@ def _values(issue: RowIssue) -> tuple[Any, ...]:
         issue.row_number,
         issue.state.value,
         issue.stage,
-        # a code comes from the API, which may say anything
+        # a code comes from the API, so it may be any number
         code if code is None or abs(code) <= _LARGEST else None,
         storable(issue.message),
         storable(issue.request_id),

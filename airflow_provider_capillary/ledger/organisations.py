@@ -1,4 +1,4 @@
-"""The names of organisations that a ledger knows, and the refusal of one that could hide what was granted."""
+"""Keeps the names of organisations, and refuses a new name that could hide what was granted under another one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_capillary.ledger.queries import QUERIES
 
 
 def claim(connection: sa.Connection, name: str, host: str) -> int:
-    """The number of an organisation; a name that is new is noted.
+    """The number of an organisation; a new name is added.
 
     :raises UnknownOrganisationError: the name is not known, and badges were granted under another one.
     """
@@ -24,25 +24,28 @@ def claim(connection: sa.Connection, name: str, host: str) -> int:
 
 
 def refuse_unknown(connection: sa.Connection, name: str) -> None:
-    """Refuse a name that is not known where badges were granted under another one: it may be the same organisation."""
+    """Refuse an unknown name if badges were granted under another one, because it may be the same organisation.
+
+    :raises UnknownOrganisationError: the name is not known, and badges were granted under another one.
+    """
     found = _find(connection, name)
     if found is not None and found.is_known:
         return
     granted = {row.folded: row.name for row in connection.execute(QUERIES["granted_organisations"])}
-    if not granted or organisation_key(name) in granted:  # another first import has noted it since the look above
+    if not granted or organisation_key(name) in granted:  # another first import has added it since the look above
         return
     others = list(granted.values())
     listed, new = ", ".join(map(repr, others)), shlex.quote(name)
     raise UnknownOrganisationError(
         f"the ledger does not know the organisation {name!r}, and holds what was granted for {listed}. Nothing was "
-        "sent: the same organisation under another name would be granted everything again. If it is the same one, "
+        "sent, because under another name the same organisation would be granted everything again. If it is the same, "
         f"set the connection's extra 'organisation' to that name, or run: airflow capillary organisations rename "
         f"{shlex.quote(others[0])} {new}. If it is another organisation, run: airflow capillary organisations add {new}"
     )
 
 
 def add(connection: sa.Connection, name: str) -> bool:
-    """Take a person's word that a name is an organisation of its own; give whether that is news."""
+    """Add a name because a person says that it is an organisation of its own; give whether it was unknown."""
     found = _find(connection, name)
     if found is not None and found.is_known:
         return False
@@ -52,7 +55,7 @@ def add(connection: sa.Connection, name: str) -> bool:
 
 
 def rename(connection: sa.Connection, old: str, new: str, now: float) -> None:
-    """Let another name stand for an organisation from now on.
+    """Give an organisation another name.
 
     :raises ConfigurationError: the old name is not known, or badges were sent under the new one.
     :raises JobIsRunningError: a job of the organisation runs.

@@ -1,4 +1,4 @@
-"""What a ledger is and what it holds: identity, organisations, names of badges, jobs and their rows."""
+"""The ledger's identity, and what it holds: organisations, names of badges, jobs and their rows."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class LedgerOverview:
 
     @property
     def sealed_for(self) -> str | None:
-        """Where the ledger was copied to, if it was: nothing more may be done with it."""
+        """The place to which the ledger was copied, if it was; imports refuse it then."""
         with self.database.reading() as connection:
             place: str | None = connection.execute(QUERIES["identity"]).one().sealed_for
         return place
 
     def seal(self, place: str | None) -> None:
-        """Let nothing more be done with the ledger; ``None`` lets it be done again.
+        """Seal the ledger, so that imports refuse it; ``None`` unseals it.
 
         :raises JobIsRunningError: a job runs.
         """

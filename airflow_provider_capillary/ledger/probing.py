@@ -19,7 +19,7 @@ from airflow_provider_capillary.ledger.queries import QUERIES
 
 
 class ProbeGrant(msgspec.Struct, frozen=True):
-    """One grant of a probe. Times in epoch seconds, by the ledger's clock."""
+    """One grant of a probe. Times are epoch seconds by the ledger's clock."""
 
     key: int
     probe: int
@@ -29,7 +29,7 @@ class ProbeGrant(msgspec.Struct, frozen=True):
     state: str  #: intent, granted, revoked, absent
     earned_badge_id: str | None
     noted_at: float
-    owner: str  #: the process that noted it
+    owner: str  #: the process that recorded it
     before: Before  #: what a read showed before the probe's first grant
 
 
@@ -44,14 +44,14 @@ class ProbeRecord(msgspec.Struct, frozen=True):
 
 
 class Probes:
-    """The notes of a ledger's probes."""
+    """The probes that a ledger has on record."""
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database = database
         self._owner = owner
 
     def begin(self, organisation: str, customer_id: int, badge_meta_id: str, before: Before, *, by: str) -> int:
-        """Note that a probe begins, and what a read showed before it; give its number."""
+        """Record that a probe begins, and what a read showed before it; give its number."""
         values = {
             "organisation": organisation_key(organisation),
             "customer": customer_id,
@@ -63,24 +63,27 @@ class Probes:
         return self._write("add_probe", values)
 
     def note_grant(self, probe: int, earned_at: int, way: Way, request_id: str) -> int:
-        """Note durably that a badge is about to be granted; give the note's number."""
+        """Record durably that a badge is about to be granted; give the grant's number."""
         values = {"probe": probe, "earned": earned_at, "request_id": request_id} | msgspec.structs.asdict(way)
         return self._write("add_probe_grant", values)
 
     def answer_grant(self, grant: int, state: str, earned_badge_id: str | None = None) -> None:
-        """Note what became of it: ``granted``, ``revoked`` or ``absent``. An id once noted stays."""
+        """Record the outcome of a grant: ``granted``, ``revoked`` or ``absent``. A recorded id stays."""
         self._write(
             "answer_probe_grant", {"grant": grant, "state": state, "earned_badge_id": storable(earned_badge_id)}
         )
 
     def open_grants(self, organisation: str) -> list[ProbeGrant]:
-        """What probes of the organisation granted, or may have granted, and did not revoke; oldest first."""
+        """Badges that probes of the organisation granted, or may have granted, and did not revoke; oldest first."""
         with self._database.reading() as connection:
             found = connection.execute(QUERIES["open_probe_grants"], {"organisation": organisation_key(organisation)})
             return list(map(_grant, found))
 
     def ids(self, organisation: str, *, like: ProbeGrant | None = None) -> set[str]:
-        """Ids of all that probes of the organisation granted; ``like``: of this badge to this customer, since then."""
+        """Ids of all badges that probes of the organisation granted.
+
+        :param like: only those of this grant's badge and customer, from its probe on.
+        """
         values: dict[str, Any] = {"organisation": organisation_key(organisation)}
         values |= {"customer": None, "name": None, "since": None}
         if like is not None:

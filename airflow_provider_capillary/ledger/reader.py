@@ -1,6 +1,6 @@
-"""Reads a ledger for people: jobs by page, a job's counts, its rows with search, its history.
+"""Reads a ledger for the page in Airflow's UI: jobs by page, a job's counts, its rows with search, its history.
 
-It makes no table, no file and no lease, and changes nothing. So a page may look at a ledger at any time.
+It creates no table, no file and no lease, and changes nothing. So the page may read a ledger at any time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import rows_for
 
 PATIENCE_SECONDS = 5.0
-ISSUES_LOOKED_AT = 5_000  #: of a job that has made no account; reasons of further rows are like these
+ISSUES_LOOKED_AT = 5_000  #: of a job without summary; the reasons of further rows are mostly the same
 MOST_HISTORY = 50
 MOST_OF_CUSTOMER = 100
 
@@ -60,12 +60,15 @@ class JobWaits(msgspec.Struct, frozen=True):
 
     now: float
     unproven_since: float | None  #: when the last rows without proof were given up
-    in_flight: int  #: rows that are on their way
+    in_flight: int  #: rows that are sent, or about to be, and have no outcome yet
     turn: float | None  #: of the organisation's next request, by its budget
 
 
 class LedgerReader:
-    """Safe to share between threads. Any method raises ``LedgerUnavailableError`` where the database is not reached.
+    """Reads one ledger. Threads may share it.
+
+    Every method raises ``NoLedgerError`` if no import has made the ledger yet, and ``LedgerUnavailableError`` if the
+    database cannot be reached.
 
     :param url: a SQLAlchemy URL of an SQLite file or a PostgreSQL database.
     """
@@ -73,14 +76,17 @@ class LedgerReader:
     def __init__(self, url: str | URL, clock: Callable[[], float] = time.time) -> None:
         parsed = sa.engine.make_url(url)
         self._file = Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
-        # The engine makes the folder of an SQLite file, and SQLite the file: so look first, at each use.
+        # To open an SQLite ledger would create its folder and file. So each use first checks that the file exists.
         self._url, self._clock = parsed, clock
         self._engine: sa.Engine | None = None
         self._is_there = False
         self.description = shown(parsed)
 
     def check(self) -> None:
-        """Raise ``NoLedgerError`` where no import has made the ledger yet."""
+        """Check that the ledger exists.
+
+        :raises NoLedgerError: no import has made it yet.
+        """
         self._opened()
 
     def dag_ids(self) -> list[str]:
@@ -117,7 +123,10 @@ class LedgerReader:
             return [listing.job_record(row, now) for row in connection.execute(QUERIES["jobs_of_run"], values)]
 
     def job(self, job_id: str) -> JobRecord:
-        """One job; raise ``UnknownJobError`` where there is none."""
+        """One job.
+
+        :raises UnknownJobError: there is none of that id.
+        """
         with reading(self._opened()) as connection:
             now = self._now(connection)
             row = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one_or_none()
@@ -126,7 +135,7 @@ class LedgerReader:
         return listing.job_record(row, now)
 
     def standing(self, job_id: str) -> dict[str, int]:
-        """Where the rows of a job stand now, as ``Ledger.standing`` counts them."""
+        """The rows of a job by their present states, as ``Ledger.standing`` counts them."""
         with snapshot(self._opened()) as connection:
             return listing.standing(connection, job_id)
 
@@ -157,7 +166,7 @@ class LedgerReader:
     ) -> list[RowIssue]:
         """Rows of a job that were not accepted, in dataset order.
 
-        :param text: found in a row's own columns, its reason or its badge, without regard to case; or the code itself.
+        :param text: found in a row's own columns, its reason or its badge, whatever the case; or equal to its code.
         """
         needle = text.strip().lower()
         values: dict[str, Any] = {
@@ -165,7 +174,7 @@ class LedgerReader:
             "state": state,
             "text": needle,
             "pattern": _pattern(needle) if needle else None,
-            # the columns are kept as JSON, where quotes and backslashes of a value are written with a backslash
+            # the columns are kept as JSON, which writes a backslash before quotes and backslashes of a value
             "json_pattern": _pattern(msgspec.json.encode(needle).decode()[1:-1]) if needle else None,
             "limit": limit,
             "offset": offset,
@@ -196,9 +205,9 @@ class LedgerReader:
             return listing.count_granted(connection, rows_for(engine.dialect.name), key or 0)
 
     def accepted_by_badge(self, job_id: str) -> dict[str, int]:
-        """How many rows of a job were accepted, by ``badgeMetaId``; also those whose badge was taken back since.
+        """How many rows of a job were accepted, by ``badgeMetaId``; revoked ones are included.
 
-        It looks into every batch of the job: a quarter of a second of work for a million rows.
+        It unpacks every batch of the job, which takes a quarter of a second for a million rows.
         """
         engine = self._opened()
         with snapshot(engine) as connection:

@@ -1,7 +1,7 @@
-"""Notes of revocations, before and after the API is asked, within the caller's transaction.
+"""Records revocations before and after the API is asked, within the caller's transaction.
 
-The note before it is what remains of a process that dies in between. The row itself becomes revoked only when the API
-has said that its badge is not active; then no import grants it again, for its identity is taken for ever.
+If the process dies in between, the first record remains. The row becomes revoked only when the API has said that its
+badge is not active. From then on no import grants it again, because its identity stays taken.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GRANTED_AND_REVOKED = "it was granted, and is revoked"
 
 
 def _granted(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> list[GrantedRow]:
-    """Those of the rows that can be revoked."""
+    """The rows that can be revoked: those with an id."""
     known = [(row, row.earned_badge_id) for row in rows if row.earned_badge_id is not None]
     asked: set[str] = set()
     for start in range(0, len(known), 500):
@@ -53,21 +53,21 @@ def _granted(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> 
 
 
 def _note(connection: sa.Connection, job: Job, row: GrantedRow, *, by: str, now: float) -> None:
-    """Note what is about to be asked."""
+    """Record that the API is about to be asked."""
     lock_resting(connection, job.job_id, now)
     connection.execute(QUERIES["note_revocation"], _values(job, row) | {"by": by, "now": now})
 
 
 def _answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, said: Answer, now: float) -> bool:
-    """Note the answer, and with it the row's new state and the job's count of revoked rows."""
+    """Record the answer, the row's new state, and the job's count of revoked rows."""
     lock_resting(connection, job.job_id, now)
     connection.execute(QUERIES["answer_revocation"], _values(job, row) | {"answer": said.value, "now": now})
-    # of an id without proof, "not active" may just mean that it is not the row's own
+    # if nothing proves that the id is the row's own, "not active" does not prove that the row is revoked
     is_own = row.is_proven and row.state is RowState.ACCEPTED
     gone = said is Answer.REVOKED or (said is Answer.NOT_ACTIVE and is_own)
     if not gone or row.is_second or not _revoke(connection, LockedBatch(connection, tables, row.batch), job, row):
         return False
-    if row.state is RowState.UNKNOWN:  # what could be revoked had been granted: the doubt is settled
+    if row.state is RowState.UNKNOWN:  # a badge that could be revoked had been granted, so the row is settled
         doubt = settling.doubt_of(connection, _key(row))
         end = RowEnd(row.badge.row_number, RowState.ACCEPTED, GRANTED_AND_REVOKED, doubt)
         settling.report_ends(connection, job, [end])
@@ -76,7 +76,7 @@ def _answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, 
 
 
 def _free(connection: sa.Connection, job: Job, *, by: str, limit: int, now: float) -> int:
-    """Set revoked rows aside, so that the next import of them may grant them again."""
+    """Move revoked rows to occurrences below 0, so that the next import may grant their identities again."""
     lock_resting(connection, job.job_id, now)
     rows = connection.execute(QUERIES["revoked_rows"], {"job": job.key, "limit": limit}).all()
     for row in rows:
@@ -84,7 +84,7 @@ def _free(connection: sa.Connection, job: Job, *, by: str, limit: int, now: floa
         values["aside"] = min(0, connection.execute(QUERIES["lowest_occurrence"], values).scalar_one()) - 1
         for statement in ("set_row_aside", "set_odd_row_aside", "set_doubt_aside"):
             connection.execute(QUERIES[statement], values)
-        # the batch's packed rows name a row that is no more
+        # the batch's packed rows still name the row under its old identity
         connection.execute(QUERIES["rows_left"], {"batch": row.batch_id, "rows": 1})
         note = {"organisation": job.organisation_key, "earned_badge_id": row.earned_badge_id, "by": by, "now": now}
         connection.execute(QUERIES["note_freed"], note)
@@ -92,7 +92,7 @@ def _free(connection: sa.Connection, job: Job, *, by: str, limit: int, now: floa
 
 
 def _revoke(connection: sa.Connection, batch: LockedBatch, job: Job, row: GrantedRow) -> bool:
-    """Change the row's state, if it is still the row that was looked at."""
+    """Change the row's state, if the row has not changed since it was read."""
     key = _key(row)
     odd = batch.odd.get(key)
     if key not in batch.present([key]) or (odd.job if odd else batch.job) != job.key:
@@ -111,7 +111,7 @@ def _revoke(connection: sa.Connection, batch: LockedBatch, job: Job, row: Grante
 
 
 def _count_revoked(connection: sa.Connection, job: Job) -> None:
-    """Beside the other counts, which say how the import ended: ``accepted`` rows of which so many are revoked since."""
+    """Count a revoked row in the job's summary. Its other counts stay: they say how the import ended."""
     summary = connection.execute(QUERIES["job_summary"], {"job": job.key}).scalar_one()
     if summary is not None:
         counts = msgspec.json.decode(summary)
@@ -130,7 +130,7 @@ def _values(job: Job, row: GrantedRow) -> dict[str, Any]:
 
 
 class Revocations:
-    """What of a job can be revoked, and the notes of doing so."""
+    """The rows of jobs that can be revoked, and the records of revocations."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -140,26 +140,29 @@ class Revocations:
         return listing.pages(self._database, job_id, (RowState.ACCEPTED, RowState.UNKNOWN), _granted)
 
     def second_grants(self, job_id: str) -> list[GrantedRow]:
-        """Ids that the API gave for rows of a job besides their own, as far as no revocation has settled them.
+        """Ids that the API gave for rows of a job besides their own, and that are not revoked yet.
 
-        Also ids of its batches that name a customer and a badge, but no row for certain: their row number is 0.
+        Included are ids of its batches that name a customer and a badge, but no certain row: their row number is 0.
         """
         with self._database.snapshot() as connection:
             return given_ids.second_grants(connection, job_id)
 
     def note(self, job: Job, row: GrantedRow, *, by: str) -> None:
-        """Note durably that the API is about to be asked; raise ``JobIsRunningError`` where the import goes on."""
+        """Record durably that the API is about to be asked.
+
+        :raises JobIsRunningError: the import goes on again.
+        """
         self._database.durably(lambda c: _note(c, job, row, by=by, now=self._database.now(c)))
 
     def answer(self, job: Job, row: GrantedRow, answer: Answer) -> bool:
-        """Note the answer; give whether the row was revoked by it (and was not before)."""
+        """Record the answer; give whether this revoked the row (which was not revoked before)."""
         return self._database.durably(
             lambda c: _answer(c, self._database.rows, job, row, answer, self._database.now(c))
         )
 
     def free(self, job: Job, *, by: str, limit: int = 500) -> int:
-        """Let revoked rows of the job be imported again, at most ``limit`` at once; give how many were set free.
+        """Let an import grant revoked rows of the job again, at most ``limit`` at once; give how many were freed.
 
-        They are set aside under an occurrence below 0, so that their identities are free and their history stays.
+        They move to an occurrence below 0. Their identities are free then, and their history stays.
         """
         return self._database.durably(lambda c: _free(c, job, by=by, limit=limit, now=self._database.now(c)))

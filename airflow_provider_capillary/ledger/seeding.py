@@ -1,7 +1,7 @@
-"""Notes rows as granted outside this ledger, within the caller's transaction.
+"""Records rows as granted outside this ledger, within the caller's transaction.
 
-A seeded row is accepted with the proof ``seed``. Its batch was never sent: it begins as an intent, as the schema asks
-of every batch, and is accepted in the same transaction, so that no other process ever sees the intent.
+A seeded row is accepted with the proof ``seed``. Its batch was never sent. The schema requires that every batch begins
+as an intent, so it does, and is accepted in the same transaction. No other process ever sees the intent.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from airflow_provider_capillary.ledger.packing import (
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
-BATCH_ROWS = 1_000  #: rows of one batch: what reads one row of it later unpacks all of them
-TOLD = "granted outside this ledger, as {} says"
+BATCH_ROWS = 1_000  #: rows of one batch; few, because a later look at one row unpacks all rows of its batch
+SEEDED = "granted outside this ledger, as {} says"
 
 
 class Seed(msgspec.Struct, frozen=True):
-    """Rows to note, the id of each where it is known, and whose word it is."""
+    """Rows to record, the id of each if it is known, and who says that they were granted."""
 
     badges: EarnedBadges
     ids: Sequence[str | None]
@@ -167,7 +167,7 @@ class Seeding:
             return 0
         names = {number: name for name, number in self._badge_keys.items()}
         settled = [
-            Settled(_unproven(row, names), RowState.ACCEPTED, TOLD.format(by), ids[row.key] or row.earned_badge_id)
+            Settled(_unproven(row, names), RowState.ACCEPTED, SEEDED.format(by), ids[row.key] or row.earned_badge_id)
             for row in rows
         ]
         return len(

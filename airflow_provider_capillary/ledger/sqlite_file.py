@@ -1,8 +1,8 @@
-"""Whether an SQLite file can be a ledger: one name, in one place, with every commit in reach.
+"""Checks whether an SQLite file can be a ledger: it has one name, in one place, with all its commits.
 
-Commits lie in ``<name>-wal`` beside the file until SQLite takes them over. So a second name of the file, a mount of the
-file alone or a copy without that second file leads to a ledger that has forgotten them. The last process that closes
-the ledger takes all over and switches the WAL off. A file whose header says that it is on needs the file beside it.
+Commits are in ``<name>-wal`` beside the file until SQLite moves them into it. A ledger opened by a second name, by a
+mount of the file alone, or from a copy without that second file lacks them. The last process that closes the ledger
+moves all commits and switches the WAL off. So if a file's header says that the WAL is on, the second file must exist.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _PAUSE = 0.04
 
 
 def path_of(database: str) -> Path:
-    """The file's own path, symbolic links resolved as SQLite does."""
+    """The file's own path, with symbolic links resolved as SQLite resolves them."""
     return Path(os.path.realpath(database.removeprefix("file:").partition("?")[0]))
 
 
 def refuse_unfit(path: Path, *, mounts: str | None = None, without_wal: bool = False) -> None:
-    """Refuse a file that could not be durable, or not the only one.
+    """Refuse a file that could lose commits, or of which there could be two.
 
-    :param mounts: what ``/proc/self/mountinfo`` says, where it is not to be read.
-    :param without_wal: a person said that nothing is missing where the WAL is.
+    :param mounts: the text of ``/proc/self/mountinfo``; ``None``: read it.
+    :param without_wal: a person said that nothing is missing although the WAL is.
     :raises WrongLedgerError: it has two names, is mounted alone, lies on a network file system, or its WAL is missing.
     """
     kind, is_alone = _mounted(path, _MOUNTS.read_text() if mounts is None and _MOUNTS.exists() else mounts or "")
@@ -64,7 +64,7 @@ def refuse_unfit(path: Path, *, mounts: str | None = None, without_wal: bool = F
 
 
 def begin_wal(connection: sqlite3.Connection) -> None:
-    """Switch the WAL on, and hold it, so that no other process can switch it off.
+    """Switch the WAL on and keep the file open, so that no other process can switch it off.
 
     :raises WrongLedgerError: the file system or the way of opening cannot do it.
     """
@@ -74,7 +74,7 @@ def begin_wal(connection: sqlite3.Connection) -> None:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
             (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
         except sqlite3.OperationalError as error:
-            # another process is switching it
+            # another process is switching it at this moment
             if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or not left:
                 raise
         else:
@@ -90,7 +90,7 @@ def begin_wal(connection: sqlite3.Connection) -> None:
 
 
 def end_wal(path: Path) -> None:
-    """Take all commits over into the file and switch the WAL off, where no other process has the file open."""
+    """Move all commits into the file and switch the WAL off, unless another process has the file open."""
     with (
         suppress(sqlite3.Error),
         closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)) as connection,

@@ -243,7 +243,7 @@ def test_a_minute_whose_write_fails_does_not_end_the_job(
         memory.failing = True
         trial.clock.wait(61)
         assert witness.beat() is None
-        assert "could not be noted" in caplog.text
+        assert "could not be written" in caplog.text
         memory.text = '{"ledger_id":"another"}'
         trial.clock.wait(61)
         assert isinstance(witness.beat(), WrongLedgerError)

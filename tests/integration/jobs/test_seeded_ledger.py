@@ -145,5 +145,5 @@ def test_a_value_that_shadows_the_witness_is_warned_of(
 
 def test_a_store_that_forgets_is_not_believed(trial: Trial, seed: Do, memory: Memory) -> None:
     memory.forgets = True
-    with pytest.raises(WitnessUnavailableError, match="the rows are noted"):
+    with pytest.raises(WitnessUnavailableError, match="the rows are recorded"):
         seed(trial.rows(6))

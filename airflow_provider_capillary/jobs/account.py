@@ -44,7 +44,7 @@ class Account:
         self._tally = Tally()
         self.requests = 0
         self.batches = 0
-        self.lacks_control = 0  #: rows that stay unknown because no badge was there whose read would make them believed
+        self.lacks_control = 0  #: rows that stay unknown because there was no control
 
     def count(self, state: RowState, rows: int = 1) -> None:
         """Count rows that reached their end."""
@@ -69,7 +69,7 @@ class Account:
             self.requests += 1
 
     def batch_begun(self) -> None:
-        """Count one batch. On the reading thread only."""
+        """Count one batch. Only the reading thread calls it."""
         self.batches += 1
 
     @property
@@ -78,7 +78,7 @@ class Account:
         return self._tally
 
     def so_far(self) -> tuple[dict[RowState, int], tuple[Reason, ...]]:
-        """Rows by the state in which they ended, and why they ended so, of one moment while lanes still count."""
+        """Rows by the state in which they ended, and the reasons, at one moment; lanes may go on counting."""
         with self._lock:
             return {state: self._tally.rows[state] for state in FINAL_STATES}, self._tally.reasons()
 
@@ -100,8 +100,8 @@ def issue_of(
 ) -> RowIssue:
     """Describe a row, with its place in the dataset and its original columns.
 
-    Never raises for what the dataset holds: the outcome of a whole batch is recorded together with its issues, and is
-    not lost for a value that cannot be shown.
+    It never raises, whatever the dataset holds. The outcome of a whole batch is recorded together with its issues, and
+    must not be lost because of a value that cannot be shown.
 
     :param badge_meta_id: the badge of a row that is invalid for another reason.
     """
@@ -122,7 +122,7 @@ def issue_of(
 
 
 class Place(NamedTuple):
-    """Where a row stands in the dataset, and its columns as JSON can hold them."""
+    """A row's place in the dataset, and its columns in a form that JSON can hold."""
 
     source: str
     line: int
@@ -135,13 +135,13 @@ def place_of(badge: EarnedBadge | InvalidRow, origins: Sequence[Window]) -> Plac
         window = origins[bisect.bisect_right(origins, badge.row_number, key=lambda window: window.first_row_number) - 1]
         index = badge.row_number - window.first_row_number
         return Place(window.source, window.line(index), _storable(window.original(index)))
-    except Exception as error:  # noqa: BLE001 - whatever a dataset's value does, the row's outcome is more important
+    except Exception as error:  # noqa: BLE001 - a dataset's value may raise anything; the row's outcome matters more
         log.warning("Row %d is reported without its own columns: %s", badge.row_number, type(error).__name__)
         return Place("", 0, _as_sent(badge))
 
 
 def _storable(original: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The columns as they are where JSON can hold them; a value that it cannot hold becomes text."""
+    """The columns; a value that JSON cannot hold becomes text."""
     if _fits_json(original):
         return original
     return {_text(name): value if _fits_json(value) else _text(value) for name, value in original.items()}
@@ -166,13 +166,16 @@ def _as_sent(badge: EarnedBadge | InvalidRow) -> dict[str, Any]:
     return badge.as_columns() if isinstance(badge, EarnedBadge) else {}
 
 
-# -- at its end ------------------------------------------------------------------------------------------------------
+# -- the end of a job ------------------------------------------------------------------------------------------------
 
 
 def summarised(
     account: Account, *, job_id: str, ledger: str, started: float, finished: float, dry_run: bool
 ) -> Summary:
-    """The summary of all rows counted; refuses an account that does not add up. Times in epoch seconds."""
+    """The summary of all counted rows. Times in epoch seconds.
+
+    :raises UnaccountedRowsError: the counts do not add up.
+    """
     tally = account.tally
     return Summary(
         job_id=job_id,
@@ -189,9 +192,10 @@ def summarised(
 
 
 def report_unread(ledger: Ledger, job: Job, account: Account, rows_read: int) -> None:
-    """Report why rows stay unknown or rejected that an earlier try sent, and that this one left without reading them.
+    """Report rows that an earlier try left unknown or rejected, and that this try did not read before it stopped.
 
-    The try may have died before it could say so. Of such a row the ledger knows what was sent, not its own columns.
+    The earlier try may have died before it wrote an issue. The ledger then has what was sent, but not the row's own
+    columns.
     """
     for page in ledger.settlements.unproven(job.job_id):
         untold = [_as_left(row) for row in page if row.badge.row_number > rows_read and row.message is None]
@@ -218,7 +222,7 @@ def _as_left(row: UnprovenRow) -> RowIssue:
 
 
 def count_unread(account: Account, left: int, in_ledger: Mapping[RowState, int]) -> None:
-    """Count the rows that were not read because the job had to leave: as the ledger knows them, else as not sent."""
+    """Count the rows that were not read because the job had to end: by their states in the ledger, else as not sent."""
     for state in (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN):
         known = min(left, max(0, in_ledger.get(state, 0) - account.tally.rows[state]))
         account.count(state, known)
@@ -229,10 +233,10 @@ def count_unread(account: Account, left: int, in_ledger: Mapping[RowState, int])
 def count_late(account: Account, in_ledger: Mapping[RowState, int], accepted_elsewhere: int) -> bool:
     """Correct the counts of a job whose lease had run out, or that took over one whose process lived on.
 
-    Rows that it left unknown may have been accepted since by the reply that the other process got. Rows that its own
-    reply accepts may be another job's by now: they are accepted there.
+    Rows that it left unknown may be accepted now, by the reply that the other process got. Rows that its own reply
+    accepted may belong to another job now, and are accepted there.
 
-    Gives whether rows that are reported as unknown are accepted by now.
+    :return: whether rows that are reported as unknown are accepted now.
     """
     tally = account.tally
     if accepted_elsewhere:
@@ -250,7 +254,10 @@ def count_late(account: Account, in_ledger: Mapping[RowState, int], accepted_els
 
 
 def compare(summary: Summary, dataset_rows: int, in_ledger: Mapping[RowState, int]) -> None:
-    """Refuse a summary that the dataset or the ledger contradicts."""
+    """Compare a summary with the dataset and the ledger.
+
+    :raises UnaccountedRowsError: one of them contradicts it.
+    """
     if summary.rows_read != dataset_rows:
         raise UnaccountedRowsError(f"the dataset has {dataset_rows} rows, {summary.rows_read} are accounted for")
     for state in (RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN, RowState.INTENT):
@@ -283,12 +290,12 @@ def shortfall(summary: Summary, settings: ImportSettings, lacks_control: int = 0
 
 
 def no_control(lacking: int, rows: int, allowed: str, job_id: str) -> ControlMissingError:
-    """The failure where rows stay unknown because no badge could be read that is known to be there."""
+    """The error for rows that stay unknown because there is no control."""
     return ControlMissingError(
-        f"{lacking} of {rows} rows stay unknown; allowed: {allowed}. Reads do not show them, and that is not believed "
-        "before a badge that a reply proves was seen in reads: this ledger holds none yet. A retry settles them once "
-        "there is one, from this import or another one of the organisation. Else look the customers up in Capillary, "
-        f"and settle the rows: `airflow capillary resolve {job_id} --as accepted|resend`"
+        f"{lacking} of {rows} rows stay unknown; allowed: {allowed}. Reads do not show them. That is believed only "
+        "after a read has shown a badge that a reply proves, and this ledger holds none yet. A retry settles the rows "
+        "once there is one, from this import or another one of the organisation. Or look the customers up in "
+        f"Capillary, and settle the rows: `airflow capillary resolve {job_id} --as accepted|resend`"
     )
 
 

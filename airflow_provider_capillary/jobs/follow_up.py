@@ -1,4 +1,4 @@
-"""What follows where a batch was not accepted as a whole: row by row, after a pause, in halves, or planned anew.
+"""Deals with a batch that was not accepted as a whole: row by row, again after a pause, in halves, or planned again.
 
 A batch whose rows were all accepted never comes here; see ``lane.py``.
 """
@@ -29,7 +29,7 @@ from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 log = logging.getLogger(__name__)
 
-#: Each conflict is another job's progress, so few follow each other; more are a fault, and must not go on for ever.
+#: Each conflict means that another job got on, so few follow each other. More are a fault, which must end.
 MOST_CONFLICTS = 20
 
 Work = Batch | Unproven
@@ -51,18 +51,18 @@ class Exchanged(msgspec.Struct, frozen=True):
         accepted: Sequence[EarnedBadge] = (),
         ids: Sequence[str] = (),
     ) -> Outcome:
-        """What the ledger records of the batch."""
+        """The outcome for the ledger."""
         judged = self.judgement
         return Outcome(
             self.key, judged.verdict.name, self.reply.status, changes, issues, accepted, ids, given=judged.given
         )
 
     def not_applied(self) -> Outcome:
-        """What the ledger records where the reply proves that nothing was applied."""
+        """The outcome for the ledger if the reply proves that nothing was applied."""
         return self.outcome([RowChange(badge, RowState.PLANNED) for badge in self.batch.badges])
 
     def issue(self, badge: EarnedBadge, row: RowOutcome) -> RowIssue:
-        """Why a row of the batch was not accepted, or what is to be reported of it although it was."""
+        """The issue of a row of the batch: why it was not accepted, or why it is in doubt although it was."""
         return issue_of(
             badge,
             self.batch.origins,
@@ -76,7 +76,7 @@ class Exchanged(msgspec.Struct, frozen=True):
 
 
 class FollowUp:
-    """One for all lanes: each call has rows of its own. What is left to do with them comes back as work."""
+    """All lanes share it, because each call has rows of its own. Each call returns the work that is left to do."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class FollowUp:
         self._monotonic = monotonic
 
     def after(self, exchanged: Exchanged) -> list[Work]:
-        """Record what became of a batch, and give what is to be done next."""
+        """Record the outcome of a batch, and give the work that follows."""
         match exchanged.judgement.verdict:
             case Verdict.PER_ROW | Verdict.UNKNOWN:
                 return self._settle_each_row(exchanged)
@@ -120,7 +120,7 @@ class FollowUp:
                 return [exchanged.batch]
 
     def _settle_each_row(self, exchanged: Exchanged) -> list[Work]:
-        """Record each row's outcome; rows refused for a passing reason go again, unknown rows as the policy says."""
+        """Record each row's outcome. Rows refused for a passing reason go again; unknown rows follow ``on_unknown``."""
         accepted: list[EarnedBadge] = []
         ids: list[str] = []
         changes: list[RowChange] = []
@@ -147,7 +147,7 @@ class FollowUp:
                     changes.append(RowChange(badge, RowState.REJECTED))
                     issues.append(exchanged.issue(badge, row))
                 case _:
-                    # Nothing is recorded: the intents stay, and count as unknown from the next look on.
+                    # Nothing is recorded, so the intents stay, and the next try treats them as unknown.
                     raise AssertionError(f"no reply makes a row {row.state.value} (with id: {row.earned_badge_id})")
         in_doubt = [
             exchanged.issue(badge, RowOutcome(RowState.ACCEPTED, message=doubts[badge.row_number]))
@@ -199,7 +199,7 @@ class FollowUp:
         return [batch]
 
     def _split(self, exchanged: Exchanged) -> list[Work]:
-        """Nothing was applied: look in each half for the rows that are to blame. A row alone is rejected."""
+        """Nothing was applied: send each half alone, to find the bad rows. A single row is rejected."""
         if len(exchanged.batch.badges) > 1:
             self._ledger.record(exchanged.not_applied())
             return list(exchanged.batch.halves())
@@ -213,7 +213,7 @@ class FollowUp:
     def end_unsent(self, batch: Batch) -> list[Work]:
         """End the rows of a batch that the stopped job does not send.
 
-        Those that an earlier try has sent end as it left them; a batch that was looked up holds none of these.
+        Rows that an earlier try has sent end as that try left them. A batch that was looked up has no such rows.
         """
         works: list[Work] = []
         if batch.unseen:
@@ -226,7 +226,7 @@ class FollowUp:
         return works
 
     def take_over(self, rows: Sequence[tuple[EarnedBadge, Held]], batch: Batch) -> list[Work]:
-        """Turn rows that a dead try left unproven into work; rows that others settle meanwhile are planned anew."""
+        """Make rows that a dead try left unproven this job's work. Rows that others settle first are planned again."""
         works: list[Work] = []
         send: list[EarnedBadge] = []
         while rows:
@@ -241,16 +241,16 @@ class FollowUp:
         return [*works, batch.part(send)] if send else works
 
     def plan_again(self, batch: Batch) -> list[Work]:
-        """Another job was quicker with some of the rows: they are sent, taken over, or at their end."""
+        """Plan the rows of a batch again, because another job was quicker with some of them."""
         rows = self._look_again(batch, batch.badges)
         works = self.take_over(rows.settle, batch)
         return [*works, batch.part(rows.send)] if rows.send else works
 
     def _look_again(self, batch: Batch, badges: Sequence[EarnedBadge]) -> Sorted:
-        """Sort rows by what the ledger holds of them now; end those that are at their end.
+        """Sort rows by what the ledger holds of them now, and end those that need no request.
 
         After ``MOST_CONFLICTS`` conflicts, stop competing: rows that other jobs have are reported as not sent, and a
-        retry looks again. The rest belong to this job, so that no further conflict is possible.
+        retry looks again. The rest belong to this job, so no further conflict is possible.
         """
         batch.conflicts += 1
         rows = self._planner.sort_again(badges)

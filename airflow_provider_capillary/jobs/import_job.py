@@ -1,7 +1,7 @@
-"""The main path: rows -> earned badges -> batches -> intent -> send -> outcome -> summary.
+"""Runs one import: reads rows, checks and plans them, has the lanes send them, and accounts for each in a summary.
 
-Read ``ImportJob.run`` from top to bottom. ``lane.py`` is what happens to one batch, ``follow_up.py`` what comes where
-not all of it was accepted, ``planner.py`` what is done with a row that the ledger knows already.
+Read ``ImportJob.run`` from top to bottom. ``lane.py`` sends one batch, ``follow_up.py`` deals with a batch that was not
+accepted as a whole, ``planner.py`` decides about rows that the ledger holds already.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _DUPLICATES = (Plan.DUPLICATE, Plan.ALREADY_ACCEPTED, Plan.REVOKED)
 
 
 class ImportResult(msgspec.Struct, frozen=True):
-    """The account of the job, why it is no success (``None``: it is one), and how long this try took."""
+    """The job's summary, why it is no success (``None``: it is one), and how long this try took."""
 
     summary: Summary
     error: CapillaryError | None = None
@@ -79,14 +79,14 @@ class ImportResult(msgspec.Struct, frozen=True):
 class ImportJob:
     """One import of one dataset. ``run`` it once.
 
-    :param scope: whose job it is; the same scope goes on with the same job.
+    :param scope: the task that the job belongs to; the same scope goes on with the same job.
     :param stop: lets another thread or a signal handler stop the job.
     :param clock: epoch seconds, for the times in the summary.
     :param monotonic: the clock for durations, in seconds.
     :param heartbeat_seconds: how often the lease is renewed; well below the ledger's ``lease_seconds``.
     :param jitter: the randomness of waits, 0 <= value < 1.
-    :param on_progress: shown how far the job is, now and then, on the thread that called ``run``; it may fail.
-    :param witness: what Airflow remembers of the ledger; without it any ledger is taken for the right one.
+    :param on_progress: gets how far the job is, now and then, on the thread that called ``run``. It may raise.
+    :param witness: what Airflow remembers of the ledger; ``None``: any ledger is accepted.
     """
 
     def __init__(
@@ -121,10 +121,9 @@ class ImportJob:
         self._rows_read = 0
 
     def run(self) -> ImportResult:
-        """Import the dataset.
+        """Import the dataset. A failure after the job has begun is the result's ``error``, beside the summary.
 
-        Raises a ``CapillaryError`` where nothing could be begun or the ledger failed; what went wrong after
-        that comes back as the result's ``error``, beside the account of every row.
+        :raises CapillaryError: the job could not begin, or the ledger failed. Nothing was sent that is not recorded.
         """
         started, begun = self._clock(), self._monotonic()
         settings = self._settings
@@ -179,7 +178,7 @@ class ImportJob:
         return job
 
     def _warn_of_ended(self, job: Job) -> None:
-        """A run that was deleted and made again with the same ids looks like a retry, and may not be meant as one."""
+        """Warn that the job had ended before: a run that was deleted and made again with its id counts as a retry."""
         refused = (self._ledger.job(job.job_id).summary or {}).get("rejected", 0)
         if refused:
             log.warning(
@@ -226,10 +225,10 @@ class ImportJob:
                         self._progress.report()
                     dealer.deal_rest()
                 except BaseException as error:
-                    self._stop.request(error)  # or the lanes would first send all that waits
+                    self._stop.request(error)  # else the lanes would first send all waiting batches
                     raise
             lane.work_off_aside(self._batcher())
-            ledger.catch_up()  # so that the account is complete
+            ledger.catch_up()  # the last outcomes are counted after their commit
             self._end_repeats(checker, planner)
 
     def _checked(self, checker: RowChecker, planner: Planner) -> Iterator[tuple[EarnedBadges, Window]]:
@@ -240,7 +239,7 @@ class ImportJob:
             yield badges, window
 
     def _windows(self) -> Iterator[Window]:
-        """The dataset's windows, up to where the job must leave at once."""
+        """The dataset's windows, until the job must end at once."""
         for window in self._dataset.windows(WINDOW_ROWS):
             if self._must_leave():
                 return
@@ -282,7 +281,7 @@ class ImportJob:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _end_repeats(self, checker: RowChecker, planner: Planner) -> None:
-        """Rows that repeat an earlier one end as that one did, which need not be well."""
+        """End the rows that repeat an earlier one as that one ended."""
         if planner.repeats.end_well(self._account, hope=self._settings.dry_run):
             return
         if self._must_leave():
@@ -317,7 +316,7 @@ class ImportJob:
         try:
             compare(summary, facts.rows, in_ledger)
         except UnaccountedRowsError:
-            self._ledger.renew_lease(job)  # fails with the true reason, where another copy took the job over meanwhile
+            self._ledger.renew_lease(job)  # if another copy took the job over, this raises that as the true reason
             raise
         error = (
             stopped
@@ -333,7 +332,7 @@ class ImportJob:
     # -- the witness -------------------------------------------------------------------------------------------------
 
     def _note_progress(self) -> None:
-        """Note how far the ledger is, and stop where another ledger was noted in the meantime."""
+        """Write the witness, and stop if it names another ledger now."""
         if self._witness is not None and (error := self._witness.beat()) is not None:
             self._stop.request(error)
 

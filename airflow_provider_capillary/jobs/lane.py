@@ -1,8 +1,9 @@
-"""The lanes: rows are dealt into batches, and each batch is sent and followed until every row of it is settled.
+"""Sends batches: on each lane one at a time, until every row of it is settled.
 
-``Lane`` is straight code on a lane's thread: intent, send, judge, record. It alone decides what is sent again: the
-transport sends nothing twice, and a later try of the task goes on from the ledger. ``Dealer`` is the reading thread's
-end of the lanes. Canaries go first, one at a time, on that thread.
+``Lane`` is straight code on a lane's thread: record the intent, send, judge, record the outcome. It alone decides what
+is sent again, because the transport sends nothing twice, and a later try of the task goes on from the ledger.
+``Dealer`` divides rows into batches on the reading thread and gives them to the lanes. Canaries are sent first, one at
+a time, on that thread.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _Work = TypeVar("_Work")
 
 
 class Lane:
-    """What a lane does with one piece of work. One for all lanes: each call of ``work_off`` has rows of its own."""
+    """Does one piece of work. All lanes share it, because each call of ``work_off`` has rows of its own."""
 
     def __init__(
         self,
@@ -91,10 +92,10 @@ class Lane:
             todo.extendleft(reversed(self._step(todo.popleft())))
 
     def work_off_aside(self, batcher: Batcher) -> None:
-        """Settle what was set aside because no read could be believed yet, then send the rows that waited for it.
+        """Settle the rows that were set aside because no read was believed yet, then send those that waited for them.
 
-        On the reading thread, when the other lanes are still: rows of one customer stay in the dataset's order. All are
-        read before one is sent again, which could hide the earns of others of its customer.
+        It runs on the reading thread after the lanes have ended, so that rows of one customer stay in the dataset's
+        order. All are read before one is sent again, because a new earn could hide the earns of other rows.
         """
         unproven = self._unknown_rows.take_unproven()
         for batch in [batch for each in unproven for batch in self._unknown_rows.settle(each)]:
@@ -111,7 +112,7 @@ class Lane:
         if self._stop.requested:
             return self.follow_up.end_unsent(work)
         batch = self._planner.without_repeats(work)
-        if self._unknown_rows.aside.customers:  # hardly ever
+        if self._unknown_rows.aside.customers:  # rarely
             batch, no_room = self._unknown_rows.aside.divide(batch)
             if no_room is not None:
                 self._planner.end_unsent(no_room, NO_ROOM)
@@ -126,7 +127,7 @@ class Lane:
         return self._follow(exchanged) if isinstance(exchanged, Exchanged) else exchanged
 
     def _exchange(self, batch: Batch) -> Exchanged | list[Work]:
-        """Record the intent, send, judge. Where nothing could be sent, give what is to be done instead."""
+        """Record the intent, send, judge. If nothing could be sent, give the work to do instead."""
         body = wire.encode_batch(batch.badges, self._client.settings.timestamp_format)
         fingerprint = batching.fingerprint(body)
         request_id = self._request_id(batch, fingerprint)
@@ -160,7 +161,7 @@ class Lane:
         return self._monotonic() - begun > send_limits.STALE_INTENT_SECONDS
 
     def _why_kept_back(self, begun: float, ready: float) -> str | None:
-        """Asked where the body is about to leave: resolving, connecting and TLS may have taken their time."""
+        """Why the body must not leave. Asked after resolving, connecting and TLS, which may have taken long."""
         if not self._is_stale(begun):
             return None
         return f"not sent: the connection took {self._monotonic() - ready:.1f} s"
@@ -170,7 +171,7 @@ class Lane:
         return batching.request_id(self._job.job_id, fingerprint, first_row, self._job.fence, batch.requests)
 
     def _follow(self, exchanged: Exchanged) -> list[Work]:
-        """Record that all rows were accepted, as they nearly always are; ``follow_up.py`` has whatever else may be."""
+        """Record that all rows were accepted, as they nearly always are. ``follow_up.py`` has all other cases."""
         batch, reply, judgement = exchanged.batch, exchanged.reply, exchanged.judgement
         ids = judgement.granted_ids
         if not ids or self._planner.doubts_of(batch.badges):
@@ -182,9 +183,9 @@ class Lane:
 
 
 class LaneThreads(Generic[_Work]):
-    """One thread a lane. Work of one lane is done in the order in which it was put there.
+    """One thread for each lane. A lane does its work in the order in which it was put there.
 
-    The reading thread reports the job's progress while it has to wait for lanes.
+    While the reading thread waits for lanes, it reports the job's progress.
     """
 
     def __init__(self, lanes: int, work_off: Callable[[_Work], None], stop: StopSignal, progress: Progress) -> None:
@@ -200,7 +201,7 @@ class LaneThreads(Generic[_Work]):
             thread.start()
 
     def put(self, lane: int, works: Sequence[_Work]) -> None:
-        """Hand work over; wait while the lane has enough to do."""
+        """Give a lane work; wait while the lane has enough to do."""
         for work in works:
             self._put(lane, work)
 
@@ -224,12 +225,12 @@ class LaneThreads(Generic[_Work]):
         while (work := waiting.get()) is not None:
             try:
                 self._work_off(work)
-            except BaseException as error:  # noqa: BLE001 - the main thread raises it when all lanes are still
+            except BaseException as error:  # noqa: BLE001 - the main thread raises it after the lanes have ended
                 self._stop.request(error)
 
 
 class Dealer:
-    """The reading thread's end of the lanes. Rows of one customer go in the dataset's order."""
+    """Gives rows to the lanes, on the reading thread. Rows of one customer go in the dataset's order."""
 
     def __init__(self, lane: Lane, threads: LaneThreads[Work], batcher: Batcher, account: Account) -> None:
         self._lane = lane
@@ -240,7 +241,7 @@ class Dealer:
         self._unproven_customers: set[int] = set()
 
     def deal(self, rows: Sorted, origins: Sequence[Window]) -> None:
-        """Hand over rows to send, and those that an earlier try left unproven.
+        """Give the lanes rows to send, and those that an earlier try left unproven.
 
         :param origins: the windows that hold the rows, in the dataset's order.
         """
@@ -258,7 +259,7 @@ class Dealer:
         self._put_unproven(origins)
 
     def deal_rest(self) -> None:
-        """Hand over the batches that did not become full."""
+        """Give the lanes the batches that did not become full."""
         for batch in self._batcher.flush():
             self._put_batch(batch)
 
@@ -274,7 +275,8 @@ class Dealer:
 
     def _put_unproven(self, origins: Sequence[Window]) -> None:
         of_lane: dict[int, list[tuple[EarnedBadge, Held]]] = {}
-        for badge, held in self._unproven:  # only now: the canaries may have ended since, and with them the one lane
+        # Ask for the lane only now: if the canaries have ended since, there is more than one lane.
+        for badge, held in self._unproven:
             of_lane.setdefault(self._batcher.lane_of(badge.customer_id), []).append((badge, held))
         for lane, group in of_lane.items():
             badges = EarnedBadges.of(badge for badge, _ in group)
@@ -288,7 +290,7 @@ class Dealer:
         self._put(batch.lane, [batch], here=batch.canary)
 
     def _put(self, lane: int, works: Sequence[Work], *, here: bool) -> None:
-        """While canaries go, everything goes on this thread: no customer may be on a lane at the same time."""
+        """Work on this thread while canaries are sent, so that no customer is on a lane at the same time."""
         if not here:
             return self._threads.put(lane, works)
         for work in works:

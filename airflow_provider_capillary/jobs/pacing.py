@@ -32,19 +32,19 @@ log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer")
 
-STOPPED = "the task was asked to stop; what was done is recorded, and a later try goes on from here"
+STOPPED = "the task was asked to stop; all outcomes are recorded, and a later try goes on from here"
 _SLICE_SECONDS = 0.1
 _LOOK_AGAIN_SECONDS = 1.0
-_QUICK_SECONDS = 1.0  # of an answer: well below the time that an intent may wait before it is sent
+_QUICK_SECONDS = 1.0  # an answer within this time is quick: well below the time that an intent may wait
 
 
 class StopSignal:
-    """Asks a job to stop and keeps the reason. Set by the SIGTERM handler, by an early-stop rule, after a failure.
+    """Asks a job to stop and keeps the reason. Set by the SIGTERM handler, by an early-stop rule, or after a failure.
 
-    Set once, seen by all threads. Batches in flight end and are recorded; nothing new is sent.
+    All threads see it. Batches in flight end and are recorded; nothing new is sent.
 
     A signal handler may call ``request`` between any two instructions of the main thread. So there is no lock and no
-    ``threading.Event``, whose lock the interrupted thread might hold: a list that is only appended to is enough.
+    ``threading.Event``, because the interrupted thread might hold its lock. Appending to a list needs none.
 
     :param wait: sleeps for so many seconds; may return early. By default short sleeps until a stop is requested.
     """
@@ -59,9 +59,10 @@ class StopSignal:
 
     @property
     def error(self) -> BaseException | None:
-        """The reason: the first one, but an error after which the job cannot be recorded outranks all others.
+        """The first reason. But an error after which the job cannot be recorded outranks all others.
 
-        Example: the API refuses a batch, then the ledger is gone. The rows that were not sent are in no account.
+        Example: the API refuses a batch, then the ledger cannot be reached. The second one counts, because the rows
+        that were not sent cannot be recorded.
         """
         errors = tuple(self._errors)
         unforeseen = (error for error in errors if not isinstance(error, CapillaryError))
@@ -73,19 +74,19 @@ class StopSignal:
         return bool(self._errors)
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not much longer than until a stop is requested."""
+        """Sleep; end soon after a stop is requested."""
         if seconds > 0 and not self.requested:
             self._wait(seconds)
 
     def _sleep(self, seconds: float) -> None:
-        # A sleep that a signal interrupts goes on after the handler returned, so it must be a short one.
+        # A sleep goes on after a signal handler has returned, so each sleep must be short.
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self.requested:
             time.sleep(min(left, _SLICE_SECONDS))
 
 
 def cannot_be_recorded(error: BaseException) -> bool:
-    """Whether the job cannot say any more how its rows ended: its ledger is lost to it, or the fault is unforeseen."""
+    """Whether the job can no longer record how its rows ended: it lost its ledger, or the error is unforeseen."""
     no_ledger = (LeaseLostError, LedgerUnavailableError, LedgerUnusableError)
     return isinstance(error, no_ledger) or not isinstance(error, CapillaryError)
 
@@ -93,10 +94,10 @@ def cannot_be_recorded(error: BaseException) -> bool:
 def once_the_lease_ran_out(
     take: Callable[[Lease | None], _Answer], stop: StopSignal, monotonic: Callable[[], float]
 ) -> _Answer:
-    """Take a job's lease; where another process holds it, wait for it to run out and try once more.
+    """Take a job's lease. If another process holds it, wait for it to run out and try once more.
 
-    A process that died holds its lease a little longer. One that lives renews it, and then this one gives up. Where
-    the clock was put back meanwhile, the lease seems to hold for longer than any lease does; it counts as over.
+    A dead process holds its lease a little longer. A living one renews it, and then this one gives up. If the clock was
+    put back, the lease seems to hold for longer than any lease does; after the wait it counts as over.
 
     :param take: takes it, given the lease that was waited for.
     :param monotonic: the clock for durations, in seconds.
@@ -114,7 +115,7 @@ def once_the_lease_ran_out(
 class Backoff(msgspec.Struct, frozen=True):
     """How long to wait before the same rows are sent again, and when to give up. Pure; times in seconds.
 
-    Capped exponential backoff with full jitter. What the server asks for goes first.
+    The wait grows exponentially up to a limit, with full jitter. If the server asks for a wait, that counts instead.
     """
 
     random: Callable[[], float] = random.random  #: 0 <= value < 1
@@ -131,22 +132,27 @@ class Backoff(msgspec.Struct, frozen=True):
         return float(self.random() * min(self.longest, self.first * 2**tries))
 
     def exhausted(self, tries: int, waited: float = 0.0, asked: float | None = None) -> bool:
-        """Whether ``tries`` earlier tries, or ``waited`` seconds between them, were enough, or too much ``asked``."""
+        """Whether to give up.
+
+        :param tries: earlier tries.
+        :param waited: seconds waited between them.
+        :param asked: seconds for which the API asks.
+        """
         return tries + 1 >= self.tries or waited >= self.deadline or (asked or 0.0) > self.longest_asked
 
 
 class AdaptiveLimit:
     """How many requests may be in flight: at first the most that is allowed, never below one. Pure, not thread-safe.
 
-    Additive increase, multiplicative decrease: with this rule many senders share one server without talking to each
-    other. Latencies are compared only between requests of about as many rows, because canaries and parts of a split
-    batch are answered sooner, which says nothing about the server.
+    Additive increase, multiplicative decrease: with this rule many senders share one server without coordination.
+    Latencies are compared only between requests of about as many rows. Canaries and parts of a split batch are answered
+    sooner, which says nothing about the server.
     """
 
     DECREASE = 0.7
     SLOWER_THAN_USUAL = 3.0  #: times the usual latency of a row-full request, before it counts as pressure
     SLACK_SECONDS = 0.5  #: latency below this is never pressure, however fast the server usually is
-    MORE_ROWS = 2.0  #: times the rows of the usual request, and latencies can no longer be compared
+    MORE_ROWS = 2.0  #: times the rows of the usual request; with more, latencies cannot be compared
     WEIGHT = 0.1  #: of a new latency in the usual one
 
     def __init__(self, most: int) -> None:
@@ -166,13 +172,13 @@ class AdaptiveLimit:
         return self._usual
 
     def observe(self, seconds: float, rows: int, *, pushed_back: bool, judged: bool = True) -> bool:
-        """Take in an answer; say whether the limit changed.
+        """Count an answer; give whether the limit changed.
 
         :param seconds: its latency.
         :param rows: of the request.
         :param pushed_back: the server asked for less.
-        :param judged: the server worked on the rows, so that the latency is one to compare others with. A refusal of
-            the whole request comes sooner.
+        :param judged: the server worked on the rows, so its latency is comparable. A refusal of the whole request
+            comes sooner.
         """
         before = self.limit
         if pushed_back or self._is_slow(seconds, rows):
@@ -197,18 +203,18 @@ class AdaptiveLimit:
 
 
 def lanes_for(concurrency: int) -> int:
-    """How many lanes keep so many requests in flight: half as many more, and one at least.
+    """The number of lanes that keep so many requests in flight: half as many more, at least one more.
 
-    They encode and record intents and outcomes meanwhile. Between two requests these take an eighth of 100 ms.
+    The further lanes encode, and record intents and outcomes, while the others wait for replies.
     """
     return concurrency + (concurrency + 1) // 2
 
 
 class Pace:
-    """When the next request of a job may go. One for all of its lanes, thread-safe.
+    """Decides when the next request of a job may go. All its lanes share it; thread-safe.
 
-    :param reserve: takes one turn out of the budget that all tasks on the ledger share, and gives the seconds until
-        it comes; ``None``: no budget.
+    :param reserve: takes one turn of the budget that all tasks on the ledger share, and gives the seconds until it
+        comes; ``None``: no budget.
     :param monotonic: the clock for durations, in seconds.
     """
 
@@ -230,12 +236,12 @@ class Pace:
         self._changed = threading.Condition()
 
     def call(self, request: Callable[[], _Answer]) -> _Answer:
-        """Make a request that may be repeated, when its turn comes, and again while the API cannot be used.
+        """Make a request when its turn comes, and repeat it while the API cannot be used. For repeatable requests only.
 
         It takes one of the places for requests in flight, as an import request does.
 
-        :raises ApiUnavailableError: still not after the last try.
-        :raises ImportInterruptedError: asked to stop before an answer came.
+        :raises ApiUnavailableError: the API could not be used at the last try either.
+        :raises ImportInterruptedError: the job was asked to stop before an answer came.
         """
         tries = 0
         while True:
@@ -252,18 +258,18 @@ class Pace:
                 tries += 1
 
     def wait_for_turn(self) -> None:
-        """Wait until the budget and the server allow one more request (a read, or an import about to be recorded).
+        """Wait until the budget and the server allow one more request: a read, or an import before its intent.
 
         Each request waits for a turn of its own, and turns are spaced over all tasks on the ledger. An import request
-        leaves a little after its turn, when its intent is committed and a place in flight is free, so that a few of
-        them may bunch. An intent that conflicts, or that is taken back, has used up its turn without a request.
+        leaves a little after its turn, once its intent is committed and a place in flight is free. So a few may bunch.
+        An intent that conflicts, or that is taken back, has used its turn without a request.
         """
         if self._reserve is not None:
             self._stop.pause(self._reserve())
         self._stop.pause(self._not_before - self._monotonic())
 
     def hold_all(self, seconds: float) -> None:
-        """Let no request of this job go for so long, because the server asked for it."""
+        """Hold back all requests of this job for so many seconds, because the server asked for it."""
         with self._changed:
             self._not_before = max(self._not_before, self._monotonic() + seconds)
 
@@ -271,7 +277,7 @@ class Pace:
     def at_work(self) -> Iterator[None]:
         """Hold one of the places for batches between intent and reply.
 
-        Where answers come quickly there are more of them than may be in flight, so that none waits for the ledger.
+        If answers come quickly, there are more such places than requests in flight, so that none waits for the ledger.
         """
         with self._changed:
             while self._at_work >= self._adaptive.limit + self._ahead() and not self._stop.requested:
@@ -286,7 +292,7 @@ class Pace:
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:
-        """Hold one of the places for requests in flight; what the server asked for meanwhile is waited for here."""
+        """Hold one of the places for requests in flight. A wait that the server has asked for happens in here, too."""
         with self._changed:
             while self._in_flight >= self._adaptive.limit and not self._stop.requested:
                 self._changed.wait(_LOOK_AGAIN_SECONDS)
@@ -305,7 +311,7 @@ class Pace:
         return lanes_for(limit) - limit if usual is not None and usual < _QUICK_SECONDS else 0
 
     def observe(self, seconds: float, rows: int, verdict: Verdict, status: int | None) -> None:
-        """Learn from an answer: fewer in flight where the server is pressed, more where it is not."""
+        """Adapt the number in flight to an answer: fewer if the server is under pressure, else more."""
         pushed_back = verdict is Verdict.RETRY_LATER or status == 503
         with self._changed:
             judged = verdict is Verdict.PER_ROW

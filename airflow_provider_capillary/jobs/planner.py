@@ -1,7 +1,7 @@
-"""Decides what to do with each row, from what the ledger holds of it: send it, settle it, or end it unsent.
+"""Decides what to do with each row, from what the ledger holds of it: send it, settle it, or end it without sending.
 
-Nothing is remembered of rows in hand. Equal rows are of one customer, so they are on one lane: in one batch they are
-found by ``without_repeats``, and the intent of a later batch meets the row that an earlier one has put into the ledger.
+Rows that are being sent are not kept in memory. Equal rows belong to one customer, so to one lane. ``without_repeats``
+finds them within a batch. The intent of a later batch conflicts with the row that an earlier one put into the ledger.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ class Sorted(msgspec.Struct):
     send: Sequence[EarnedBadge]
     settle: list[tuple[EarnedBadge, Held]]
     done: list[tuple[EarnedBadge, Plan]]
-    unseen: bool = False  #: what the ledger holds of the rows to send was not looked up
-    already: int = 0  #: further rows that an earlier job has accepted; nothing more is to be said of them
+    unseen: bool = False  #: the rows to send were not looked up in the ledger
+    already: int = 0  #: further rows that an earlier job has accepted; they are only counted
 
 
 class Planner:
     """Plans many rows at a time, and ends those that need no request.
 
-    Where the ledger knew nothing of a window's rows, the next window is not looked up. The intent of a batch that was
-    not looked up conflicts with whatever the ledger holds of its rows. Such a batch is planned anew by ``sort_again``,
-    and from then on windows are looked up again.
+    If the ledger held none of a window's rows, the next window is not looked up. The intent of a batch that was not
+    looked up conflicts if the ledger holds one of its rows. ``sort_again`` then plans that batch again, and from then
+    on windows are looked up again.
     """
 
     def __init__(self, ledger: LedgerWriter, job: int, settings: ImportSettings, account: Account) -> None:
@@ -59,11 +59,11 @@ class Planner:
         self._account = account
         self._once = settings.once_per_customer
         self.repeats = Repeats()  #: rows that repeat an earlier one; how they end is known at the end
-        # Why rows in hand may be granted twice once they are accepted, by row number. Nearly always empty. No lock: one
-        # thread at a time has a row, and each method does one thing to the dict for each row.
+        # Row number -> why the row may be granted twice once it is accepted. Nearly always empty. It needs no lock: one
+        # thread at a time has a row, and each method changes one entry for each row.
         self._doubts: dict[int, str] = {}
         self._must_look = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run or self._once
-        self._all_new = False  #: the rows that were looked up last, or expected to be
+        self._all_new = False  #: whether the ledger held none of the rows that were looked up last
         counts_on_disk = settings.on_duplicate is not OnDuplicate.SKIP or settings.dry_run
         self._counter = OccurrenceCounter(any_date=self._once) if counts_on_disk else None
         self._names_duplicates = settings.on_duplicate is OnDuplicate.FAIL
@@ -75,7 +75,7 @@ class Planner:
         return len(self._doubts)
 
     def close(self) -> None:
-        """Give up the counts on disk, if there are any."""
+        """Remove the counts on disk, if there are any."""
         if self._counter is not None:
             self._counter.close()
 
@@ -107,7 +107,7 @@ class Planner:
         """End the rows of a batch that repeat an earlier one of it; give the batch without them."""
         badges = batch.badges
         if len(set(badges.customer_ids)) == len(badges):
-            return batch  # as nearly always: each customer has one row, so no two rows are equal
+            return batch  # nearly always each customer has one row, so no two rows are equal
         first: dict[tuple[object, ...], int] = {}
         is_first = [first.setdefault(key, position) == position for position, key in enumerate(self._keys(badges))]
         if all(is_first):
@@ -120,7 +120,7 @@ class Planner:
         return batch
 
     def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
-        """Sort rows that were to be sent, but the ledger holds some of them already."""
+        """Sort rows of a batch whose intent found that the ledger holds some of them already."""
         self._all_new = False
         return self._sorted(badges, set(), self._find(badges))
 
@@ -140,8 +140,10 @@ class Planner:
         return self._ledger.find(badges, any_date=self._once)
 
     def _without_accepted(self, badges: EarnedBadges, found: _Found) -> tuple[EarnedBadges, int]:
-        """Leave out the rows of which the ledger holds one row, that very one, accepted by another job and not in
-        doubt; give how many they are. A night that is imported again has hardly any others.
+        """Leave out the rows that another job has accepted without doubt; give how many they are.
+
+        Only rows whose customer and badge have no other row in the ledger are left out. If a night is imported again,
+        these are nearly all rows.
         """
         if self._once or badges.occurrences is not None:
             return badges, 0
@@ -159,14 +161,14 @@ class Planner:
         return (badges, 0) if left == len(badges) else (badges.where(is_left), len(badges) - left)
 
     def _keys(self, badges: EarnedBadges) -> Iterable[tuple[object, ...]]:
-        """What equal rows have in common."""
+        """A key for each row; equal rows have equal keys."""
         if self._once:
             return zip(badges.customer_ids, badges.badge_meta_ids, strict=True)
         occurrences = badges.occurrences or repeat(1, len(badges))
         return zip(badges.customer_ids, badges.badge_meta_ids, badges.earned_at, occurrences, strict=True)
 
     def _counted(self, badges: EarnedBadges, counter: OccurrenceCounter) -> tuple[EarnedBadges, set[int]]:
-        """Number equal rows where that is allowed, else name the rows that repeat an earlier one."""
+        """Number equal rows if ``on_duplicate`` allows them, else give the rows that repeat an earlier one."""
         counts = counter.count(badges)
         if self._numbers_occurrences:
             return badges.numbered(counts), set()
@@ -175,16 +177,16 @@ class Planner:
     def _sorted(self, badges: Sequence[EarnedBadge], repeated: set[int], found: _Found) -> Sorted:
         send: list[EarnedBadge] = []
         rows = Sorted(send, [], [])
-        in_hand: set[tuple[object, ...]] = set()  # of two equal rows that another job left unknown, one is taken over
+        planned: set[tuple[object, ...]] = set()  # of two equal rows that another job left unknown, one is taken over
         for badge, key in zip(badges, self._keys(EarnedBadges.of(badges)), strict=True):
-            if badge.row_number in repeated or key in in_hand:
+            if badge.row_number in repeated or key in planned:
                 rows.done.append((badge, Plan.DUPLICATE))
             elif self._put(rows, send, badge, found):
-                in_hand.add(key)
+                planned.add(key)
         return rows
 
     def _put(self, rows: Sorted, send: list[EarnedBadge], badge: EarnedBadge, found: _Found) -> bool:
-        """Put a row where it belongs; say whether there is still something to be done with it."""
+        """Put a row into its list; give whether there is still something to do with it."""
         every = found.get((badge.customer_id, badge.badge_meta_id), [])
         same = (held for held in every if held.earned_at == badge.earned_at and held.occurrence == badge.occurrence)
         held = next(same, None)
@@ -218,20 +220,20 @@ class Planner:
         return {number: doubt for number, doubt in found if doubt is not None}
 
     def forget_doubts(self, row_numbers: Iterable[int]) -> None:
-        """Say that the rows of these numbers are at their end."""
+        """Forget the doubts of rows that have reached their end."""
         for number in row_numbers:
             self._doubts.pop(number, None)
 
     # -- rows that end without a request -----------------------------------------------------------------------------
 
     def end_done(self, rows: Sorted, origins: Sequence[Window]) -> None:
-        """End the rows of a window whose end is clear from what the ledger holds."""
+        """End the rows of a window that need no request."""
         if rows.already:
             self._account.count(RowState.ALREADY_ACCEPTED, rows.already)
         self.end(rows.done, origins)
 
     def end(self, done: Sequence[tuple[EarnedBadge, Plan]], origins: Sequence[Window]) -> None:
-        """End rows whose end is clear from what the ledger holds."""
+        """End rows that need no request, because of what the ledger holds."""
         if not done:
             return
         busy, in_doubt = [], []
@@ -252,7 +254,7 @@ class Planner:
         self.forget_doubts(doubts)
 
     def end_unsent(self, batch: Batch, why: str) -> None:
-        """End rows that were to be sent, but the job stopped before."""
+        """End rows as not sent, because the job stopped first."""
         self.record([issue_of(badge, batch.origins, RowState.NOT_SENT, "send", why) for badge in batch.badges])
         self.forget_doubts(batch.badges.row_numbers)
 

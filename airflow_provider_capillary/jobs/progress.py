@@ -1,4 +1,4 @@
-"""How far a job is, while it runs: a line in the log now and then, and facts for whatever shows them."""
+"""Reports how far a job is while it runs: a line in the log every ten seconds, and facts for Airflow's UI."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from airflow_provider_capillary.jobs.account import Account
 log = logging.getLogger(__name__)
 
 CALM_SECONDS = 10.0
-#: For so long no row may have ended before a job counts as waiting, where lanes do the waiting.
+#: A job whose lanes wait for reads counts as waiting after no row has ended for so long.
 STILL_SECONDS = 2.0
 
 
 class ProgressLine:
-    """Logs how far a job is, at most every ten seconds; of an import, a reconciliation or a revocation alike.
+    """Logs how far a job is, at most every ten seconds. Imports, reconciliations, revocations and seeds use it.
 
     :param monotonic: the clock for durations, in seconds.
     """
@@ -33,7 +33,7 @@ class ProgressLine:
         self._begun = self._logged = monotonic()
 
     def begin(self, rows: int) -> None:
-        """Count the time from now on, for so many rows."""
+        """Begin to count the time, for so many rows."""
         self._rows = rows
         self._begun = self._logged = self._monotonic()
 
@@ -55,7 +55,7 @@ class ProgressLine:
 
 
 class JobState(StrEnum):
-    """What a job is about."""
+    """What a job is doing."""
 
     CHECKING = "checking"  #: the dataset; no job is open yet
     RUNNING = "running"
@@ -65,7 +65,7 @@ class JobState(StrEnum):
 
 
 class ProgressFacts(msgspec.Struct, frozen=True):
-    """Where an import stands. ``seconds`` since this try began to read; ``counts`` has every state, rows so far."""
+    """How far an import is. ``seconds``: since this try began to read; ``counts``: rows so far, for every state."""
 
     state: JobState
     job_id: str
@@ -83,7 +83,7 @@ class ProgressFacts(msgspec.Struct, frozen=True):
 
     @property
     def rate(self) -> float:
-        """Rows per second; those that an earlier try had settled count as fast ones."""
+        """Rows per second, rows that an earlier try had settled included."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
 
@@ -91,7 +91,7 @@ Show = Callable[[ProgressFacts], object]
 
 
 class Waits:
-    """Reads that are waited for, on whatever thread. Thread-safe."""
+    """The waits for reads, on all threads. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -99,7 +99,7 @@ class Waits:
 
     @contextmanager
     def until(self, due: float) -> Iterator[None]:
-        """Note that this thread waits.
+        """Remember that this thread waits.
 
         :param due: until when, by the clock for durations.
         """
@@ -120,11 +120,11 @@ class Waits:
 
 
 class Progress:
-    """Logs and shows how far an import is. Call ``report`` as often as you like. On the reading thread only.
+    """Logs and shows how far an import is. Only the reading thread calls ``report``, as often as it likes.
 
     :param show: gets the facts at the beginning, every ten seconds, when a wait begins, and once at the end. If it
-        fails, a warning is logged and it is not called again: what is shown of a job must not stop it.
-    :param beside: called every ten seconds too.
+        raises, a warning is logged and it is not called again, because showing a job must not stop it.
+    :param beside: called every ten seconds, too.
     :param dry_run: whether nothing is sent.
     """
 
@@ -165,7 +165,7 @@ class Progress:
 
     @contextmanager
     def waiting(self, due: float) -> Iterator[None]:
-        """Show that the job waits to read back, at once where it is the reading thread that waits. On any thread.
+        """Show that the job waits to read back; at once if the reading thread itself waits. Any thread may call it.
 
         :param due: until when, by the clock for durations.
         """
@@ -191,7 +191,7 @@ class Progress:
     def _show_facts(self, state: JobState) -> ProgressFacts:
         counts, reasons = self._account.so_far()
         due = self._waits.first if state is JobState.WAITING else None
-        if due is None and state is JobState.WAITING:  # it has just ended
+        if due is None and state is JobState.WAITING:  # the wait has just ended
             state = JobState.RUNNING
         self._shows_wait = state is JobState.WAITING
         wait = None if due is None else max(due - self._monotonic(), 0.0)
@@ -203,7 +203,7 @@ class Progress:
 
 
 def harmless(show: Callable[..., object]) -> Callable[..., None]:
-    """Call ``show`` until it fails for the first time; then log a warning and call it no more."""
+    """Wrap ``show``: after it has raised once, log a warning and call it no more."""
     working = True
 
     def attempt(*arguments: object) -> None:
@@ -212,9 +212,9 @@ def harmless(show: Callable[..., object]) -> Callable[..., None]:
             return
         try:
             show(*arguments)
-        except Exception as error:  # noqa: BLE001 - whatever it is, rows are more important than what is shown of them
+        except Exception as error:  # noqa: BLE001 - the import matters more than what is shown of it
             working = False
-            log.warning("Progress is shown no more, the import goes on: %s", type(error).__name__)
+            log.warning("Progress is no longer shown; the import goes on: %s", type(error).__name__)
 
     return attempt
 

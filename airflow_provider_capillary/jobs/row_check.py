@@ -34,7 +34,7 @@ from airflow_provider_capillary.ledger.facts import RowIssue
 
 log = logging.getLogger(__name__)
 
-NOT_FOUND_CODE = 1054  #: what the API itself answers for a badge that the organisation does not have
+NOT_FOUND_CODE = 1054  #: the API's own code for a badge that the organisation does not have
 NOT_FOUND = "the organisation has no badge of this badgeMetaId (looked up before sending)"
 FEW_BADGES = 10  #: up to so many are looked up one by one, without the list
 BADGES_A_PAGE = 100
@@ -44,9 +44,10 @@ _BADGE_ID = re.compile(r"[0-9a-f]{24}")
 class RowChecker:
     """Checks the rows of one window after the other.
 
+    :param zone: for instants without an offset; ``None``: such rows are invalid.
     :param missing: ids of badges that the organisation does not have.
-    :param unit: of instants that are numbers in the dataset.
-    :param badge_ids: well-formed ids of badges, in lower case, so that rows of them need not be looked at one by one.
+    :param unit: of instants that are numbers in the dataset, ``s`` or ``ms``.
+    :param badge_ids: well-formed ids of badges, in lower case. Rows with these need no check of their id one by one.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class RowChecker:
 
     def _issue(self, row: EarnedBadge | InvalidRow, window: Window, badge_ids: Sequence[Any]) -> RowIssue | None:
         if isinstance(row, InvalidRow):
-            # The badge may be good although another value is not: the report counts by badge.
+            # The badge may be good although another value is not. It is kept, because the report counts by badge.
             given = badge_ids[row.row_number - window.first_row_number]
             text = given.strip(BLANKS).lower() if isinstance(given, str) else ""
             badge = text if _BADGE_ID.fullmatch(text) else None
@@ -96,9 +97,9 @@ class RowChecker:
 def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
     """The distinct well-formed badge ids of the dataset.
 
-    Its inspection has gathered them, but for a dataset that was opened for another column.
+    The dataset's inspection has collected them, unless it was opened for another column.
 
-    :raises DatasetError: there are more than an organisation has badges.
+    :raises DatasetError: there are more than an organisation can have badges.
     """
     gathered = dataset.inspect().distinct
     if column not in gathered:
@@ -110,15 +111,15 @@ def badge_ids_of(dataset: Dataset, column: str, window_rows: int) -> set[str]:
     found = gathered[column]
     if len(found) > MOST_TEXTS:
         raise DatasetError(
-            f"column {column} holds more than {MOST_TEXTS:,} different values; is it really the badgeMetaId? "
-            "If so, set check_badges=False"
+            f"column {column} holds more than {MOST_TEXTS:,} different values, which is more than an organisation has "
+            "badges. Name the column of the badgeMetaId in field_mapping, or set check_badges=False"
         )
     lowered = {value.strip(BLANKS).lower() for value in found}
     return {value for value in lowered if _BADGE_ID.fullmatch(value)}
 
 
 class LookedUp(NamedTuple):
-    """What the organisation says of some badges."""
+    """What the organisation says about some badges."""
 
     missing: frozenset[str]  #: ids of those that it does not have
     names: dict[str, str]  #: of the others, as far as they have one
@@ -127,10 +128,10 @@ class LookedUp(NamedTuple):
 def look_up_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> LookedUp:
     """Ask the organisation for badges.
 
-    Many badges are first looked for in the organisation's list, a page a request. A list may be cut, change while it
-    is paged, or leave badges out, so each badge that is not in it is looked up alone before it counts as missing.
+    Many badges are first searched in the organisation's list, one page a request. A list may be cut, change while it is
+    paged, or leave badges out. So a badge that is not in it is looked up alone before it counts as missing.
 
-    :raises ImportStoppedError: it has none of them, so that nothing may be sent at all.
+    :raises ImportStoppedError: the organisation has none of them, so nothing may be sent.
     """
     names = _listed(badge_ids, client, pace) if len(badge_ids) > FEW_BADGES else {}
     unlisted = sorted(set(badge_ids) - names.keys())
@@ -140,7 +141,7 @@ def look_up_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) 
     if badge_ids and len(missing) == len(badge_ids):
         raise ImportStoppedError(
             f"the organisation has none of the {len(missing)} badges of this dataset (first: {min(missing)}). "
-            "See that the connection and the badgeMetaIds belong to the same organisation. Nothing was sent"
+            "Check that the connection and the badgeMetaIds belong to the same organisation. Nothing was sent"
         )
     if missing:
         log.warning(
@@ -150,14 +151,11 @@ def look_up_badges(badge_ids: Collection[str], client: BadgeClient, pace: Pace) 
 
 
 def _listed(badge_ids: Collection[str], client: BadgeClient, pace: Pace) -> dict[str, str | None]:
-    """Those of the badges that stand in the organisation's list, as far as its pages cost less than single look-ups.
-
-    By their ids, with their names.
-    """
+    """The names, by id, of badges in the organisation's list, as long as pages cost fewer requests than look-ups."""
     wanted, seen = set(badge_ids), dict[str, str | None]()
     pages = 0
     try:
-        # Each page is a request that a single look-up would be: never more of them than badges are left to find.
+        # A page costs as much as one look-up, so stop once there are as many pages as badges left to find.
         while (left := wanted - seen.keys()) and pages < len(left):
             page = pace.call(partial(client.badge_page, pages, page_size=BADGES_A_PAGE))
             pages += 1

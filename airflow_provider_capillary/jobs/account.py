@@ -97,6 +97,7 @@ def issue_of(
     request_id: str | None = None,
     attempt: int = 0,
     badge_meta_id: str | None = None,
+    **more: Any,
 ) -> RowIssue:
     """Describe a row, with its place in the dataset and its original columns.
 
@@ -104,6 +105,7 @@ def issue_of(
     must not be lost because of a value that cannot be shown.
 
     :param badge_meta_id: the badge of a row that is invalid for another reason.
+    :param more: further fields of ``RowIssue``.
     """
     place = place_of(badge, origins)
     return RowIssue(
@@ -118,6 +120,7 @@ def issue_of(
         request_id=request_id,
         attempt=attempt,
         badge_meta_id=badge.badge_meta_id if isinstance(badge, EarnedBadge) else badge_meta_id,
+        **more,
     )
 
 

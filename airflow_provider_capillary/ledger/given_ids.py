@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
-from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange
+from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange, RowIssue
+from airflow_provider_capillary.ledger.issues import issue_columns
 from airflow_provider_capillary.ledger.packing import (
     BatchColumns,
     Key,
@@ -130,15 +130,19 @@ class GivenIds:
         if row.state is RowState.UNKNOWN:
             return  # the doubt is reported when the row is settled
         state = RowState.REJECTED if row.state is RowState.REJECTED else RowState.ACCEPTED
-        original = {
-            "badgeMetaId": name,
-            "customerId": row.key[0],
-            "earnEventDate": row.key[2],
-            "earnExpiresOn": row.expires_at,
-        }
-        values = {"job": row.job, "row_number": row.row_number, "state": state.value, "attempt": row.attempt}
-        values |= {"doubt": doubt, "name": name, "original": msgspec.json.encode(original).decode()}
-        self._connection.execute(QUERIES["report_second_grant"], values)
+        badge = EarnedBadge(row.row_number, name, row.key[0], row.key[2], row.expires_at)
+        issue = RowIssue(
+            row.row_number,
+            state,
+            "send",
+            doubt,
+            source="",
+            line=0,
+            original=badge.as_columns(),
+            attempt=row.attempt,
+            badge_meta_id=name,
+        )
+        self._connection.execute(QUERIES["report_second_grant"], {"job": row.job, **issue_columns(issue)})
 
     def _stands(self, change: RowChange) -> bool:
         row = self._row(change)

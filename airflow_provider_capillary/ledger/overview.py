@@ -17,6 +17,7 @@ from airflow_provider_capillary.exceptions import JobIsRunningError, UnknownJobE
 from airflow_provider_capillary.ledger import badge_names, given_ids, listing, organisations
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, LedgerRow, OrganisationRecord, RowIssue
+from airflow_provider_capillary.ledger.issues import kept_issue
 from airflow_provider_capillary.ledger.queries import QUERIES
 
 
@@ -194,10 +195,7 @@ class LedgerOverview:
             connection.execution_options(yield_per=1000).execute(QUERIES["issues"], {"job_id": job_id}) as rows,
         ):
             for row in rows:
-                values = dict(row._mapping)
-                values["state"] = RowState(values["state"])
-                values["original"] = msgspec.json.decode(values["original"])
-                yield RowIssue(**values)
+                yield kept_issue(row._asdict())
 
     def rows(self, job_id: str, states: Sequence[RowState] = tuple(RowState)) -> Iterator[list[LedgerRow]]:
         """Pages of a job's rows in these states: those that differ from their batch first, then batch after batch."""

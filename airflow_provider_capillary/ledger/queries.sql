@@ -460,16 +460,13 @@ WHERE customer_id = :customer AND badge_id = :badge AND earned_at = :earned AND 
 
 -- add_first_issue --
 -- Keep why a row was not accepted, or may be granted twice; a row that has an issue already keeps it.
-INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt, badge_meta_id,
-    source, line, original)
-VALUES (:job, :row_number, :state, :stage, :code, :message, :request_id, :attempt, :badge_meta_id, :source, :line,
-    :original)
+INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, badge_meta_id, details, original)
+VALUES (:job, :row_number, :state, :stage, :code, :message, :badge_meta_id, :details, :original)
 ON CONFLICT (job_id, row_number) DO NOTHING
 
 -- issues --
 -- Why rows of a job were not accepted, in the dataset's order.
-SELECT i.row_number, i.state, i.stage, i.code, i.message, i.request_id, i.attempt, i.badge_meta_id, i.source, i.line,
-    i.original
+SELECT i.row_number, i.state, i.stage, i.code, i.message, i.badge_meta_id, i.details, i.original
 FROM capillary_row_issue i JOIN capillary_job j ON j.id = i.job_id WHERE j.job_id = :job_id ORDER BY i.row_number
 
 -- issues_about_batches --
@@ -520,9 +517,8 @@ ORDER BY k.batch_id, k.earned_badge_id
 
 -- report_second_grant --
 -- Report with the job that owns a row that it was granted twice; an issue that stands is added to.
-INSERT INTO capillary_row_issue (job_id, row_number, state, stage, message, request_id, attempt, badge_meta_id,
-    source, line, original)
-VALUES (:job, :row_number, :state, 'send', :doubt, NULL, :attempt, :name, '', 0, :original)
+INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, badge_meta_id, details, original)
+VALUES (:job, :row_number, :state, :stage, :code, :message, :badge_meta_id, :details, :original)
 ON CONFLICT (job_id, row_number) DO UPDATE SET state = excluded.state, stage = excluded.stage,
     message = capillary_row_issue.message || '; ' || excluded.message
 
@@ -683,7 +679,7 @@ WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id) ORDER BY ro
 
 -- find_issues --
 -- A page of a job's issues, of one state or of all; the text is looked for in the reason and in the row itself.
-SELECT row_number, state, stage, code, message, request_id, attempt, badge_meta_id, source, line, original
+SELECT row_number, state, stage, code, message, badge_meta_id, details, original
 FROM capillary_row_issue WHERE job_id = (SELECT id FROM capillary_job WHERE job_id = :job_id)
     AND (CAST(:state AS text) IS NULL OR state = :state)
     AND (CAST(:pattern AS text) IS NULL OR lower(original) LIKE :json_pattern ESCAPE '!'

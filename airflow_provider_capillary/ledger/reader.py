@@ -22,6 +22,7 @@ from airflow_provider_capillary.ledger import badge_names, listing
 from airflow_provider_capillary.ledger.database import reading, shown, snapshot
 from airflow_provider_capillary.ledger.engine import make_reading_engine
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, RowIssue
+from airflow_provider_capillary.ledger.issues import kept_issue
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import rows_for
 
@@ -181,7 +182,7 @@ class LedgerReader:
         }
         with reading(self._opened()) as connection:
             found = connection.execute(QUERIES["find_issues"], values)
-            return [_issue(row._mapping) for row in found]
+            return [kept_issue(row._asdict()) for row in found]
 
     def rows_of_customer(self, job_id: str, customer_id: int) -> list[sa.RowMapping]:
         """What the ledger holds of one customer's rows in a job, accepted ones too."""
@@ -247,10 +248,3 @@ def _pattern(text: str) -> str:
     for special in "!%_":
         text = text.replace(special, f"!{special}")
     return f"%{text}%"
-
-
-def _issue(values: sa.RowMapping) -> RowIssue:
-    return RowIssue(
-        **{str(name): value for name, value in values.items()}
-        | {"state": RowState(values["state"]), "original": msgspec.json.decode(values["original"])}
-    )

@@ -19,7 +19,17 @@ from airflow_provider_capillary.core.summary import FINAL_STATES
 from airflow_provider_capillary.ledger import listing
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
 from airflow_provider_capillary.ledger.database import Database
-from airflow_provider_capillary.ledger.facts import Hearsay, Job, LedgerRow, Proof, RowEnd, Settled, UnprovenRow
+from airflow_provider_capillary.ledger.facts import (
+    Hearsay,
+    Job,
+    LedgerRow,
+    Proof,
+    RowEnd,
+    RowIssue,
+    Settled,
+    UnprovenRow,
+)
+from airflow_provider_capillary.ledger.issues import issue_columns
 from airflow_provider_capillary.ledger.lease import Lease, lock_resting
 from airflow_provider_capillary.ledger.packing import Key
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
@@ -93,7 +103,8 @@ def settle(
     )
     for one, why in of_rows:
         if why:
-            connection.execute(QUERIES["add_first_issue"], _doubtful_issue(job, one, why))
+            values = issue_columns(_doubtful_issue(one, why))
+            connection.execute(QUERIES["add_first_issue"], {"job": job.key, **values})
     return done
 
 
@@ -164,24 +175,21 @@ def _doubt(connection: sa.Connection, one: Settled) -> str | None:
     return doubt_of(connection, _key(one)) if one.state is RowState.ACCEPTED else None
 
 
-def _doubtful_issue(job: Job, one: Settled, doubt: str) -> dict[str, Any]:
+def _doubtful_issue(one: Settled, doubt: str) -> RowIssue:
     """For a row that a job left without an issue when it died; the ledger does not keep the dataset's own columns."""
     badge = one.row.badge
-    original = badge.as_columns()
-    return {
-        "job": job.key,
-        "row_number": badge.row_number,
-        "state": RowState.ACCEPTED.value,
-        "stage": "send",
-        "code": None,
-        "message": f"{one.reason}; {doubt}",
-        "request_id": one.row.request_id,
-        "attempt": 1,
-        "badge_meta_id": badge.badge_meta_id,
-        "source": "",
-        "line": 0,
-        "original": msgspec.json.encode(original).decode(),
-    }
+    return RowIssue(
+        badge.row_number,
+        RowState.ACCEPTED,
+        "send",
+        f"{one.reason}; {doubt}",
+        source="",
+        line=0,
+        original=badge.as_columns(),
+        request_id=one.row.request_id,
+        attempt=1,
+        badge_meta_id=badge.badge_meta_id,
+    )
 
 
 def _move(connection: sa.Connection, job: int, moved: Counter[RowState]) -> None:

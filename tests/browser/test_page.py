@@ -239,7 +239,8 @@ def test_a_hundred_thousand_refused_rows_are_searched(admin: Visitor, stack: Sta
     with psycopg.connect(stack.ledger) as ledger:
         ledger.execute(
             "INSERT INTO capillary_row_issue SELECT j.id, 1000 + n, 'rejected', 'send', 1054, 'badge ' || n ||"
-            " ' is not there', 'request-' || n, 1, %s, 'file', n, '{\"customerId\": ' || (5000000 + n) || '}'"
+            " ' is not there', %s, '{\"source\": \"file\", \"line\": ' || n || '}',"
+            " '{\"customerId\": ' || (5000000 + n) || '}'"
             " FROM capillary_job j, generate_series(1, %s) n WHERE j.run_id = 'watched'",
             [BADGE, REFUSED_ROWS],
         )
@@ -257,7 +258,7 @@ def test_a_hundred_thousand_refused_rows_are_searched(admin: Visitor, stack: Sta
     job.get_by_role("link", name="Next").click()
     job.get_by_text("Page 2").wait_for()
     with psycopg.connect(stack.ledger) as ledger:
-        ledger.execute("DELETE FROM capillary_row_issue WHERE request_id LIKE 'request-%%'")
+        ledger.execute("DELETE FROM capillary_row_issue WHERE message LIKE 'badge %% is not there'")
 
 
 def test_unknown_rows_are_settled_by_a_run_that_names_who_started_it(

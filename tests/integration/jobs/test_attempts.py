@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ def batches(trial: Trial) -> list[tuple[str, int, str]]:
 
 
 def attempts(trial: Trial) -> list[int]:
-    return [attempt for (attempt,) in trial.ask_ledger("SELECT attempt FROM capillary_row_issue")]
+    found = trial.ask_ledger("SELECT details FROM capillary_row_issue")
+    return [json.loads(details)["attempt"] for (details,) in found]
 
 
 def test_intents_that_were_taken_back_are_no_attempts(trial: Trial) -> None:

@@ -150,12 +150,14 @@ def test_a_hundred_thousand_refused_rows_are_searched_in_a_second(
     engine = sa.create_engine(backend.url.replace("postgresql:", "postgresql+psycopg:", 1))
     series = (
         "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < :rows)"
-        " INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, request_id, attempt,"
-        " badge_meta_id, source, line, original) SELECT :job, n, 'rejected', 'send', 1054, 'badge ' || n ||"
-        " ' is not there', 'r', 1, 'b', 'rows.csv', n, '{\"customerId\":' || (5000000 + n) || '}' FROM s"
+        " INSERT INTO capillary_row_issue (job_id, row_number, state, stage, code, message, badge_meta_id, details,"
+        " original) SELECT :job, n, 'rejected', 'send', 1054, 'badge ' || n || ' is not there', 'b', :details,"
+        " '{\"customerId\":' || (5000000 + n) || '}' FROM s"
     )
     with engine.begin() as connection:
-        connection.execute(sa.text(series), {"rows": REFUSED_ROWS, "job": job.key})
+        connection.execute(
+            sa.text(series), {"rows": REFUSED_ROWS, "job": job.key, "details": '{"source":"rows.csv","line":1}'}
+        )
     engine.dispose()
 
     began = time.perf_counter()

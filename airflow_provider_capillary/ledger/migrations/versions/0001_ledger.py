@@ -325,11 +325,8 @@ def _rows(tables: sa.MetaData) -> None:
         sa.Column("stage", sa.Text, nullable=False),
         sa.Column("code", sa.BigInteger),
         sa.Column("message", sa.Text, nullable=False),
-        sa.Column("request_id", sa.Text),
-        sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("badge_meta_id", sa.Text),
-        sa.Column("source", sa.Text, nullable=False),
-        sa.Column("line", sa.BigInteger, nullable=False),
+        sa.Column("details", sa.Text, nullable=False),  # as JSON: request id, attempt, source, line, and what else
         sa.Column("original", sa.Text, nullable=False),
         sqlite_with_rowid=False,
     )

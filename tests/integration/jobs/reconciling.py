@@ -15,7 +15,8 @@ from airflow_provider_capillary.ledger.settling import Settlements
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
-    from tests.integration.jobs.conftest import Trial
+
+    from .trial import Trial
 
 BY = "dag mending, run 1"
 LOST_AFTER = {"kind": "drop", "at": "after_applying"}
@@ -81,4 +82,4 @@ def held(trial: Trial, *faults: dict[str, Any], rows: Any = None, **settings: An
 
 
 def reported(trial: Trial, result: ImportResult) -> list[tuple[int, str]]:
-    return [(number, state) for number, state, *_ in trial.stories(result)]
+    return [(number, state) for number, state, *_ in trial.issues_of(result)]

@@ -15,7 +15,8 @@ from airflow_provider_capillary.ledger.revoking import Revocations
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
-    from tests.integration.jobs.conftest import Trial
+
+    from .trial import Trial
 
 BY = "dag undo, run 1"
 

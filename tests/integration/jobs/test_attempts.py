@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,8 +14,7 @@ from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.jobs import lane
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def take_back(trial: Trial, *numbers: int) -> None:
@@ -59,7 +58,7 @@ def test_a_reason_says_how_many_requests_left(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "customer_id": unlucky})
     result = trial.run(rows, on_unknown="resend", batch_size=1, concurrency=4, max_unknown=1)
     times = trial.granted()[unlucky, trial.badge, trial.first_earned]
-    [message] = [message for number, state, *_, message in trial.stories(result) if (number, state) == (1, "unknown")]
+    [message] = [message for number, state, *_, message in trial.issues_of(result) if (number, state) == (1, "unknown")]
     assert times > 1
     assert f"sent {times} times without proof" in message
 

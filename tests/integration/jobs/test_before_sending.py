@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,8 +20,7 @@ from airflow_provider_capillary.exceptions import (
     ImportStoppedError,
 )
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 MISSING = "f" * 24
 
@@ -36,7 +35,7 @@ def test_rows_of_a_badge_that_does_not_exist_are_rejected_without_being_sent(tri
         rows[number]["badgeMetaId"] = spelled
     result = trial.run(rows, check_badges=True, max_rejected=2)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 18, "rejected": 2})
-    assert [issue[:4] for issue in trial.stories(result)] == [
+    assert [issue[:4] for issue in trial.issues_of(result)] == [
         (4, "rejected", "badge_check", 1054),
         (12, "rejected", "badge_check", 1054),
     ]
@@ -131,7 +130,7 @@ def test_no_value_whatever_of_a_field_stops_the_other_rows(trial: Trial, column:
     rows = [*odd, *trial.rows(4, first=100)]
     result = trial.run(rows, check_badges=check_badges, max_rejected="100%")
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4, "invalid": len(odd)})
-    assert {stage for _, _, stage, _, _ in trial.stories(result)} == {"validate"}
+    assert {stage for _, _, stage, _, _ in trial.issues_of(result)} == {"validate"}
 
 
 def test_an_invalid_row_is_told_with_its_column_and_reason(trial: Trial) -> None:
@@ -141,7 +140,7 @@ def test_an_invalid_row_is_told_with_its_column_and_reason(trial: Trial) -> None
     rows[3]["earnEventDate"] *= 1_000
     result = trial.run(rows, max_rejected=3)
     assert trial.ends(result) == {"accepted": 1, "invalid": 3}
-    messages = [message for *_, message in trial.stories(result)]
+    messages = [message for *_, message in trial.issues_of(result)]
     assert "earnEventDate" in messages[0]
     assert "timezone" in messages[0]
     assert "earnExpiresOn" in messages[1]
@@ -161,7 +160,7 @@ def test_a_retry_tells_invalid_rows_anew_and_not_twice(trial: Trial) -> None:
     rows[0]["customerId"] = "nobody"
     first = trial.run(rows)
     again = trial.run(rows)
-    assert trial.stories(first) == trial.stories(again)
+    assert trial.issues_of(first) == trial.issues_of(again)
     assert Counter(trial.ends(again)) == {"accepted": 3, "invalid": 1}
 
 

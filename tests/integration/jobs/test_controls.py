@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,9 +18,7 @@ from airflow_provider_capillary.simulator.badge_store import Grant
 from airflow_provider_capillary.simulator.simulator_settings import Reads
 
 from .reconciling import LOST_AFTER, LOST_BEFORE, held, reconcile
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def reads_of(trial: Trial) -> int:
@@ -28,7 +26,7 @@ def reads_of(trial: Trial) -> int:
 
 
 def reasons(trial: Trial, result: Any) -> set[str]:
-    return {message.partition("; ")[2] for _, state, _, _, message in trial.stories(result) if state == "unknown"}
+    return {message.partition("; ")[2] for _, state, _, _, message in trial.issues_of(result) if state == "unknown"}
 
 
 # -- a ledger that holds nothing yet -------------------------------------------------------------------------------

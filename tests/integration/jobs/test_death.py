@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 #: The moment of death -> the batches of which the ledger may be left with an intent, counted from the one of that
 #: moment, and whether they were applied. An outcome is committed with the next intent, or shortly before.
@@ -44,7 +42,7 @@ def test_a_job_that_died_is_finished_by_the_next_try(trial: Trial, moment: str, 
         assert granted == {1: 8, 2: 4}
     else:
         assert granted == {1: 12 - (held if not applied else 0)}
-    twice = [row for row, *_, message in trial.stories(result) if "may be granted twice" in message]
+    twice = [row for row, *_, message in trial.issues_of(result) if "may be granted twice" in message]
     assert twice == (in_doubt if policy == "resend" else [])
 
 

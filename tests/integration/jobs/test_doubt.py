@@ -6,7 +6,7 @@ import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -18,8 +18,7 @@ from airflow_provider_capillary.jobs.revoke import RevokeJob
 from airflow_provider_capillary.ledger.ledger import Ledger
 from airflow_provider_capillary.reports.report_facts import may_be_twice
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 #: Of three batches the second is applied, and its reply is lost.
 LOST = {"kind": "drop", "at": "after_applying", "numbers": [2]}
@@ -88,18 +87,18 @@ def test_rows_sent_again_and_then_found_by_reading_back_stay_in_doubt(trial: Tri
     result = trial.run(trial.rows(12), on_unknown="verify", **AGAIN[again])
     assert (result.error, result.summary.requests, reasons_of_doubt(result)) == (None, 1, [4])
     assert told_as_twice(trial) == granted_twice(trial) == RESENT
-    assert all("found by reading back" in message for row, *_, message in trial.stories(result) if row in RESENT)
+    assert all("found by reading back" in message for row, *_, message in trial.issues_of(result) if row in RESENT)
 
 
 def test_the_summary_of_every_later_try_tells_the_doubt_again(trial: Trial) -> None:
     trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [4]})
     first = trial.run(trial.rows(12), on_unknown="resend")
     assert (trial.ends(first), reasons_of_doubt(first)) == ({"accepted": 8, "not_sent": 4}, [4])
-    stories = [issue for issue in trial.stories(first) if issue[0] in RESENT]
+    issues = [issue for issue in trial.issues_of(first) if issue[0] in RESENT]
     trial.faults()
     again = trial.run(trial.rows(12))
     assert (trial.ends(again), reasons_of_doubt(again)) == ({"accepted": 12}, [4])
-    assert trial.stories(again) == stories
+    assert trial.issues_of(again) == issues
 
 
 def test_rows_that_were_refused_when_sent_again_are_in_doubt_once_a_later_job_brings_them_home(trial: Trial) -> None:

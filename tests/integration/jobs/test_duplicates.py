@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from airflow_provider_capillary.exceptions import DatasetError, UnknownOrganisationError
 from airflow_provider_capillary.jobs import import_job
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 @pytest.fixture(params=[4_000, 3], ids=["one window", "windows of three rows"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -13,8 +13,7 @@ from airflow_provider_capillary.ledger.ledger import Ledger
 from tests.integration.jobs.reconciling import reconcile
 from tests.integration.jobs.revoking import active, revoke
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 DELAY = 10**6  #: seconds until reads show a grant
 ROWS = 20
@@ -77,7 +76,7 @@ def test_an_id_with_errors_beside_it_outlives_a_read_that_shows_nothing(trial: T
     result = trial.run(trial.rows(4))
     assert trial.times_granted() == [1, 2]  # reads that show nothing in time are not seen through
     assert {each for ids in given.values() for each in ids} < in_ledger(trial)
-    doubts = [message for _, state, *_, message in trial.stories(result) if state == "accepted"]
+    doubts = [message for _, state, *_, message in trial.issues_of(result) if state == "accepted"]
     assert len(doubts) == 4
     assert all("may be granted twice" in message for message in doubts)
     assert revoke(trial, result).revoked == 8
@@ -123,4 +122,4 @@ def test_the_next_try_goes_on_reporting_a_second_grant(trial: Trial) -> None:
         trial.run(trial.rows(10), batch_size=5)
     again = trial.run(trial.rows(10), batch_size=5)
     assert (again.error, trial.ends(again)) == (None, {"accepted": 10})
-    assert trial.rows_told_as(again, "accepted") == list(range(1, 6))
+    assert trial.rows_reported_as(again, "accepted") == list(range(1, 6))

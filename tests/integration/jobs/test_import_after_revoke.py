@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,9 +19,7 @@ from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 from .reconciling import reconcile
 from .revoking import BY, active, asked, revoke
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 EXPIRES_LATER = 1_950_000_000
 LATER = pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2}, {}], ids=["run", "clear", "retry"])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_capillary.exceptions import LeaseLostError
 from airflow_provider_capillary.jobs.import_job import ImportResult
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def ends_when_all_is_over(trial: Trial, result: ImportResult) -> dict[str, int]:
@@ -38,7 +36,7 @@ def test_a_late_reply_settles_rows_that_the_new_copy_has_held(trial: Trial, othe
     [held] = results
     assert trial.ends(held)["unknown"] == 4
     assert ends_when_all_is_over(trial, held) == {"accepted": 4 + others}
-    assert trial.rows_told_as(held, "unknown") == []
+    assert trial.rows_reported_as(held, "unknown") == []
     assert trial.times_granted() == [1]
 
 
@@ -69,7 +67,7 @@ def test_a_late_reply_while_the_new_copy_runs_is_counted_by_it(trial: Trial) -> 
         result = others[0].result(60)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 8})
     assert ends_when_all_is_over(trial, result) == {"accepted": 8}
-    assert trial.rows_told_as(result, "unknown") == []
+    assert trial.rows_reported_as(result, "unknown") == []
     assert trial.times_granted() == [1]
 
 

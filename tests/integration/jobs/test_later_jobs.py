@@ -18,7 +18,8 @@ from airflow_provider_capillary.ledger.facts import IntentConflictError
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
-    from tests.integration.jobs.conftest import Trial
+
+    from .trial import Trial
 
 
 # -- what was accepted or rejected -------------------------------------------------------------------------
@@ -45,13 +46,13 @@ def test_a_retry_does_not_send_rejected_rows_again_and_keeps_their_story(trial: 
     trial.faults({"kind": "row_error", "code": 1026, "message": "nobody", "positions": [2]})
     first = trial.run(trial.rows(12))
     assert isinstance(first.error, BudgetExceededError)
-    issue = trial.stories(first)
+    issue = trial.issues_of(first)
     trial.faults()
     again = trial.run(trial.rows(12))
     assert isinstance(again.error, BudgetExceededError)
     assert trial.ends(again) == {"accepted": 9, "rejected": 3}
     assert trial.calls() == 3
-    assert trial.stories(again) == issue
+    assert trial.issues_of(again) == issue
 
 
 @pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2}], ids=["later run", "clear"])
@@ -73,7 +74,7 @@ def test_a_retry_goes_on_where_the_first_try_stopped(trial: Trial) -> None:
     again = trial.run(trial.rows(20), batch_size=5, concurrency=3, canary=True)
     assert (again.error, trial.ends(again)) == (None, {"accepted": 20})
     assert again.summary.job_id == first.summary.job_id
-    assert trial.rows_told_as(again, "not_sent") == []
+    assert trial.rows_reported_as(again, "not_sent") == []
     assert trial.times_granted() == [1]
 
 
@@ -132,7 +133,7 @@ def test_rows_held_as_unknown_stay_so_as_long_as_nobody_verifies(trial: Trial, a
     trial.run(trial.rows(12), on_unknown="hold")
     result = trial.run(trial.rows(12), on_unknown="hold", max_unknown="50%", **again)
     assert (result.error, result.summary.unknown, result.summary.requests) == (None, 4, 0)
-    assert trial.rows_told_as(result, "unknown") == [5, 6, 7, 8]
+    assert trial.rows_reported_as(result, "unknown") == [5, 6, 7, 8]
     assert trial.times_granted() == [1]
 
 
@@ -148,7 +149,7 @@ def test_a_row_left_unknown_beside_accepted_ones_of_its_batch_is_taken_over_like
     assert result.error is None
     assert result.summary.unknown == (policy == "hold")
     assert trial.reported.counts["adoption"] == (1 if again else 0)
-    assert trial.rows_told_as(result, "not_sent") == []
+    assert trial.rows_reported_as(result, "not_sent") == []
     assert trial.times_granted() == ([1, 2] if policy == "resend" else [1])
 
 
@@ -172,7 +173,7 @@ def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_h
     assert isinstance(result.error, JobIsRunningError)
     assert trial.reported.counts["adoption"] == 3
     assert trial.ends(result) == {"already_accepted": 8, "not_sent": 4, "accepted": 4}
-    assert trial.rows_told_as(result, "not_sent") == [5, 6, 7, 8]
+    assert trial.rows_reported_as(result, "not_sent") == [5, 6, 7, 8]
     assert trial.states() == {"accepted": 12, "unknown": 4}
     again = trial.run(trial.rows(16), run_id="night-2")
     assert (again.error, trial.ends(again)) == (None, {"already_accepted": 8, "accepted": 8})
@@ -211,7 +212,7 @@ def test_a_later_job_that_resends_says_which_rows_may_be_twice(trial: Trial) -> 
     trial.run(trial.rows(12), on_unknown="hold")
     result = trial.run(trial.rows(12), on_unknown="resend", run_id="night-2")
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 8, "accepted": 4})
-    assert [number for number, *_, message in trial.stories(result) if "twice" in message] == [5, 6, 7, 8]
+    assert [number for number, *_, message in trial.issues_of(result) if "twice" in message] == [5, 6, 7, 8]
     assert Counter(trial.granted().values()) == {1: 8, 2: 4}
 
 
@@ -220,12 +221,12 @@ def test_what_may_be_twice_is_still_told_after_a_retry(trial: Trial) -> None:
         {"kind": "drop", "at": "after_applying", "numbers": [1]}, {"kind": "status", "status": 429, "first": 3}
     )
     first = trial.run(trial.rows(12), on_unknown="resend")
-    reported = [number for number, *_, message in trial.stories(first) if "twice" in message]
+    reported = [number for number, *_, message in trial.issues_of(first) if "twice" in message]
     assert reported == [1, 2, 3, 4]
     trial.faults()
     again = trial.run(trial.rows(12), on_unknown="resend")
     assert (again.error, trial.ends(again)) == (None, {"accepted": 12})
-    assert [number for number, *_, message in trial.stories(again) if "twice" in message] == reported
+    assert [number for number, *_, message in trial.issues_of(again) if "twice" in message] == reported
 
 
 def test_the_first_job_accepts_what_a_later_one_settled_of_its_rows(trial: Trial) -> None:
@@ -244,7 +245,7 @@ def test_the_first_job_does_not_report_rows_as_rejected_that_a_later_one_brought
     trial.run(trial.rows(12), run_id="night-2")
     result = trial.run(trial.rows(12))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 9, "already_accepted": 3})
-    assert trial.rows_told_as(result, "rejected") == []
+    assert trial.rows_reported_as(result, "rejected") == []
 
 
 def test_a_later_job_with_other_rows_leaves_the_unknown_rows_of_an_earlier_one_alone(trial: Trial) -> None:

@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -15,8 +15,7 @@ from airflow_provider_capillary.exceptions import WitnessUnavailableError, Wrong
 from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness, WitnessStore
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 class Memory:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 from base64 import b64encode
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 WORDS = "Jane Doe of Elm Street is not known"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,7 @@ from airflow_provider_capillary.exceptions import (
     RequestRefusedError,
 )
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
-
+from .trial import Trial
 
 # -- no connection ---------------------------------------------------------------------------------------
 
@@ -132,7 +130,7 @@ def test_a_refused_request_stops_the_job_and_says_what_to_fix(trial: Trial, stat
     assert result.error.status == status
     assert advice in str(result.error)
     assert trial.ends(result) == {"accepted": 4, "not_sent": 8}
-    assert trial.rows_told_as(result, "not_sent") == list(range(5, 13))
+    assert trial.rows_reported_as(result, "not_sent") == list(range(5, 13))
     assert trial.calls() == 2
     assert len(trial.simulator.store) == 4
 
@@ -177,7 +175,7 @@ def test_a_row_that_is_too_large_by_itself_is_rejected(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 413, "customer_id": rows[2]["customerId"]})
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 7, "rejected": 1})
-    assert trial.rows_told_as(result, "rejected") == [3]
+    assert trial.rows_reported_as(result, "rejected") == [3]
 
 
 # -- a row that makes the API refuse all -----------------------------------------------------------------
@@ -192,7 +190,7 @@ def test_one_row_that_gets_all_refused_is_found_in_few_requests(trial: Trial, co
     result = trial.run(rows, batch_size=256)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 255, "rejected": 1})
     assert trial.calls() == 1 + 2 * 8
-    [(number, state, stage, told_code, message)] = trial.stories(result)
+    [(number, state, stage, told_code, message)] = trial.issues_of(result)
     assert (number, state, stage, told_code) == (poisoned, "rejected", "send", code)
     assert "no such thing" in message
     assert trial.times_granted() == [1]
@@ -206,7 +204,7 @@ def test_a_few_rows_that_get_all_refused_are_all_found_and_nothing_else(trial: T
     )
     result = trial.run(rows, batch_size=64, max_rejected="10%")
     assert (result.error, trial.ends(result)) == (None, {"accepted": 60, "rejected": 4})
-    assert trial.rows_told_as(result, "rejected") == list(bad)
+    assert trial.rows_reported_as(result, "rejected") == list(bad)
     assert trial.times_granted() == [1]
 
 
@@ -218,7 +216,7 @@ def test_bad_neighbours_in_one_batch_do_not_keep_the_other_rows_from_being_sent(
     )
     result = trial.run(rows, batch_size=32, max_rejected="20%")
     assert (result.error, trial.ends(result)) == (None, {"accepted": 56, "rejected": 8})
-    assert trial.rows_told_as(result, "rejected") == list(bad)
+    assert trial.rows_reported_as(result, "rejected") == list(bad)
 
 
 def test_a_dataset_that_the_api_cannot_read_at_all_costs_few_requests(trial: Trial) -> None:
@@ -235,7 +233,7 @@ def test_a_badge_that_makes_the_api_refuse_the_whole_call_costs_only_its_rows(tr
     rows[9]["badgeMetaId"] = "f" * 24
     result = trial.run(rows, batch_size=32)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 31, "rejected": 1})
-    assert [issue[:4] for issue in trial.stories(result)] == [(10, "rejected", "send", 1054)]
+    assert [issue[:4] for issue in trial.issues_of(result)] == [(10, "rejected", "send", 1054)]
     assert trial.calls() == 1 + 2 * 5
 
 
@@ -302,4 +300,4 @@ def test_what_was_proven_not_to_be_applied_is_never_unknown_whatever_the_policy(
     result = trial.run(trial.rows(12), on_unknown=policy)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
     assert trial.times_granted() == [1]
-    assert trial.stories(result) == []
+    assert trial.issues_of(result) == []

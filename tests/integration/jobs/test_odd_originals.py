@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,8 +12,7 @@ import pytest
 
 from airflow_provider_capillary.datasets.row_window import RowWindow
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 ROWS = 30
 REFUSED = {"kind": "row_error", "code": 1026, "positions": [3], "times": 1}
@@ -76,7 +75,7 @@ def test_a_row_whose_columns_cannot_be_read_again_is_reported_as_it_was_sent(
     result = trial.run(trial.rows(ROWS), batch_size=ROWS, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": ROWS - 1, "rejected": 1})
     assert originals(trial) == [trial.rows(1, first=2)[0]]
-    assert trial.stories(result)[0][3:] == (
+    assert trial.issues_of(result)[0][3:] == (
         1026,
         "Multiple actions are running for the same customer. Please try after some time.",
     )
@@ -98,7 +97,7 @@ def test_every_way_to_an_issue_is_as_safe(trial: Trial, monkeypatch: pytest.Monk
     )
     result = trial.run(rows, max_rejected=1)
     assert trial.ends(result) == {"accepted": 8, "invalid": 1, "not_sent": 3}
-    assert sorted({state for _, state, *_ in trial.stories(result)}) == ["accepted", "invalid", "not_sent"]
+    assert sorted({state for _, state, *_ in trial.issues_of(result)}) == ["accepted", "invalid", "not_sent"]
 
 
 def test_a_date_beyond_python_in_a_column_nobody_maps_costs_no_outcome(trial: Trial, tmp_path: Path) -> None:

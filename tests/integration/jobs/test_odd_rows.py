@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pendulum
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 MISSING_BADGE = "0123456789abcdef01234567"
 
@@ -22,7 +21,7 @@ def test_a_date_beyond_the_calendar_is_one_invalid_row_among_thousands(trial: Tr
     pq.write_table(table, tmp_path / "a.parquet")
     result = trial.run(str(tmp_path / "a.parquet"), timezone="UTC", batch_size=500)
     assert trial.ends(result) == {"accepted": 4_999, "invalid": 1}
-    [(row, state, _, _, message)] = trial.stories(result)
+    [(row, state, _, _, message)] = trial.issues_of(result)
     assert (row, state) == (5_000, "invalid")
     assert message == "earnExpiresOn '20253-09-29' is outside the years 1 to 9999"
 
@@ -83,4 +82,4 @@ def test_a_padded_badge_is_looked_up_like_any_other(trial: Trial) -> None:
     rows[1]["badgeMetaId"] = f" {MISSING_BADGE} "
     result = trial.run(rows, check_badges=True)
     assert trial.ends(result) == {"accepted": 2, "rejected": 1}
-    assert trial.stories(result)[0][2] == "badge_check"
+    assert trial.issues_of(result)[0][2] == "badge_check"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def customers_with_many_rows(trial: Trial, customers: int, rows_each: int) -> list[dict[str, Any]]:

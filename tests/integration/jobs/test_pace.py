@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,8 +10,7 @@ from airflow_provider_capillary.core.outcome import Verdict
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.pacing import Backoff, Pace, StopSignal, lanes_for
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.integration.jobs.reconciling import LOST_AFTER, held, reconcile
 from tests.integration.jobs.revoking import revoke
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 SLOW = 20  # requests a minute: one in three seconds, so a line after every fourth
 

@@ -16,7 +16,8 @@ from airflow_provider_capillary.jobs import import_job, row_order
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
-    from tests.integration.jobs.conftest import Trial
+
+    from .trial import Trial
 
 SEEDS = range(24)
 #: What two rows have in common that are granted once, by how the jobs treat repeats.

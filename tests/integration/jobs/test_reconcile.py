@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -10,9 +10,7 @@ from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.exceptions import BudgetExceededError
 
 from .reconciling import BY, LOST_AFTER, LOST_BEFORE, held, reconcile, reported
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def test_rows_that_were_granted_are_accepted_and_nothing_is_sent(trial: Trial) -> None:
@@ -23,7 +21,7 @@ def test_rows_that_were_granted_are_accepted_and_nothing_is_sent(trial: Trial) -
     assert trial.calls() == calls
     assert trial.states() == {"accepted": 12}
     assert reported(trial, first) == [(row, "accepted") for row in (5, 6, 7, 8)]
-    assert {issue[4].partition("; found")[2] for issue in trial.stories(first)} == {f" by reading back ({BY})"}
+    assert {issue[4].partition("; found")[2] for issue in trial.issues_of(first)} == {f" by reading back ({BY})"}
     summary = trial.summary_of(first)
     assert (summary["accepted"], summary["unknown"], summary["settled"]) == (12, 0, {"accepted": 4})
 
@@ -139,10 +137,10 @@ def test_a_job_with_nothing_unknown_is_read_not_at_all(trial: Trial) -> None:
 def test_doing_it_again_changes_nothing(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]}, {**LOST_BEFORE, "numbers": [2]})
     reconcile(trial, first)
-    before = (trial.states(), trial.stories(first), trial.summary_of(first), trial.calls("management"))
+    before = (trial.states(), trial.issues_of(first), trial.summary_of(first), trial.calls("management"))
     again = reconcile(trial, first)
     assert again.unknown_before == 0
-    assert (trial.states(), trial.stories(first), trial.summary_of(first), trial.calls("management")) == before
+    assert (trial.states(), trial.issues_of(first), trial.summary_of(first), trial.calls("management")) == before
 
 
 def test_many_jobs_are_settled_together(trial: Trial) -> None:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.exceptions import ConfigurationError
 
 from .reconciling import BY, LOST_AFTER, held, reconcile, reported
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def test_a_person_s_word_that_rows_were_granted_is_kept_with_who_said_so(trial: Trial) -> None:
@@ -20,7 +16,7 @@ def test_a_person_s_word_that_rows_were_granted_is_kept_with_who_said_so(trial: 
     result = reconcile(trial, first, action="accept")
     assert (result.accepted, result.unknown, result.error) == (4, 0, None)
     assert trial.calls("management") == 0
-    assert {issue[4].rpartition("; ")[2] for issue in trial.stories(first)} == {f"accepted by the word of {BY}"}
+    assert {issue[4].rpartition("; ")[2] for issue in trial.issues_of(first)} == {f"accepted by the word of {BY}"}
     assert trial.ask_ledger("SELECT DISTINCT proof, settled_by, state FROM capillary_settlement") == [
         ("person", BY, "accepted")
     ]
@@ -34,7 +30,7 @@ def test_a_person_s_word_that_rows_were_not_granted_frees_them_and_warns(trial: 
     result = reconcile(trial, first, action="resend")
     assert (result.resend, result.unknown, result.error) == (4, 0, None)
     assert trial.calls() == calls
-    assert all("may be granted twice" in issue[4] and BY in issue[4] for issue in trial.stories(first))
+    assert all("may be granted twice" in issue[4] and BY in issue[4] for issue in trial.issues_of(first))
     again = trial.run(trial.rows(12), run_id="night-2")
     assert trial.ends(again) == {"already_accepted": 8, "accepted": 4}
     assert trial.times_granted() == [1, 2]  # the person was wrong
@@ -56,8 +52,8 @@ def test_a_slip_of_the_pen_settles_nothing(trial: Trial) -> None:
 
 def test_to_leave_rows_counts_them_changes_nothing_and_is_no_failure(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
-    before = (trial.states(), trial.stories(first), trial.summary_of(first))
+    before = (trial.states(), trial.issues_of(first), trial.summary_of(first))
     result = reconcile(trial, first, action="leave")
     assert (result.unknown_before, result.unknown, result.error) == (4, 4, None)
     assert [(reason.stage, reason.rows) for reason in result.reasons] == [("verify", 4)]
-    assert (trial.states(), trial.stories(first), trial.summary_of(first)) == before
+    assert (trial.states(), trial.issues_of(first), trial.summary_of(first)) == before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,9 +16,7 @@ from airflow_provider_capillary.exceptions import (
 from airflow_provider_capillary.jobs.reconcile import Reconciled
 
 from .reconciling import LOST_AFTER, LOST_BEFORE, held, impatient, reconcile
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def test_another_organisation_s_connection_is_refused_before_it_proves_rows_absent(trial: Trial) -> None:

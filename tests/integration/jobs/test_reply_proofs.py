@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from airflow_provider_capillary.core.outcome import PASSING
 from airflow_provider_capillary.exceptions import BudgetExceededError, ImportStoppedError
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 NO_SUCH_BADGE = "f" * 24
 
@@ -35,7 +34,7 @@ def test_a_refused_row_is_rejected_with_the_apis_code_and_words_and_the_others_a
     )
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "rejected": 1})
-    assert trial.stories(result) == [(7, "rejected", "send", 1026, "no such customer")]
+    assert trial.issues_of(result) == [(7, "rejected", "send", 1026, "no such customer")]
     assert [(each.stage, each.code, each.rows) for each in result.summary.reasons] == [("send", 1026, 1)]
     assert trial.calls() == 3
 
@@ -47,7 +46,7 @@ def test_a_refusal_counts_whether_errors_come_as_object_or_array(trial: Trial, s
     trial.faults({"kind": "errors_shape", "shape": shape})
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 3, "rejected": 1})
-    assert [issue[:4] for issue in trial.stories(result)] == [(2, "rejected", "send", 1054)]
+    assert [issue[:4] for issue in trial.issues_of(result)] == [(2, "rejected", "send", 1054)]
 
 
 def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) -> None:
@@ -56,7 +55,7 @@ def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) ->
     trial.faults({"kind": "errors_shape", "shape": "null"})
     result = trial.run(rows, on_unknown="hold", max_unknown=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 3, "unknown": 1})
-    assert trial.rows_told_as(result, "unknown") == [2]
+    assert trial.rows_reported_as(result, "unknown") == [2]
 
 
 # -- refused for a passing reason ------------------------------------------------------------------------
@@ -79,7 +78,7 @@ def test_a_row_refused_with_a_passing_code_every_time_is_rejected_in_the_end(tri
     trial.faults({"kind": "row_error", "code": code, "customer_id": rows[2]["customerId"]})
     result = trial.run(rows, max_rejected=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "rejected": 1})
-    assert [issue[:4] for issue in trial.stories(result)] == [(3, "rejected", "send", code)]
+    assert [issue[:4] for issue in trial.issues_of(result)] == [(3, "rejected", "send", code)]
     assert trial.calls() == 6 + 2
     assert trial.times_granted() == [1]
 
@@ -188,7 +187,7 @@ def test_a_first_full_batch_that_is_refused_row_by_row_stops_the_job(trial: Tria
     assert isinstance(result.error, ImportStoppedError)
     assert trial.ends(result) == {"rejected": 4, "not_sent": 36}
     assert trial.calls() == 1
-    assert trial.rows_told_as(result, "not_sent") == list(range(5, 41))
+    assert trial.rows_reported_as(result, "not_sent") == list(range(5, 41))
 
 
 def test_five_refused_batches_in_a_row_stop_the_job_in_the_middle(trial: Trial) -> None:

@@ -6,7 +6,7 @@ What Airflow remembers is kept in memory here, outside the ledger, as a metadata
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -20,8 +20,7 @@ from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
 from tests.integration.jobs.test_ledger_witness import Memory
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 @pytest.fixture

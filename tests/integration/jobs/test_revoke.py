@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .revoking import BY, active, asked, notes, revoke
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 def test_a_dry_run_says_how_many_of_which_badge_and_changes_nothing(trial: Trial) -> None:
@@ -75,7 +71,7 @@ def test_rows_that_are_unknown_because_the_api_misread_the_expiry_are_taken_back
     assert (result.revoked, result.unknown) == (4, 0)
     assert trial.states() == {"revoked": 4}
     assert active(trial) == 0
-    assert [state for _, state, *_ in trial.stories(first)] == ["accepted"] * 4
+    assert [state for _, state, *_ in trial.issues_of(first)] == ["accepted"] * 4
     summary = trial.summary_of(first)
     assert (summary["accepted"], summary["unknown"], summary["revoked"]) == (4, 0, 4)
 

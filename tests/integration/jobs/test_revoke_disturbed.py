@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -21,9 +21,7 @@ from airflow_provider_capillary.jobs.revoke import Revoked
 
 from .reconciling import impatient
 from .revoking import active, asked, notes, revoke
-
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 
 class NoWord:

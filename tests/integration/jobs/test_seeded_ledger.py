@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,8 +19,7 @@ from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
 from tests.integration.jobs.test_ledger_witness import Memory
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 Do = Callable[..., Any]
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
 from tests.integration.jobs.reconciling import reconcile
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 HOUR = 3_600.0
 VERIFY_AFTER = 15.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import urllib3.util.connection as lower
@@ -12,8 +12,7 @@ from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 from tests.integration.jobs.reconciling import reconcile
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 LIMIT = send_limits.STALE_INTENT_SECONDS
 VERIFY_AFTER = 15.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,8 +19,7 @@ from airflow_provider_capillary.exceptions import (
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.pacing import lanes_for
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 INTERRUPTED = ImportInterruptedError("asked to stop")
 GONE = LedgerUnavailableError("the database is gone")
@@ -167,7 +166,7 @@ def test_a_stopped_retry_gives_each_row_of_a_dead_try_its_reason(trial: Trial, m
     stop.request(INTERRUPTED)
     result = trial.run(trial.rows(12), stop=stop, on_unknown=policy)
     assert trial.ends(result) == {"accepted": 4, "unknown": 4, "not_sent": 4}
-    reasons = {message for _, state, _, _, message in trial.stories(result) if state == "unknown"}
+    reasons = {message for _, state, _, _, message in trial.issues_of(result) if state == "unknown"}
     assert {(reason.message, reason.rows) for reason in result.summary.reasons} >= {(text, 4) for text in reasons}
     assert "stopped before it read the row back" in reasons.pop()
 
@@ -180,7 +179,7 @@ def test_a_retry_that_is_stopped_keeps_the_reasons_of_the_try_before(trial: Tria
     stop.request(INTERRUPTED)
     again = trial.run(trial.rows(12), on_unknown="hold", stop=stop)
     assert trial.ends(again) == trial.ends(first) == {"accepted": 7, "rejected": 1, "unknown": 4}
-    assert trial.stories(again) == trial.stories(first)
+    assert trial.issues_of(again) == trial.issues_of(first)
     assert {reason.message for reason in again.summary.reasons} == {reason.message for reason in first.summary.reasons}
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from airflow_provider_capillary.exceptions import ApiUnavailableError, BudgetExceededError, ImportStoppedError
 
-if TYPE_CHECKING:
-    from tests.integration.jobs.conftest import Trial
+from .trial import Trial
 
 HURRIED = {"timeout": 0.3}
 PATIENT: dict[str, Any] = {}
@@ -71,7 +70,7 @@ def test_hold_reports_the_rows_as_unknown_and_sends_nothing_twice(
     result = trial.run(trial.rows(12), on_unknown="hold", client=client)
     assert isinstance(result.error, BudgetExceededError)
     assert trial.ends(result) == {"accepted": 8, "unknown": 4}
-    assert trial.rows_told_as(result, "unknown") == [5, 6, 7, 8]
+    assert trial.rows_reported_as(result, "unknown") == [5, 6, 7, 8]
     assert trial.calls() == result.summary.requests == 3
     assert trial.calls("/management/") == 0
     assert len(trial.simulator.store) == (12 if applied else 8)
@@ -99,7 +98,7 @@ def test_resend_accepts_every_row_and_reports_which_may_be_twice(
     result = trial.run(trial.rows(12), on_unknown="resend", client=client)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
     assert trial.calls() == 4
-    assert [number for number, _, _, _, message in trial.stories(result) if "twice" in message] == [5, 6, 7, 8]
+    assert [number for number, _, _, _, message in trial.issues_of(result) if "twice" in message] == [5, 6, 7, 8]
     assert Counter(trial.granted().values()) == ({1: 8, 2: 4} if applied else {1: 12})
 
 
@@ -122,7 +121,7 @@ def test_only_the_entry_without_proof_is_unknown_where_the_others_have_theirs(tr
     trial.faults({"kind": "echo", "field": "expiry", "position": 3, "numbers": [2]})
     result = trial.run(trial.rows(12), on_unknown="hold", max_unknown=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "unknown": 1})
-    assert trial.rows_told_as(result, "unknown") == [7]
+    assert trial.rows_reported_as(result, "unknown") == [7]
 
 
 def test_the_id_of_a_badge_whose_echo_does_not_prove_it_is_kept_all_the_same(trial: Trial) -> None:

@@ -34,7 +34,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[L
 
 def test_the_truth_is_found_whatever_the_api_is_like(ledger: Ledger, clock: Clock) -> None:
     """A share of all combinations; ``make first-contact`` tries every one."""
-    for mode in modes(every=101):
+    for mode in modes(every=307):
         try_mode(ledger, clock, mode)
 
 

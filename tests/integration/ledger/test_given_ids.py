@@ -278,7 +278,24 @@ def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
 
 
 def test_ids_of_any_text_come_back_as_they_were_given(ledger: Ledger, job: Job) -> None:
-    odd = dict(enumerate(["", " ", "0" * 24, "NULL", '"', "{}", "\\", "Ä", "ab" * 12], 1))
+    texts = [
+        "",
+        " ",
+        "0" * 24,
+        "NULL",
+        "null",
+        '"',
+        "{}",
+        "\\",
+        "Ä\N{SNOWMAN}",
+        "ab" * 12,
+        "a,b",
+        "a\nb\t",
+        "'; --",
+        "%s",
+        "?1",
+    ]
+    odd = dict(enumerate(texts, 1))
     rows = [badge(number) for number in odd]
     ledger.record(job, [Outcome(claim(ledger, job, *rows), "PER_ROW", 200, accepted=rows, ids=list(odd.values()))])
     assert ids(ledger) == odd

@@ -116,7 +116,7 @@ def test_the_database_itself_lets_only_free_rows_into_another_batch(looking: Any
     assert found == FREE
 
 
-@pytest.mark.parametrize("first", [one for one in RowState if one is not RowState.INTENT])
-def test_the_database_itself_lets_a_batch_in_only_as_an_intent(looking: Any, first: RowState) -> None:
-    with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
-        looking.execute(_BATCH, {"customer": 1, "state": first.value, "nothing": b""})
+def test_the_database_itself_lets_a_batch_in_only_as_an_intent(looking: Any) -> None:
+    for first in set(RowState) - {RowState.INTENT}:
+        with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
+            looking.execute(_BATCH, {"customer": 1, "state": first.value, "nothing": b""})

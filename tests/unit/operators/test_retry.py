@@ -106,8 +106,7 @@ def test_errors_of_others_are_left_to_airflow(error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("name", ASKING)
-@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
-@pytest.mark.parametrize("asked", [0.25, 2.0, 59.4, 3_600.0, 86_400.0])
+@pytest.mark.parametrize(("asked", "chance"), [(0.25, 0.999), (59.4, 0.0), (86_400.0, 0.5)])
 def test_the_wait_is_never_shorter_than_what_was_asked_and_little_longer(
     name: str, chance: float, asked: float
 ) -> None:

@@ -54,14 +54,10 @@ def test_the_benchmark_measures_speed_and_faults_and_draws_what_it_found(tmp_pat
 
 @pytest.mark.timeout(400)
 def test_the_benchmark_measures_growth_reports_and_extraction(tmp_path: Path) -> None:
-    run(tmp_path, "--parts", "growth,steps")
-    steps = found(tmp_path, "steps")["steps"]["alone"]
-    assert len(steps) == 14  # ours, the loop's, and what bare libraries take
-    assert all(spent > 0 for spent in steps.values())
-    run(tmp_path, "--parts", "reporting,extraction,reading", "--ledgers", "SQLite", "--databases", "DuckDB")
+    run(tmp_path, "--parts", "growth,reporting,extraction,reading", "--ledgers", "SQLite", "--databases", "DuckDB")
     growth = found(tmp_path, "growth")["measured"]
     reported = [(one["ledger"], one["ledger_rows"], one["rows"]) for one in growth]
-    assert reported == [("SQLite", 2000, 300), ("PostgreSQL", 2000, 300)]
+    assert reported == [("SQLite", 2000, 300)]
     assert all(one["rows_per_second"] > 0 for one in growth)
     assert [one["rows_reported"] for one in found(tmp_path, "reporting")["measured"]] == [50]
     extraction = found(tmp_path, "extraction")["measured"]

@@ -138,14 +138,6 @@ def test_a_store_that_fails_is_warned_of_once_and_left_alone(fail_at: int, caplo
     assert "hunter2" not in caplog.text
 
 
-def test_no_store_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
-    with LiveProgress(cast(Context, {"ti": SimpleNamespace()})) as progress:
-        progress.show(facts())
-    with live(None) as progress:
-        progress.show(facts("finished"))
-    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_a_showing_that_is_cut_off_from_outside_is_not_taken_for_a_failing_one(error: type[BaseException]) -> None:
     calls: list[int] = []
@@ -169,9 +161,14 @@ def markers(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "steps", [["running"], ["running", "running", "finished"], ["running", "failed"], ["running", "running"]]
+    ("steps", "error"),
+    [
+        (["running"], None),
+        (["running", "running", "finished"], None),
+        (["running", "failed"], ValueError),
+        (["running", "running"], KeyboardInterrupt),
+    ],
 )
-@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
 def test_a_group_is_opened_once_and_closed_once_however_it_ends(
     steps: list[str], error: type[BaseException] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,22 +194,6 @@ def test_a_row_that_was_not_sent_has_no_outcome() -> None:
     assert (stopped["done"], stopped["share"]) == (6, 0.0361)
     checked = progress_value(facts("finished", rows=166, counts={RowState.NOT_SENT: 166}, dry_run=True))
     assert (checked["done"], checked["share"]) == (166, 1.0)
-
-
-def test_a_wait_is_stored_and_logged_outside_the_group(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    store = Store()
-    with live(store) as progress:
-        for state, wait in (("running", None), (WAITING, 60.0), (WAITING, 50.0), ("running", None), ("finished", None)):
-            progress.show(facts(state, wait=wait))
-    shown = [(value["state"], value["until"]) for value in store.values[1:]]
-    assert shown[:2] == [("running", None), (WAITING, "2026-03-01T02:31:15+00:00")]
-    assert shown[3:] == [("running", None), ("finished", None)]
-    lines = [record.getMessage() for record in caplog.records]
-    assert [line.split(" to read")[0] for line in lines] == [
-        *("::group::Sending", "::endgroup::", "Waiting until 2026-03-01T02:31:15+00:00"),
-        *("::group::Sending", "::endgroup::"),
-    ]
 
 
 # -- How often, and from where

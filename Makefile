@@ -31,7 +31,7 @@ docs: $(READY)  ## The documentation as pages in site/, built without network; o
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html (for its search: $(BIN)/python -m http.server --directory site)"
 
-end-to-end: $(READY)  ## The last part of test: a real scheduler on PostgreSQL, backfills, clears, killed workers (4 min)
+end-to-end: $(READY)  ## The longest of test: a real scheduler on PostgreSQL, backfills, clears, killed workers (4 min)
 	@$(BIN)/pytest tests/end_to_end
 
 chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and compare rows, ledger and grants (10 min)

@@ -111,7 +111,7 @@ def _processor_ticks() -> list[int]:
 
 
 def _stolen(before: list[int], after: list[int]) -> float | None:
-    """The share of time that the host gave to others while somebody here wanted it."""
+    """The share of time that the host gave to others while a process here wanted it."""
     ticks = [later - earlier for earlier, later in zip(before, after, strict=True)]
     wanted = sum(ticks) - sum(ticks[3:5])
     return ticks[7] / wanted if wanted else None

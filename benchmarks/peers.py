@@ -24,7 +24,7 @@ def measure(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str
     costs = _costs(chosen, setting, given.repeats)
     few = write_dataset(folder / "few.parquet", given.fault_rows)
     faults = _faults(chosen, replace(setting, dataset=few, rows=given.fault_rows))
-    return _told(given, costs, faults)
+    return _report(given, costs, faults)
 
 
 def _costs(chosen: Sequence[Contestant], setting: Setting, repeats: int) -> dict[str, list[Cost]]:
@@ -50,7 +50,9 @@ def _faults(chosen: Sequence[Contestant], setting: Setting) -> dict[str, dict[st
     return found
 
 
-def _told(given: argparse.Namespace, costs: dict[str, list[Cost]], faults: dict[str, dict[str, int]]) -> dict[str, Any]:
+def _report(
+    given: argparse.Namespace, costs: dict[str, list[Cost]], faults: dict[str, dict[str, int]]
+) -> dict[str, Any]:
     per_name = {
         name: {
             "rows_per_second": [given.rows / one.seconds for one in all_of_it],

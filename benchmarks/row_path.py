@@ -42,12 +42,12 @@ class Crossing:
     def __init__(self) -> None:
         self.calls: dict[str, int] = {}
         self._open = False
-        self._told = False  #: the outcome, to the ledger's thread
+        self._recorded = False  #: the outcome, to the ledger's thread
 
     def note(self, frame: FrameType, event: str, _: Any) -> None:
         """A profile function: see ``sys.setprofile``."""
-        if self._open and event == "call" and (not self._told or threading.current_thread().name == WRITER):
-            self._told = self._told or frame.f_code is LedgerWriter.record_later.__code__
+        if self._open and event == "call" and (not self._recorded or threading.current_thread().name == WRITER):
+            self._recorded = self._recorded or frame.f_code is LedgerWriter.record_later.__code__
             name = frame.f_code.co_filename
             if name.startswith(str(_PACKAGE)) and not name.startswith(str(_PACKAGE / "simulator")):
                 short = str(Path(name).relative_to(_PACKAGE))

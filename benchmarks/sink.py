@@ -115,7 +115,7 @@ class Sink:
         came = time.monotonic()
         path = head.split(b" ", 2)[1]
         if path.startswith(b"/sink/"):
-            reply = self._told(path)
+            reply = self._own_reply(path)
         elif b"/management/" in path:
             reply = self._read_back(path)
         elif head.startswith(b"GET"):
@@ -149,7 +149,7 @@ class Sink:
         data = {"id": badge, "lastEarnEventDate": max(earned, default=None), "earnDetails": details}
         return json.dumps({"data": data, "errors": None, "warnings": None}).encode()
 
-    def _told(self, path: bytes) -> bytes:
+    def _own_reply(self, path: bytes) -> bytes:
         if path == b"/sink/answered":
             return json.dumps(self._answered).encode()
         with self._lock:

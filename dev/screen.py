@@ -30,7 +30,7 @@ class Screen:
         self.done(text, time.monotonic() - began)
 
     def done(self, text: str, seconds: float | None = None) -> None:
-        """Tell of a step that is over."""
+        """Report a step that is over."""
         lasted = "" if seconds is None else f" [dim]({seconds:.1f} s)[/]"
         self._console.print(f"[green]✓[/] {escape(text)}{lasted}", highlight=False, soft_wrap=True)
 
@@ -39,7 +39,7 @@ class Screen:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def fail(self, text: str) -> None:
-        """Tell of something that went wrong."""
+        """Report something that went wrong."""
         self._console.print(f"[red]✗[/] {escape(text)}", highlight=False, soft_wrap=True)
 
     def show_accounts(self, accounts: Accounts, requests: int) -> None:

@@ -24,7 +24,7 @@ from .comparison import (
 from .dataset import Row, rows_of
 from .fault_choice import LATEST_COMMIT
 from .fork_server import Child, ForkServer
-from .life import Told
+from .life import Report
 from .lives import Lives
 from .plans import VERIFY_AFTER, End, Plan, Step, make_plan
 from .watched import WatchedSimulator, watched, watched_simulator
@@ -95,8 +95,8 @@ def _send_signal(child: Child, end: End, started: float) -> None:
         child.send_signal(signal.SIGTERM if end.kill_after is None else signal.SIGKILL)
 
 
-def _settle(scope: JobScope, plan: Plan, lives: Lives, running: RunningSimulator) -> Told:
-    """Run a scope until nothing holds it up; rows that another job had in hand need its lease to run out."""
+def _settle(scope: JobScope, plan: Plan, lives: Lives, running: RunningSimulator) -> Report:
+    """Run a scope until nothing holds it up; rows that another job has taken need its lease to run out."""
     for _ in range(MOST_FINAL_TRIES):
         reported = lives.wait(lives.start(scope, End(), running))
         if reported.error not in ("JobIsRunningError", "ApiUnavailableError"):
@@ -109,7 +109,7 @@ def _settle(scope: JobScope, plan: Plan, lives: Lives, running: RunningSimulator
     return reported
 
 
-def _compared(plan: Plan, rows: list[Row], ledger: LedgerList, simulator: WatchedSimulator, last: Told) -> Difference:
+def _compared(plan: Plan, rows: list[Row], ledger: LedgerList, simulator: WatchedSimulator, last: Report) -> Difference:
     rules = Rules(
         once_per_customer=bool(plan.settings["once_per_customer"]),
         allow_duplicates=plan.settings["on_duplicate"] == "allow",

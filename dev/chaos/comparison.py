@@ -30,7 +30,7 @@ _DOUBTS = sa.text("""
     SELECT job_id, row_number FROM capillary_row_issue
     WHERE state = 'accepted' AND message LIKE '%may be granted twice%'
 """)
-_TOLD_OF = sa.text("""
+_REPORTED_UNSENT = sa.text("""
     SELECT DISTINCT row_number FROM capillary_row_issue WHERE stage = 'badge_check'
     OR state = 'not_sent' AND job_id = (SELECT id FROM capillary_job ORDER BY finished_at DESC LIMIT 1)
 """)
@@ -60,7 +60,9 @@ class LedgerList(msgspec.Struct, frozen=True):
     """What the ledger holds at the end."""
 
     rows: list[Held]
-    told_of: set[int]  #: rows not sent, and reported so: by the last job, or since the organisation lacks their badge
+    reported_unsent: set[
+        int
+    ]  #: rows not sent, and reported so: by the last job, or since the organisation lacks their badge
     sent_at: dict[str, float]  #: request id -> when its intent was noted
     answered: frozenset[str] = frozenset()  #: request ids whose reply was recorded
     ids: frozenset[str] = frozenset()  #: every earnedBadgeId that stands anywhere
@@ -73,13 +75,13 @@ def read_ledger(url: str) -> LedgerList:
         packed = {one.id: _unpacked(one.row_count, one.rows, one.ids) for one in connection.execute(_PACKED)}
         doubts = {tuple(one) for one in connection.execute(_DOUBTS)}
         rows = [_held(row, packed, doubts) for row in connection.execute(_ROWS)]
-        told_of = {number for (number,) in connection.execute(_TOLD_OF)}
+        reported_unsent = {number for (number,) in connection.execute(_REPORTED_UNSENT)}
         sent = {request_id: sent_at for request_id, sent_at in connection.execute(_BATCHES)}
         answered = frozenset(connection.execute(_ANSWERED).scalars())
         of_batches = {each for batch in packed.values() for _, each in batch.values() if each is not None}
         ids = of_batches | set(connection.execute(_IDS).scalars())
     engine.dispose()
-    return LedgerList(rows, told_of, sent, answered, frozenset(ids))
+    return LedgerList(rows, reported_unsent, sent, answered, frozenset(ids))
 
 
 Packed = dict[tuple[int, ...], tuple[int, str | None]]
@@ -128,7 +130,7 @@ class Difference(msgspec.Struct):
 
     rows: int = 0
     twice: int = 0
-    untold: int = 0  #: granted twice, and no report says that this may be
+    unreported: int = 0  #: granted twice, and no report says that this may be
     not_granted: int = 0  #: reported accepted (or already accepted), but not granted
     denied: int = 0  #: granted, but reported as rejected or never sent
     unknown: int = 0
@@ -171,22 +173,22 @@ def compare(rows: list[Row], ledger: LedgerList, grants: Iterable[Grant], rules:
     for one in ledger.rows:
         held[rules.group(one.customer_id, one.badge, one.earned_at)].append(one)
     wanted: Counter[Hashable] = Counter()
-    told_of: set[Hashable] = set()
+    reported_unsent: set[Hashable] = set()
     for number, row in enumerate(rows, 1):
         if row.valid:
             wanted[rules.group(*row.identity)] += 1
-            if number in ledger.told_of:
-                told_of.add(rules.group(*row.identity))
+            if number in ledger.reported_unsent:
+                reported_unsent.add(rules.group(*row.identity))
     for group in given.keys() - wanted.keys():
         difference.unaccounted += len(given[group])
         difference.note(f"granted, but in no row: {group}")
     for group, count in wanted.items():
-        _compare_group(difference, group, rules.wanted(count), given[group], held[group], group in told_of)
+        _compare_group(difference, group, rules.wanted(count), given[group], held[group], group in reported_unsent)
     return difference
 
 
 def _compare_group(
-    difference: Difference, group: Hashable, wanted: int, given: list[Grant], held: list[Held], told_of: bool
+    difference: Difference, group: Hashable, wanted: int, given: list[Grant], held: list[Held], reported_unsent: bool
 ) -> None:
     states = Counter(one.state for one in held)
     accepted, unknown = states[RowState.ACCEPTED], states[RowState.UNKNOWN]
@@ -196,7 +198,7 @@ def _compare_group(
     if len(given) > wanted:
         difference.twice += len(given) - wanted
         if accepted and not any(one.in_doubt for one in held):
-            difference.untold += len(given) - wanted
+            difference.unreported += len(given) - wanted
             difference.note(f"granted twice, and not stated: {stated}")
         difference.note(f"granted twice: {stated}, by requests {[grant.request_id for grant in given]}")
     ids = {grant.earned_badge_id for grant in given}
@@ -207,7 +209,7 @@ def _compare_group(
     if min(len(given), wanted) > accepted + unknown:
         difference.denied += min(len(given), wanted) - accepted - unknown
         difference.note(f"granted, but denied: {stated}, by requests {[grant.request_id for grant in given]}")
-    if not told_of and sum(states[state] for state in _SETTLED) < wanted:
+    if not reported_unsent and sum(states[state] for state in _SETTLED) < wanted:
         difference.lost += wanted - sum(states[state] for state in _SETTLED)
         difference.note(f"lost: {stated}")
 

@@ -17,7 +17,7 @@ class Break(msgspec.Struct, frozen=True):
 
 
 def _twice(reason: str, *names: str) -> dict[str, Break]:
-    return _broken({"twice", "untold"}, reason, *names)
+    return _broken({"twice", "unreported"}, reason, *names)
 
 
 def _broken(columns: set[str], reason: str, *names: str) -> dict[str, Break]:
@@ -31,5 +31,7 @@ _NAMELESS = "breaks: nothing in the reply says whom it is about"
 EXPECTED_BREAKS: dict[str, Break] = {
     **_twice(_ASSUMED, "422 with an error envelope, after applying", "429 with an error envelope, after applying"),
     **_broken({"twice"}, _PAUSED, "paused over its lease as the body leaves"),
-    **_broken({"twice", "untold", "not_granted"}, _NAMELESS, "reads answered with another customer, who is not named"),
+    **_broken(
+        {"twice", "unreported", "not_granted"}, _NAMELESS, "reads answered with another customer, who is not named"
+    ),
 }

@@ -67,7 +67,7 @@ class WitnessFile:
         unfinished.rename(self._path)
 
 
-class Told(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True):
     """What the process reports at its end; a killed one reports nothing."""
 
     summary: dict[str, Any] | None = None
@@ -83,19 +83,19 @@ def live(life: Life) -> None:
     interrupted = ImportInterruptedError("asked to stop")
     signal.signal(signal.SIGTERM, lambda *_: stop.request(interrupted))
     try:
-        reported = _told(_import(life, stop))
+        reported = _report(_import(life, stop))
     except CapillaryError as error:
-        reported = Told(error=type(error).__name__, message=str(error))
+        reported = Report(error=type(error).__name__, message=str(error))
     except Exception:  # noqa: BLE001 - whatever it is, it is reported
-        reported = Told(unforeseen=traceback.format_exc())
+        reported = Report(unforeseen=traceback.format_exc())
     unfinished = Path(f"{life.reported}.part")
     unfinished.write_bytes(msgspec.json.encode(reported))
     unfinished.rename(life.reported)
 
 
-def _told(result: ImportResult) -> Told:
+def _report(result: ImportResult) -> Report:
     error = result.error
-    return Told(result.summary.as_dict(), type(error).__name__ if error else None, str(error or ""))
+    return Report(result.summary.as_dict(), type(error).__name__ if error else None, str(error or ""))
 
 
 def _import(life: Life, stop: StopSignal) -> ImportResult:

@@ -14,7 +14,7 @@ from airflow_provider_capillary.simulator.server import RunningSimulator
 
 from .dataset import Row, write_csv
 from .fork_server import Child, ForkServer
-from .life import Life, Told
+from .life import Life, Report
 from .plans import End, Plan
 
 LONGEST_LIFE = 120.0  #: seconds; a life that is longer hangs, which is a violation too
@@ -37,7 +37,7 @@ class Lives:
         self._folder = folder
         self._server = server
         self._dataset = folder / "rows.csv"
-        self._told: dict[Child, tuple[Path, int]] = {}
+        self._report: dict[Child, tuple[Path, int]] = {}
         self.deaths = 0
         self.violations: list[str] = []
         self._rows = self.write(self._dataset, rows)
@@ -55,7 +55,7 @@ class Lives:
         :param rows: how many rows its dataset has, where that is another one.
         :param changes: fields of :class:`Life` that differ from the campaign's.
         """
-        number = len(self._told) + 1
+        number = len(self._report) + 1
         is_basic = self._plan.client["auth_type"] == "basic"
         settings = running.settings
         credentials: dict[str, str | float] = {
@@ -78,16 +78,16 @@ class Lives:
         )
         life = msgspec.structs.replace(life, **changes)
         child = self._server.start(life, self._folder / f"life-{number}.log")
-        self._told[child] = account, self._rows if rows is None else rows
+        self._report[child] = account, self._rows if rows is None else rows
         return child
 
     def paused(self, child: Child) -> bool:
         """Whether the process has come to the point at which it is stopped."""
-        return Path(f"{self._told[child][0]}.paused").exists()
+        return Path(f"{self._report[child][0]}.paused").exists()
 
-    def wait(self, child: Child) -> Told:
+    def wait(self, child: Child) -> Report:
         """Wait for its end; a killed one reports nothing."""
-        path, rows = self._told[child]
+        path, rows = self._report[child]
         if not child.over.wait(LONGEST_LIFE):
             child.send_signal(signal.SIGUSR1)  # its threads' stacks go to its log
             child.over.wait(1)
@@ -99,12 +99,12 @@ class Lives:
         elif not path.exists():
             self.violations.append(f"{path.stem}: ended with status {child.status} and reported nothing")
         else:
-            account = msgspec.json.decode(path.read_bytes(), type=Told)
+            account = msgspec.json.decode(path.read_bytes(), type=Report)
             self._look_at(path.stem, account, rows)
             return account
-        return Told()
+        return Report()
 
-    def _look_at(self, name: str, account: Told, rows: int) -> None:
+    def _look_at(self, name: str, account: Report, rows: int) -> None:
         if account.unforeseen is not None:
             self.violations.append(f"{name}: {account.unforeseen[-1500:]}")
         elif account.error is not None and account.error not in FORESEEN:

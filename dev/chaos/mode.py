@@ -22,7 +22,7 @@ from .stage import Stage
 from .watched import watched_simulator
 
 #: The columns of a mode's account that should be zero.
-ZEROS = ("twice", "untold", "lost", "not_granted", "denied", "ids_lost", "unaccounted")
+ZEROS = ("twice", "unreported", "lost", "not_granted", "denied", "ids_lost", "unaccounted")
 
 
 class NotPossibleHereError(Exception):

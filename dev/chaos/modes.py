@@ -15,7 +15,7 @@ MODES = {mode.name: mode for mode in (*TIME_MODES, *WIRE_MODES, *LEDGER_MODES, *
 _NONE = Break(frozenset(), "holds")
 _COLUMNS = {
     "granted twice": "twice",
-    "of which unreported": "untold",
+    "of which unreported": "unreported",
     "lost": "lost",
     "reported accepted and not granted": "not_granted",
     "ids lost": "ids_lost",

@@ -24,7 +24,7 @@ from .comparison import Difference, Rules, compare, read_ledger
 from .dataset import Row, even_rows
 from .fork_server import Child, ForkServer
 from .ids import ids_in_ledger
-from .life import ORGANISATION, Told
+from .life import ORGANISATION, Report
 from .lives import Lives
 from .plans import End, Plan
 from .watched import WatchedSimulator, watched
@@ -78,11 +78,11 @@ class Stage:
         count = None if rows is None else len(rows)
         return self._lives.start(scope, end or End(), self.running, count, **({"ledger": self.ledger} | changes))
 
-    def run(self, scope: JobScope = NIGHT, end: End | None = None, **changes: Any) -> Told:
+    def run(self, scope: JobScope = NIGHT, end: End | None = None, **changes: Any) -> Report:
         """Run a life to its end; one that takes too long is killed."""
         return self.wait(self.begin(scope, end, **changes))
 
-    def wait(self, child: Child, seconds: float = LONG_ENOUGH) -> Told:
+    def wait(self, child: Child, seconds: float = LONG_ENOUGH) -> Report:
         """Wait for a life; one that takes too long is killed, and its rows stay as they are."""
         if not child.over.wait(seconds):
             self.stuck += 1
@@ -147,7 +147,7 @@ class Stage:
             return Difference(
                 rows=len(self.rows),
                 twice=twice,
-                untold=twice,
+                unreported=twice,
                 unaccounted=len(self._lives.violations),
                 problems=list(self._lives.violations),
             )

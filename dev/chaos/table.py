@@ -16,7 +16,7 @@ def broken_expectations(result: Result) -> list[str]:
     """What a campaign shows that may not be. ``resend`` may grant twice, and its reports must say of which rows."""
     found = result.difference
     zeros = {"lost": found.lost, "unaccounted": found.unaccounted, "accepted, not granted": found.not_granted}
-    zeros |= {"granted twice and not reported": found.untold, "ids lost": found.ids_lost}
+    zeros |= {"granted twice and not reported": found.unreported, "ids lost": found.ids_lost}
     if result.policy != "resend":
         zeros |= {"granted twice": found.twice, "granted, denied": found.denied}
     return [f"{count} {name}" for name, count in zeros.items() if count]
@@ -41,7 +41,7 @@ def _line(policy: str, ledger: str, results: Iterable[Result]) -> tuple[str, ...
         return f"{sum(getattr(difference, name) for difference in found):,}"
 
     return (
-        policy, ledger, total("rows"), total("twice"), total("untold"), total("not_granted"), total("denied"),
+        policy, ledger, total("rows"), total("twice"), total("unreported"), total("not_granted"), total("denied"),
         f"{total('unknown')} ({total('unknown_granted')})", total("not_sent"), total("lost"), total("unaccounted"),
         total("ids_lost"),
         f"{sum(result.deaths for result in each):,}", f"{sum(result.requests for result in each):,}",

@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def check(stack: Stack) -> None:
-    """Scheduled runs, mapped and not, and runs by hand: grants are as counted, and none is there twice."""
+    """Scheduled runs, mapped and not, and triggered ones: grants are as counted, and none is there twice."""
     with closing(AirflowApi(stack.ui, "admin", stack.admin_password)) as api:
         sharded, nightly = DagRuns(api, "sharded_badge_sync"), DagRuns(api, "nightly_badge_sync")
         say("sharded_badge_sync: last night, as the scheduler does it, in four parts")

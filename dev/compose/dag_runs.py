@@ -43,7 +43,7 @@ class DagRuns:
         self._api.patch(self._dag, {"is_paused": False})
 
     def start(self, conf: dict[str, Any] | None = None, logical_date: str | None = None) -> str:
-        """Trigger a run by hand, and give its id."""
+        """Trigger a run, and give its id."""
         body = {"logical_date": logical_date, "conf": conf or {}}
         return str(self._api.post(f"{self._dag}/dagRuns", body)["dag_run_id"])
 

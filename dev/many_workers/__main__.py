@@ -15,7 +15,7 @@ from dev.compose.commands import say
 from dev.interrupts import one_interrupt
 from dev.many_workers.at_once import Noted, sixteen_at_once
 from dev.many_workers.celery_stack import celery_stack, enough_redis
-from dev.many_workers.deaths import WORKERS, Told, a_worker_dies_and_redis_restarts
+from dev.many_workers.deaths import WORKERS, Deaths, a_worker_dies_and_redis_restarts
 from dev.many_workers.throughput import Speed, one_and_two_workers
 
 PARTS, PARTS_OF_SPEED = 16, 4
@@ -77,7 +77,7 @@ def _show_witness(noted: Noted) -> None:
     say(f"  the witness names all {noted.jobs} jobs; it was written {noted.writes} times of {noted.allowed} allowed")
 
 
-def _show(reported: Told) -> None:
+def _show(reported: Deaths) -> None:
     say(f"{reported.rows:,} rows in {PARTS} parts, one worker killed, Redis restarted: {dict(reported.counts)}")
     _show_witness(reported.noted)
     say("  the simulator granted each row exactly once; one report covers all parts")

@@ -23,7 +23,7 @@ COUNTS = ("rows_read", "accepted", "already_accepted", "rejected", "invalid", "u
 LATE_REQUESTS = 2 * (4 + 1)
 
 
-class Told(NamedTuple):
+class Deaths(NamedTuple):
     """What is left to be printed, when all holds."""
 
     rows: int
@@ -36,7 +36,7 @@ class Told(NamedTuple):
     noted: Noted
 
 
-def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, per_minute: int) -> Told:
+def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, per_minute: int) -> Deaths:
     """Run it, and see that grants, accounts, budget and report are as if nothing had happened."""
     check, dag = WitnessCheck(stack), DagRuns(stack.api, dag_of(parts))
     dag.unpause()
@@ -63,7 +63,7 @@ def a_worker_dies_and_redis_restarts(stack: CeleryStack, parts: int, rows: int, 
     minute, five = most_within(times, 60), most_within(times, 5)
     assert minute <= per_minute + LATE_REQUESTS, f"{minute} requests in a minute"
     assert five <= per_five_seconds + LATE_REQUESTS, f"{five} requests in five seconds"
-    return Told(
+    return Deaths(
         rows,
         seconds_of(imports),
         Counter(int(task["try_number"]) for task in imports),
@@ -80,8 +80,8 @@ def _kill_in_the_middle(stack: CeleryStack, dag: DagRuns, run_id: str) -> int:
     stack.wait_until("the extract has ended", lambda: _has_begun(dag, run_id), SECONDS)
     part = dag.returned(run_id, "extract")["parts"][HELD_PART]
     customers = pq.read_table(part.removeprefix("file://"), columns=["customer_id"]).column("customer_id")
-    somebody = customers[len(customers) * 2 // 3].as_py()
-    stack.simulator.use_faults({"kind": "hang", "when": "after", "customer_id": somebody, "times": 1})
+    customer = customers[len(customers) * 2 // 3].as_py()
+    stack.simulator.use_faults({"kind": "hang", "when": "after", "customer_id": customer, "times": 1})
     stack.wait_until("a request hangs", lambda: stack.simulator.faults_happened() == [1], SECONDS)
     stack.simulator.use_faults()
     task = dag.tasks(run_id, "import_badges")[HELD_PART]

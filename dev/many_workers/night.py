@@ -47,7 +47,7 @@ def write_dags(folder: Path, parts: Iterable[int]) -> None:
         source = _replaced(source, r'dag_id="sharded_badge_sync"', f'dag_id="{dag_of(number)}"')
         # as many at once as there are workers
         source = _replaced(source, r"max_active_tis_per_dagrun=2", f"max_active_tis_per_dagrun={number}")
-        # only runs that somebody asks for, with the day of their logical date
+        # only runs that a person asks for, with the day of their logical date
         source = _replaced(source, r"schedule=Cron\w+\(.*\),$", "schedule=None,")
         (folder / f"{dag_of(number)}.py").write_text(source, "utf-8")
 

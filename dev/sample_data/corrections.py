@@ -11,7 +11,7 @@ from datetime import datetime
 import msgspec
 from msgspec.structs import astuple, replace
 
-#: A badge that somebody deleted from the organisation; the shop's spreadsheet still names it.
+#: A badge that was deleted from the organisation; the shop's spreadsheet still names it.
 DELETED_BADGE = "65815f80d3f5b2e8a9014bff"
 
 

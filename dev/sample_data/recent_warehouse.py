@@ -74,8 +74,8 @@ def purchases_on(day: date, all_purchases: Mapping[date, Sequence[Purchase]]) ->
 def _fill_once(connection: psycopg.Connection[Any], first_day: date) -> None:
     _copy(connection, "customers", ((number, capillary_customer_id(number)) for number in range(1, CUSTOMERS + 1)))
     _copy(connection, "badges", BADGES.items())
-    somebody = min(customer for _, customer, *_ in purchases_on(first_day, _by_day()))
-    _copy(connection, "badge_corrections", _spread(first_day, somebody))
+    customer_of_the_shop = min(customer for _, customer, *_ in purchases_on(first_day, _by_day()))
+    _copy(connection, "badge_corrections", _spread(first_day, customer_of_the_shop))
 
 
 def _spread(first_day: date, customer_id: int) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from rich.table import Column, Table
 
 from .environments import CHECKOUT, ENVIRONMENTS, CannotMakeError, Environment, find_uv, make
 
-_TELL = "import airflow, sys; print(airflow.__version__, '%d.%d.%d' % sys.version_info[:3])"
+_VERSIONS = "import airflow, sys; print(airflow.__version__, '%d.%d.%d' % sys.version_info[:3])"
 
 
 class Tried(NamedTuple):
@@ -60,7 +60,9 @@ def _try(environment: Environment, tests: list[str]) -> Tried:
     except CannotMakeError as error:
         missing_python = str(error).startswith("no ")
         return Tried(environment, "skipped" if missing_python else "failed", why=str(error))
-    reported = subprocess.run([python, "-c", _TELL], capture_output=True, text=True, check=True, cwd=environment.folder)
+    reported = subprocess.run(
+        [python, "-c", _VERSIONS], capture_output=True, text=True, check=True, cwd=environment.folder
+    )
     airflow, version = reported.stdout.split()[-2:]
     began = time.monotonic()
     passed = _run_tests(environment, python, tests or list(environment.tests))

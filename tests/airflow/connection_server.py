@@ -1,7 +1,7 @@
 """An API server of Airflow, and a worker that runs the connection tests it is asked for; both in this process.
 
 The first line written is JSON: the server's URL, a bearer token, and whether this Airflow tests connections on
-workers. Each line read is JSON of one such test, ``{"id": ..., "connection_id": ...}``, as a scheduler would hand it
+workers. Each line read is JSON of one such test, ``{"id": ..., "connection_id": ...}``, as a scheduler would give it
 to an executor; ``{}`` is answered when the worker is through with it.
 """
 

@@ -20,7 +20,7 @@ ONLY_WITH_ALEMBIC = f"{PACKAGE}.ledger.migrations.env"  # is no module: Alembic 
 
 
 def main() -> None:
-    """Tell what is found."""
+    """Report what is found."""
     warnings.filterwarnings("error", module=PACKAGE)
     package = importlib.import_module(PACKAGE)
     names = [each.name for each in pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")]

@@ -23,7 +23,7 @@ HEADER = base64.b64encode(f"{LOGIN}:{DIGEST}".encode()).decode()
 TOKEN = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "typ": "JWT"}).encode()).decode().rstrip("=")
 
 #: `dags test` has the supervisor in its own process, which notes at DEBUG what it is to mask, in clear.
-TOLD_TO_MASK = "msg=MaskSecret("
+MASKING = "msg=MaskSecret("
 
 
 def files_holding(text: str, folder: Path) -> set[str]:
@@ -61,7 +61,7 @@ def test_a_run_leaves_no_credential_and_no_row_where_they_have_no_business(
     assert found_in >= {"airflow.db", "capillary_ledger.db", "dag_runs.log"}
     [summary] = ended.returned["import_badges"]
     assert any(name.startswith("reports/") for name in files_holding(summary["job_id"], home))
-    log = "\n".join(line for line in ended.log.splitlines() if TOLD_TO_MASK not in line)
+    log = "\n".join(line for line in ended.log.splitlines() if MASKING not in line)
     for secret in (PASSWORD, DIGEST, HEADER, SECRET, TOKEN):
         assert files_holding(secret, home) <= {"dag_runs.log"}
         assert secret not in log

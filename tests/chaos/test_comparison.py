@@ -36,8 +36,10 @@ def held(state: RowState, badge_id: str | None = None) -> Held:
     return Held(17, BADGES[0], 1700000000, state, badge_id, "request", 1.0)
 
 
-def found(grants: list[Grant], rows: list[Held], *, told_of: set[int] | None = None, **rules: bool) -> dict[str, int]:
-    difference = compare(DATASET, LedgerList(rows, told_of or set(), {}), grants, Rules(**rules))
+def found(
+    grants: list[Grant], rows: list[Held], *, reported_unsent: set[int] | None = None, **rules: bool
+) -> dict[str, int]:
+    difference = compare(DATASET, LedgerList(rows, reported_unsent or set(), {}), grants, Rules(**rules))
     values = {name: getattr(difference, name) for name in difference.__struct_fields__ if name != "problems"}
     assert values.pop("rows") == 3
     return {name: count for name, count in values.items() if count}
@@ -50,7 +52,7 @@ ACCEPTED = held(RowState.ACCEPTED, "id-1")
     ("grants", "rows", "expected"),
     [
         ([grant()], [ACCEPTED], {}),
-        ([grant(), grant("id-2")], [ACCEPTED], {"twice": 1, "untold": 1}),
+        ([grant(), grant("id-2")], [ACCEPTED], {"twice": 1, "unreported": 1}),
         ([grant(), grant("id-2")], [msgspec.structs.replace(ACCEPTED, in_doubt=True)], {"twice": 1}),
         ([grant(), grant("id-2")], [held(RowState.REJECTED)], {"twice": 1, "denied": 1}),
         ([], [ACCEPTED], {"not_granted": 1}),
@@ -71,7 +73,7 @@ def test_every_difference_is_seen(grants: list[Grant], rows: list[Held], expecte
 
 
 def test_rows_reported_as_not_sent_are_not_lost() -> None:
-    assert found([], [], told_of={1}) == {}
+    assert found([], [], reported_unsent={1}) == {}
 
 
 def test_with_duplicates_allowed_each_equal_row_asks_for_a_badge_of_its_own() -> None:
@@ -108,7 +110,7 @@ def test_equal_rows_share_their_badge_unless_duplicates_are_allowed() -> None:
     assert rows_with_their_badge(DATASET, [grant()], Rules(allow_duplicates=True)) == 1
 
 
-@pytest.mark.parametrize("name", ["twice", "untold", "not_granted", "denied", "lost", "unaccounted"])
+@pytest.mark.parametrize("name", ["twice", "unreported", "not_granted", "denied", "lost", "unaccounted"])
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
 def test_only_resend_may_grant_twice_and_nothing_else_may_be(policy: str, name: str) -> None:
     result = Result(policy, 1, "sqlite", msgspec.convert({name: 1}, Difference))

@@ -57,7 +57,7 @@ def test_each_expected_break_is_of_a_mode() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", ["twice", "untold", "lost", "not_granted", "denied", "ids_lost", "unaccounted", "unknown"]
+    "column", ["twice", "unreported", "lost", "not_granted", "denied", "ids_lost", "unaccounted", "unknown"]
 )
 def test_a_mode_that_breaks_more_than_known_is_reported(column: str) -> None:
     result = ModeResult(HOLDS, 1, msgspec.convert({column: 1}, Difference))

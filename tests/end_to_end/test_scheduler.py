@@ -69,7 +69,7 @@ def days(first: int, last: int) -> list[date]:
 
 
 @contextmanager
-def told_on_failure(up: Up) -> Iterator[None]:
+def logs_on_failure(up: Up) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
@@ -79,7 +79,7 @@ def told_on_failure(up: Up) -> Iterator[None]:
 
 @pytest.mark.timeout(2_400)  # many runs of real tasks, on a machine that may have other things to do
 def test_each_badge_is_granted_once_over_schedule_backfills_clears_and_killed_workers(up: Up) -> None:
-    with told_on_failure(up), psycopg.connect(up.warehouse, autocommit=True) as warehouse:
+    with logs_on_failure(up), psycopg.connect(up.warehouse, autocommit=True) as warehouse:
         world = World(up, warehouse)
         scheduled = a_scheduled_run(world)
         a_backfill_with_two_runs_that_fail(world)
@@ -221,7 +221,7 @@ def the_nightly_sample(world: World) -> None:
 
 
 def days_of_the_form(world: World, nightly: Scheduler) -> None:
-    """Two days by hand, without logical date: first as a dry run, which starts no DAG that waits for badges."""
+    """Two days triggered without a logical date: first as a dry run, which starts no DAG that waits for badges."""
     before, events = world.shop.granted(), asset_events(world)
     assert events
     # Two that no scheduled run is about, whatever time of the day it is.

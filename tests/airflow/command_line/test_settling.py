@@ -25,9 +25,9 @@ def test_a_word_settles_all_unknown_rows_of_the_job_and_the_ledger_keeps_whose_w
     [said] = run("resolve", job, "--as", word, "--yes", "-o", "json").json
     assert said == {"job_id": job, "unknown_before": 3, **counts, "unknown": 0}
     assert (states(ledger, job), len(states(ledger, other))) == ({}, 3)
-    stories = list(ledger.issues(job))
-    assert [issue.state.value for issue in stories] == [reported] * 3
-    assert f"user {getpass.getuser()} on " in stories[0].message
+    issues = list(ledger.issues(job))
+    assert [issue.state.value for issue in issues] == [reported] * 3
+    assert f"user {getpass.getuser()} on " in issues[0].message
     again = run("resolve", job, "--as", word, "--yes", "-o", "json")
     assert (again.code, again.json[0]["unknown_before"]) == (0, 0)
 

@@ -12,7 +12,7 @@ from airflow_provider_capillary.operators.badge_error_report import BadgeErrorRe
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from airflow_provider_capillary.transfers.sql_to_badge_dataset import SqlToBadgeDatasetOperator
 
-# A run triggered by hand has no data interval.
+# A run that a person triggered has no data interval.
 LAST_DAY = (
     "{{ params.last_day or (dag_run.data_interval_start | ds if dag_run.data_interval_start"
     " else macros.ds_add(dag_run.run_after | ds, -1)) }}"

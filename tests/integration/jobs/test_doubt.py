@@ -28,7 +28,7 @@ AGAIN: dict[str, dict[str, Any]] = {"retry": {}, "clear": {"max_tries": 2}, "lat
 MOMENTS = {"finding-done": 1, "intent": 3, "intent-done": 3, "send": 3, "sent": 3, "outcome": 3, "outcome-done": 3}
 
 
-def told_as_twice(trial: Trial) -> list[int]:
+def reported_as_twice(trial: Trial) -> list[int]:
     """Row numbers that the report of any job lists as accepted and perhaps granted twice."""
     with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger:
         issues = [issue for job in ledger.jobs() for issue in ledger.issues(job.job_id)]
@@ -59,9 +59,9 @@ def test_a_death_between_the_decision_to_resend_and_its_reply_does_not_end_the_d
     result = trial.run(trial.rows(12), on_unknown=policy, **AGAIN[again])
     assert (result.error, result.summary.accepted + result.summary.already_accepted) == (None, 12)
     assert set(granted_twice(trial)) <= set(RESENT)
-    assert told_as_twice(trial) == RESENT
-    told_before = moment == "outcome-done" and again != "retry"  # accepted, and reported so, by the job that died
-    assert reasons_of_doubt(result) == ([] if told_before else [4])
+    assert reported_as_twice(trial) == RESENT
+    reported_before = moment == "outcome-done" and again != "retry"  # accepted, and reported so, by the job that died
+    assert reasons_of_doubt(result) == ([] if reported_before else [4])
 
 
 @pytest.mark.parametrize("again", AGAIN)
@@ -69,11 +69,11 @@ def test_a_stop_between_the_decision_to_resend_and_its_reply_does_not_end_the_do
     trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [3]})
     stopped = trial.run(trial.rows(12), on_unknown="resend")
     assert stopped.error is not None
-    assert told_as_twice(trial) == []
+    assert reported_as_twice(trial) == []
     trial.faults()
     result = trial.run(trial.rows(12), **AGAIN[again])
     assert (result.error, reasons_of_doubt(result)) == (None, [4])
-    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+    assert reported_as_twice(trial) == granted_twice(trial) == RESENT
 
 
 @pytest.mark.parametrize("again", AGAIN)
@@ -86,7 +86,7 @@ def test_rows_sent_again_and_then_found_by_reading_back_stay_in_doubt(trial: Tri
     trial.clock.advance(61)
     result = trial.run(trial.rows(12), on_unknown="verify", **AGAIN[again])
     assert (result.error, result.summary.requests, reasons_of_doubt(result)) == (None, 1, [4])
-    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+    assert reported_as_twice(trial) == granted_twice(trial) == RESENT
     assert all("found by reading back" in message for row, *_, message in trial.issues_of(result) if row in RESENT)
 
 
@@ -107,7 +107,7 @@ def test_rows_that_were_refused_when_sent_again_are_in_doubt_once_a_later_job_br
     assert trial.ends(first) == {"accepted": 11, "rejected": 1}
     trial.faults()
     trial.run(trial.rows(12), run_id="night-2")
-    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+    assert reported_as_twice(trial) == granted_twice(trial) == RESENT
 
 
 def test_a_job_that_planned_the_rows_before_they_came_into_doubt_learns_of_it(trial: Trial) -> None:
@@ -124,7 +124,7 @@ def test_a_job_that_planned_the_rows_before_they_came_into_doubt_learns_of_it(tr
     trial.moments.at("intent", first_job)
     result = trial.run(trial.rows(4), run_id="night-2", ledger={"lease_seconds": 600.0})
     assert (result.error, trial.ends(result), reasons_of_doubt(result)) == (None, {"accepted": 4}, [4])
-    assert told_as_twice(trial) == granted_twice(trial) == [1, 2, 3, 4]
+    assert reported_as_twice(trial) == granted_twice(trial) == [1, 2, 3, 4]
 
 
 def test_where_a_badge_is_held_once_the_doubt_of_an_earlier_date_counts_for_a_later_one(trial: Trial) -> None:
@@ -152,16 +152,16 @@ def test_the_word_of_a_person_neither_ends_a_doubt_nor_is_a_proof(trial: Trial, 
     with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger:
         jobs = [job.job_id for job in ledger.jobs()]
         assert ReconcileJob(ledger, jobs, ReconcileSettings(action=action, by="Ada")).run().unknown_before == 4
-    assert told_as_twice(trial) == (RESENT if action is Action.ACCEPT else [])
+    assert reported_as_twice(trial) == (RESENT if action is Action.ACCEPT else [])
     result = trial.run(trial.rows(12), run_id="night-2")
     assert result.error is None
-    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+    assert reported_as_twice(trial) == granted_twice(trial) == RESENT
 
 
 def test_what_a_read_proved_to_be_there_or_not_is_in_no_doubt(trial: Trial) -> None:
     trial.faults({**LOST, "numbers": [1]})
     result = trial.run(trial.rows(12))
-    assert (result.error, told_as_twice(trial)) == (None, [])
+    assert (result.error, reported_as_twice(trial)) == (None, [])
     assert trial.ask_ledger("SELECT count(*) FROM capillary_doubt") == [(0,)]
 
 
@@ -169,7 +169,7 @@ def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Tr
     """Of two grants the ledger knows one id, and only that one is revoked."""
     trial.faults({**LOST, "numbers": [1]})
     first = trial.run(trial.rows(4), on_unknown="resend")
-    assert granted_twice(trial) == told_as_twice(trial) == [1, 2, 3, 4]
+    assert granted_twice(trial) == reported_as_twice(trial) == [1, 2, 3, 4]
     with closing(Ledger(trial.ledger_url, **trial.clock.of_a_ledger())) as ledger, closing(trial.client()) as client:
         organisation = Organisation(client, "org")
         undo = RevokeJob(ledger, [first.summary.job_id], organisation, by="Ada", import_again=True)
@@ -191,7 +191,7 @@ def test_a_late_reply_to_rows_sent_again_reports_the_doubt(trial: Trial, other: 
     with pytest.raises(LeaseLostError) if not other else contextlib.nullcontext():
         trial.run(trial.rows(12), on_unknown="resend")
     trial.run(trial.rows(12), run_id="night-3")
-    assert sorted(set(told_as_twice(trial))) == granted_twice(trial) == RESENT
+    assert sorted(set(reported_as_twice(trial))) == granted_twice(trial) == RESENT
 
 
 def test_a_late_reply_while_the_new_copy_runs_reports_the_doubt(trial: Trial) -> None:
@@ -217,4 +217,4 @@ def test_a_late_reply_while_the_new_copy_runs_reports_the_doubt(trial: Trial) ->
         settled.set()
         assert others[0].result(60).error is None
     trial.run(trial.rows(12))
-    assert told_as_twice(trial) == granted_twice(trial) == RESENT
+    assert reported_as_twice(trial) == granted_twice(trial) == RESENT

@@ -190,8 +190,8 @@ def test_one_row_that_gets_all_refused_is_found_in_few_requests(trial: Trial, co
     result = trial.run(rows, batch_size=256)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 255, "rejected": 1})
     assert trial.calls() == 1 + 2 * 8
-    [(number, state, stage, told_code, message)] = trial.issues_of(result)
-    assert (number, state, stage, told_code) == (poisoned, "rejected", "send", code)
+    [(number, state, stage, reported_code, message)] = trial.issues_of(result)
+    assert (number, state, stage, reported_code) == (poisoned, "rejected", "send", code)
     assert "no such thing" in message
     assert trial.times_granted() == [1]
 

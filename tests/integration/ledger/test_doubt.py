@@ -69,12 +69,14 @@ def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: Ledger) -> No
     assert (one.state, one.batch, one.doubt, two.doubt) == (RowState.INTENT, two.batch, DOUBT, None)
 
 
-@pytest.mark.parametrize("told_before", [True, False])
-def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(ledger: Ledger, told_before: bool) -> None:
+@pytest.mark.parametrize("reported_before", [True, False])
+def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
+    ledger: Ledger, reported_before: bool
+) -> None:
     job = begin(ledger)
     set_free(ledger, job, 1)
     batch = send_again(ledger, job, 1, 2)
-    reported = tuple(issue(row, RowState.UNKNOWN, "no reply") for row in (1, 2)) if told_before else ()
+    reported = tuple(issue(row, RowState.UNKNOWN, "no reply") for row in (1, 2)) if reported_before else ()
     ledger.record(
         job, [Outcome(batch, "UNKNOWN", None, outcome(batch, RowState.UNKNOWN, badge(1), badge(2)).rows, reported)]
     )
@@ -82,14 +84,14 @@ def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(led
     mine = ledger.settlements.take_stock(job.job_id)
     rows = [Settled(row, RowState.ACCEPTED, "seen") for row in unproven(ledger, job.job_id)]
     ledger.settlements.settle(mine, rows, proof=Proof.READ, by="Ada")
-    stories = {one.row_number: one for one in ledger.issues(job.job_id)}
-    assert (stories[1].state, stories[1].stage) == (RowState.ACCEPTED, "send")
-    assert stories[1].message == ("no reply; " if told_before else "") + f"seen; {DOUBT}"
-    if told_before:
-        assert (stories[2].stage, stories[2].message) == ("verify", "no reply; seen")
+    by_row = {one.row_number: one for one in ledger.issues(job.job_id)}
+    assert (by_row[1].state, by_row[1].stage) == (RowState.ACCEPTED, "send")
+    assert by_row[1].message == ("no reply; " if reported_before else "") + f"seen; {DOUBT}"
+    if reported_before:
+        assert (by_row[2].stage, by_row[2].message) == ("verify", "no reply; seen")
     else:
-        assert 2 not in stories
-        assert stories[1].original["customerId"] == badge(1).customer_id
+        assert 2 not in by_row
+        assert by_row[1].original["customerId"] == badge(1).customer_id
 
 
 def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free_is_not(ledger: Ledger) -> None:

@@ -62,7 +62,7 @@ def reported(ledger: Ledger, job: Job) -> list[tuple[int, RowState, str]]:
     return [(one.row_number, one.state, one.message) for one in ledger.issues(job.job_id)]
 
 
-def told_twice(number: int) -> str:
+def twice_message(number: int) -> str:
     both = f"late-{number} and second-{number}"
     return f"the API gave {both} for this row, one of them in a late reply: may be granted twice"
 
@@ -72,8 +72,8 @@ def test_a_second_grant_is_reported_with_both_ids(backend: Backend, ledger: Ledg
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
-    assert reported(ledger, second) == [(number, ACCEPTED, told_twice(number)) for number in (1, 2, 3)]
-    assert doubts(backend) == {number: told_twice(number) for number in (1, 2, 3)}
+    assert reported(ledger, second) == [(number, ACCEPTED, twice_message(number)) for number in (1, 2, 3)]
+    assert doubts(backend) == {number: twice_message(number) for number in (1, 2, 3)}
     assert ids(ledger) == {number: f"second-{number}" for number in (1, 2, 3)}
     assert set(ledger.earned_badge_ids()) == {f"{one}-{number}" for one in ("late", "second") for number in (1, 2, 3)}
     assert [(row.earned_badge_id, row.is_second) for row in ledger.revocations.second_grants(second.job_id)] == [
@@ -131,8 +131,8 @@ def test_a_row_that_was_refused_the_second_time_is_reported_with_the_id(ledger: 
     refused = Outcome(again, "PER_ROW", 200, [RowChange(ROWS[0], REJECTED)], [issue(1, REJECTED, "has it already")])
     ledger.record(second, [refused])
     ledger.record(first, [accepting(batch, "late", 1)])
-    [(_, told_as, message)] = reported(ledger, second)
-    assert told_as is REJECTED
+    [(_, reported_as, message)] = reported(ledger, second)
+    assert reported_as is REJECTED
     assert message.startswith("has it already; ")
     assert "late-1" in message
 
@@ -159,7 +159,7 @@ def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledg
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
     for _ in range(3):
         ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
-    assert reported(ledger, second) == [(number, ACCEPTED, told_twice(number)) for number in (1, 2, 3)]
+    assert reported(ledger, second) == [(number, ACCEPTED, twice_message(number)) for number in (1, 2, 3)]
     assert len(ledger.revocations.second_grants(second.job_id)) == 3
 
 
@@ -174,7 +174,7 @@ def test_the_job_that_owns_the_row_now_reports_it(ledger: Ledger) -> None:
     ledger.finish_job(other, "finished", {"accepted": 3})
     ledger.record(first, [accepting(batch, "late", 2)])
     assert reported(ledger, first) == []
-    assert reported(ledger, other) == [(2, ACCEPTED, told_twice(2))]
+    assert reported(ledger, other) == [(2, ACCEPTED, twice_message(2))]
     [row] = ledger.revocations.second_grants(other.job_id)
     assert (row.badge, row.earned_badge_id, ledger.revocations.second_grants(first.job_id)) == (ROWS[1], "late-2", [])
 
@@ -274,7 +274,7 @@ def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
     ledger.record(second, [becoming(again, UNKNOWN, 1, verdict="UNKNOWN")])
     ledger.record(second, [Outcome(again, "", None, [RowChange(ROWS[0], ACCEPTED, "second-1")], [stated])])
     ledger.record(first, [accepting(batch, "late", 1)])
-    assert reported(ledger, second) == [(1, ACCEPTED, f"found by reading back; {told_twice(1)}")]
+    assert reported(ledger, second) == [(1, ACCEPTED, f"found by reading back; {twice_message(1)}")]
 
 
 def test_ids_of_any_text_come_back_as_they_were_given(ledger: Ledger, job: Job) -> None:

@@ -21,7 +21,7 @@ ELSEWHERE = "another-machine.4026531836/1/1"
 
 
 def stolen(backend: Backend, ledger: Ledger, job: Job) -> Job:
-    """The same job in the hands of another copy, because the first was silent for too long."""
+    """The same job, taken by another copy, because the first was silent for too long."""
     backend.pass_time(LEASE_SECONDS + 1)
     thief = begin(ledger)
     assert thief.job_id == job.job_id

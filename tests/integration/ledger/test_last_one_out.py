@@ -1,4 +1,4 @@
-"""Whoever closes an SQLite ledger last leaves it so that the next import takes it, also one that only read."""
+"""The last process that closes an SQLite ledger, also one that only read, leaves it fit for the next import."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_
     assert state(ledger, job, badge(1)) is RowState.ACCEPTED
     [again] = granted(ledger, job.job_id)
     assert again.asked_before
-    ledger.revocations.note(mine, again, by="somebody else")
+    ledger.revocations.note(mine, again, by="another person")
     assert notes(backend) == [note]  # the first word stands as long as there is no answer
 
 

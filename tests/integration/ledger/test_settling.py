@@ -71,11 +71,11 @@ def test_a_settled_row_its_story_and_the_summary_say_the_same(
     assert len(settle(ledger, mine, new, proof=Proof.PERSON)) == 2
 
     assert [state(ledger, job, badge(row)) for row in (1, 2)] == [new, new]
-    stories = list(ledger.issues(job.job_id))
-    assert [(issue.state, issue.stage, issue.message) for issue in stories] == [
+    issues = list(ledger.issues(job.job_id))
+    assert [(issue.state, issue.stage, issue.message) for issue in issues] == [
         (reported, "verify", "no reply; settled")
     ] * 2
-    assert stories[0].original == {"customer_id": 1}
+    assert issues[0].original == {"customer_id": 1}
     summary = ledger.job(job.job_id).summary
     assert summary is not None
     assert (summary["unknown"], summary[count], summary["rows_read"]) == (0, 2, 2)

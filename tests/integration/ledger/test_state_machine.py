@@ -24,7 +24,7 @@ from .building import badge, begin, held, intent, rows_of
 ROWS = {number: badge(number) for number in range(1, 6)}
 RUNS = ("first run", "second run", "third run")
 UNPROVEN = (RowState.INTENT, RowState.UNKNOWN)
-TOLD = (RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED, RowState.UNKNOWN)
+REPORTED = (RowState.ACCEPTED, RowState.REJECTED, RowState.PLANNED, RowState.UNKNOWN)
 
 Batch = tuple[Job, int, tuple[int, ...]]
 
@@ -58,7 +58,7 @@ def template() -> bytes:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Several jobs, each in the hands of one copy after another; old copies go on speaking."""
+    """Several jobs, each run by one copy after another; old copies go on."""
 
     copies: Bundle[Job] = Bundle("copies")
     batches: Bundle[Batch] = Bundle("batches")
@@ -123,7 +123,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.ledger.record(job, [note])
             return multiple()
         (batch,) = self.ledger.record(job, [note])
-        # never sent twice without a proof in between, but where somebody chose to, and then all who come know of it
+        # never sent twice without a proof in between, but where a person chose to, and then every later job knows of it
         assert numbers & self.maybe_granted.keys() <= self.in_doubt()
         self.renew(job)
         for number in numbers:
@@ -132,8 +132,8 @@ class LedgerMachine(RuleBasedStateMachine):
             self.maybe_granted[number] = batch
         return (job, batch, tuple(sorted(numbers)))
 
-    @rule(batch=batches, reported=st.lists(st.sampled_from(TOLD), min_size=len(ROWS), max_size=len(ROWS)))
-    def tell_an_outcome(self, batch: Batch, reported: list[RowState]) -> None:
+    @rule(batch=batches, reported=st.lists(st.sampled_from(REPORTED), min_size=len(ROWS), max_size=len(ROWS)))
+    def report_an_outcome(self, batch: Batch, reported: list[RowState]) -> None:
         """By the copy that sent the batch, whatever became of that copy; also more than once."""
         job, key, numbers = batch
         changes = list(zip(numbers, reported, strict=False))

@@ -113,7 +113,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(backend: Backend)
 
 
 def test_an_upgrade_that_breaks_off_leaves_nothing_half_made(sqlite_backend: SqliteBackend) -> None:
-    """The first table is there already, by another hand, so that making the others must be undone."""
+    """The first table is there already, made by another program, so that making the others must be undone."""
     sqlite_backend.path.unlink()
     with sqlite_backend.look() as connection:
         connection.execute(sa.text("CREATE TABLE capillary_row_issue (something_else TEXT)"))

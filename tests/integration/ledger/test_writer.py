@@ -61,8 +61,8 @@ def job(gated: GatedLedger) -> Job:
     return begin(gated)
 
 
-Told = list[Future[list[int]]]
-Together = Callable[..., Told]
+Futures = list[Future[list[int]]]
+Together = Callable[..., Futures]
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def together(gated: GatedLedger, job: Job) -> Iterator[Together]:
         ThreadPoolExecutor(20) as pool,
     ):
 
-        def call(*callers: Sequence[Note]) -> Told:
+        def call(*callers: Sequence[Note]) -> Futures:
             gated.gate.clear()
             gated.reached.clear()
             gated.commits.clear()

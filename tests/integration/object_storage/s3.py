@@ -31,8 +31,8 @@ class Faults:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
         is_late = self.refused_from is not None and len(self.requests) >= self.refused_from
-        is_nobody = "HTTP_AUTHORIZATION" not in environ and not environ["PATH_INFO"].startswith("/moto-api/")
-        if is_late or is_nobody:
+        is_anonymous = "HTTP_AUTHORIZATION" not in environ and not environ["PATH_INFO"].startswith("/moto-api/")
+        if is_late or is_anonymous:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response("403 Forbidden", [("Content-Length", str(len(_DENIED)))])
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [_DENIED]

@@ -171,7 +171,7 @@ def test_a_seed_can_be_revoked_by_its_ids(simulator: RunningSimulator, task: Tas
     given = [
         row | {"earnId": grant.earned_badge_id} for row, grant in zip(rows(5), simulator.store.grants(), strict=True)
     ]
-    (home / "capillary_ledger.db").unlink()  # the ledger is lost, and an export is at hand
+    (home / "capillary_ledger.db").unlink()  # the ledger is lost, and there is an export
     seeded = seed(task, [*given, *rows(1, first=6)])
     assert granted["accepted"] == 5
     assert counts(seeded) == {"seeded": 6}

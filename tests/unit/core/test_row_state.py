@@ -11,7 +11,7 @@ from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, TRANSI
 
 SCHEMA = Path(airflow_provider_capillary.__file__).parent / "ledger/migrations/versions/0001_ledger.py"
 
-#: The promise once more, by hand: a change of the table must be made in two places, on purpose.
+#: The promise once more, written out: a change of the table must be made in two places, on purpose.
 ALLOWED = {
     ("planned", "intent"),
     ("intent", "accepted"),

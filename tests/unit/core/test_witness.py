@@ -1,4 +1,4 @@
-"""What Airflow remembers of a ledger, compared with the ledger at hand."""
+"""What Airflow remembers of a ledger, compared with the ledger that is there."""
 
 from __future__ import annotations
 

@@ -63,10 +63,10 @@ def test_a_reader_of_the_earlier_parts_gets_them_or_is_told_but_never_gets_new_o
     earlier = publish(made(tmp_path / "made", "old"), str(tmp_path / "out"), 7)
     manifest = tmp_path / "out" / "_manifest.json"
     reported = manifest.read_text()
-    with Path(earlier[0]).open() as reading, manifest.open() as being_told:
+    with Path(earlier[0]).open() as reading, manifest.open() as open_manifest:
         publish(made(tmp_path / "made", "new"), str(tmp_path / "out"), 7)
         assert reading.read() == "old 0"
-        assert being_told.read() == reported
+        assert open_manifest.read() == reported
     assert not any(Path(uri).exists() for uri in earlier)
 
 

@@ -47,7 +47,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     other = subprocess.Popen([sys.executable, "-c", WAITS])
     yield other
-    assert other.poll() is None, "a process of somebody else was ended"
+    assert other.poll() is None, "another person's process was ended"
     other.kill()
     other.wait()
 

@@ -288,13 +288,13 @@ def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pyte
 
 def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "_LOOK_AGAIN_SECONDS", 0.005)
-    tellers: list[threading.Thread] = []
+    reporters: list[threading.Thread] = []
     more = threading.Semaphore(0)
     done: list[int] = []
 
     class Watched(Progress):
         def report(self) -> None:
-            tellers.append(threading.current_thread())
+            reporters.append(threading.current_thread())
             more.release()
 
     def deliver(work: int) -> None:
@@ -304,11 +304,11 @@ def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest
     lanes = LaneThreads[int](2, deliver, StopSignal(), Watched(Account(), Clock(), None))
     lanes.put(0, list(range(5)))  # two may wait while one is in flight
     lanes.put(1, [5])
-    told_while_full = len(tellers)
+    reported_while_full = len(reporters)
     lanes.close()
-    assert told_while_full > 0
-    assert len(tellers) > told_while_full
-    assert set(tellers) == {threading.current_thread()}
+    assert reported_while_full > 0
+    assert len(reporters) > reported_while_full
+    assert set(reporters) == {threading.current_thread()}
     assert [work for work in done if work < 5] == [0, 1, 2, 3, 4]
     assert len(done) == 6
 

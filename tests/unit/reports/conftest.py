@@ -13,7 +13,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-Told = Callable[..., Job]
+Recorded = Callable[..., Job]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.fixture
-def recorded(ledger: Ledger) -> Told:
+def recorded(ledger: Ledger) -> Recorded:
     """Opens a job, records issues, and ends it with a summary that adds up (unless ``summary`` says otherwise)."""
 
     def record(

@@ -23,7 +23,7 @@ from airflow_provider_capillary.reports.error_report import write_error_report
 from airflow_provider_capillary.reports.errors_csv import REPORT_COLUMNS
 from airflow_provider_capillary.reports.report_facts import MOST_KEPT_APART, MOST_KEPT_APART_OF_MANY
 
-Told = Callable[..., Job]
+Recorded = Callable[..., Job]
 MakeIssue = Callable[..., RowIssue]
 BADGE = "64fa0c8d3b9e2a1f5c7d8e90"
 
@@ -56,7 +56,7 @@ def earned_badges(dataset: Any) -> list[Any]:
 
 
 def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     row = {"z_note": "x", "customer_id": 7, "a_shop": None}
     job = recorded([issue(3, RowState.REJECTED, row, code=1054, request_id="r-1", attempt=2, line=5)])
@@ -70,7 +70,7 @@ def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
 
 
 def test_every_row_that_was_not_accepted_is_reported_and_no_other(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     states = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
     job = recorded([issue(number, state) for number, state in enumerate(states, start=1)], accepted=1)
@@ -80,7 +80,7 @@ def test_every_row_that_was_not_accepted_is_reported_and_no_other(
 
 
 def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     first = recorded([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
     second = recorded([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
@@ -93,7 +93,7 @@ def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
 
 
 def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strings(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     earned = datetime(2025, 1, 31, 9, tzinfo=UTC)
     good = {"badge_meta_id": BADGE, "customer_id": 2**63 - 1, "earn_event_date": earned, "note": 'a\r\n"b", -5; c\rd'}
@@ -113,7 +113,7 @@ def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strin
 
 
 def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     rows = [{"id": "-1", "state": "CA", "note": "=1+1"}, {"id": "007", "state": "x\r\ny", "note": "\x07"}]
     job = recorded(issues_of(rows, issue), map_index=0)
@@ -128,21 +128,21 @@ def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_harmless_in_the_header(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     job = recorded([issue(1, RowState.INVALID, {"=1+1": "x"})])
     write_error_report(ledger, [job.job_id], tmp_path)
     assert next(iter(errors(tmp_path)[0])) == "'=1+1"
 
 
-def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledger, recorded: Told) -> None:
+def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledger, recorded: Recorded) -> None:
     write_error_report(ledger, [recorded([], accepted=9).job_id], tmp_path)
     assert (tmp_path / "errors.csv").read_bytes() == ",".join(REPORT_COLUMNS).encode() + b"\r\n"
     assert summary(tmp_path)["total"]["counts"]["accepted"] == 9
 
 
 def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     first = recorded(
         [
@@ -174,7 +174,7 @@ def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
 
 
 def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_in_total(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     twice = issue(1, RowState.ACCEPTED, stage="send", message="sent again without proof: may be granted twice")
     found = [issue(number, RowState.ACCEPTED, stage="verify", message="found by reading back") for number in (2, 3)]
@@ -202,7 +202,7 @@ def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_
 
 
 def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, message=f"no customer {9_000_000 + n} ('Zoë {n}')") for n in range(1, 41)]
     job = recorded(issues)
@@ -214,7 +214,7 @@ def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
 
 
 def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     rows = MOST_KEPT_APART_OF_MANY + 50
     issues = [issue(number, RowState.REJECTED, badge_meta_id=f"{number:024x}") for number in range(1, rows + 1)]
@@ -228,7 +228,9 @@ def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all
     assert len(written["total"]["problems"]["by_badge"]) == rows
 
 
-def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue) -> None:
+def test_the_same_jobs_give_the_same_bytes(
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
+) -> None:
     job = recorded([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
     written = []
     for name in ("one", "two"):
@@ -238,7 +240,7 @@ def test_the_same_jobs_give_the_same_bytes(tmp_path: Path, ledger: Ledger, recor
     assert written[0] == written[1]
 
 
-def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, recorded: Told) -> None:
+def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, recorded: Recorded) -> None:
     wrong = dict.fromkeys(("accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent"), 1)
     job = recorded([], summary={"rows_read": 7, **wrong})
     with pytest.raises(UnaccountedRowsError, match="rows_read=7, but 6"):
@@ -246,7 +248,7 @@ def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, r
 
 
 def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     dead = recorded([issue(1, RowState.REJECTED)], ended=False, map_index=0)
     done = recorded([], accepted=3, map_index=1)
@@ -265,7 +267,7 @@ def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: 
 
 @pytest.mark.parametrize("kind", ["settled", "went on with more rows", "went on with other columns"])
 def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     rows = [issue(number, RowState.UNKNOWN, {"id": str(number)}) for number in (1, 2, 3)]
     changes = {
@@ -292,7 +294,7 @@ def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
 
 
 def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be recorded as a value of the row
 

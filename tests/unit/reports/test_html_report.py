@@ -23,7 +23,7 @@ from airflow_provider_capillary.reports.error_report import survey, write_error_
 from airflow_provider_capillary.reports.html_report import write_html_report
 from airflow_provider_capillary.reports.report_facts import ReportFacts
 
-Told = Callable[..., Job]
+Recorded = Callable[..., Job]
 MakeIssue = Callable[..., RowIssue]
 BADGE = "64fa0c8d3b9e2a1f5c7d8e90"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -106,7 +106,7 @@ def silent(page: Page) -> None:
 
 
 def test_the_page_asks_for_nothing_and_its_policy_lets_nothing_else_in(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     found = page(recorded([issue(1, RowState.REJECTED, badge_meta_id=BADGE), issue(2, RowState.ACCEPTED)], accepted=1))
     silent(found)
@@ -205,7 +205,7 @@ def test_what_others_wrote_is_text_wherever_it_stands(tmp_path: Path, attack: st
 
 @pytest.mark.parametrize("state", [RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT])
 def test_each_state_is_counted_explained_and_says_what_to_do_next(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue, state: RowState
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, state: RowState
 ) -> None:
     words = page(recorded([issue(number, state) for number in (1, 2, 3)], accepted=997)).words
     title = wording.STATES[state].title
@@ -217,7 +217,7 @@ def test_each_state_is_counted_explained_and_says_what_to_do_next(
         assert not wording.STATES[other].to_do or wording.STATES[other].to_do not in words
 
 
-def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page], recorded: Told) -> None:
+def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page], recorded: Recorded) -> None:
     found = page(recorded([], accepted=30_124))
     assert "Every row is accepted" in found.words
     assert "30,124 rows read" in found.words
@@ -226,7 +226,7 @@ def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page],
 
 
 def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, code=1054, message=f"no badge for customer {9_000_000 + n}") for n in (1, 2)]
     found = page(recorded(issues, accepted=1))
@@ -237,7 +237,7 @@ def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
 
 
 def test_badges_are_told_with_their_states_and_a_row_without_a_badge_too(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [
         issue(1, RowState.REJECTED, badge_meta_id=BADGE),
@@ -251,7 +251,7 @@ def test_badges_are_told_with_their_states_and_a_row_without_a_badge_too(
 
 
 def test_badges_are_shown_by_the_names_that_the_ledger_knows(
-    page: Callable[..., Page], ledger: Ledger, recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     ledger.name_badges({BADGE: "Big <b>basket</b>"})
 
@@ -261,7 +261,7 @@ def test_badges_are_shown_by_the_names_that_the_ledger_knows(
 
 
 def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_them(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue, tmp_path: Path
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, tmp_path: Path
 ) -> None:
     twice = [issue(n, RowState.ACCEPTED, message="sent again without proof") for n in (1, 2)]
     proven = issue(3, RowState.ACCEPTED, stage="verify", message="found by reading back")
@@ -275,7 +275,7 @@ def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_th
 
 
 def test_a_dry_run_is_marked_and_its_rows_are_not_called_unsent(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     counts = {"rows_read": 10, "accepted": 0, "already_accepted": 1, "rejected": 0, "invalid": 2, "unknown": 0}
     issues = [issue(n, RowState.INVALID, stage="validate") for n in (1, 2)]
@@ -287,7 +287,7 @@ def test_a_dry_run_is_marked_and_its_rows_are_not_called_unsent(
 
 
 def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accepted(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     found = page(recorded([issue(1, RowState.REJECTED)], accepted=9, ended=False))
     assert "The import has not ended; 1 row needs attention so far" in found.words
@@ -298,7 +298,7 @@ def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accep
 
 
 def test_times_have_their_zone_and_rates_are_of_the_whole_time(
-    tmp_path: Path, page: Callable[..., Page], ledger: Ledger, recorded: Told
+    tmp_path: Path, page: Callable[..., Page], ledger: Ledger, recorded: Recorded
 ) -> None:
     facts = survey(ledger, [recorded([], accepted=600).job_id]).facts
     job = msgspec.structs.replace(facts.jobs[0], finished_at="2025-01-15T12:03:20+00:00")
@@ -327,7 +327,7 @@ def test_sources_and_ledger_are_told_without_their_password(
 
 
 def test_the_same_jobs_give_the_same_page(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue, tmp_path: Path
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, tmp_path: Path
 ) -> None:
     jobs = [
         recorded([issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}") for n in range(40)], map_index=0),
@@ -340,7 +340,7 @@ def test_the_same_jobs_give_the_same_page(
 
 
 def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     facts = survey(ledger, [recorded([], accepted=3, map_index=0).job_id]).facts
     bad = survey(ledger, [recorded([issue(1, RowState.REJECTED)], map_index=700).job_id]).facts.jobs[0]
@@ -357,7 +357,7 @@ def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
 
 
 def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue, tmp_path: Path
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, tmp_path: Path
 ) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n % 1_000:024x}") for n in range(1, 1_002)]
     page(recorded(issues))
@@ -367,7 +367,7 @@ def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
 
 
 def test_the_page_takes_a_few_times_its_own_size_in_memory(
-    tmp_path: Path, ledger: Ledger, recorded: Told, issue: MakeIssue
+    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}", message="m" * n) for n in range(1, 300)]
     facts = survey(ledger, [recorded(issues).job_id]).facts
@@ -381,7 +381,7 @@ def test_the_page_takes_a_few_times_its_own_size_in_memory(
 
 
 def test_what_is_told_of_rows_in_another_state_is_left_out(
-    page: Callable[..., Page], recorded: Told, issue: MakeIssue
+    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     found = page(recorded([issue(1, RowState.ALREADY_ACCEPTED, message="accepted in the meantime")], accepted=2))
     assert "Every row is accepted" in found.words

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_provider_capillary.ledger.facts import RowIssue
-from airflow_provider_capillary.reports.shown_text import without_password
+from airflow_provider_capillary.reports.wording import without_password
 
 
 class _Column(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationE
 
 _COPY_BYTES = 1 << 20
 _AHEAD_BYTES = 8 << 20  # s3fs would read 50 MiB ahead of each request
+_AT_ONCE = 32  # requests for small files
 _S3_UPLOAD = {"chunksize": 8 << 20, "max_concurrency": 3}  # s3fs alone would hold ten pieces of 50 MiB
 _STORED_OTHERWISE = (
     "Its end would be cut off. Store it without Content-Encoding, under a name that ends in .gz where it is compressed."
@@ -61,7 +62,7 @@ def children_of(uri: str) -> dict[str, bool] | None:
     """Names in a folder and whether each is a folder itself; ``None`` if the URI names a file."""
     with storage(uri) as (filesystem, path):
         # A listing cached by an earlier task of the same worker would show parts that are gone.
-        filesystem.invalidate_cache()
+        filesystem.invalidate_cache(path)
         if filesystem.info(path)["type"] != "directory":
             return None
         listing = {str(child["name"]).strip("/"): child["type"] for child in filesystem.ls(path, detail=True)}
@@ -72,11 +73,30 @@ def children_of(uri: str) -> dict[str, bool] | None:
 def sizes_of(uri: str) -> dict[str, int]:
     """The size of each file of a folder, by its name, as it is listed; not of those stored with an encoding."""
     with storage(uri) as (filesystem, path):
-        filesystem.invalidate_cache()
-        listing = filesystem.ls(path, detail=True)
+        listing = filesystem.ls(path, detail=True)  # often the one by which the files were found a moment ago
         filesystem.invalidate_cache()  # of many files it is much to keep, and to go through whenever Python tidies up
     sizes = {_name_of(child): child.get("size") for child in listing if _encoding_of(child) in _NO_ENCODING}
     return {name: size for name, size in sizes.items() if isinstance(size, int)}
+
+
+def contents_of(folder: str, sizes: Mapping[str, int]) -> Callable[[], dict[str, bytes]]:
+    """What gets many small files of a folder at once: by their URIs those that have the size they were listed with.
+
+    Each is one request, and so of one version. The rest is left out.
+    """
+    with storage(folder) as (filesystem, path):
+        paths = [f"{path.rstrip('/')}/{uri.rpartition('/')[2]}" for uri in sizes]
+    # Up to one byte behind the end, where nothing may be. Without an end, or by ``cat``, s3fs would look each file
+    # up in the whole of the folder's listing first.
+    ends = [size + 1 for size in sizes.values()]
+    at_once = {"batch_size": _AT_ONCE} if filesystem.async_impl else {}
+
+    def get() -> dict[str, bytes]:
+        found = filesystem.cat_ranges(paths, [0] * len(paths), ends, on_error="return", **at_once)
+        came = zip(sizes.items(), found, strict=True)
+        return {uri: content for (uri, size), content in came if isinstance(content, bytes) and len(content) == size}
+
+    return get
 
 
 def _name_of(child: dict[str, Any]) -> str:

@@ -1,20 +1,21 @@
-"""Remote files copied to a local folder: large ones one by one, small ones many at a time."""
+"""Remote files copied to a local folder: large ones one by one, small ones many at a time and ahead of their turn."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 from airflow_provider_capillary.datasets.disk import room_on_disk
-from airflow_provider_capillary.datasets.object_storage import copy_to_local, sizes_of, storage
+from airflow_provider_capillary.datasets.object_storage import contents_of, copy_to_local, sizes_of
 
 _SMALL_BYTES = 1 << 20
-_MOST_BYTES = 16 << 20  #: of small files in memory at a time
-_MOST_FILES = 100
+_MOST_BYTES = 8 << 20  #: of small files that are fetched together; as many may wait in memory to be read
+_MOST_FILES = 500
 
 
 class RemoteFiles:
@@ -24,6 +25,8 @@ class RemoteFiles:
         self._following = dict(pairwise(uris))
         self._sizes: dict[str, dict[str, int]] = {}  #: of the folder listed last, by the names in it
         self._contents: dict[str, bytes] = {}  #: of files that came with an earlier one
+        self._ahead: tuple[list[str], Future[dict[str, bytes]]] | None = None  #: files on their way
+        self._fetching = ThreadPoolExecutor(1, "capillary-dataset")
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._copies = 0
 
@@ -35,7 +38,7 @@ class RemoteFiles:
         self._copies += 1
         if uri not in self._contents:
             with suppress(Exception):  # what is wrong with one file is found, and said, where it is copied alone
-                self._fetch(uri)
+                self._take(uri)
         content = self._contents.pop(uri, None)
         if content is None:
             return target, copy_to_local(uri, target)
@@ -45,26 +48,27 @@ class RemoteFiles:
 
     def close(self) -> None:
         """Remove the copies; may be called twice."""
+        self._fetching.shutdown(cancel_futures=True)
         self._contents.clear()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
+    def _take(self, uri: str) -> None:
+        """Wait for a file and those that come with it. The next ones are asked for before these are read."""
+        if self._ahead is None or uri not in self._ahead[0]:
+            self._fetch(uri)
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            self._contents = ahead[1].result()
+            self._fetch(self._following.get(ahead[0][-1], ""))
+
     def _fetch(self, uri: str) -> None:
-        """Get a file and the small ones that follow it in its folder at once; each is one request, so one version."""
+        """Begin to get a file and the small ones that follow it in its folder."""
         sizes = dict(self._small_ones_from(uri))
-        if len(sizes) < 2:
-            return
-        folder = uri.rpartition("/")[0]
-        with storage(folder) as (filesystem, path):
-            paths = [f"{path.rstrip('/')}/{one.rpartition('/')[2]}" for one in sizes]
-            # Up to one byte behind the end, where nothing may be. Without an end, or by ``cat``, s3fs would look each
-            # file up in the whole of the folder's listing first.
-            ends = [size + 1 for size in sizes.values()]
-            found = filesystem.cat_ranges(paths, [0] * len(paths), ends, on_error="return")
-        for (one, size), content in zip(sizes.items(), found, strict=True):
-            if isinstance(content, bytes) and len(content) == size:
-                self._contents[one] = content
+        if len(sizes) > 1:
+            get = contents_of(uri.rpartition("/")[0], sizes)
+            self._ahead = list(sizes), self._fetching.submit(get)
 
     def _small_ones_from(self, uri: str) -> Iterator[tuple[str, int]]:
         folder, one, total, count = uri.rpartition("/")[0], uri, 0, 0

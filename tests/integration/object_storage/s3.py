@@ -27,9 +27,11 @@ class Faults:
         self.refused_from: int | None = None  #: this request and all after it are refused
         self.cut_reads = 0  #: how many replies with the content of a file break off in the middle
         self.requests: list[str] = []
+        self.queries: list[str] = []
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        self.queries.append(environ["QUERY_STRING"])
         is_late = self.refused_from is not None and len(self.requests) >= self.refused_from
         is_anonymous = "HTTP_AUTHORIZATION" not in environ and not environ["PATH_INFO"].startswith("/moto-api/")
         if is_late or is_anonymous:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -49,20 +50,44 @@ def test_each_small_object_is_one_request_and_they_are_read_in_order(lake: Lake)
     assert len(lake.faults.requests) - MANY < 12  # listings, the folder and those above it
 
 
+def test_one_listing_finds_the_files_and_their_sizes(lake: Lake) -> None:
+    uri = fill(lake, parts())
+    lake.faults.queries.clear()
+    customers(uri)
+    whole = [query for query in lake.faults.queries if "prefix=in/" in unquote(query) and "max-keys=1" not in query]
+    assert len(whole) == 1
+
+
+def test_the_next_objects_are_on_their_way_while_the_first_are_read(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_files, "_MOST_FILES", 5)
+    uri = fill(lake, parts())
+    files = remote_files.RemoteFiles([f"{uri}/{name}" for name in parts()])
+    try:
+        files.copy(f"{uri}/part-00000.csv")
+        assert files._ahead is not None
+        assert len(files._ahead[1].result(timeout=30)) == 5
+        assert sorted(reads(lake)) == [f"GET /{lake.bucket}/in/{name}" for name in list(parts())[:10]]
+    finally:
+        files.close()
+
+
 def test_memory_holds_no_more_small_objects_than_its_share(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
     copy = remote_files.RemoteFiles.copy
 
     def noted(self: Any, uri: str) -> Any:
         copied = copy(self, uri)
-        held.append(sum(map(len, self._contents.values())))
+        ahead = {} if self._ahead is None else self._ahead[1].result()
+        held.append(sum(map(len, (*self._contents.values(), *ahead.values()))))
         return copied
 
     monkeypatch.setattr(remote_files.RemoteFiles, "copy", noted)
     monkeypatch.setattr(remote_files, "_MOST_BYTES", 200)
     uri = fill(lake, parts())
     assert customers(uri) == [str(number) for number in range(MANY)]
-    assert 0 < max(held) < 200
+    assert 200 < max(held) < 400  # those being read, and the next
 
 
 def test_a_large_object_among_small_ones_is_copied_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,11 +275,11 @@ def person() -> str:
 
 
 def _move(file: Path, target: Path) -> None:
-    from airflow_provider_capillary.datasets.folders import folder_at
+    from airflow_provider_capillary.datasets.storage import Folder
 
     if not target.parent.is_dir():
         raise ConfigurationError(f"{target} cannot be written: there is no folder {target.parent}. Make it first")
     try:
-        folder_at(str(target.parent.absolute()), "--output").put(file, target.name)
+        Folder(str(target.parent.absolute()), "--output").put(file, target.name)
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror or error}") from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,11 +10,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from airflow_provider_capillary.datasets.folders import Folder, folder_at
-from airflow_provider_capillary.datasets.locations import FORMATS, format_by_name, local_path
+from airflow_provider_capillary.datasets.formats import FORMATS, format_by_name
+from airflow_provider_capillary.datasets.locations import local_path
 from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_part, is_unfinished
-from airflow_provider_capillary.datasets.object_storage import matching
 from airflow_provider_capillary.datasets.problems import listed
+from airflow_provider_capillary.datasets.storage import Folder, matching
 from airflow_provider_capillary.datasets.tables import ancestors, refuse_table, table_in
 from airflow_provider_capillary.exceptions import CapillaryError, DatasetError
 
@@ -55,7 +53,7 @@ class FileFinder:
         path = local_path(uri)
         if path is not None and not path.exists() and uri.lower().endswith(tuple(FORMATS)) and not _is_pattern(uri):
             return DatasetFiles([uri])  # for the inspection, which names all missing files at once
-        folder = folder_at(uri)
+        folder = Folder(uri)
         try:
             children = folder.children()
         except DatasetError:
@@ -86,15 +84,14 @@ class FileFinder:
                 continue
             child = f"{uri}/{name}"
             if children[name]:
-                inner = folder_at(child)
+                inner = Folder(child)
                 files += self._below(child, inner, inner.children() or {}, depth + 1).uris
             else:
                 files.append(child)
         return DatasetFiles(files)
 
     def _matching(self, uri: str) -> DatasetFiles:
-        path = local_path(uri)
-        found = matching(uri) if path is None else _matching_locally(str(path))
+        found = matching(uri)
         if not found:
             raise DatasetError(
                 f"{uri}: no such file, and none with a name of this pattern. Check it, and whether the task before "
@@ -116,7 +113,7 @@ class FileFinder:
         if folder not in self._listed:
             self._listed[folder] = None
             with suppress(CapillaryError, OSError):  # who may read a file need not be allowed to list its folder
-                self._listed[folder] = folder_at(folder).children()
+                self._listed[folder] = Folder(folder).children()
         return self._listed[folder]
 
 
@@ -135,11 +132,6 @@ def folder_values(uri: str) -> dict[str, Any]:
         value = unquote(named["value"])
         values[unquote(named["name"])] = None if value == _NO_VALUE else value
     return dict(reversed(values.items()))
-
-
-def _matching_locally(pattern: str) -> list[str]:
-    found = sorted(glob.glob(pattern, recursive=True))
-    return [path for path in found if "**" not in pattern or not os.path.isdir(path)]
 
 
 def _as_it_lies(uri: str) -> str:

@@ -1,49 +1,14 @@
-"""Where a dataset lies, a local path or object storage, and in which format."""
+"""Where a dataset lies: a local path, or a URI of an object storage."""
 
 from __future__ import annotations
 
 import os
-from enum import Enum
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_provider_capillary.core.given_values import is_nothing, shown
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
-
-
-class FileFormat(Enum):
-    """The formats that can be read. A new one is a line here, a file with its reader, and a case in ``files.py``.
-
-    :ivar title: as messages call it.
-    :ivar option: its name in ``dataset_format``.
-    :ivar suffixes: how names of such files end.
-    :ivar magic: the first bytes of such files, where the format has any.
-    """
-
-    PARQUET = ("Parquet", "parquet", (".parquet", ".pq"), b"PAR1")
-    ARROW = ("Arrow", "arrow", (".arrow", ".feather"), b"ARROW1")
-    CSV = ("CSV", "csv", (".csv", ".tsv", ".txt"), b"")
-    JSON_LINES = ("JSON Lines", "jsonl", (".jsonl", ".ndjson", ".json"), b"")
-
-    def __init__(self, title: str, option: str, suffixes: tuple[str, ...], magic: bytes) -> None:
-        self.title = title
-        self.option = option
-        self.suffixes = suffixes
-        self.magic = magic
-
-
-FORMATS = {suffix: file_format for file_format in FileFormat for suffix in file_format.suffixes}
-COMPRESSIONS = (".gz", ".zst")  #: of text; the others are compressed within
-
-
-def format_by_name(uri: str) -> FileFormat | None:
-    """The format that the name of a file promises, or ``None`` where it promises none."""
-    name = uri.lower()
-    compression = next((suffix for suffix in COMPRESSIONS if name.endswith(suffix)), "")
-    stem = name.removesuffix(compression)
-    found = next((file_format for suffix, file_format in FORMATS.items() if stem.endswith(suffix)), None)
-    return None if compression and found is not None and found.magic else found
 
 
 def local_path(uri: str) -> Path | None:

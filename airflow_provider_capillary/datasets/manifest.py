@@ -19,7 +19,6 @@ from airflow_provider_capillary.exceptions import DatasetError
 MANIFEST = "_manifest.json"
 _PART = re.compile(r"part-\d{5}-of-\d{5}-[0-9a-f]{16}\.parquet")
 _UNFINISHED = re.compile(r"\.(part-\d{5}-of-\d{5}-[0-9a-f]{16}\.parquet|_manifest\.json)\.[0-9a-f]{32}")
-_EARLIER = re.compile(r"part-\d{5}-of-\d{5}\.parquet|_incomplete")  # of versions before there were manifests
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -62,4 +61,4 @@ def is_unfinished(name: str) -> bool:
 
 def is_ours(name: str) -> bool:
     """Whether an extract has written this file, so that the next one may remove it."""
-    return name == MANIFEST or any(pattern.fullmatch(name) for pattern in (_PART, _UNFINISHED, _EARLIER))
+    return name == MANIFEST or any(pattern.fullmatch(name) for pattern in (_PART, _UNFINISHED))

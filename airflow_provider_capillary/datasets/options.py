@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from airflow_provider_capillary.core.given_values import is_nothing
-from airflow_provider_capillary.datasets.locations import FileFormat
+from airflow_provider_capillary.datasets.formats import FileFormat
 from airflow_provider_capillary.exceptions import ConfigurationError
 
 DATASET_FORMATS = {file_format.option: file_format for file_format in FileFormat}

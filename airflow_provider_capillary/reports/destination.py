@@ -7,8 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from airflow_provider_capillary.datasets.folders import folder_at
 from airflow_provider_capillary.datasets.locations import local_path
+from airflow_provider_capillary.datasets.storage import Folder
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.reports.report_facts import ReportFacts
 
@@ -35,7 +35,7 @@ def publish_files(files: Sequence[Path], folder: str) -> list[str]:
     path = local_path(folder)
     if path is not None and not path.is_absolute():
         raise ConfigurationError(f"report_path {folder!r} is relative: workers differ in where that is. Give a URI.")
-    target = folder_at(folder, "report_path")
+    target = Folder(folder, "report_path")
     for file in files:
         target.put(file, file.name)
         file.unlink()  # on one disk both names are one file, which a later report may overwrite

@@ -148,9 +148,9 @@ class SqlToBadgeDatasetOperator(BaseOperator):
 
     def _extract(self) -> dict[str, Any]:
         # Not with the DAG file: the database's library and pyarrow take their time to load.
-        from airflow_provider_capillary.datasets.disk import room_on_disk
-        from airflow_provider_capillary.datasets.publish import check_target, publish
+        from airflow_provider_capillary.datasets.storage import room_on_disk
         from airflow_provider_capillary.hooks.hook_lineage import collect_lineage
+        from airflow_provider_capillary.transfers.publish import check_target, publish
 
         for name, check in _CHECKS.items():
             check(getattr(self, name))

@@ -16,6 +16,7 @@ from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core import send_limits
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
+from airflow_provider_capillary.datasets.storage import whole_file
 from airflow_provider_capillary.exceptions import CapillaryError, ImportInterruptedError
 from airflow_provider_capillary.jobs import import_job
 from airflow_provider_capillary.jobs.import_job import ImportJob, ImportResult
@@ -62,9 +63,8 @@ class WitnessFile:
 
     def write(self, text: str) -> None:
         """Write it whole: a process killed meanwhile leaves what was there before."""
-        unfinished = self._path.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(text)
-        unfinished.rename(self._path)
+        with whole_file(self._path) as unfinished:
+            unfinished.write_text(text)
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -88,9 +88,8 @@ def live(life: Life) -> None:
         reported = Report(error=type(error).__name__, message=str(error))
     except Exception:  # noqa: BLE001 - whatever it is, it is reported
         reported = Report(unforeseen=traceback.format_exc())
-    unfinished = Path(f"{life.reported}.part")
-    unfinished.write_bytes(msgspec.json.encode(reported))
-    unfinished.rename(life.reported)
+    with whole_file(Path(life.reported)) as unfinished:
+        unfinished.write_bytes(msgspec.json.encode(reported))
 
 
 def _report(result: ImportResult) -> Report:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -15,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from airflow_provider_capillary.datasets.storage import whole_file
 from dev.sample_data.corrections import corrections
 
 PURCHASES_FILE = Path(__file__).parent / "data" / "purchases.csv.gz"
@@ -60,15 +60,8 @@ def load_warehouse(path: Path) -> dict[str, int]:
     A warehouse that is already there is replaced in one step, so that a reader never sees half of it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    unfinished.unlink(missing_ok=True)
-    try:
-        with closing(sqlite3.connect(unfinished)) as connection, connection:
-            counts = {table: _fill(connection, table, rows) for table, rows in _tables().items()}
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return counts
+    with whole_file(path) as unfinished, closing(sqlite3.connect(unfinished)) as connection, connection:
+        return {table: _fill(connection, table, rows) for table, rows in _tables().items()}
 
 
 def capillary_customer_id(customer_id: int) -> int:

@@ -11,9 +11,9 @@ import pytest
 
 from airflow_provider_capillary.datasets.dataset_files import files_at
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.datasets.publish import publish
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted
+from airflow_provider_capillary.transfers.publish import publish
 
 from .conftest import Lake
 

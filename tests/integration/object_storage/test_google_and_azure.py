@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from airflow_provider_capillary.datasets import object_storage
+from airflow_provider_capillary.datasets import remote_files
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError, RetryableError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
@@ -109,7 +109,7 @@ def test_an_object_that_is_stored_with_an_encoding_is_refused_alone_and_among_ot
 def test_an_object_that_is_overwritten_while_it_is_read_is_refused(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(object_storage, "_AHEAD_BYTES", 100_000)
+    monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 100_000)
     content = HEADER + b"".join(b"%06d,x\n" % number for number in range(100_000))
     lake.put("busy.csv", content)
     opened = lake.filesystem.open
@@ -123,7 +123,7 @@ def test_an_object_that_is_overwritten_while_it_is_read_is_refused(
 
     monkeypatch.setattr(lake.filesystem, "open", overtaken)
     with pytest.raises((DatasetError, RetryableError), match=r"busy\.csv"):
-        object_storage.copy_to_local(lake.uri("busy.csv"), tmp_path / "copy")
+        remote_files.copy_to_local(lake.uri("busy.csv"), tmp_path / "copy")
 
 
 def test_a_wrong_bucket_is_named_and_not_made(extract: Extract, lake: Lake) -> None:

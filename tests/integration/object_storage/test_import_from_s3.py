@@ -128,8 +128,8 @@ def test_a_dataset_that_is_replaced_between_two_tries_is_never_mixed_with_its_su
 
 PEAKS = """
 import json, pathlib, sys
-from airflow_provider_capillary.datasets.folders import folder_at
-from airflow_provider_capillary.datasets.object_storage import copy_to_local
+from airflow_provider_capillary.datasets.remote_files import copy_to_local
+from airflow_provider_capillary.datasets.storage import Folder
 
 def peak():
     [line] = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
@@ -140,7 +140,7 @@ for size in (4 << 20, 160 << 20):
     with (folder / "source").open("wb") as source:
         for _ in range(size >> 20):
             source.write(bytes(1 << 20))
-    folder_at(uri).put(folder / "source", f"{size}.parquet")
+    Folder(uri).put(folder / "source", f"{size}.parquet")
     written = peak()
     copy_to_local(f"{uri}/{size}.parquet", folder / "copy")
     assert (folder / "copy").stat().st_size == size

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from airflow_provider_capillary.datasets import object_storage, remote_files
+from airflow_provider_capillary.datasets import remote_files, storage
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import DatasetError, RetryableError
 
@@ -93,7 +93,7 @@ def test_memory_holds_no_more_small_objects_than_its_share(lake: Lake, monkeypat
 def test_a_large_object_among_small_ones_is_copied_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_files, "_SMALL_BYTES", 100)
     alone: list[str] = []
-    copy = object_storage.copy_to_local
+    copy = remote_files.copy_to_local
 
     def noted(uri: str, target: Path) -> bytes:
         alone.append(uri.rpartition("/")[2])
@@ -127,7 +127,7 @@ def test_each_broken_one_of_many_is_named(lake: Lake) -> None:
 
 def test_an_object_that_grew_since_the_listing_is_read_to_its_end(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = fill(lake, parts(4))
-    listed = object_storage.sizes_of
+    listed = remote_files.sizes_of
 
     def overtaken(folder: str) -> Any:
         sizes = listed(folder)
@@ -149,11 +149,11 @@ def test_a_list_of_objects_in_many_folders_is_read_in_its_order(lake: Lake) -> N
 def test_a_large_object_that_is_overwritten_while_it_is_read_is_named_as_such(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(object_storage, "_AHEAD_BYTES", 50_000)
+    monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 50_000)
     content = HEADER + b"".join(b"%06d,x\n" % number for number in range(50_000))
     lake.server.put(lake.bucket, "busy.csv", content)
     uri = lake.uri("busy.csv")
-    with object_storage.storage(uri) as (filesystem, _):
+    with storage.filesystem_at(uri) as (filesystem, _):
         opened = filesystem.open
 
         def overtaken(*arguments: Any, **named: Any) -> Any:
@@ -165,4 +165,4 @@ def test_a_large_object_that_is_overwritten_while_it_is_read_is_named_as_such(
 
         monkeypatch.setattr(filesystem, "open", overtaken)
         with pytest.raises(DatasetError, match=r"busy\.csv: was overwritten while it was read"):
-            object_storage.copy_to_local(uri, tmp_path / "copy")
+            remote_files.copy_to_local(uri, tmp_path / "copy")

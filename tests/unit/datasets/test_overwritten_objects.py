@@ -9,7 +9,7 @@ import fsspec  # type: ignore[import-untyped]
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
-from airflow_provider_capillary.datasets import object_storage
+from airflow_provider_capillary.datasets import remote_files, storage
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import DatasetError
 
@@ -38,21 +38,21 @@ class Busy(MemoryFileSystem):  # type: ignore[misc] # without types
 
 
 @pytest.fixture(autouse=True)
-def storage(monkeypatch: pytest.MonkeyPatch) -> None:
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("busy", Busy, clobber=True)
-    monkeypatch.setattr(object_storage, "_attached", lambda uri: (Busy(), "/" + uri.split("://", 1)[1]))
+    monkeypatch.setattr(storage, "_attached", lambda uri: (Busy(), "/" + uri.split("://", 1)[1]))
     monkeypatch.setattr(Busy, "store", {})
     Busy().pipe_file("/bucket/a.csv", OLD)
 
 
 def test_an_object_in_pieces_that_is_overwritten_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_storage, "_AHEAD_BYTES", 1_000)
+    monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 1_000)
     monkeypatch.setattr(Busy, "replacement", OLD)
     with pytest.raises(DatasetError, match=r"a\.csv: was overwritten while it was read \(etag changed\)"):
         open_dataset("busy://bucket/a.csv").inspect()
 
 
 def test_an_object_in_pieces_that_stays_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(object_storage, "_AHEAD_BYTES", 1_000)
-    assert object_storage.copy_to_local("busy://bucket/a.csv", tmp_path / "a.csv")
+    monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 1_000)
+    assert remote_files.copy_to_local("busy://bucket/a.csv", tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_bytes() == OLD

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_capillary.datasets.base import Dataset
-from airflow_provider_capillary.datasets.locations import FORMATS, FileFormat
+from airflow_provider_capillary.datasets.formats import FORMATS, FileFormat
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 
 

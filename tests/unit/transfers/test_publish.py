@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.datasets import publish as publishing
 from airflow_provider_capillary.datasets.dataset_files import files_at
-from airflow_provider_capillary.datasets.folders import Folder, LocalFolder, folder_at
-from airflow_provider_capillary.datasets.publish import check_target, publish
+from airflow_provider_capillary.datasets.storage import Folder
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError, RetryableError
+from airflow_provider_capillary.transfers import publish as publishing
+from airflow_provider_capillary.transfers.publish import check_target, publish
 
 PARTS = 3
 
@@ -74,7 +74,7 @@ KILLED_AT_EVERY_CALL = """
 import json, os, signal, sys
 from pathlib import Path
 from airflow_provider_capillary.datasets.dataset_files import files_at
-from airflow_provider_capillary.datasets.publish import publish
+from airflow_provider_capillary.transfers.publish import publish
 
 target, new, ends = Path(sys.argv[1]), [Path(path) for path in json.loads(sys.argv[2])], []
 WATCHED = {"open", "os.link", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.scandir"}
@@ -188,13 +188,13 @@ def watched(monkeypatch: pytest.MonkeyPatch, count: int, meanwhile: Callable[[],
     """The next publication, and only that, works in a watched folder."""
     made: list[Watched] = []
 
-    def first(uri: str) -> Folder:
+    def first(uri: str) -> Folder | Watched:
         if made:
-            return folder_at(uri)
-        made.append(Watched(folder_at(uri), count, meanwhile))
+            return Folder(uri)
+        made.append(Watched(Folder(uri), count, meanwhile))
         return made[0]
 
-    monkeypatch.setattr(publishing, "folder_at", first)
+    monkeypatch.setattr(publishing, "Folder", first)
     return made
 
 
@@ -223,13 +223,13 @@ def test_two_tries_at_once_leave_one_whole_dataset_wherever_the_second_comes_in_
 def test_a_try_whose_parts_are_taken_away_again_and_again_gives_up_for_a_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Leaky(LocalFolder):
+    class Leaky(Folder):
         def put(self, source: Path, name: str) -> None:
             super().put(source, name)
             if name.startswith("part-00001"):
                 self.remove([name])
 
-    monkeypatch.setattr(publishing, "folder_at", lambda uri: Leaky(uri, Path(uri)))
+    monkeypatch.setattr(publishing, "Folder", Leaky)
     with pytest.raises(RetryableError, match="another try"):
         publish(made(tmp_path / "made", "new"), str(tmp_path / "out"), 7)
 
@@ -259,10 +259,10 @@ def test_a_first_try_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_files_of_earlier_versions_and_killed_tries_are_replaced(tmp_path: Path) -> None:
+def test_files_of_killed_tries_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     killed = f".part-00000-of-00001-{'a' * 16}.parquet.{'b' * 32}"
-    for name in ("part-00000-of-00001.parquet", f"part-00000-of-00001-{'a' * 16}.parquet", killed, "_incomplete"):
+    for name in (f"part-00000-of-00001-{'a' * 16}.parquet", killed):
         (tmp_path / "out" / name).write_text("left over")
     publish(made(tmp_path / "made", "new"), str(tmp_path / "out"), 7)
     assert read(tmp_path / "out") == whole("new")

@@ -11,9 +11,9 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from airflow_provider_capillary.datasets.folders import Folder, folder_at
 from airflow_provider_capillary.datasets.locations import check_place
 from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_ours, published_names
+from airflow_provider_capillary.datasets.storage import Folder
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError, DatasetError, RetryableError
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def publish(parts: Sequence[Path], uri: str, rows: int) -> list[str]:
     :raises ConfigurationError: the folder cannot be used, see ``check_target``; nothing is touched then.
     :raises RetryableError: storage or disk failed; what lay at ``uri`` before is there still.
     """
-    folder = folder_at(uri)
+    folder = Folder(uri)
     before = check_target(uri)
     names = published_names(parts)
     manifest = Manifest(tuple(names), rows).encode()
@@ -53,7 +53,7 @@ def check_target(uri: str) -> list[str]:
     :raises ConfigurationError: the target is a file, a top folder, a relative path, or holds anything but parts.
     """
     check_place(uri)
-    found = _names(folder_at(uri))
+    found = _names(Folder(uri))
     if found is None:
         raise ConfigurationError(f"{uri}: is a file. Give dataset_path a folder of its own.")
     foreign = sorted(name for name in found if not is_ours(name))

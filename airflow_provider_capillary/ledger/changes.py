@@ -212,6 +212,16 @@ def changes_of(outcome: Outcome) -> list[RowChange]:
     return [*outcome.rows, *map(RowChange, outcome.accepted, repeat(RowState.ACCEPTED), outcome.ids)]
 
 
+def take_out(connection: sa.Connection, rows: Rows, free: Sequence[Found], batch: int) -> None:
+    """Move rows that are free to be sent out of their batches into another; the schema refuses any other row."""
+    rows.move(connection, batch, [row.key for row in free])
+    if odd := [key_values(row.key) for row in free if row.is_odd]:
+        connection.execute(QUERIES["drop_odd_row"], odd)
+    left = Counter(row.batch for row in free)
+    values = [{"batch": key, "rows": count} for key, count in sorted(left.items())]
+    connection.execute(QUERIES["rows_left"], values)
+
+
 def odd_rows(connection: sa.Connection, batch: int) -> dict[Key, OddRow]:
     """The rows of a batch that have a state of their own."""
     found = connection.execute(QUERIES["odd_rows_of_batch"], {"batch": batch})

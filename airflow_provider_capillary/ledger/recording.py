@@ -18,7 +18,7 @@ from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
 from airflow_provider_capillary.ledger.adopting import Adopted, adopt
-from airflow_provider_capillary.ledger.changes import key_of, key_values
+from airflow_provider_capillary.ledger.changes import key_of, take_out
 from airflow_provider_capillary.ledger.database import moment_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
@@ -121,7 +121,7 @@ class Recording:
         batches = list(map(_batch_values, intents, columns))
         if all(intent.unseen for intent in intents):
             return self._note_unseen(batches, [each.sorted_keys() for each in columns])
-        keys = _add_batches(self._connection, self._job, self._now, batches)
+        keys = add_batches(self._connection, self._job, self._now, batches)
         noted = list(map(_Noted, intents, keys, columns))
         new = [NewRows(one.batch, self._new_keys(one)) for one in noted]
         self._rows.insert(self._connection, new)
@@ -171,15 +171,7 @@ class Recording:
         taken = [row for row in held if row.state not in FREE or (row.doubt and row.key not in known_doubts)]
         if taken:
             raise IntentConflictError(f"{len(taken)} rows are held by another batch or another job")
-        self._rows.move(self._connection, batch, [row.key for row in held])
-        odd = [key_values(row.key) for row in held if row.is_odd]
-        if odd:
-            self._connection.execute(QUERIES["drop_odd_row"], odd)
-        left: dict[int, int] = {}
-        for row in held:
-            left[row.batch] = left.get(row.batch, 0) + 1
-        values = [{"batch": key, "rows": rows} for key, rows in sorted(left.items())]
-        self._connection.execute(QUERIES["rows_left"], values)
+        take_out(self._connection, self._rows, held, batch)
 
     def _refuse_second_badge(self, badges: Sequence[EarnedBadge]) -> None:
         keys = sorted({(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges})
@@ -286,7 +278,7 @@ def _by_row_number(badges: Sequence[EarnedBadge], ids: Sequence[str | None]) -> 
     return [of_row[number] for number in sorted(numbers)]
 
 
-def _add_batches(connection: sa.Connection, job: Job, now: Moment, batches: Sequence[dict[str, Any]]) -> list[int]:
+def add_batches(connection: sa.Connection, job: Job, now: Moment, batches: Sequence[dict[str, Any]]) -> list[int]:
     """Note the intents to send batches; give the key of each."""
     values = {"job": job.key, "fence": job.fence, **moment_values(now)}
     if connection.dialect.name == "sqlite":

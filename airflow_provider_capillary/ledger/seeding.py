@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
@@ -20,8 +21,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.seeding import SeedPlan, plan_seed
 from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger import settling
-from airflow_provider_capillary.ledger.changes import key_values
-from airflow_provider_capillary.ledger.database import moment_values
+from airflow_provider_capillary.ledger.changes import take_out
 from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
 from airflow_provider_capillary.ledger.packing import (
@@ -34,6 +34,7 @@ from airflow_provider_capillary.ledger.packing import (
     storable_all,
 )
 from airflow_provider_capillary.ledger.queries import QUERIES
+from airflow_provider_capillary.ledger.recording import add_batches
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
 BATCH_ROWS = 1_000  #: rows of one batch; few, because a later look at one row unpacks all rows of its batch
@@ -112,42 +113,28 @@ class Seeding:
         self, rows: EarnedBadges, ids: Sequence[str | None], keys: Sequence[Key], held: Mapping[Key, Found], by: str
     ) -> None:
         """Note rows that the ledger does not hold, and take those that are free into the same batches."""
+        parts = [slice(start, start + BATCH_ROWS) for start in range(0, len(rows), BATCH_ROWS)]
+        values = [self._batch_values(rows[part], by) for part in parts]
+        batches = add_batches(self._connection, self._job, Moment(self._now), values)
         new: list[NewRows] = []
-        batches: list[int] = []
-        for start in range(0, len(rows), BATCH_ROWS):
-            part, of_part = rows[start : start + BATCH_ROWS], keys[start : start + BATCH_ROWS]
-            batch = self._add_batch(part, by)
-            new.append(NewRows(batch, KeyColumns.of(sorted(key for key in of_part if key not in held))))
-            self._take([held[key] for key in sorted(of_part) if key in held], batch)
-            batches.append(batch)
+        for batch, part in zip(batches, parts, strict=True):
+            of_part = sorted(keys[part])
+            new.append(NewRows(batch, KeyColumns.of([key for key in of_part if key not in held])))
+            if free := [held[key] for key in of_part if key in held]:
+                take_out(self._connection, self._tables, free, batch)
         self._tables.insert(self._connection, new)
-        for number, batch in enumerate(batches):
-            packed = pack_ids(storable_all(ids[number * BATCH_ROWS : (number + 1) * BATCH_ROWS]))
+        for batch, part in zip(batches, parts, strict=True):
+            packed = pack_ids(storable_all(ids[part]))
             self._connection.execute(QUERIES["accept_seeded_batch"], {"batch": batch, "ids": packed, "now": self._now})
 
-    def _add_batch(self, rows: EarnedBadges, by: str) -> int:
-        values = {
-            "job": self._job.key,
-            "fence": self._job.fence,
+    def _batch_values(self, rows: EarnedBadges, by: str) -> dict[str, Any]:
+        return {
             "attempt": 0,
             "row_count": len(rows),
             "fingerprint": "",
             "request_id": f"seeded by {by}",
-            **moment_values(Moment(self._now)),
             "rows": pack_rows(columns_of(rows, dict(self._badge_keys))),
         }
-        return int(self._connection.execute(QUERIES["add_batch"], values).scalar_one())
-
-    def _take(self, free: Sequence[Found], batch: int) -> None:
-        """Take rows that are free to be sent out of their batches; the schema refuses any other."""
-        if not free:
-            return
-        self._tables.move(self._connection, batch, [row.key for row in free])
-        if odd := [key_values(row.key) for row in free if row.is_odd]:
-            self._connection.execute(QUERIES["drop_odd_row"], odd)
-        left = Counter(row.batch for row in free)
-        values = [{"batch": key, "rows": rows} for key, rows in sorted(left.items())]
-        self._connection.execute(QUERIES["rows_left"], values)
 
     # -- rows that an earlier import left without proof --------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from airflow.sdk.definitions.context import context_merge
 
 from airflow_provider_capillary.exceptions import CapillaryError, DatasetError, JobMismatchError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, as_airflow_error
-from airflow_provider_capillary.operators.badge_import import BadgeImportOperator, check_known
+from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 
 if TYPE_CHECKING:
     from typing import ParamSpec, TypeVar
@@ -154,7 +154,7 @@ def badge_import_task(python_callable: Callable[..., Any] | None = None, **kwarg
     :param kwargs: all parameters of ``BadgeImportOperator`` but ``dataset``, and those of every operator
     """
     _refuse(python_callable, kwargs)
-    check_known(kwargs)  # where the function is mapped, no operator is built before the task runs
+    BadgeImportOperator.check_known(kwargs)  # where the function is mapped, no operator is built before the task runs
     # Otherwise a function annotated as returning a dict would have each count of the summary as an XCom of its own.
     return task_decorator_factory(
         python_callable=python_callable,

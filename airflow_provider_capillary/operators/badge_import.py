@@ -6,15 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_capillary.core.column_choice import column_choices
-from airflow_provider_capillary.core.given_values import is_known, is_nothing, one_of
+from airflow_provider_capillary.core.given_values import is_nothing, one_of
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.options import read_options
-from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
-from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.report_link import BadgeImportLink
@@ -41,7 +39,10 @@ class OnEmpty(StrEnum):
     FAIL = "fail"
 
 
-class BadgeImportOperator(ReportsLineage, BaseOperator):
+_OF_FILES = ("dataset_format", "csv_delimiter", "allow_cut_end")
+
+
+class BadgeImportOperator(ReportsLineage, ChecksArguments):
     """Imports earned badges into Capillary, row by row accounted for in a durable ledger.
 
     A retry goes on where the last try was cut off; a clear, a later run or a backfill begins a new job on
@@ -109,6 +110,7 @@ class BadgeImportOperator(ReportsLineage, BaseOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "field_mapping": "json"}
     operator_extra_links: Collection[BaseOperatorLink] = (BadgeImportLink(),)
     ui_color = "#e3f2e1"
+    checked = (*ImportSettings.__struct_fields__, *_OF_FILES, "on_empty")
 
     def __init__(
         self,
@@ -165,7 +167,17 @@ class BadgeImportOperator(ReportsLineage, BaseOperator):
         self.on_empty = on_empty
         self.allow_cut_end = allow_cut_end
         self._task: ImportTask | None = None
-        check_known({name: getattr(self, name) for name in (*ImportSettings.__struct_fields__, *_OF_FILES, "on_empty")})
+        self.check_known(vars(self))
+
+    @classmethod
+    def check(cls, known: Mapping[str, Any]) -> None:
+        """Check what is known when the DAG file is parsed."""
+        settings = import_settings(**{name: known[name] for name in ImportSettings.__struct_fields__ if name in known})
+        named_zone(settings.timezone)
+        column_choices(settings.field_mapping)
+        read_options(**{name: known[name] for name in _OF_FILES if name in known})
+        if "on_empty" in known:
+            on_empty_of(known["on_empty"])
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job, or go on with it; give the summary, or fail with it in XCom.
@@ -184,36 +196,6 @@ class BadgeImportOperator(ReportsLineage, BaseOperator):
         """Stop sending; batches in flight end and are recorded."""
         if self._task is not None:
             self._task.request_stop()
-
-    @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Map over what ``expand`` gives; what is known here and wrong fails here, not when the first task begins.
-
-        :raises BadgeTaskFailed: names the parameter and what it may be.
-        """
-        check_known(kwargs)
-        return super().partial(**kwargs)
-
-
-_OF_FILES = ("dataset_format", "csv_delimiter", "allow_cut_end")
-
-
-def check_known(arguments: Mapping[str, Any]) -> None:
-    """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night.
-
-    :param arguments: of the operator, some or all; others are not looked at.
-    :raises BadgeTaskFailed: names the parameter and what it may be.
-    """
-    known = {name: value for name, value in arguments.items() if is_known(value)}
-    try:
-        settings = import_settings(**{name: known[name] for name in ImportSettings.__struct_fields__ if name in known})
-        named_zone(settings.timezone)
-        column_choices(settings.field_mapping)
-        read_options(**{name: known[name] for name in _OF_FILES if name in known})
-        if "on_empty" in known:
-            on_empty_of(known["on_empty"])
-    except CapillaryError as error:
-        raise as_airflow_error(error) from error
 
 
 def on_empty_of(value: Any) -> OnEmpty:

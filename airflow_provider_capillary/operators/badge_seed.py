@@ -7,12 +7,10 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_capillary.core.budget import parse_budget
-from airflow_provider_capillary.core.given_values import is_known
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.options import read_options
-from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
-from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
 from airflow_provider_capillary.jobs.settings import DEFAULTS, import_settings
 from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
@@ -30,7 +28,7 @@ _SETTINGS = ("field_mapping", "timezone", "timestamp_unit", "dry_run")
 _OF_FILES = ("dataset_format", "csv_delimiter")
 
 
-class BadgeSeedOperator(WorksOnEarlierJobs):
+class BadgeSeedOperator(ChecksArguments, WorksOnEarlierJobs):
     """Notes rows as granted outside this ledger, and sends nothing.
 
     For organisations that were served by another tool until now, and for a ledger that was lost: give an export of
@@ -83,6 +81,7 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"dataset": "json", "field_mapping": "json"}
     ui_color = "#e2e8f6"
+    checked = (*_SETTINGS, *_OF_FILES, "max_invalid")
 
     def __init__(
         self,
@@ -111,16 +110,19 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
         self.timestamp_unit = timestamp_unit
         self.max_invalid = max_invalid
         self.dry_run = dry_run  # type: ignore[assignment,method-assign] # hides BaseOperator.dry_run, a printer of templates
-        _check_known({name: getattr(self, name) for name in (*_SETTINGS, *_OF_FILES, "max_invalid")})
+        self.check_known(vars(self))
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Map over what ``expand`` gives; what is known here and wrong fails here, not when the first task begins.
+    def check(cls, known: Mapping[str, Any]) -> None:
+        """Check what is known when the DAG file is parsed."""
+        settings = import_settings(**{name: known[name] for name in _SETTINGS if name in known})
+        named_zone(settings.timezone)
+        if settings.field_mapping:
+            from airflow_provider_capillary.core.seeding import seed_choices  # loads pyarrow
 
-        :raises BadgeTaskFailed: names the parameter and what it may be.
-        """
-        _check_known(kwargs)
-        return super().partial(**kwargs)
+            seed_choices(settings.field_mapping)
+        parse_budget("max_invalid", known.get("max_invalid", 0))
+        read_options(**{name: known[name] for name in _OF_FILES if name in known})
 
     def _work(self, context: Context, stop: StopSignal) -> Seeded:
         from airflow_provider_capillary.core.seeding import seed_choices
@@ -170,19 +172,3 @@ class BadgeSeedOperator(WorksOnEarlierJobs):
             result.summary.job_id,
         )
         return result
-
-
-def _check_known(arguments: Mapping[str, Any]) -> None:
-    """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night."""
-    known = {name: value for name, value in arguments.items() if is_known(value)}
-    try:
-        settings = import_settings(**{name: known[name] for name in _SETTINGS if name in known})
-        named_zone(settings.timezone)
-        if settings.field_mapping:
-            from airflow_provider_capillary.core.seeding import seed_choices  # loads pyarrow
-
-            seed_choices(settings.field_mapping)
-        parse_budget("max_invalid", known.get("max_invalid", 0))
-        read_options(**{name: known[name] for name in _OF_FILES if name in known})
-    except CapillaryError as error:
-        raise as_airflow_error(error) from error

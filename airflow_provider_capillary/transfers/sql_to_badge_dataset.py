@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseHook, BaseOperator
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from airflow_provider_capillary.core.column_choice import fitting_columns
-from airflow_provider_capillary.core.given_values import is_known, is_nothing, shown
+from airflow_provider_capillary.core.given_values import is_nothing, shown
 from airflow_provider_capillary.datasets.locations import check_place, named
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
+from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
 from airflow_provider_capillary.hooks.errors import as_airflow_error
 from airflow_provider_capillary.transfers.extract_output import ExtractOutput
 
@@ -42,7 +43,7 @@ _OTHER_TYPES = {
 _CUSTOMER_COLUMNS = ("customerId", "customer_id")
 
 
-class SqlToBadgeDatasetOperator(BaseOperator):
+class SqlToBadgeDatasetOperator(ChecksArguments):
     """Writes the result of one query to Parquet parts that ``BadgeImportOperator`` reads.
 
     The result is streamed to the worker's disk (``TMPDIR``) and from there to ``dataset_path``: neither rows nor
@@ -92,6 +93,7 @@ class SqlToBadgeDatasetOperator(BaseOperator):
     template_ext: Sequence[str] = (".sql",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json", "hook_params": "json"}
     ui_color = "#e8f1e4"
+    checked = (*template_fields, "fetch_size", "server_side_cursor")
 
     def __init__(
         self,
@@ -117,7 +119,13 @@ class SqlToBadgeDatasetOperator(BaseOperator):
         self.fetch_size = fetch_size
         self.server_side_cursor = server_side_cursor
         self.hook_params = hook_params
-        _check_known({name: getattr(self, name) for name in _CHECKS})
+        self.check_known(vars(self))
+
+    @classmethod
+    def check(cls, known: Mapping[str, Any]) -> None:
+        """Check what is known when the DAG file is parsed."""
+        for name, value in known.items():
+            _CHECKS[name](value)
 
     @property
     def output(self) -> ExtractOutput:
@@ -136,15 +144,6 @@ class SqlToBadgeDatasetOperator(BaseOperator):
             return self._extract()
         except CapillaryError as error:
             raise as_airflow_error(error) from error
-
-    @classmethod
-    def partial(cls, **kwargs: Any) -> Any:
-        """Map over what ``expand`` gives; what is known here and wrong fails here, not when the first task begins.
-
-        :raises BadgeTaskFailed: names the parameter and what it may be.
-        """
-        _check_known(kwargs)
-        return super().partial(**kwargs)
 
     def _extract(self) -> dict[str, Any]:
         # Not with the DAG file: the database's library and pyarrow take their time to load.
@@ -292,16 +291,6 @@ _CHECKS: dict[str, Callable[[Any], None]] = {
     "server_side_cursor": _check_server_side_cursor,
     "hook_params": _check_hook_params,
 }
-
-
-def _check_known(arguments: Mapping[str, Any]) -> None:
-    """Refuse what is wrong whatever the templates give, so that the DAG file fails, and no task in the night."""
-    try:
-        for name, check in _CHECKS.items():
-            if name in arguments and is_known(arguments[name]):
-                check(arguments[name])
-    except CapillaryError as error:
-        raise as_airflow_error(error) from error
 
 
 class _Progress:

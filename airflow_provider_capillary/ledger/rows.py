@@ -111,7 +111,7 @@ class SqliteRows:
     """
 
     _INSERT = """
-        INSERT INTO capillary_earned_badge (batch_id, customer_id, badge_id, earned_at, occurrence) VALUES {rows}
+        INSERT INTO capillary_earned_badge (batch_id, occurrence, customer_id, badge_id, earned_at) VALUES {rows}
     """
     _MOVE = """
         UPDATE capillary_earned_badge AS t SET batch_id = ?1 FROM (VALUES {rows}) AS v
@@ -140,14 +140,17 @@ class SqliteRows:
     def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
         """Note rows."""
         for batch, keys in new:
-            rows, width = len(keys.customers), len(keys)
+            rows = len(keys.customers)
+            is_first = keys.occurrences.count(1) == rows  # as nearly always; what is written into the text costs less
+            columns, of_each = (keys[:3], "?1, 1, ") if is_first else ((keys.occurrences, *keys[:3]), "?1, ")
+            width = len(columns)
             values: list[int] = [0] * (width * rows)
-            for position, column in enumerate(keys):
+            for position, column in enumerate(columns):
                 values[position::width] = column
             try:
                 for start in range(0, rows, _NEW_TOGETHER):
                     some = values[width * start : width * (start + _NEW_TOGETHER)]
-                    text = _with_rows(self._INSERT, len(some) // width, width, 2, "?1, ")
+                    text = _with_rows(self._INSERT, len(some) // width, width, 2, of_each)
                     connection.exec_driver_sql(text, (batch, *some))
             except IntegrityError as error:
                 raise conflict_of(error) from error

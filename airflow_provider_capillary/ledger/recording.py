@@ -130,7 +130,7 @@ class Recording:
     def _note_unseen(self, batches: Sequence[dict[str, Any]], keys: Sequence[KeyColumns]) -> list[int]:
         """Note batches with their rows, of which none was looked up: a row that the ledger holds is a conflict."""
         if self._connection.dialect.name == "sqlite":
-            numbers = _add_batches(self._connection, self._job, self._now, batches)
+            numbers = add_batches(self._connection, self._job, self._now, batches)
             self._rows.insert(self._connection, list(map(NewRows, numbers, keys)))
             return numbers
         values = {"job": self._job.key, "fence": self._job.fence, **moment_values(self._now)}

@@ -22,7 +22,10 @@ RAMP = (1, 10, 100)
 
 
 class Batch(msgspec.Struct):
-    """The earned badges of one request, in order. ``origins``: what the caller gave with the rows, without repeats."""
+    """The earned badges of one request, in order.
+
+    ``origins``: the windows that hold the rows, each once, for the issues of those that are not accepted.
+    """
 
     lane: int
     badges: EarnedBadges

@@ -21,7 +21,7 @@ from airflow_provider_capillary.jobs import stopping
 from airflow_provider_capillary.jobs.account import Account, issue_of
 from airflow_provider_capillary.jobs.aside import Unproven
 from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
-from airflow_provider_capillary.jobs.planner import Planner, Sorted
+from airflow_provider_capillary.jobs.planner import Planner, ToDo
 from airflow_provider_capillary.jobs.read_back import UnknownRows
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
 from airflow_provider_capillary.ledger.facts import IntentConflictError, Job, Outcome, RowChange, RowIssue
@@ -109,7 +109,7 @@ class FollowUp:
         """Record the outcome of a batch, and give the work that follows."""
         match exchanged.judgement.verdict:
             case Verdict.PER_ROW | Verdict.UNKNOWN:
-                return self._settle_each_row(exchanged)
+                return self._record_each_row(exchanged)
             case Verdict.RETRY_LATER:
                 return self._retry_later(exchanged)
             case Verdict.HALVE | Verdict.BISECT:
@@ -119,7 +119,7 @@ class FollowUp:
                 self._stop.request(stopping.refusal(exchanged.reply, exchanged.judgement, self._method))
                 return [exchanged.batch]
 
-    def _settle_each_row(self, exchanged: Exchanged) -> list[Work]:
+    def _record_each_row(self, exchanged: Exchanged) -> list[Work]:
         """Record each row's outcome. Rows refused for a passing reason go again; unknown rows follow ``on_unknown``."""
         accepted: list[EarnedBadge] = []
         ids: list[str] = []
@@ -206,7 +206,7 @@ class FollowUp:
         judgement = exchanged.judgement
         refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
         alone = msgspec.structs.replace(judgement, verdict=Verdict.PER_ROW, looked_at=(refused,))
-        return self._settle_each_row(msgspec.structs.replace(exchanged, judgement=alone))
+        return self._record_each_row(msgspec.structs.replace(exchanged, judgement=alone))
 
     # -- rows that were not sent ---------------------------------------------------------------------------------------
 
@@ -217,7 +217,7 @@ class FollowUp:
         """
         works: list[Work] = []
         if batch.unseen:
-            rows = self._planner.sort_again(batch.badges)
+            rows = self._planner.plan_again(batch.badges)
             self._planner.end(rows.done, batch.origins)
             own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
             works = self.take_over(own, batch)
@@ -246,18 +246,18 @@ class FollowUp:
         works = self.take_over(rows.settle, batch)
         return [*works, batch.part(rows.send)] if rows.send else works
 
-    def _look_again(self, batch: Batch, badges: Sequence[EarnedBadge]) -> Sorted:
-        """Sort rows by what the ledger holds of them now, and end those that need no request.
+    def _look_again(self, batch: Batch, badges: Sequence[EarnedBadge]) -> ToDo:
+        """Plan rows by what the ledger holds of them now, and end those that need no request.
 
         After ``MOST_CONFLICTS`` conflicts, stop competing: rows that other jobs have are reported as not sent, and a
         retry looks again. The rest belong to this job, so no further conflict is possible.
         """
         batch.conflicts += 1
-        rows = self._planner.sort_again(badges)
+        rows = self._planner.plan_again(badges)
         if batch.conflicts > MOST_CONFLICTS:
             own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
             left = [*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)]
             log.warning("%d rows are not sent: other jobs were quicker %d times in a row", len(left), batch.conflicts)
-            rows = Sorted([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
+            rows = ToDo([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
         self._planner.end(rows.done, batch.origins)
         return rows

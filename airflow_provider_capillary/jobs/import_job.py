@@ -42,7 +42,7 @@ from airflow_provider_capillary.jobs.account import (
     summarised,
 )
 from airflow_provider_capillary.jobs.follow_up import Work
-from airflow_provider_capillary.jobs.lane import Dealer, Lane, LaneThreads
+from airflow_provider_capillary.jobs.lane import BatchSender, Dealer, LaneThreads
 from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.organisation import Organisation
 from airflow_provider_capillary.jobs.pacing import (
@@ -207,16 +207,20 @@ class ImportJob:
     # -- rows to batches to lanes ------------------------------------------------------------------------------------
 
     def _read_and_send(self, checker: RowChecker, ledger: LedgerWriter, job: Job) -> None:
+        """Read and check rows, put them in order, plan them, and give them to their customers' lanes, which send them.
+
+        ``ARCHITECTURE.md`` lists the calls for a row that is accepted.
+        """
         settings, account = self._settings, self._account
         with closing(Planner(ledger, job.key, settings, account)) as planner:
-            lane = self._lane(planner, ledger, job)
+            sender = self._sender(planner, ledger, job)
             with closing(
-                LaneThreads[Work](lanes_for(settings.concurrency), lane.work_off, self._stop, self._progress)
+                LaneThreads[Work](lanes_for(settings.concurrency), sender.work_off, self._stop, self._progress)
             ) as threads:
-                dealer = Dealer(lane, threads, self._batcher(), account)
+                dealer = Dealer(sender, threads, self._batcher(), account)
                 try:
                     for badges, windows in in_customer_order(self._checked(checker, planner)):
-                        rows = planner.preview(badges) if settings.dry_run else planner.sort_new(badges)
+                        rows = planner.preview(badges) if settings.dry_run else planner.plan_new(badges)
                         planner.end_done(rows, windows)
                         if settings.dry_run:
                             account.count(RowState.NOT_SENT, len(rows.send) + len(rows.settle))
@@ -227,7 +231,7 @@ class ImportJob:
                 except BaseException as error:
                     self._stop.request(error)  # else the lanes would first send all waiting batches
                     raise
-            lane.work_off_aside(self._batcher())
+            sender.work_off_aside(self._batcher())
             ledger.catch_up()  # the last outcomes are counted after their commit
             self._end_repeats(checker, planner)
 
@@ -246,7 +250,7 @@ class ImportJob:
             self._rows_read += len(window)
             yield window
 
-    def _lane(self, planner: Planner, ledger: LedgerWriter, job: Job) -> Lane:
+    def _sender(self, planner: Planner, ledger: LedgerWriter, job: Job) -> BatchSender:
         settings, client, stop = self._settings, self._organisation.client, self._stop
         pace = self._pace(ledger.reserve_request)
         read_back = ReadBack(
@@ -261,7 +265,9 @@ class ImportJob:
             waiting=self._progress.waiting,
         )
         unknown_rows = UnknownRows(read_back, ledger, job, planner, self._account, settings, stop, pace)
-        return Lane(client, ledger, job, planner, unknown_rows, self._account, settings, stop, pace, self._monotonic)
+        return BatchSender(
+            client, ledger, job, planner, unknown_rows, self._account, settings, stop, pace, self._monotonic
+        )
 
     def _pace(self, reserve: Callable[[str, int], float]) -> Pace:
         concurrency = self._settings.concurrency

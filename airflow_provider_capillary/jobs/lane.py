@@ -1,7 +1,7 @@
 """Sends batches: on each lane one at a time, until every row of it is settled.
 
-``Lane`` is straight code on a lane's thread: record the intent, send, judge, record the outcome. It alone decides what
-is sent again, because the transport sends nothing twice, and a later try of the task goes on from the ledger.
+``BatchSender`` is straight code on a lane's thread: record the intent, send, judge, record the outcome. It alone
+decides what is sent again, because the transport sends nothing twice, and a later try goes on from the ledger.
 ``Dealer`` divides rows into batches on the reading thread and gives them to the lanes. Canaries are sent first, one at
 a time, on that thread.
 """
@@ -30,7 +30,7 @@ from airflow_provider_capillary.jobs.account import Account
 from airflow_provider_capillary.jobs.aside import NO_ROOM, Unproven
 from airflow_provider_capillary.jobs.follow_up import Exchanged, FollowUp, Work
 from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
-from airflow_provider_capillary.jobs.planner import Planner, Sorted
+from airflow_provider_capillary.jobs.planner import Planner, ToDo
 from airflow_provider_capillary.jobs.progress import Progress
 from airflow_provider_capillary.jobs.read_back import UnknownRows
 from airflow_provider_capillary.jobs.settings import ImportSettings
@@ -44,7 +44,7 @@ _WAITING = 2  # batches ready for a lane while one is in flight: enough to keep 
 _Work = TypeVar("_Work")
 
 
-class Lane:
+class BatchSender:
     """Does one piece of work. All lanes share it, because each call of ``work_off`` has rows of its own."""
 
     def __init__(
@@ -232,15 +232,15 @@ class LaneThreads(Generic[_Work]):
 class Dealer:
     """Gives rows to the lanes, on the reading thread. Rows of one customer go in the dataset's order."""
 
-    def __init__(self, lane: Lane, threads: LaneThreads[Work], batcher: Batcher, account: Account) -> None:
-        self._lane = lane
+    def __init__(self, sender: BatchSender, threads: LaneThreads[Work], batcher: Batcher, account: Account) -> None:
+        self._sender = sender
         self._threads = threads
         self._batcher = batcher
         self._account = account
         self._unproven: list[tuple[EarnedBadge, Held]] = []
         self._unproven_customers: set[int] = set()
 
-    def deal(self, rows: Sorted, origins: Sequence[Window]) -> None:
+    def deal(self, rows: ToDo, origins: Sequence[Window]) -> None:
         """Give the lanes rows to send, and those that an earlier try left unproven.
 
         :param origins: the windows that hold the rows, in the dataset's order.
@@ -280,7 +280,7 @@ class Dealer:
             of_lane.setdefault(self._batcher.lane_of(badge.customer_id), []).append((badge, held))
         for lane, group in of_lane.items():
             badges = EarnedBadges.of(badge for badge, _ in group)
-            works = self._lane.follow_up.take_over(group, Batch(lane, badges, list(origins)))
+            works = self._sender.follow_up.take_over(group, Batch(lane, badges, list(origins)))
             self._put(lane, works, here=self._batcher.in_ramp)
         self._unproven.clear()
         self._unproven_customers.clear()
@@ -294,4 +294,4 @@ class Dealer:
         if not here:
             return self._threads.put(lane, works)
         for work in works:
-            self._lane.work_off(work)
+            self._sender.work_off(work)

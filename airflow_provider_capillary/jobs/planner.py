@@ -35,12 +35,12 @@ _ENDS = {
 }
 
 
-class Sorted(msgspec.Struct):
+class ToDo(msgspec.Struct):
     """Rows by what to do with them, each list in dataset order."""
 
     send: Sequence[EarnedBadge]
-    settle: list[tuple[EarnedBadge, Held]]
-    done: list[tuple[EarnedBadge, Plan]]
+    settle: list[tuple[EarnedBadge, Held]]  #: unknown, as an earlier try or another job left them
+    done: list[tuple[EarnedBadge, Plan]]  #: they need no request
     unseen: bool = False  #: the rows to send were not looked up in the ledger
     already: int = 0  #: further rows that an earlier job has accepted; they are only counted
 
@@ -49,7 +49,7 @@ class Planner:
     """Plans many rows at a time, and ends those that need no request.
 
     If the ledger held none of a window's rows, the next window is not looked up. The intent of a batch that was not
-    looked up conflicts if the ledger holds one of its rows. ``sort_again`` then plans that batch again, and from then
+    looked up conflicts if the ledger holds one of its rows. ``plan_again`` then plans that batch again, and from then
     on windows are looked up again.
     """
 
@@ -81,8 +81,8 @@ class Planner:
 
     # -- what to do with rows --------------------------------------------------------------------------------------
 
-    def sort_new(self, badges: EarnedBadges) -> Sorted:
-        """Sort rows that were just read."""
+    def plan_new(self, badges: EarnedBadges) -> ToDo:
+        """Say what to do with rows that were just read."""
         repeated: set[int] = set()
         if self._counter is not None:
             badges, repeated = self._counted(badges, self._counter)
@@ -93,13 +93,13 @@ class Planner:
         already = 0
         if found and not repeated and not self._names_duplicates:
             badges, already = self._without_accepted(badges, found)
-        rows = self._sorted(badges, repeated, found) if found or repeated else Sorted(badges, [], [])
+        rows = self._planned(badges, repeated, found) if found or repeated else ToDo(badges, [], [])
         rows.unseen, rows.already = unseen, already
         return rows
 
-    def preview(self, badges: EarnedBadges) -> Sorted:
-        """Sort rows that were just read and are not sent by this pass. Repeats are found by the counts on disk."""
-        rows = self.sort_new(badges)
+    def preview(self, badges: EarnedBadges) -> ToDo:
+        """Say what would be done with rows that this pass does not send. The counts on disk find repeats."""
+        rows = self.plan_new(badges)
         self.forget_doubts(badges.row_numbers)
         return rows
 
@@ -119,10 +119,10 @@ class Planner:
         batch.unseen = unseen
         return batch
 
-    def sort_again(self, badges: Sequence[EarnedBadge]) -> Sorted:
-        """Sort rows of a batch whose intent found that the ledger holds some of them already."""
+    def plan_again(self, badges: Sequence[EarnedBadge]) -> ToDo:
+        """Say what to do with rows of a batch whose intent found that the ledger holds some of them already."""
         self._all_new = False
-        return self._sorted(badges, set(), self._find(badges))
+        return self._planned(badges, set(), self._find(badges))
 
     def states_of_equals(self, badges: Sequence[EarnedBadge]) -> dict[int, RowState]:
         """For each row number: the state of the ledger's row of that identity; of several, the best."""
@@ -174,9 +174,9 @@ class Planner:
             return badges.numbered(counts), set()
         return badges, {number for number, count in zip(badges.row_numbers, counts, strict=True) if count > 1}
 
-    def _sorted(self, badges: Sequence[EarnedBadge], repeated: set[int], found: _Found) -> Sorted:
+    def _planned(self, badges: Sequence[EarnedBadge], repeated: set[int], found: _Found) -> ToDo:
         send: list[EarnedBadge] = []
-        rows = Sorted(send, [], [])
+        rows = ToDo(send, [], [])
         planned: set[tuple[object, ...]] = set()  # of two equal rows that another job left unknown, one is taken over
         for badge, key in zip(badges, self._keys(EarnedBadges.of(badges)), strict=True):
             if badge.row_number in repeated or key in planned:
@@ -185,7 +185,7 @@ class Planner:
                 planned.add(key)
         return rows
 
-    def _put(self, rows: Sorted, send: list[EarnedBadge], badge: EarnedBadge, found: _Found) -> bool:
+    def _put(self, rows: ToDo, send: list[EarnedBadge], badge: EarnedBadge, found: _Found) -> bool:
         """Put a row into its list; give whether there is still something to do with it."""
         every = found.get((badge.customer_id, badge.badge_meta_id), [])
         same = (held for held in every if held.earned_at == badge.earned_at and held.occurrence == badge.occurrence)
@@ -226,7 +226,7 @@ class Planner:
 
     # -- rows that end without a request -----------------------------------------------------------------------------
 
-    def end_done(self, rows: Sorted, origins: Sequence[Window]) -> None:
+    def end_done(self, rows: ToDo, origins: Sequence[Window]) -> None:
         """End the rows of a window that need no request."""
         if rows.already:
             self._account.count(RowState.ALREADY_ACCEPTED, rows.already)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -37,10 +38,10 @@ _PACKAGE = Path(airflow_provider_capillary.__file__).parent
 
 
 class Crossing:
-    """Notes, while it is open, each file of the package in which a function is called."""
+    """Notes, while it is open, each call of a function of the package."""
 
     def __init__(self) -> None:
-        self.calls: dict[str, int] = {}
+        self.calls: list[tuple[str, str]] = []  #: file and function, in the order of the calls
         self._open = False
         self._recorded = False  #: the outcome, to the ledger's thread
 
@@ -50,8 +51,7 @@ class Crossing:
             self._recorded = self._recorded or frame.f_code is LedgerWriter.record_later.__code__
             name = frame.f_code.co_filename
             if name.startswith(str(_PACKAGE)) and not name.startswith(str(_PACKAGE / "simulator")):
-                short = str(Path(name).relative_to(_PACKAGE))
-                self.calls[short] = self.calls.get(short, 0) + 1
+                self.calls.append((str(Path(name).relative_to(_PACKAGE)), frame.f_code.co_qualname))
 
     def begin(self) -> None:
         """Forget what was noted, and note from now on: windows are read before the import too."""
@@ -63,8 +63,8 @@ class Crossing:
         self._open = False
 
 
-def crossed_files() -> dict[str, int]:
-    """Calls into each file that one accepted row crosses."""
+def accepted_row() -> list[tuple[str, str]]:
+    """The calls that one accepted row takes, each as file and function, in their order."""
     crossing = Crossing()
 
     class WatchedLedger(Ledger):
@@ -114,7 +114,7 @@ def _row() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    crossed = crossed_files()
+    crossed = Counter(file for file, _ in accepted_row())
     for name, calls in sorted(crossed.items()):
         sys.stdout.write(f"{calls:5}  {name}\n")
     sys.stdout.write(f"{len(crossed)} files\n")

@@ -189,6 +189,16 @@ def test_every_path_of_the_table_exists_and_every_module_of_the_package_is_named
     assert tops - paths == set()
 
 
+def test_every_place_to_change_something_exists() -> None:
+    places = list(table(section(ARCHITECTURE, "To change something")))
+    assert len(places) >= 4
+    for what, where, tests in places:
+        named = re.findall(r"`([\w/]+\.py)`", where)
+        assert 0 < len(named) <= 3, what
+        assert [name for name in named if not (PACKAGE / name).is_file()] == [], what
+        assert [name for name in re.findall(r"`(tests/[\w/]+\.py)`", tests) if not (CHECKOUT / name).is_file()] == []
+
+
 def test_the_arrows_are_those_that_are_enforced() -> None:
     contract = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
     drawn = blocks(section(ARCHITECTURE, "Arrows"), "")[0].split("simulator ─▶")[0]

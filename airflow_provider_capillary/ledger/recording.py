@@ -84,7 +84,11 @@ class Recording:
         self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, and that are another job's by now
 
     def write(self, notes: Sequence[Note]) -> list[int]:
-        """Write the notes, intents last; give the key of each intent's batch."""
+        """Write the notes, intents last; give the key of each intent's batch.
+
+        Nearly always these are outcomes of batches whose rows were all accepted, and the intents of the lanes' next
+        batches. For such an outcome ``_settle_untouched`` does everything.
+        """
         intents = [note for note in notes if isinstance(note, Intent)]
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
@@ -288,7 +292,10 @@ def add_batches(connection: sa.Connection, job: Job, now: Moment, batches: Seque
 
 
 def _settle_untouched(connection: sa.Connection, now: Moment, batches: Sequence[dict[str, Any]]) -> set[int]:
-    """Give all rows of a batch one state; give the batches of which no row had left it or its state before."""
+    """Give all rows of a batch one state; give the batches for which that was right.
+
+    In these no row had left the batch since the intent, or had a state of its own. Others are left as they are.
+    """
     values = moment_values(now)
     if connection.dialect.name == "sqlite":
         statement = QUERIES["settle_untouched_batch"]

@@ -44,6 +44,9 @@ class _Later(_Entry):
 class LedgerWriter:
     """Serves many callers from one thread, and keeps the job's lease alive however idle or busy they are.
 
+    A call puts an entry into the queue. The thread takes all entries that wait (``_all_waiting``). ``_commit`` gives
+    their notes to ``Ledger.record`` as one transaction.
+
     :param monotonic: the clock of the heartbeat, in seconds.
     :param on_loss: called on the writer's thread with the error, where notes are lost that no caller waits for.
     """

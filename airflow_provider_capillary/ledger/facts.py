@@ -125,7 +125,7 @@ class RowChange(msgspec.Struct, frozen=True, gc=False):
 class RowIssue(msgspec.Struct, frozen=True):
     """Why a row was not accepted, with the row as the dataset gave it. One a row; a later one replaces it.
 
-    The ledger keeps a new field as it is (``ledger/issues.py``); ``reports/columns.py`` is where it is shown.
+    The ledger keeps a new field as it is (``ledger/issues.py``); ``reports/errors_csv.py`` shows it.
     """
 
     row_number: int

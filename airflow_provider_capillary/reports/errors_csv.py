@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,20 +22,28 @@ from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.reports.report_facts import is_problem
 from airflow_provider_capillary.reports.wording import without_password
 
-#: The report's own columns in their order -> the value for an issue and its job's id. To add a column, add a line here.
-_CELLS: dict[str, Callable[[RowIssue, str], Any]] = {
-    "stage": lambda issue, _: issue.stage,
-    "state": lambda issue, _: issue.state.value,
-    "code": lambda issue, _: issue.code,
-    "message": lambda issue, _: issue.message,
-    "request_id": lambda issue, _: issue.request_id,
-    "attempt": lambda issue, _: issue.attempt,
-    "source": lambda issue, _: without_password(issue.source),
-    "line": lambda issue, _: issue.line,
-    "row": lambda issue, _: issue.row_number,
-    "job_id": lambda _, job_id: job_id,
+
+class _Column(NamedTuple):
+    """One of the report's own columns."""
+
+    cell: Callable[[RowIssue, str], Any]  #: the value for an issue and its job's id
+    label: str = ""  #: before the value on the page in Airflow, which shows columns without one elsewhere or not at all
+
+
+#: In their order. To add a column, add a line here. A fact that is not kept yet is also a new field of ``RowIssue``.
+_COLUMNS: dict[str, _Column] = {
+    "stage": _Column(lambda issue, _: issue.stage),
+    "state": _Column(lambda issue, _: issue.state.value),
+    "code": _Column(lambda issue, _: issue.code),
+    "message": _Column(lambda issue, _: issue.message),
+    "request_id": _Column(lambda issue, _: issue.request_id, "request"),
+    "attempt": _Column(lambda issue, _: issue.attempt),
+    "source": _Column(lambda issue, _: without_password(issue.source)),
+    "line": _Column(lambda issue, _: issue.line, "line"),
+    "row": _Column(lambda issue, _: issue.row_number),
+    "job_id": _Column(lambda _, job_id: job_id),
 }
-REPORT_COLUMNS = tuple(_CELLS)
+REPORT_COLUMNS = tuple(_COLUMNS)
 _PREFIX = "import_"
 #: A dataset that has all of these is an error report that was corrected.
 _SIGNATURE = frozenset({"stage", "code", "message", "request_id", "attempt"})
@@ -118,7 +126,13 @@ def _row(issue: RowIssue, job_id: str, columns: ReportColumns, own: frozenset[st
 
 def report_values(issue: RowIssue, job_id: str) -> list[Any]:
     """The value for each of ``REPORT_COLUMNS``."""
-    return [cell(issue, job_id) for cell in _CELLS.values()]
+    return [column.cell(issue, job_id) for column in _COLUMNS.values()]
+
+
+def labelled_values(issue: RowIssue) -> list[tuple[str, Any]]:
+    """The columns that the page shows with a label, if they have a value: ``[("line", 3)]``."""
+    values = [(column.label, column.cell(issue, "")) for column in _COLUMNS.values() if column.label]
+    return [(label, value) for label, value in values if value]
 
 
 def original_cell(value: Any) -> str:

@@ -19,8 +19,8 @@ from airflow_provider_capillary.operators.ledger_location import open_ledger
 from airflow_provider_capillary.plugins.badge_imports import ledgers, rights
 from airflow_provider_capillary.plugins.badge_imports.lists import job_of_dag
 from airflow_provider_capillary.plugins.badge_imports.rendering import page
-from airflow_provider_capillary.reports.columns import labelled_values
 from airflow_provider_capillary.reports.error_report import write_error_report
+from airflow_provider_capillary.reports.errors_csv import labelled_values
 from airflow_provider_capillary.reports.report_facts import REPORTED_STATES
 
 router = APIRouter()

@@ -4,13 +4,17 @@ import csv
 import io
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.ledger.facts import RowIssue
 from airflow_provider_capillary.reports.errors_csv import (
     LONGEST_TEXT,
     REPORT_COLUMNS,
+    labelled_values,
     original_cell,
     own_columns,
     plan_columns,
@@ -153,6 +157,18 @@ def test_a_dataset_keeps_its_own_column_of_a_report_columns_name() -> None:
     assert plan.dataset == ("customer_id", "state", "source")
     renamed = {"state": "import_state", "source": "import_source"}
     assert plan.report == tuple(renamed.get(name, name) for name in REPORT_COLUMNS)
+
+
+def test_every_fact_of_an_issue_is_a_column_of_the_report() -> None:
+    shown_otherwise = {"row_number", "original", "badge_meta_id"}  # row, the dataset's columns, by badge
+    silent = set(RowIssue.__struct_fields__) - set(REPORT_COLUMNS) - shown_otherwise
+    assert not silent, f"the ledger keeps {silent} of an issue: give it a line in reports/errors_csv.py"
+
+
+def test_the_page_shows_columns_that_have_a_label_and_a_value() -> None:
+    issue = RowIssue(1, RowState.REJECTED, "send", "why", "rows.csv", 3, {}, request_id="r-1")
+    assert labelled_values(issue) == [("request", "r-1"), ("line", 3)]
+    assert labelled_values(msgspec.structs.replace(issue, request_id=None, line=0)) == []
 
 
 def test_such_a_dataset_keeps_it_through_any_number_of_reports() -> None:

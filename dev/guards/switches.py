@@ -128,8 +128,8 @@ GUARDS = (
         (
             (
                 f"{_PACKAGE}/ledger/rows.py",
-                "earned_at, occurrence) VALUES {rows}\n",
-                "earned_at, occurrence) VALUES {rows} ON CONFLICT DO NOTHING\n",
+                "badge_id, earned_at) VALUES {rows}\n",
+                "badge_id, earned_at) VALUES {rows} ON CONFLICT DO NOTHING\n",
             ),
         ),
         ("tests/integration/ledger/test_batches.py",),

@@ -144,7 +144,7 @@ def test_the_form_is_the_one_that_is_declared(server: ApiServer) -> None:
             assert (standard[reported], standard["hidden"]) == (text, False)
 
 
-def test_a_form_saved_as_it_opens_means_the_defaults_and_works(
+def test_a_form_saved_unchanged_works_with_defaults(
     tested: Callable[..., tuple[bool, str]], simulator: RunningSimulator, filled: dict[str, Any]
 ) -> None:
     good, message = tested(filled)
@@ -157,9 +157,7 @@ def test_a_form_saved_as_it_opens_means_the_defaults_and_works(
     assert len(simulator.store) == 0
 
 
-def test_a_stored_connection_can_be_opened_tested_and_saved_again_without_its_password(
-    server: ApiServer, filled: dict[str, Any]
-) -> None:
+def test_a_stored_connection_is_saved_without_its_password(server: ApiServer, filled: dict[str, Any]) -> None:
     extra = json.loads(filled["extra"]) | {"password_is_md5": True, "organisation": "acme", "verify_ssl": "false"}
     server.ask("POST", "/api/v2/connections", filled | {"password": DIGEST, "extra": json.dumps(extra)})
     path = f"/api/v2/connections/{filled['connection_id']}"
@@ -191,7 +189,7 @@ def test_a_worker_s_test_can_save_the_connection(server: ApiServer, filled: dict
         ({"schema": "https"}, "Schema 'https' contradicts the host's http://"),
     ],
 )
-def test_what_is_wrong_is_told_in_the_form(
+def test_the_form_shows_what_is_wrong(
     tested: Callable[..., tuple[bool, str]], filled: dict[str, Any], changed: dict[str, Any], advice: str
 ) -> None:
     good, message = tested(filled | changed)
@@ -200,7 +198,7 @@ def test_what_is_wrong_is_told_in_the_form(
     assert filled["connection_id"] not in message
 
 
-def test_the_server_s_log_holds_no_secret_and_no_warning_of_ours(server: ApiServer, filled: dict[str, Any]) -> None:
+def test_the_server_log_has_no_secret_or_warning(server: ApiServer, filled: dict[str, Any]) -> None:
     server.tested_here(filled)
     log = server.log.read_text("utf-8")
     assert "/api/v2/connections/test" in log

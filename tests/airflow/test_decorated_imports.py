@@ -30,7 +30,7 @@ def run(airflow_process: Any, tmp_path: Path) -> Run:
     return start
 
 
-def test_a_retry_by_airflow_calls_the_function_again_and_grants_nothing_twice(run: Run) -> None:
+def test_an_airflow_retry_grants_nothing_twice(run: Run) -> None:
     with running_simulator(faults=[StatusFault(status=503, when="after", first=4, times=6)]) as simulator:
         ended = run("decorated_retry", simulator)
         assert len(simulator.store) == 200
@@ -41,7 +41,7 @@ def test_a_retry_by_airflow_calls_the_function_again_and_grants_nothing_twice(ru
     assert (summary["rows_read"], summary["accepted"], summary["unknown"]) == (200, 200, 0)
 
 
-def test_each_mapped_part_is_a_job_of_its_own_and_a_bad_one_fails_alone(run: Run, airflow_process: Any) -> None:
+def test_a_bad_mapped_part_fails_alone(run: Run, airflow_process: Any) -> None:
     with running_simulator() as simulator:
         ended = run("decorated_parts", simulator)
         customers = sorted(grant.customer_id for grant in simulator.store.grants())

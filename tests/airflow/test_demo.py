@@ -20,7 +20,7 @@ def demo(folder: Path) -> tuple[int, str]:
 
 
 @pytest.mark.timeout(300)  # Airflow starts four times
-def test_a_second_demo_sends_nothing_again_and_all_accounts_agree_both_times(tmp_path: Path) -> None:
+def test_a_second_demo_sends_nothing_and_accounts_agree(tmp_path: Path) -> None:
     code, output = demo(tmp_path / "a folder with spaces")
     assert code == 0, output
     assert "errors.csv" in output
@@ -29,7 +29,7 @@ def test_a_second_demo_sends_nothing_again_and_all_accounts_agree_both_times(tmp
     assert "This one sent 0 again" in output
 
 
-def test_a_demo_that_was_cut_off_leaves_nothing_that_the_next_one_trusts(tmp_path: Path) -> None:
+def test_the_next_demo_trusts_nothing_of_a_broken_one(tmp_path: Path) -> None:
     (tmp_path / "airflow").mkdir()
     (tmp_path / "airflow" / "capillary_ledger.db").write_text("of a simulator that has forgotten")
     (tmp_path / "unfinished").touch()

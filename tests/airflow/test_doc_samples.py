@@ -57,7 +57,7 @@ def active(simulator: RunningSimulator) -> list[int]:
 
 
 @pytest.mark.timeout(300)
-def test_a_failed_import_is_reported_mended_and_imported_again(
+def test_a_failed_import_is_reported_corrected_and_imported(
     run: RunSample, simulator: RunningSimulator, tmp_path: Path
 ) -> None:
     dag = "report-after-a-failed-import"
@@ -96,9 +96,7 @@ def test_unknown_rows_are_settled_although_the_import_failed(
 
 
 @pytest.mark.timeout(300)
-def test_an_import_is_undone_from_a_form_after_a_dry_run(
-    run: RunSample, simulator: RunningSimulator, tmp_path: Path
-) -> None:
+def test_a_form_undoes_an_import_after_a_dry_run(run: RunSample, simulator: RunningSimulator, tmp_path: Path) -> None:
     file = written(tmp_path / "rows.jsonl", GOOD | {"customer_id": 7})
     tried = run("first-import", file=file)
     assert (tried.returned["import_badges"][0]["not_sent"], active(simulator)) == (1, [])
@@ -130,16 +128,14 @@ def test_seeded_rows_are_not_granted_again(run: RunSample, simulator: RunningSim
 
 
 @pytest.mark.timeout(300)
-def test_mobile_numbers_become_customer_ids_and_one_without_a_customer_is_reported(
-    run: RunSample, simulator: RunningSimulator
-) -> None:
+def test_mobile_numbers_become_customers_or_are_reported(run: RunSample, simulator: RunningSimulator) -> None:
     ended = run("customer-ids")
     [summary] = ended.returned["import_winners"]
     assert (summary["accepted"], summary["invalid"], active(simulator)) == (1, 1, [77])
 
 
 @pytest.mark.timeout(300)
-def test_the_test_of_a_dag_passes_as_it_is_printed(airflow_process: AirflowProcess, tmp_path: Path) -> None:
+def test_the_printed_test_of_a_dag_passes(airflow_process: AirflowProcess, tmp_path: Path) -> None:
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "import_a_file.py").write_text(sample("report-after-a-failed-import"))
     (tmp_path / "test_dag.py").write_text(sample("test-of-a-dag"))

@@ -118,18 +118,14 @@ def nightly(airflow_process: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", [file.stem for file in FILES])
-def test_a_sample_loads_in_under_a_second_without_warnings_network_database_and_optional_packages(
-    samples: dict[str, Any], name: str
-) -> None:
+def test_a_sample_loads_quickly_with_nothing_else(samples: dict[str, Any], name: str) -> None:
     sample = samples[name]
     # airflow.sdk itself takes 2 to 3 s on an idle machine; on a busy one both take longer
     assert sample["seconds"] < max(1, sample["of_airflow"] / 3)
 
 
 @pytest.mark.parametrize("name", [file.stem for file in FILES])
-def test_a_sample_explains_itself_and_does_nothing_until_somebody_wants_it_to(
-    samples: dict[str, Any], name: str
-) -> None:
+def test_a_sample_is_documented_and_runs_on_request(samples: dict[str, Any], name: str) -> None:
     dags = samples[name]["dags"]
     assert name in dags
     for dag in dags.values():
@@ -181,7 +177,7 @@ def errors_csv(ended: Any) -> list[dict[str, str]]:
 
 
 @pytest.mark.timeout(300)  # Airflow starts here
-def test_a_night_is_imported_once_however_often_it_runs(nightly: Callable[..., Any]) -> None:
+def test_a_night_run_again_grants_nothing_twice(nightly: Callable[..., Any]) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         first = nightly(simulator)
         assert first.state == "success", first.log[-5_000:]
@@ -202,7 +198,7 @@ def test_a_night_is_imported_once_however_often_it_runs(nightly: Callable[..., A
 
 
 @pytest.mark.timeout(300)
-def test_a_failed_import_is_a_failed_run_without_retries_although_the_report_is_written(
+def test_a_failed_import_fails_the_run_without_retries(
     nightly: Callable[..., Any],
 ) -> None:
     with running_simulator(badges=catalogue([BADGES["big_basket"]])) as simulator:
@@ -218,7 +214,7 @@ def test_a_failed_import_is_a_failed_run_without_retries_although_the_report_is_
 
 
 @pytest.mark.timeout(300)
-def test_a_run_by_hand_without_a_date_of_its_own_imports_yesterday(nightly: Callable[..., Any]) -> None:
+def test_a_manual_run_imports_yesterday(nightly: Callable[..., Any]) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         ended = nightly(simulator, None, logical_date=None, run_after="2025-03-19T14:00:00+00:00")
         assert ended.logical_date is None
@@ -243,7 +239,7 @@ def test_the_form_s_badges_and_dry_run_hold(nightly: Callable[..., Any]) -> None
 
 
 @pytest.mark.timeout(300)
-def test_days_in_the_wrong_order_fail_at_once_and_send_nothing(nightly: Callable[..., Any]) -> None:
+def test_days_in_wrong_order_send_nothing(nightly: Callable[..., Any]) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         ended = nightly(simulator, ("2025-03-19", "2025-03-18"))
         assert simulator.simulator.request_counts() == {}
@@ -267,7 +263,7 @@ def test_days_in_the_wrong_order_fail_at_once_and_send_nothing(nightly: Callable
     ],
     ids=str,
 )
-def test_airflow_refuses_what_the_form_does_not_take_and_names_the_field(given: dict[str, Any]) -> None:
+def test_airflow_refuses_a_wrong_form_field_by_name(given: dict[str, Any]) -> None:
     form = ParamsDict(runpy.run_path(str(DAGS / "nightly_badge_sync.py"))["FORM"])
     form.validate()
     [name] = given

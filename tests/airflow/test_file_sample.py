@@ -20,7 +20,7 @@ BADGE = BADGES["big_basket"]
 
 
 @pytest.mark.timeout(300)
-def test_a_refused_row_turns_the_run_red_and_goes_in_once_it_is_corrected(airflow_process: Any, tmp_path: Path) -> None:
+def test_a_corrected_row_of_a_failed_run_goes_in(airflow_process: Any, tmp_path: Path) -> None:
     rows = [
         {
             "badge_meta_id": BADGE,

@@ -82,7 +82,7 @@ def test_nothing_of_the_checkout_is_seen(looked: dict[str, Any], python: Path) -
     assert looked["modules"] > 80
 
 
-def test_every_module_imports_with_what_the_wheel_asks_for(looked: dict[str, Any]) -> None:
+def test_every_module_imports_with_the_wheels_requirements(looked: dict[str, Any]) -> None:
     unexpected = {
         name: lack
         for name, lack in looked["missing"].items()
@@ -99,7 +99,7 @@ def test_every_entry_point_loads(looked: dict[str, Any]) -> None:
     assert all(looked["entry_points"].values())
 
 
-def test_airflow_finds_all_samples_by_itself_and_they_load(looked: dict[str, Any], python: Path) -> None:
+def test_airflow_finds_and_loads_all_samples(looked: dict[str, Any], python: Path) -> None:
     samples = looked["samples"]
     if samples is None:
         pytest.skip("this Airflow does not look for samples in providers")

@@ -37,7 +37,7 @@ def files_holding(text: str, folder: Path) -> set[str]:
 @pytest.mark.timeout(300)  # Airflow starts with the first of them
 @pytest.mark.parametrize("auth_type", ["basic", "oauth"])
 @pytest.mark.parametrize("state", ["success", "failed"])
-def test_a_run_leaves_no_credential_and_no_row_where_they_have_no_business(
+def test_a_run_leaves_no_credential_or_row_behind(
     airflow_process: Any, tmp_path: Path, auth_type: str, state: str
 ) -> None:
     badges = BADGES.values() if state == "success" else [BADGES["big_basket"]]

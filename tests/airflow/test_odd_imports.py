@@ -26,9 +26,7 @@ def run(airflow_process: Any, tmp_path: Path) -> Run:
     return start
 
 
-def test_an_extract_that_a_person_must_fix_is_not_retried_and_the_report_says_that_no_job_began(
-    run: Run, tmp_path: Path
-) -> None:
+def test_an_unfixable_extract_is_not_retried(run: Run, tmp_path: Path) -> None:
     with running_simulator() as simulator:
         ended = run("mapped_import", simulator, conn_id="nowhere", folder=tmp_path.as_uri())
         assert simulator.simulator.request_counts() == {}

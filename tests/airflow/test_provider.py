@@ -55,7 +55,7 @@ def discovered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
-def test_airflow_lists_the_provider_with_the_version_of_the_package(discovered: dict[str, Any]) -> None:
+def test_airflow_lists_the_provider_with_its_version(discovered: dict[str, Any]) -> None:
     from airflow_provider_capillary import __version__
 
     assert (discovered["name"], discovered["version"]) == ("Capillary", __version__)
@@ -70,11 +70,11 @@ def test_the_connection_form_is_made_of_metadata_alone(discovered: dict[str, Any
         assert method not in CapillaryBadgeHook.__dict__
 
 
-def test_the_hook_is_found_and_its_connections_can_be_tested(discovered: dict[str, Any]) -> None:
+def test_airflow_finds_the_hook_and_tests_connections(discovered: dict[str, Any]) -> None:
     assert discovered["hook"] == ["airflow_provider_capillary.hooks.capillary.CapillaryBadgeHook", "Capillary", True]
 
 
-def test_the_configuration_section_has_its_options_and_defaults(discovered: dict[str, Any]) -> None:
+def test_the_configuration_section_has_options_and_defaults(discovered: dict[str, Any]) -> None:
     options = discovered["options"]
     assert options["default_batch_size"] == "500"
     assert not options["ledger_conn_id"]

@@ -45,9 +45,7 @@ def retried(airflow_process: Any, tmp_path_factory: pytest.TempPathFactory) -> t
         return ended, simulator.simulator.summary()
 
 
-def test_a_task_is_tried_again_when_the_api_said_and_not_after_its_retry_delay(
-    retried: tuple[Any, dict[str, Any]], airflow_process: Any
-) -> None:
+def test_a_retry_comes_when_the_api_said(retried: tuple[Any, dict[str, Any]], airflow_process: Any) -> None:
     ended, _ = retried
     for task in WAITING:
         assert (ended.tasks[task], ended.tries[task]) == (["success"], [2]), ended.log[-5_000:]
@@ -65,9 +63,7 @@ def test_a_task_is_tried_again_when_the_api_said_and_not_after_its_retry_delay(
         assert reason == "asked to wait 2.0 s before the next try"
 
 
-def test_a_retry_that_the_policy_asked_for_goes_on_with_the_same_job(
-    retried: tuple[Any, dict[str, Any]], airflow_process: Any
-) -> None:
+def test_a_retry_by_policy_continues_the_job(retried: tuple[Any, dict[str, Any]], airflow_process: Any) -> None:
     ended, granted = retried
     query = "SELECT DISTINCT max_tries FROM {} WHERE task_id IN (?, ?) AND run_id = ?"
     for table in ("task_instance_history", "task_instance"):
@@ -80,7 +76,7 @@ def test_a_retry_that_the_policy_asked_for_goes_on_with_the_same_job(
     assert (granted["grants"], granted["grantedTwice"]) == (2 * ROWS, 0)
 
 
-def test_a_wrong_password_fails_the_first_try_with_three_left(retried: tuple[Any, dict[str, Any]]) -> None:
+def test_a_wrong_password_uses_no_further_try(retried: tuple[Any, dict[str, Any]]) -> None:
     ended, _ = retried
     assert ended.state == "failed"
     assert (ended.tasks["wrong_password"], ended.tries["wrong_password"]) == (["failed"], [1])
@@ -104,7 +100,7 @@ def test_the_state_store_shows_how_each_import_ended(retried: tuple[Any, dict[st
     assert (shown["wrong_password"]["state"], shown["wrong_password"]["job_id"]) == ("failed", "")
 
 
-def test_groups_in_the_log_are_closed_before_the_next_one_opens(retried: tuple[Any, dict[str, Any]]) -> None:
+def test_log_groups_do_not_overlap(retried: tuple[Any, dict[str, Any]]) -> None:
     ended, _ = retried
     ours = [line for line in ended.log.splitlines() if "group::" in line and "live_progress" in line]
     # two tries of two tasks; the third task never came so far

@@ -46,7 +46,7 @@ def run(airflow_process: Any, mailbox: Mailbox, tmp_path: Path) -> Run:
     return start
 
 
-def test_all_three_work_and_nobody_is_told(run: Run, mailbox: Mailbox, airflow_process: Any) -> None:
+def test_a_success_sends_no_alert(run: Run, mailbox: Mailbox, airflow_process: Any) -> None:
     with running_simulator(badges=catalogue({"id": id, "name": name} for name, id in BADGES.items())) as simulator:
         ended = run(simulator)
         grants = list(simulator.store.grants())
@@ -78,7 +78,7 @@ def html_of(message: EmailMessage) -> str:
     return " ".join(str(body.get_content()).split())
 
 
-def test_a_failed_import_is_told_with_its_counts(run: Run, mailbox: Mailbox, tmp_path: Path) -> None:
+def test_a_failed_import_alerts_with_its_counts(run: Run, mailbox: Mailbox, tmp_path: Path) -> None:
     lines = [f"{91_000_000 + n},{COMEBACK},2025-03-18T10:00:00,2026-03-18T10:00:00,BLR-04" for n in range(20)]
     lines.append(f"not a number,{COMEBACK},2025-03-18T10:00:00,2026-03-18T10:00:00,BLR-04")
     (tmp_path / "partner.csv").write_text("member,badge,earned,valid_until,store\n" + "\n".join(lines) + "\n")
@@ -94,9 +94,7 @@ def test_a_failed_import_is_told_with_its_counts(run: Run, mailbox: Mailbox, tmp
     assert "not a number" not in text
 
 
-def test_an_import_that_could_not_begin_is_told_with_its_reason_which_is_neither_template_nor_markup(
-    run: Run, mailbox: Mailbox
-) -> None:
+def test_an_import_that_never_began_alerts_with_plain_text(run: Run, mailbox: Mailbox) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         ended = run(simulator, partner_file="file:///no/such/{{ 7 * 191 }}<b>.csv")
     assert ended.tasks["import_partner_file"] == ["failed"]
@@ -108,7 +106,7 @@ def test_an_import_that_could_not_begin_is_told_with_its_reason_which_is_neither
     assert (reason if HAS_RETRY_POLICIES else "The log of the task says why.") in text
 
 
-def test_a_badge_that_is_not_there_stops_everything_before_a_row_is_sent(run: Run) -> None:
+def test_a_missing_badge_stops_everything_before_sending(run: Run) -> None:
     with running_simulator(badges=catalogue([BADGES["big_basket"]])) as simulator:
         ended = run(simulator)
         assert len(simulator.store) == 0

@@ -66,9 +66,7 @@ def granted_by_customer(simulator: RunningSimulator) -> dict[int, list[str]]:
     return found
 
 
-def test_a_night_in_parts_keeps_each_customer_s_order_and_tells_of_all_parts_in_one_event(
-    run: Run, airflow_process: Any
-) -> None:
+def test_parts_keep_customer_order_and_share_an_event(run: Run, airflow_process: Any) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         ended = run("sharded_badge_sync", simulator, logical_date="2025-02-02T03:00:00+00:00")
         granted = granted_by_customer(simulator)
@@ -90,9 +88,7 @@ def test_a_night_in_parts_keeps_each_customer_s_order_and_tells_of_all_parts_in_
     assert (event["succeeded"], len(event["job_ids"]), report["jobs"]) == (True, 4, 4)
 
 
-def test_one_part_above_its_budget_fails_alone_and_the_one_report_and_event_say_so(
-    run: Run, airflow_process: Any
-) -> None:
+def test_a_part_over_its_budget_fails_alone(run: Run, airflow_process: Any) -> None:
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         night = {"logical_date": "2025-02-02T03:00:00+00:00"}
         [extract] = run("sharded_badge_sync", simulator, **night, mark_success_pattern="import_badges").returned[
@@ -113,9 +109,7 @@ def test_one_part_above_its_budget_fails_alone_and_the_one_report_and_event_say_
     assert (event["rejected"], event["succeeded"]) == (report["rejected"], False)
 
 
-def test_a_long_range_is_asked_for_in_many_queries_and_is_one_import_in_each_customer_s_order(
-    run: Run, airflow_process: Any
-) -> None:
+def test_many_queries_are_one_import_in_customer_order(run: Run, airflow_process: Any) -> None:
     days = {"date_from": "2025-03-17", "date_to": "2025-03-20", "days_per_query": 2, "dry_run": False}
     with running_simulator(badges=catalogue(BADGES.values())) as simulator:
         dry = run("backfill_badges", simulator, run_conf=days | {"dry_run": True})
@@ -147,9 +141,7 @@ def test_a_long_range_is_asked_for_in_many_queries_and_is_one_import_in_each_cus
     ],
     ids=["nothing", "the end", "the beginning"],
 )
-def test_days_that_are_not_given_are_the_week_up_to_the_day_of_the_run(
-    given: dict[str, str], first: str, end: str
-) -> None:
+def test_the_default_range_is_the_last_week(given: dict[str, str], first: str, end: str) -> None:
     divide = runpy.run_path(str(DAGS / "backfill_badges.py"))["divide"].function
     params = {"date_from": None, "date_to": None, "days_per_query": 31, **given}
 
@@ -167,7 +159,7 @@ def test_days_that_are_not_given_are_the_week_up_to_the_day_of_the_run(
     ],
     ids=["no day", "in the wrong order", "too many queries"],
 )
-def test_a_range_that_cannot_be_divided_fails_at_once_and_sends_nothing(run: Run, days: dict[str, Any]) -> None:
+def test_an_indivisible_range_sends_nothing(run: Run, days: dict[str, Any]) -> None:
     with running_simulator() as simulator:
         ended = run("backfill_badges", simulator, run_conf=days)
         assert simulator.simulator.request_counts() == {}

@@ -44,7 +44,7 @@ ASSET_FILE = DAGS / "asset_triggered_badge_sync.py"
 
 
 @pytest.mark.timeout(300)
-def test_a_run_begun_by_events_imports_the_datasets_that_they_name_and_none_is_left_out(run: Run) -> None:
+def test_a_run_imports_every_dataset_its_events_name(run: Run) -> None:
     def extract(simulator: RunningSimulator, day: str) -> dict[str, Any]:
         ended = run(ASSET_FILE, "earned_badges_extract", simulator, run_conf={"day": day})
         [returned] = ended.returned["extract"]
@@ -75,9 +75,7 @@ def test_a_run_begun_by_events_imports_the_datasets_that_they_name_and_none_is_l
 @pytest.mark.parametrize(
     ("day", "asked_for"), [(None, ("2026-11-27", "2026-11-28")), ("2025-02-28", ("2025-02-28", "2025-03-01"))], ids=str
 )
-def test_the_extract_takes_the_day_of_the_form_or_the_day_before_the_run(
-    day: str | None, asked_for: tuple[str, str]
-) -> None:
+def test_the_extract_takes_the_forms_day_or_yesterday(day: str | None, asked_for: tuple[str, str]) -> None:
     extract = runpy.run_path(str(ASSET_FILE))["extract"]
     context = {
         "params": {"day": day},
@@ -109,7 +107,7 @@ def test_of_several_events_the_datasets_are(events: list[Any], expected: list[st
 
 
 @pytest.mark.parametrize("dataset", [None, ""])
-def test_an_event_that_names_no_dataset_is_named_itself(dataset: str | None) -> None:
+def test_an_event_without_a_dataset_is_named(dataset: str | None) -> None:
     with pytest.raises(AirflowFailException, match=r"no dataset in its extra: that of the run manual__4$"):
         datasets_of([event("s3://lake/a", 3), event(dataset, 4)])
 
@@ -178,7 +176,7 @@ def long_ago(airflow_process: Any, job: str) -> None:
 @pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="dag.test() of Airflow 3.2 cannot wait for a person")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("answer", "sent"), [("Resend", 3), ("Accept", 0), ("Leave", 0)])
-def test_what_a_read_cannot_settle_is_shown_to_a_person_whose_answer_is_done(
+def test_a_persons_answer_settles_the_rest(
     run: Run, airflow_process: Any, dataset: str, answer: str, sent: int
 ) -> None:
     with running_simulator(badges=catalogue([BADGE]), earns_detail=False) as simulator:
@@ -210,7 +208,7 @@ def test_what_a_read_cannot_settle_is_shown_to_a_person_whose_answer_is_done(
 
 
 @pytest.mark.timeout(300)
-def test_nobody_is_asked_where_reading_back_settles_all(run: Run, airflow_process: Any, dataset: str) -> None:
+def test_no_person_is_asked_where_reads_settle(run: Run, airflow_process: Any, dataset: str) -> None:
     with running_simulator(badges=catalogue([BADGE])) as simulator:
         job = import_without_replies(run, airflow_process, simulator, dataset)
         ended = run(REVIEW_FILE, "review_unknown_badges", simulator, run_conf={"jobs": [job]})

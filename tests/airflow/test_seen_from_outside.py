@@ -142,7 +142,7 @@ def test_all_runs_went_as_they_should(seen: Seen) -> None:
     assert seen.parts.tasks["report"] == ["success"], seen.parts.log[-5_000:]
 
 
-def test_lineage_goes_from_the_extract_s_parts_to_the_badges_of_the_host(seen: Seen) -> None:
+def test_lineage_goes_from_parts_to_badges(seen: Seen) -> None:
     parts = {("file", part.removeprefix("file://")) for part in seen.whole.returned["extract"][0]["parts"]}
     assert len(parts) == 2
     [extracted] = seen.stated("COMPLETE", "watched.extract")
@@ -156,7 +156,7 @@ def test_lineage_goes_from_the_extract_s_parts_to_the_badges_of_the_host(seen: S
     assert names(begun["inputs"]) == parts
 
 
-def test_lineage_tells_how_the_rows_ended(seen: Seen) -> None:
+def test_lineage_has_the_row_counts(seen: Seen) -> None:
     [imported] = seen.stated("COMPLETE", "watched.import_badges")
     [summary] = seen.whole.returned["import_badges"]
     facet = imported["run"]["facets"]["capillary_badgeImport"]
@@ -167,7 +167,7 @@ def test_lineage_tells_how_the_rows_ended(seen: Seen) -> None:
     assert (facet["requests"], facet["dryRun"], facet["reasons"]) == (summary["requests"], False, [])
 
 
-def test_lineage_of_a_failed_import_has_its_counts_and_its_error(seen: Seen) -> None:
+def test_lineage_of_a_failure_has_counts_and_error(seen: Seen) -> None:
     [failed] = seen.stated("FAIL", "watched_parts.import_badges")
     facet = failed["run"]["facets"]["capillary_badgeImport"]
     assert (facet["rowsRead"], facet["accepted"], facet["rejected"]) == (3, 2, 1)
@@ -179,7 +179,7 @@ def test_lineage_of_a_failed_import_has_its_counts_and_its_error(seen: Seen) -> 
     assert len(seen.stated("COMPLETE", "watched_parts.import_badges")) == 2
 
 
-def test_lineage_of_a_report_goes_from_the_datasets_to_its_files(seen: Seen) -> None:
+def test_lineage_of_a_report_leads_to_its_files(seen: Seen) -> None:
     [reported] = seen.stated("COMPLETE", "watched_parts.report")
     [returned] = seen.parts.returned["report"]
     assert names(reported["inputs"]) == {("file", f"{seen.folder}/{name}.jsonl") for name in ("good", "fine", "bad")}
@@ -211,7 +211,7 @@ def test_an_asset_s_event_says_how_the_import_ended(seen: Seen) -> None:
     assert extra["dry_run"] is False
 
 
-def test_mapped_imports_are_told_by_one_event_of_their_report_and_a_failure_is_no_secret(seen: Seen) -> None:
+def test_mapped_imports_share_one_event_with_failures(seen: Seen) -> None:
     events = [one for one in seen.assets if one[1] == "watched_parts"]
     [(_, _, index, extra)] = [one for one in events if one[0].endswith("/reports")]
     [returned] = seen.parts.returned["report"]
@@ -227,19 +227,19 @@ def test_mapped_imports_are_told_by_one_event_of_their_report_and_a_failure_is_n
     assert "This task is mapped" not in seen.whole.log
 
 
-def test_a_dry_run_and_its_report_start_no_dag_that_waits_for_badges(seen: Seen) -> None:
+def test_a_dry_run_starts_no_waiting_dag(seen: Seen) -> None:
     [tried], [returned] = seen.dry_run.returned["import_badges"], seen.dry_run.returned["report"]
     assert (tried["dry_run"], tried["not_sent"], returned["not_sent"]) == (True, 4, 4)
     assert [one for one in seen.assets if one[1] == "watched_dry_run"] == []
 
 
-def test_each_report_has_a_button_that_leads_to_the_imports_of_its_run(seen: Seen) -> None:
+def test_each_report_links_to_its_runs_imports(seen: Seen) -> None:
     assert [
         link.startswith("dags/watched") and link.endswith("/plugin/badge-imports-of-run") for link in seen.links
     ] == [True] * 3
 
 
-def test_no_customer_is_told_to_anybody(seen: Seen) -> None:
+def test_no_customer_leaves_in_telemetry(seen: Seen) -> None:
     stated = json.dumps([seen.lineage, seen.assets])
     assert seen.host in stated
     assert not [customer for rows in ROWS.values() for customer in rows if str(customer) in stated]

@@ -28,7 +28,7 @@ def dataset(tmp_path: Path) -> str:
 
 
 @pytest.mark.timeout(300)
-def test_a_job_is_undone_after_a_dry_run_and_stays_undone(airflow_process: Any, tmp_path: Path, dataset: str) -> None:
+def test_an_undone_job_stays_undone(airflow_process: Any, tmp_path: Path, dataset: str) -> None:
     with running_simulator(badges=catalogue([BADGE])) as simulator:
         env = {"AIRFLOW_CONN_CAPILLARY_DEFAULT": simulator.airflow_connection(organisation=tmp_path.name)}
 

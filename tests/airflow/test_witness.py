@@ -52,7 +52,7 @@ def kept(airflow_process: Any, tmp_path: Path) -> Any:
     return json.loads(Fernet(config["core"]["fernet_key"]).decrypt(text))
 
 
-def test_sixteen_mapped_imports_leave_one_witness_and_a_lost_ledger_is_refused_until_it_is_seeded(
+def test_a_lost_ledger_is_refused_until_seeded(
     run: Run, airflow_process: Any, simulator: RunningSimulator, tmp_path: Path
 ) -> None:
     first = run("witnessed")
@@ -83,7 +83,7 @@ def test_sixteen_mapped_imports_leave_one_witness_and_a_lost_ledger_is_refused_u
     assert len(list(simulator.store.grants())) == ROWS
 
 
-def test_a_variable_of_the_environment_that_shadows_the_witness_is_warned_of(
+def test_an_environment_variable_over_the_witness_is_warned_of(
     run: Run, simulator: RunningSimulator, tmp_path: Path
 ) -> None:
     ended = run("witnessed_again", **{f"AIRFLOW_VAR_{key(tmp_path).upper()}": "something else"})

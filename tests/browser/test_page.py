@@ -34,7 +34,7 @@ def unproven(stack: Stack) -> str:
 # -- Airflow's own forms ---------------------------------------------------------------------------------------------
 
 
-def test_a_connection_is_made_in_the_form_and_tested_there(admin: Visitor, stack: Stack) -> None:
+def test_a_connection_is_made_and_tested_in_the_form(admin: Visitor, stack: Stack) -> None:
     host, port = stack.simulator.removeprefix("http://").split(":")
     page = admin.open("/connections")
     secret = secret_of(stack)
@@ -78,7 +78,7 @@ def secret_of(stack: Stack) -> str:
     return found[1]
 
 
-def test_a_dag_is_triggered_with_what_its_form_asks_for(admin: Visitor, stack: Stack) -> None:
+def test_a_dag_is_triggered_by_its_form(admin: Visitor, stack: Stack) -> None:
     path = dataset(stack, "form", 30, 1_000, bad=3)
     page = admin.open("/dags/shop_badges")
     page.get_by_role("button", name="Trigger").first.click()
@@ -98,7 +98,7 @@ def test_a_dag_is_triggered_with_what_its_form_asks_for(admin: Visitor, stack: S
 # -- the page --------------------------------------------------------------------------------------------------------
 
 
-def test_a_running_job_is_watched_to_its_end_without_a_reload(admin: Visitor, stack: Stack) -> None:
+def test_a_running_job_is_followed_without_reload(admin: Visitor, stack: Stack) -> None:
     faults(stack, {"kind": "slow", "seconds": 1.5})
     run_id = run(stack, "shop_badges", "watched", file=dataset(stack, "watched", 140, 2_000, bad=5))
     job = open_job(admin, run_id)
@@ -120,7 +120,7 @@ def test_a_running_job_is_watched_to_its_end_without_a_reload(admin: Visitor, st
     assert ended(stack, "shop_badges", run_id) == "success"
 
 
-def test_the_import_task_s_button_leads_to_its_job_and_the_report(admin: Visitor, stack: Stack) -> None:
+def test_the_import_task_links_to_job_and_report(admin: Visitor, stack: Stack) -> None:
     page = admin.open("/dags/shop_badges/runs/watched/tasks/import_badges/details")
     page.get_by_text("Extra Links").wait_for()
     page.get_by_role("link", name="Badge import").last.click()
@@ -141,7 +141,7 @@ def test_the_import_task_s_button_leads_to_its_job_and_the_report(admin: Visitor
     page.wait_for_url(re.compile("/tasks/import_badges$"))
 
 
-def test_the_report_task_leads_to_the_imports_of_its_run(admin: Visitor) -> None:
+def test_the_report_task_links_to_its_imports(admin: Visitor) -> None:
     page = admin.open("/dags/shop_badges/runs/watched/tasks/report/plugin/badge-import")
     admin.frame().get_by_text("This task imports no badges itself").wait_for()
     admin.frame().get_by_role("link", name="shop_badges").click()
@@ -150,7 +150,7 @@ def test_the_report_task_leads_to_the_imports_of_its_run(admin: Visitor) -> None
     assert "/plugin/badge-import" in page.url
 
 
-def test_errors_csv_comes_down_as_a_file_or_as_text_where_frames_may_load_none(admin: Visitor) -> None:
+def test_errors_csv_downloads_or_opens_as_text(admin: Visitor) -> None:
     job = open_job(admin, "watched")
     link = job.get_by_role("link", name=re.compile("^errors.csv"))
     if admin.downloads:
@@ -191,9 +191,7 @@ def test_a_hundred_thousand_refused_rows_are_searched(admin: Visitor, stack: Sta
         ledger.execute("DELETE FROM capillary_row_issue WHERE message LIKE 'badge %% is not there'")
 
 
-def test_unknown_rows_are_settled_by_a_run_that_names_who_started_it(
-    admin: Visitor, stack: Stack, unproven: str
-) -> None:
+def test_settled_rows_name_who_started_the_run(admin: Visitor, stack: Stack, unproven: str) -> None:
     job = open_job(admin, unproven)
     job.get_by_role("heading", name=re.compile("need attention")).wait_for()
     job.get_by_role("link", name=re.compile("Settle")).click()
@@ -229,7 +227,7 @@ def test_an_import_is_run_again_by_a_clear(admin: Visitor, stack: Stack) -> None
     assert granted["grantedTwice"] == 0
 
 
-def test_an_undo_takes_badges_back_after_a_dry_run(admin: Visitor, stack: Stack) -> None:
+def test_an_undo_revokes_after_a_dry_run(admin: Visitor, stack: Stack) -> None:
     job = open_job(admin, "watched")
     job.get_by_role("link", name="Undo …").click()
     job.get_by_text("First a dry run").wait_for()
@@ -254,7 +252,7 @@ def test_an_undo_takes_badges_back_after_a_dry_run(admin: Visitor, stack: Stack)
     assert job.get_by_role("link", name="Undo …").count() == 0  # nothing is left to take back
 
 
-def test_a_job_of_another_ledger_and_connection_is_undone_there(admin: Visitor, stack: Stack) -> None:
+def test_a_job_of_another_ledger_is_undone_there(admin: Visitor, stack: Stack) -> None:
     ledger = stack.folder / "second_ledger.db"
     host, port = stack.simulator.removeprefix("http://").split(":")
     till = {"host": host, "port": int(port), "schema": "http", "login": "sample.till", "password": secret_of(stack)}
@@ -341,7 +339,7 @@ def test_a_viewer_reads_and_may_do_nothing(viewer: Visitor) -> None:
         assert viewer.context.request.post(f"{address}/{action}", form={"confirmation": "x"}).status == 403
 
 
-def test_the_pages_are_accessible_in_light_and_dark_and_on_a_phone(admin: Visitor) -> None:
+def test_pages_are_accessible_in_light_dark_and_phone(admin: Visitor) -> None:
     page = admin.page
     admin.open("/plugin/badge-imports")
     admin.frame().get_by_role("link", name="shop_badges").first.wait_for()

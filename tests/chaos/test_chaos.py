@@ -36,9 +36,7 @@ def attack(fork_server: ForkServer, folder: Path, postgres: str | None, policy: 
 
 
 @pytest.mark.parametrize(("policy", "seed"), [("hold", 3), ("verify", 1), ("verify", 4), ("resend", 2)])
-def test_no_row_is_lost_or_granted_twice_whatever_fails(
-    fork_server: ForkServer, tmp_path: Path, policy: str, seed: int
-) -> None:
+def test_no_fault_loses_or_doubles_a_row(fork_server: ForkServer, tmp_path: Path, policy: str, seed: int) -> None:
     attack(fork_server, tmp_path, None, policy, seed)
 
 
@@ -49,9 +47,7 @@ def test_nor_with_the_ledger_on_postgresql(
     attack(fork_server, tmp_path, postgres, policy, seed)
 
 
-def test_a_job_killed_twenty_times_grants_exactly_what_an_undisturbed_one_does(
-    fork_server: ForkServer, tmp_path: Path
-) -> None:
+def test_twenty_kills_change_no_grant(fork_server: ForkServer, tmp_path: Path) -> None:
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
     result = killed_often(7, rows=2_000, batch_size=10, deaths=20, ledger=ledger, folder=tmp_path, server=fork_server)
     assert result.deaths == 20

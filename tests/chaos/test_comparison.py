@@ -76,7 +76,7 @@ def test_rows_reported_as_not_sent_are_not_lost() -> None:
     assert found([], [], reported_unsent={1}) == {}
 
 
-def test_with_duplicates_allowed_each_equal_row_asks_for_a_badge_of_its_own() -> None:
+def test_with_duplicates_each_row_needs_its_badge() -> None:
     assert found([grant()], [ACCEPTED], allow_duplicates=True) == {"lost": 1}
     both = [ACCEPTED, held(RowState.ACCEPTED, "id-2")]
     assert found([grant(), grant("id-2")], both, allow_duplicates=True) == {}
@@ -105,20 +105,20 @@ def test_a_summary_that_says_something_else_is_seen(
     assert (difference.not_granted, difference.denied, difference.unaccounted) == expected
 
 
-def test_equal_rows_share_their_badge_unless_duplicates_are_allowed() -> None:
+def test_without_duplicates_equal_rows_share_a_badge() -> None:
     assert rows_with_their_badge(DATASET, [grant()], Rules()) == 2
     assert rows_with_their_badge(DATASET, [grant()], Rules(allow_duplicates=True)) == 1
 
 
 @pytest.mark.parametrize("name", ["twice", "unreported", "not_granted", "denied", "lost", "unaccounted"])
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_only_resend_may_grant_twice_and_nothing_else_may_be(policy: str, name: str) -> None:
+def test_only_resend_may_grant_twice(policy: str, name: str) -> None:
     result = Result(policy, 1, "sqlite", msgspec.convert({name: 1}, Difference))
     forgiven = policy == "resend" and name in ("twice", "denied")
     assert bool(broken_expectations(result)) is not forgiven
 
 
-def test_the_table_has_one_line_for_each_policy_and_ledger_and_a_total() -> None:
+def test_the_table_has_a_line_per_policy_and_ledger() -> None:
     results = [Result("hold", seed, "sqlite", Difference(rows=1_000)) for seed in (1, 2)]
     lines = table([*results, Result("verify", 1, "postgresql", Difference(rows=500, twice=3))]).splitlines()
     assert [line.split()[0] for line in lines] == ["policy", "hold", "verify", "all"]
@@ -130,7 +130,7 @@ def test_the_table_has_one_line_for_each_policy_and_ledger_and_a_total() -> None
     [({"r"}, {"a", "b"}, 0), ({"r"}, {"a"}, 1), ({"r"}, set(), 2), (set(), set(), 0)],
     ids=["all kept", "one lost", "both lost", "its process died before it could record"],
 )
-def test_an_id_is_lost_where_its_reply_was_recorded_without_it(answered: set[str], ids: set[str], lost: int) -> None:
+def test_an_id_missing_from_the_ledger_is_lost(answered: set[str], ids: set[str], lost: int) -> None:
     difference = Difference()
     ledger = LedgerList([], set(), {}, frozenset(answered), frozenset(ids))
     compare_ids(difference, ledger, {"r": ["a", "b"]})

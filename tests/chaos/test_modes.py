@@ -59,7 +59,7 @@ def test_each_expected_break_is_of_a_mode() -> None:
 @pytest.mark.parametrize(
     "column", ["twice", "unreported", "lost", "not_granted", "denied", "ids_lost", "unaccounted", "unknown"]
 )
-def test_a_mode_that_breaks_more_than_known_is_reported(column: str) -> None:
+def test_a_mode_that_breaks_more_is_reported(column: str) -> None:
     result = ModeResult(HOLDS, 1, msgspec.convert({column: 1}, Difference))
     assert unexpected([result], {}) == [f"{HOLDS}: broken in {column}"]
 
@@ -75,7 +75,7 @@ def test_a_mode_that_holds_unexpectedly_is_reported() -> None:
     ]
 
 
-def test_a_mode_that_cannot_run_here_is_no_break() -> None:
+def test_a_mode_that_cannot_run_is_no_break() -> None:
     assert unexpected([ModeResult(HOLDS, 1, Difference(), skipped="no right to mount")], BREAKS) == []
 
 

@@ -54,7 +54,7 @@ def test_an_interrupted_stack_leaves_no_process_behind(folder: Path) -> None:
     assert on_record(folder) == []
 
 
-def test_what_a_killed_stack_left_is_ended_by_the_next_which_finds_the_data(folder: Path) -> None:
+def test_the_next_stack_ends_what_a_killed_one_left(folder: Path) -> None:
     process, started = other_stack(folder)
     process.kill()
     process.wait()
@@ -70,7 +70,7 @@ def test_what_a_killed_stack_left_is_ended_by_the_next_which_finds_the_data(fold
     assert on_record(folder) == []
 
 
-def test_two_stacks_in_one_folder_are_refused_and_the_first_goes_on(stack: LocalStack) -> None:
+def test_a_second_stack_in_one_folder_is_refused(stack: LocalStack) -> None:
     second, _ = stack_in(stack.folder)
     with pytest.raises(FolderInUseError, match=f"process {os.getpid()}"), second:
         pytest.fail("it began")
@@ -94,7 +94,7 @@ def test_a_table_is_there_or_not(stack: LocalStack) -> None:
         stack.postgres.connect("no such database")
 
 
-def test_removing_ends_what_is_left_and_removes_all_files(folder: Path) -> None:
+def test_removing_ends_processes_and_removes_files(folder: Path) -> None:
     folder.mkdir()
     left = Processes(folder / "processes.json")
     child = left.start("scheduler", [sys.executable, "-c", "import time; time.sleep(60)"], os.environ, folder / "log")
@@ -105,9 +105,7 @@ def test_removing_ends_what_is_left_and_removes_all_files(folder: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_start_that_fails_half_way_names_the_log_and_leaves_no_process_behind(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_start_names_its_log_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
     fails = [sys.executable, "-c", "raise SystemExit('no')"]
     monkeypatch.setattr(LocalStack, "_prepare_metadata", lambda *_: None)
@@ -136,7 +134,7 @@ def test_a_closed_terminal_keeps_no_process_alive(folder: Path) -> None:
     assert [member for one in started for member in family(one)] == []
 
 
-def test_a_folder_too_deep_for_a_socket_works_too(folder: Path) -> None:
+def test_a_socket_in_a_deep_folder_works(folder: Path) -> None:
     stack, _ = stack_in(folder / ("deep" * 10) / ("deeper" * 10))
     with stack:
         sockets = stack.postgres.socket_folder
@@ -145,7 +143,7 @@ def test_a_folder_too_deep_for_a_socket_works_too(folder: Path) -> None:
     assert not sockets.exists()
 
 
-def test_the_note_of_a_crashed_server_whose_number_is_another_process_by_now_is_forgotten(folder: Path) -> None:
+def test_a_reused_process_number_is_forgotten(folder: Path) -> None:
     folder.mkdir()
     note = folder / "postmaster.pid"
     note.write_text(f"{os.getpid()}\n{folder}\n")

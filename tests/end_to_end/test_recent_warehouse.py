@@ -43,7 +43,7 @@ def earned(warehouse: psycopg.Connection[Any], first: date, last: date) -> list[
     return [Row(*row) for row in warehouse.execute(text.encode(), range_)]
 
 
-def test_each_of_thirty_days_up_to_today_has_badges_and_the_query_of_the_samples_finds_them(
+def test_thirty_days_up_to_today_have_badges(
     warehouse: psycopg.Connection[Any],
 ) -> None:
     first, purchases = load_recent_days(warehouse, TODAY)
@@ -59,14 +59,14 @@ def test_each_of_thirty_days_up_to_today_has_badges_and_the_query_of_the_samples
         assert len(rows) - len(good) <= 1, "more bad rows would fail the run: the budget is 5%"
 
 
-def test_the_last_week_has_rows_that_are_refused_and_rows_that_are_invalid(warehouse: psycopg.Connection[Any]) -> None:
+def test_the_last_week_has_refused_and_invalid_rows(warehouse: psycopg.Connection[Any]) -> None:
     load_recent_days(warehouse, TODAY)
     bad = [row for row in earned(warehouse, TODAY - timedelta(days=7), TODAY) if row.note not in BADGES]
     assert DELETED_BADGE in {row.badge_meta_id for row in bad}
     assert {row.badge_meta_id for row in bad} != {DELETED_BADGE}
 
 
-def test_a_later_stack_adds_the_days_since_and_changes_nothing_of_what_was_said(
+def test_a_later_stack_only_adds_days(
     warehouse: psycopg.Connection[Any],
 ) -> None:
     first, purchases = load_recent_days(warehouse, TODAY)
@@ -85,7 +85,7 @@ def test_a_clock_that_goes_back_breaks_nothing(warehouse: psycopg.Connection[Any
     assert load_recent_days(warehouse, TODAY - timedelta(days=3)) == loaded
 
 
-def test_the_29th_of_february_expires_on_a_day_that_exists(warehouse: psycopg.Connection[Any]) -> None:
+def test_the_29th_of_february_expires_on_a_real_day(warehouse: psycopg.Connection[Any]) -> None:
     load_recent_days(warehouse, TODAY)
     [row] = warehouse.execute("SELECT year_later FROM calendar WHERE day = '2028-02-29'").fetchall()
     assert row == ("2029-03-01",)

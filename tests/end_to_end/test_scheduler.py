@@ -78,7 +78,7 @@ def logs_on_failure(up: Up) -> Iterator[None]:
 
 
 @pytest.mark.timeout(2_400)  # many runs of real tasks, on a machine that may have other things to do
-def test_each_badge_is_granted_once_over_schedule_backfills_clears_and_killed_workers(up: Up) -> None:
+def test_a_real_scheduler_grants_each_badge_once(up: Up) -> None:
     with logs_on_failure(up), psycopg.connect(up.warehouse, autocommit=True) as warehouse:
         world = World(up, warehouse)
         scheduled = a_scheduled_run(world)

@@ -20,7 +20,7 @@ def test_the_steady_clock_ignores_the_time_of_day(monkeypatch: pytest.MonkeyPatc
     assert 0 <= clocks.steady() - before < 60
 
 
-def test_a_boot_is_the_same_for_all_its_processes() -> None:
+def test_a_boot_is_the_same_for_its_processes() -> None:
     code = "from airflow_provider_capillary import clocks; print(clocks.boot_id(), clocks.steady())"
     before = clocks.steady()
     boot_id, seconds = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout.split()
@@ -38,13 +38,13 @@ def nameless_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 @pytest.mark.usefixtures("nameless_boot")
-def test_a_system_that_does_not_name_its_boots_has_no_boot_clock() -> None:
+def test_a_system_without_boot_names_has_no_clock() -> None:
     assert clocks.boot_id() is None
     assert clocks.steady() <= clocks.steady()
 
 
 @pytest.mark.usefixtures("nameless_boot")
-def test_without_a_named_boot_no_process_is_certainly_dead() -> None:
+def test_without_a_boot_name_no_process_is_dead() -> None:
     owner = lease.this_process()
     assert owner.startswith("unknown")
     assert not lease.is_certainly_dead(owner.replace(str(owner.split("/")[1]), "999999999"))

@@ -7,13 +7,13 @@ import pytest
 from tests.debian_programs import NEED_ALL, need
 
 
-def test_a_missing_program_is_a_skip_that_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_skips_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(NEED_ALL, raising=False)
     with pytest.raises(pytest.skip.Exception, match="no-such-program is not installed; Debian has it in a-package"):
         need("no-such-program", package="a-package")
 
 
-def test_a_missing_program_is_an_error_where_all_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_fails_where_all_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NEED_ALL, "1")
     with pytest.raises(pytest.fail.Exception, match="no-such-program"):
         need("no-such-program", package="a-package")

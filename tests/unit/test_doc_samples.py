@@ -22,7 +22,7 @@ every_python = pytest.mark.parametrize(
 
 
 @every_python
-def test_every_python_sample_is_a_dag_that_loads_or_a_test(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_python_sample_loads_or_is_a_test(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     code = compile(block.text, block.document, "exec")
     if "def test_" in block.text:
         assert block.name
@@ -41,19 +41,19 @@ def test_every_python_sample_is_a_dag_that_loads_or_a_test(block: Block, monkeyp
     dag.check_cycle()
 
 
-def test_every_block_of_python_and_shell_says_how_it_is_tried() -> None:
+def test_every_block_says_how_it_is_tried() -> None:
     unsaid = [one for one in ALL if one.language in ("shell", "bash", "sql") and not (one.name or one.why)]
     assert unsaid == []
     assert {one.language for one in ALL} <= {"python", "shell", "json", "sql", "text"}
 
 
-def test_readme_has_no_block_that_its_own_tests_do_not_know() -> None:
+def test_readme_has_no_untested_block() -> None:
     readme = (CHECKOUT / "README.md").read_text("utf-8")
     # three of Python are executed by test_docs.py; of shell, one installs, and one is the connection that is read there
     assert Counter(re.findall(r"^```(\w+)$", readme, re.MULTILINE)) == {"python": 3, "shell": 2}
 
 
-def test_every_named_sample_is_run_by_a_test_and_the_others_are_counted() -> None:
+def test_every_named_sample_is_run() -> None:
     names = [one.name for one in ALL if one.name]
     assert len(names) == len(set(names))
     tests = "".join((CHECKOUT / file).read_text("utf-8") for file in RUNNERS)
@@ -62,7 +62,7 @@ def test_every_named_sample_is_run_by_a_test_and_the_others_are_counted() -> Non
     assert Counter(one.language for one in ALL if one.why) == ONLY_PARSED
 
 
-def test_every_json_sample_is_json_and_every_fault_one_that_the_simulator_takes() -> None:
+def test_every_json_sample_is_valid() -> None:
     texts = [one.text for one in ALL if one.language == "json"]
     plans = [read_plan(json.loads(text)) for text in texts]
     assert [len(plan.faults) for plan in plans] == [2]

@@ -46,11 +46,11 @@ def test_no_page_asks_another_host_for_anything(site: Path) -> None:
         assert 'class="mermaid"' not in text, page  # Material would fetch its script from elsewhere
 
 
-def test_every_name_of_the_registry_is_an_anchor_of_its_page(site: Path) -> None:
+def test_every_registry_name_is_an_anchor(site: Path) -> None:
     assert set(REGISTRY) <= ids(site / "reference" / "errors.html")
 
 
-def test_every_operator_extra_and_option_is_in_the_reference(site: Path) -> None:
+def test_operators_extras_and_options_are_in_the_reference(site: Path) -> None:
     info = get_provider_info()
     operators = (site / "reference" / "operators.html").read_text("utf-8")
     for module in (module for part in info["operators"] for module in part["python-modules"]):
@@ -61,7 +61,7 @@ def test_every_operator_extra_and_option_is_in_the_reference(site: Path) -> None
         assert f"<code>{name}</code>" in configuration
 
 
-def test_each_of_the_questions_leads_to_a_named_place_that_is_there(site: Path) -> None:
+def test_each_question_leads_to_a_place(site: Path) -> None:
     text = (CHECKOUT / "docs" / "questions.md").read_text("utf-8")
     rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+?) \| (.+) \|$", text, re.MULTILINE)
     assert [int(number) for number, *_ in rows] == list(range(1, QUESTIONS + 1))

@@ -80,14 +80,14 @@ def examples() -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- README
 
 
-def test_the_example_is_a_dag_in_which_the_import_follows_the_extract(examples: dict[str, Any]) -> None:
+def test_the_example_imports_after_the_extract(examples: dict[str, Any]) -> None:
     dag = examples["extract"].dag
     assert dag.task_dict["extract"].downstream_task_ids == {"import_badges"}
     # Airflow refuses parameters that an operator does not have; a misspelt template field would go unnoticed
     assert "dataset" in examples["import_badges"].template_fields
 
 
-def test_the_report_of_the_example_follows_a_failed_import_too(examples: dict[str, Any]) -> None:
+def test_the_examples_report_follows_failures(examples: dict[str, Any]) -> None:
     report = examples["report"]
     assert report.trigger_rule == "all_done"
     assert report.upstream_task_ids == {"import_badges"}
@@ -100,7 +100,7 @@ def test_the_test_that_users_are_shown_passes(
     assert capillary_simulator.simulator.summary()["faults"] == [{"kind": "drop", "happened": 1}]
 
 
-def test_every_parameter_of_the_import_stands_in_the_table_with_its_default() -> None:
+def test_every_import_parameter_is_in_the_table() -> None:
     from airflow_provider_capillary.operators.airflow_installation import HAS_RETRY_POLICIES
     from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 
@@ -137,7 +137,7 @@ def test_what_examples_import_is_public_api() -> None:
         assert set(names.split(", ")) <= set(importlib.import_module(module).__all__), module
 
 
-def test_every_extra_of_the_connection_stands_in_the_table_with_its_default() -> None:
+def test_every_extra_is_in_the_table() -> None:
     rows = {code(row[0]): row[1] for row in table(section(README, "Connection")) if row[0].startswith("`")}
     assert set(rows) == set(KNOWN_EXTRAS)
     [connection_type] = get_provider_info()["connection-types"]
@@ -158,12 +158,12 @@ def test_the_connection_of_the_example_is_one() -> None:
     assert connection_settings(ConnectionFields(conn_id="capillary_default", **fields)).organisation == "acme-eu"
 
 
-def test_every_option_of_the_configuration_is_told_of() -> None:
+def test_every_option_is_documented() -> None:
     for option in get_provider_info()["config"]["capillary"]["options"]:
         assert f"[capillary] {option}" in README
 
 
-def test_the_rows_of_the_demo_add_up_and_the_bad_ones_are_those_of_the_sample() -> None:
+def test_the_demos_numbers_add_up() -> None:
     [found] = re.findall(
         r"warehouse of ([\d,]+) rows: ([\d,]+) are accepted, (\d+) is already accepted, (\d+) are rejected, (\d+) are",
         README,
@@ -178,7 +178,7 @@ def test_the_rows_of_the_demo_add_up_and_the_bad_ones_are_those_of_the_sample() 
 # ---------------------------------------------------------------------------------------------------- ARCHITECTURE
 
 
-def test_every_path_of_the_table_exists_and_every_module_of_the_package_is_named() -> None:
+def test_paths_of_the_table_exist_and_cover_the_package() -> None:
     paths = {code(row[0]) for row in table(section(ARCHITECTURE, "Where things are"))}
     assert [path for path in paths if not (CHECKOUT / path).exists()] == []
     tops = {
@@ -236,7 +236,7 @@ def test_the_changelog_begins_with_this_version() -> None:
 
 
 @every_document
-def test_every_relative_link_leads_to_a_file_and_a_title_in_it(document: Path) -> None:
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
         if "://" in link:
             continue

@@ -44,7 +44,7 @@ def test_airflow_accepts_it() -> None:
 
 
 @pytest.mark.parametrize("part", sorted(set(INFO) - {"package-name", "name", "description"}))
-def test_every_part_satisfies_the_stricter_schema_that_airflow_does_not_enforce(part: str) -> None:
+def test_every_part_satisfies_the_stricter_schema(part: str) -> None:
     strict = schema("provider.yaml.schema.json")
     jsonschema.validate(INFO[part], {**strict["properties"][part], "definitions": strict.get("definitions", {})})
 
@@ -60,7 +60,7 @@ def test_it_is_plain_data() -> None:
     assert json.loads(json.dumps(INFO)) == INFO
 
 
-def test_asking_for_it_imports_neither_airflow_nor_the_hook() -> None:
+def test_asking_imports_neither_airflow_nor_hook() -> None:
     code = (
         "import sys; from airflow_provider_capillary.get_provider_info import get_provider_info; get_provider_info();"
         "sys.exit(any(name.split('.')[0] in ('airflow', 'requests', 'msgspec') for name in sys.modules))"
@@ -91,7 +91,7 @@ def test_every_object_named_is_there() -> None:
     assert all(callable(pkgutil.resolve_name(name)) for name in named)
 
 
-def test_the_form_has_exactly_the_extras_that_the_hook_knows() -> None:
+def test_the_form_has_the_hooks_extras() -> None:
     assert sorted(FIELDS) == sorted(KNOWN_EXTRAS)
 
 
@@ -108,7 +108,7 @@ def test_the_form_offers_what_the_hook_takes(field: str, known: Any) -> None:
     assert FIELDS[field]["schema"]["enum"] == [str(each) for each in known]
 
 
-def test_the_form_begins_with_the_organisation_in_a_section_of_its_own() -> None:
+def test_the_form_begins_with_the_organisation() -> None:
     sections = [field["schema"]["section"] for field in FIELDS.values()]
     assert next(iter(FIELDS)) == "organisation"
     assert sections.count(sections[0]) == 1
@@ -120,7 +120,7 @@ def test_fields_of_one_section_stand_together() -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_every_field_has_a_name_and_says_what_it_is_for(name: str) -> None:
+def test_every_field_is_named_and_explained(name: str) -> None:
     field = FIELDS[name]
     assert field["label"] != name
     assert field["description"].endswith(".")
@@ -131,7 +131,7 @@ def test_every_field_has_a_name_and_says_what_it_is_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_no_field_keeps_a_person_from_saving_the_form_as_it_opens(name: str) -> None:
+def test_the_form_can_be_saved_as_it_opens(name: str) -> None:
     """Airflow's form asks for a value where the type does not allow null."""
     schema = FIELDS[name]["schema"]
     assert ("null" in schema["type"]) == (schema.get("default") is None)
@@ -145,7 +145,7 @@ def saved(extra: dict[str, Any]) -> ConnectionSettings:
 UNTOUCHED: dict[str, Any] = {name: field["schema"].get("default") for name, field in FIELDS.items()}
 
 
-def test_a_form_saved_as_it_opens_means_the_defaults() -> None:
+def test_a_form_saved_unchanged_means_defaults() -> None:
     assert saved(UNTOUCHED) == saved({})
 
 
@@ -159,14 +159,14 @@ def test_every_choice_of_the_form_is_taken(name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["timeout", "requests_per_minute"])
 @pytest.mark.parametrize("limit", ["minimum", "maximum"])
-def test_the_limits_of_the_form_are_within_those_of_the_hook(name: str, limit: str) -> None:
+def test_the_forms_limits_are_the_hooks(name: str, limit: str) -> None:
     value = FIELDS[name]["schema"][limit]
     found = saved(UNTOUCHED | {name: value})
     assert (found.client.timeout if name == "timeout" else found.requests_per_minute) == value
 
 
 @pytest.mark.parametrize("name", ["timeout", "requests_per_minute"])
-def test_the_hook_takes_no_more_than_the_form_offers(name: str) -> None:
+def test_the_hook_takes_only_what_the_form_offers(name: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         saved(UNTOUCHED | {name: FIELDS[name]["schema"]["maximum"] + 1})
 

@@ -72,7 +72,7 @@ def run_python(unpacked: Path, code: str) -> str:
     return done.stdout.strip()
 
 
-def test_every_module_of_the_package_is_in_the_wheel(names: set[str]) -> None:
+def test_every_module_is_in_the_wheel(names: set[str]) -> None:
     sources = {
         str(path.relative_to(CHECKOUT))
         for path in (CHECKOUT / PACKAGE).rglob("*.py")
@@ -81,7 +81,7 @@ def test_every_module_of_the_package_is_in_the_wheel(names: set[str]) -> None:
     assert sources <= names
 
 
-def test_everything_that_is_not_python_is_in_the_wheel(names: set[str]) -> None:
+def test_every_other_file_is_in_the_wheel(names: set[str]) -> None:
     """Migrations, templates, SQL, the marker of typed packages."""
     others = {
         str(path.relative_to(CHECKOUT))
@@ -92,7 +92,7 @@ def test_everything_that_is_not_python_is_in_the_wheel(names: set[str]) -> None:
     assert others <= names
 
 
-def test_every_sample_dag_and_what_it_reads_is_where_airflow_looks_for_samples(names: set[str]) -> None:
+def test_samples_are_where_airflow_looks(names: set[str]) -> None:
     samples = {
         f"{PACKAGE}/example_dags/{path.relative_to(CHECKOUT / 'dags')}"
         for path in (CHECKOUT / "dags").rglob("*")
@@ -112,9 +112,7 @@ def test_nothing_but_the_package_is_in_the_wheel(names: set[str]) -> None:
     assert not [name for name in names if tools.search(name)]
 
 
-def test_wheels_from_the_checkout_and_from_the_source_distribution_are_the_same(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_both_ways_build_the_same_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     def contents(path: Path) -> dict[str, int]:
         with zipfile.ZipFile(path) as archive:
             return {each.filename: each.CRC for each in archive.infolist()}
@@ -122,7 +120,7 @@ def test_wheels_from_the_checkout_and_from_the_source_distribution_are_the_same(
     assert contents(build(tmp_path_factory.mktemp("direct"), "--wheel")) == contents(wheel)
 
 
-def test_the_source_distribution_has_what_is_needed_to_test_it_and_nothing_that_was_made_here(wheel: Path) -> None:
+def test_the_source_distribution_can_be_tested(wheel: Path) -> None:
     [path] = wheel.parent.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         tops = {Path(name).parts[1] for name in archive.getnames() if len(Path(name).parts) > 1}
@@ -141,7 +139,7 @@ def test_metadata_says_what_interface_and_code_say(metadata: Message) -> None:
     assert set(classifiers) <= trove_classifiers.classifiers
 
 
-def test_every_entry_point_leads_to_something_that_can_be_imported(unpacked: Path) -> None:
+def test_every_entry_point_can_be_imported(unpacked: Path) -> None:
     [path] = unpacked.glob("*.dist-info/entry_points.txt")
     groups = configparser.ConfigParser()
     groups.read(path)
@@ -151,7 +149,7 @@ def test_every_entry_point_leads_to_something_that_can_be_imported(unpacked: Pat
     assert run_python(unpacked, code) == "all found"
 
 
-def test_importing_the_package_from_the_wheel_costs_no_import_of_airflow(unpacked: Path) -> None:
+def test_importing_the_package_loads_no_airflow(unpacked: Path) -> None:
     code = f"import {PACKAGE}, sys; print({PACKAGE}.__file__, 'airflow' in sys.modules)"
     assert run_python(unpacked, code) == f"{unpacked / PACKAGE / '__init__.py'} False"
 

@@ -109,9 +109,7 @@ def test_unknown_rows_are_settled_by_word_as_printed(run: RunLines) -> None:
     assert "8800000" not in run(commands("settle-by-word")[:1])[0].out
 
 
-def test_an_import_is_undone_from_a_shell_and_granted_again_as_printed(
-    run: RunLines, capillary_simulator: RunningSimulator
-) -> None:
+def test_an_import_is_undone_and_repeated_as_printed(run: RunLines, capillary_simulator: RunningSimulator) -> None:
     counted, taken = run(commands("undo-from-a-shell"))
     assert "Dry run" in counted.err
     assert "Dry run" not in taken.err
@@ -143,11 +141,11 @@ def test_ledger_and_organisations_are_kept_as_printed(run: RunLines, ledger: Pat
     assert (ledger.parent / "new.db").is_file()
 
 
-def test_a_seed_is_tried_from_a_shell_as_printed(run: RunLines) -> None:
+def test_a_seed_from_a_shell_works_as_printed(run: RunLines) -> None:
     assert "seeded" in run(commands("seed-from-a-shell"))[0].out
 
 
-def test_every_command_that_is_only_parsed_is_one_of_airflow_s(commands_process: Commands) -> None:
+def test_commands_that_are_only_parsed_exist(commands_process: Commands) -> None:
     lines = [line for one in blocks() if one.why and one.language == "shell" for line in one.text.splitlines()]
     words = [
         shlex.split(line.partition("airflow-scheduler ")[2] or line)

@@ -33,7 +33,7 @@ def end_jobs(ledger: Ledger) -> None:
     ledger.finish_job(Job(3, job.job_id, 1, 1, resumed=False), "failed", None)
 
 
-def test_a_ledger_is_accepted_with_what_was_expected_and_found(
+def test_accepting_a_ledger_shows_expected_and_found(
     ledger: Ledger, run: Run, airflow_process: AirflowProcess, tmp_path: Path
 ) -> None:
     name = tmp_path.name
@@ -59,7 +59,7 @@ def test_a_variable_that_shadows_the_witness_is_named(ledger: Ledger, run: Run, 
     assert (ran.code, "AIRFLOW_VAR_" in ran.err) == (1, True)
 
 
-def test_a_file_is_copied_with_its_identity_and_then_sealed(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_a_copied_file_keeps_identity_and_is_sealed(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     end_jobs(ledger)
     target = tmp_path / "copy.db"
     ran = run("ledger", "copy", "books", str(target), books=False)
@@ -72,7 +72,7 @@ def test_a_file_is_copied_with_its_identity_and_then_sealed(ledger: Ledger, run:
     assert run("jobs", "-o", "json").code == 0  # it can still be read
 
 
-def test_a_backup_is_a_new_file_and_replaces_none(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_a_backup_never_replaces_a_file(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     file = tmp_path / "backup.db"
     assert run("ledger", "backup", str(file)).code == 0
     with closing(Ledger(f"sqlite:///{file}")) as copy:
@@ -81,7 +81,7 @@ def test_a_backup_is_a_new_file_and_replaces_none(ledger: Ledger, run: Run, tmp_
     assert (again.code, "is there already" in again.err) == (1, True)
 
 
-def test_organisations_are_listed_added_and_renamed_with_their_witness(
+def test_renamed_organisations_keep_their_witness(
     ledger: Ledger, run: Run, airflow_process: AirflowProcess, tmp_path: Path
 ) -> None:
     name = tmp_path.name

@@ -10,7 +10,7 @@ from airflow_provider_capillary.simulator.server import running_simulator
 from .conftest import BADGE, CUSTOMERS, Run, job_id, states
 
 
-def test_a_revocation_is_a_dry_run_unless_it_is_confirmed(ledger: Ledger, run: Run) -> None:
+def test_a_revocation_needs_confirmation(ledger: Ledger, run: Run) -> None:
     ran = run("revoke", job_id(ledger), "-o", "json")
     [counted] = ran.json
     assert (ran.code, counted["dry_run"], counted["to_revoke"], counted["revoked"]) == (0, True, 2, 0)
@@ -33,7 +33,7 @@ def test_all_rows_of_one_customer_are_listed(ledger: Ledger, run: Run) -> None:
     assert run("customer", "42", "-o", "json").json == []
 
 
-def test_all_unknown_rows_are_freed_only_after_a_yes(ledger: Ledger, run: Run) -> None:
+def test_freeing_all_rows_needs_a_yes(ledger: Ledger, run: Run) -> None:
     job = job_id(ledger)
     refused = run("resolve", job, "--as", "resend")
     assert refused.code == 1

@@ -66,7 +66,7 @@ def test_customer_and_badge_must_be_named(
     ("customer", "badge", "named"),
     [("0", BADGE, "--customer '0'"), ("7.5", BADGE, "--customer"), (CUSTOMER, "abc", "--badge 'abc'")],
 )
-def test_a_customer_or_badge_that_is_none_is_refused(
+def test_an_impossible_customer_or_badge_is_refused(
     run: Run, start_capillary_simulator: Start, ledger: Ledger, customer: str, badge: str, named: str
 ) -> None:
     simulator = start_capillary_simulator()
@@ -77,7 +77,7 @@ def test_a_customer_or_badge_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize(("answer", "code"), [("", 1), ("n\n", 1), ("\n", 1), ("yes\n", 0), ("y\n", 0)])
-def test_it_asks_once_and_does_nothing_without_a_yes(
+def test_a_probe_needs_a_yes(
     run: Run, start_capillary_simulator: Start, ledger: Ledger, answer: str, code: int
 ) -> None:
     simulator = start_capillary_simulator()
@@ -90,7 +90,7 @@ def test_it_asks_once_and_does_nothing_without_a_yes(
     assert (len(simulator.store) > 0, active(simulator)) == (code == 0, 0)
 
 
-def test_killed_while_the_api_answers_a_second_call_revokes_the_first_grant(
+def test_a_probe_after_a_kill_revokes_the_first_grant(
     run: Run, start_capillary_simulator: Start, ledger: Ledger, tmp_path: Path
 ) -> None:
     simulator = start_capillary_simulator()

@@ -12,7 +12,7 @@ from airflow_provider_capillary.ledger.ledger import Ledger
 from .conftest import BADGE, CUSTOMERS, UNKNOWN, Run, job_id
 
 
-def test_jobs_are_listed_newest_first_with_numbers_that_are_numbers(ledger: Ledger, run: Run) -> None:
+def test_jobs_are_listed_newest_first(ledger: Ledger, run: Run) -> None:
     listed = run("jobs", "-o", "json").json
     assert [(job["dag_id"], job["run_id"], job["state"]) for job in listed] == [
         ("nightly", "run-3", "open"),
@@ -24,7 +24,7 @@ def test_jobs_are_listed_newest_first_with_numbers_that_are_numbers(ledger: Ledg
     assert (listed[0]["dry_run"], listed[0]["settled_since"]) == (False, {})
 
 
-def test_jobs_can_be_limited_to_a_dag_and_to_so_many(ledger: Ledger, run: Run) -> None:
+def test_jobs_are_limited_by_dag_and_number(ledger: Ledger, run: Run) -> None:
     assert [job["run_id"] for job in run("jobs", "--dag-id", "nightly", "-o", "json").json] == ["run-3", "run-1"]
     assert [job["run_id"] for job in run("jobs", "--limit", "1", "-o", "json").json] == ["run-3"]
     limited = run("jobs", "--dag-id", "nightly", "--limit", "1", "-o", "json").json
@@ -41,7 +41,7 @@ def test_every_format_of_airflow_s_own_is_there(ledger: Ledger, run: Run, output
         assert ran.out.strip()
 
 
-def test_a_job_is_told_with_its_counts_and_reasons(ledger: Ledger, run: Run) -> None:
+def test_a_job_shows_its_counts_and_reasons(ledger: Ledger, run: Run) -> None:
     [reported] = run("job", job_id(ledger), "-o", "json").json
     assert (reported["organisation"], reported["sources"], reported["requests"]) == ("shop", ["a.csv"], 1)
     assert (reported["accepted"], reported["unknown"], reported["revocable"], reported["revoked_since"]) == (2, 3, 2, 0)
@@ -50,7 +50,7 @@ def test_a_job_is_told_with_its_counts_and_reasons(ledger: Ledger, run: Run) -> 
     assert "2 x send: no reply within 60 s" in table
 
 
-def test_unknown_rows_are_listed_for_a_person_who_looks_them_up(ledger: Ledger, run: Run) -> None:
+def test_unknown_rows_are_listed_for_a_person(ledger: Ledger, run: Run) -> None:
     listed = run("unknown", job_id(ledger), "-o", "json").json
     assert [(row["row"], row["customer_id"], row["badge_meta_id"]) for row in listed] == [
         (row, CUSTOMERS[row], BADGE) for row in UNKNOWN
@@ -60,14 +60,14 @@ def test_unknown_rows_are_listed_for_a_person_who_looks_them_up(ledger: Ledger, 
 
 
 @pytest.mark.parametrize("output", ["table", "plain"])
-def test_what_the_api_says_cannot_give_orders_to_the_terminal(ledger: Ledger, run: Run, output: str) -> None:
+def test_api_texts_cannot_control_the_terminal(ledger: Ledger, run: Run, output: str) -> None:
     out = run("unknown", job_id(ledger), "-o", output).out
     assert "\x07" not in out
     assert "\x1b[2J" not in out
     assert "HTTP 502" in out
 
 
-def test_customers_are_named_only_where_they_are_asked_for(ledger: Ledger, run: Run) -> None:
+def test_customers_appear_only_on_request(ledger: Ledger, run: Run) -> None:
     reported = [
         run("jobs"),
         run("jobs", "-o", "json"),
@@ -77,7 +77,7 @@ def test_customers_are_named_only_where_they_are_asked_for(ledger: Ledger, run: 
     assert not any(str(customer) in ran.out for ran in reported for customer in CUSTOMERS.values())
 
 
-def test_errors_of_a_job_are_written_to_a_file_which_is_replaced(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_an_errors_file_is_replaced(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     target = tmp_path / "errors.csv"
     target.write_text("of yesterday")
     ran = run("errors", job_id(ledger), "--output", str(target))
@@ -93,7 +93,7 @@ def test_errors_of_a_job_are_written_to_a_file_which_is_replaced(ledger: Ledger,
     assert [path.name for path in tmp_path.iterdir() if "errors" in path.name] == ["errors.csv"]
 
 
-def test_a_file_that_cannot_be_written_is_said_in_one_line(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_an_unwritable_file_is_one_line(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     target = tmp_path / "no folder" / "errors.csv"
     ran = run("errors", job_id(ledger), "--output", str(target))
     assert (ran.code, ran.out) == (1, "")
@@ -111,7 +111,7 @@ def test_a_file_that_cannot_be_written_is_said_in_one_line(ledger: Ledger, run: 
     ],
     ids=str,
 )
-def test_a_job_that_is_not_there_is_said_in_one_line(ledger: Ledger, run: Run, words: tuple[str, ...]) -> None:
+def test_a_missing_job_is_one_line(ledger: Ledger, run: Run, words: tuple[str, ...]) -> None:
     ran = run(*words)
     which, said = ran.err.splitlines()
     assert (ran.code, ran.out, which) == (1, "", f"Ledger: {ledger.description}")

@@ -32,7 +32,7 @@ def seed(run: Run, *words: str) -> Any:
     return run("ledger", "seed", *options, *words, env=ENV)
 
 
-def test_an_export_is_noted_once_with_the_person_who_said_so(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_a_seed_records_who_made_it(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     path = export(tmp_path / "badges_earn.csv", 20)
     [reported] = seed(run, "--dataset", path).json
     assert (reported["rows_read"], reported["seeded"], reported["already_held"], reported["invalid"]) == (20, 20, 0, 0)
@@ -43,7 +43,7 @@ def test_an_export_is_noted_once_with_the_person_who_said_so(ledger: Ledger, run
     assert (again["seeded"], again["already_held"]) == (0, 20)
 
 
-def test_a_ledger_is_the_one_that_airflow_expects_once_it_is_seeded(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_a_seeded_ledger_is_the_expected_one(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     name = tmp_path.name
     env = {"AIRFLOW_CONN_SHOP": json.dumps(CONNECTION | {"extra": {"organisation": name}})}
     path = export(tmp_path / "badges_earn.csv", 3)
@@ -63,7 +63,7 @@ def test_a_dry_run_notes_nothing(ledger: Ledger, run: Run, tmp_path: Path) -> No
     assert reported["seeded"] == 3
 
 
-def test_invalid_rows_end_it_with_1_and_the_counts(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_invalid_rows_exit_with_1_and_counts(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     done = seed(run, "--dataset", export(tmp_path / "badges_earn.csv", 3, earned="yesterday"))
     assert done.code == 1
     assert done.err.startswith("3 of 3 rows are invalid")

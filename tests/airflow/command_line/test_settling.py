@@ -18,7 +18,7 @@ from .conftest import Run, begin, job_id, states
         ("resend", {"accepted": 0, "resend": 3}, "not_sent"),
     ],
 )
-def test_a_word_settles_all_unknown_rows_of_the_job_and_the_ledger_keeps_whose_word(
+def test_a_word_settles_rows_and_is_kept(
     ledger: Ledger, run: Run, word: str, counts: dict[str, int], reported: str
 ) -> None:
     job, other = job_id(ledger), job_id(ledger, "run-2")
@@ -48,7 +48,7 @@ def test_a_row_that_is_not_unknown_settles_nothing(ledger: Ledger, run: Run) -> 
 
 
 @pytest.mark.parametrize("words", [(), ("--as", "granted"), ("--as", "accepted", "--row", "three")], ids=str)
-def test_a_word_that_is_not_understood_is_a_wrong_use(ledger: Ledger, run: Run, words: tuple[str, ...]) -> None:
+def test_an_unknown_word_is_wrong_use(ledger: Ledger, run: Run, words: tuple[str, ...]) -> None:
     assert run("resolve", job_id(ledger), *words).code == 2
     assert len(states(ledger, job_id(ledger))) == 3
 

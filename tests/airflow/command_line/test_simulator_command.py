@@ -16,7 +16,7 @@ from ..conftest import AirflowProcess
 from .conftest import Commands, Run
 
 
-def test_the_simulator_has_the_options_of_its_own_command_line() -> None:
+def test_both_command_lines_have_the_same_options() -> None:
     from airflow_provider_capillary.cli.options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
     from airflow_provider_capillary.simulator.command_line import add_arguments
 
@@ -26,12 +26,12 @@ def test_the_simulator_has_the_options_of_its_own_command_line() -> None:
     assert own == dict.fromkeys(SIMULATOR_OPTIONS, False) | dict.fromkeys(SIMULATOR_SWITCHES, True)
 
 
-def test_wrong_words_for_the_simulator_are_a_wrong_use(run: Run) -> None:
+def test_wrong_simulator_options_are_wrong_use(run: Run) -> None:
     assert run("simulator", "--port", "many", books=False).code == 2
     assert run("simulator", "--faults", "/none/such.json", books=False).code == 2
 
 
-def test_the_simulator_serves_until_it_is_told_to_stop(airflow_process: AirflowProcess, tmp_path: Path) -> None:
+def test_the_simulator_serves_until_sigterm(airflow_process: AirflowProcess, tmp_path: Path) -> None:
     port_file, faults = tmp_path / "port", tmp_path / "faults.json"
     faults.write_text('{"faults": [{"kind": "status", "status": 503, "operation": "lookup"}]}')
     words = ("simulator", "--port", "0", "--port-file", str(port_file), "--faults", str(faults), "--latency", "1")

@@ -20,20 +20,20 @@ from ..conftest import AirflowProcess
 from .conftest import Run
 
 
-def test_a_ledger_that_cannot_be_reached_is_said_in_one_line_without_its_password(run: Run) -> None:
+def test_an_unreachable_ledger_shows_no_password(run: Run) -> None:
     ran = run("jobs", env={"AIRFLOW_CONN_BOOKS": "postgresql://clerk:s3cr3t-w0rd@127.0.0.1:9/books"})
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert "127.0.0.1" in ran.err
     assert "s3cr3t-w0rd" not in ran.err
 
 
-def test_a_ledger_is_made_and_brought_up_to_date(run: Run, tmp_path: Path) -> None:
+def test_a_ledger_is_made_and_upgraded(run: Run, tmp_path: Path) -> None:
     path = f"sqlite:///{tmp_path / 'books.db'}"
     assert run("ledger", "upgrade").out == f"The ledger {path} was brought to revision {HEAD}\n"
     assert run("ledger", "upgrade").out == f"The ledger {path} stands at revision {HEAD}\n"
 
 
-def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: Ledger, run: Run, tmp_path: Path) -> None:
+def test_the_default_ledger_is_that_of_the_operators(ledger: Ledger, run: Run, tmp_path: Path) -> None:
     configured = {"AIRFLOW__CAPILLARY__LEDGER_CONN_ID": "books"}
     assert len(run("jobs", "-o", "json", books=False, env=configured).json) == 3
 
@@ -41,16 +41,14 @@ def test_without_a_connection_the_ledger_is_that_of_the_operators(ledger: Ledger
 @pytest.mark.parametrize(
     "words", [("jobs",), ("job", "x"), ("unknown", "x"), ("organisations",), ("customer", "7")], ids=str
 )
-def test_a_command_that_reads_makes_no_ledger_and_says_where_none_is(
-    run: Run, tmp_path: Path, words: tuple[str, ...]
-) -> None:
+def test_a_reading_command_makes_no_ledger(run: Run, tmp_path: Path, words: tuple[str, ...]) -> None:
     ran = run(*words, books=False, env={"AIRFLOW_HOME": str(tmp_path / "home")})
     assert (ran.code, ran.out) == (1, "")
     assert ran.err.startswith(f"there is no ledger at sqlite:///{tmp_path}/home/capillary_ledger.db, and none was made")
     assert not list(tmp_path.rglob("*.db"))
 
 
-def test_a_connection_of_the_metadata_database_is_found_and_json_comes_alone_on_stdout(
+def test_a_database_connection_is_found_and_stdout_is_json(
     ledger: Ledger, airflow_process: AirflowProcess, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(airflow_process.database)) as database, database:

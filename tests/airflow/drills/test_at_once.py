@@ -35,9 +35,7 @@ def meet(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulator, "arrive", arrive_together)
 
 
-def test_sixteen_imports_at_once_are_all_noted_with_two_writes_each_and_none_is_refused(
-    drill: Drill, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sixteen_imports_at_once_are_all_in_the_witness(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
     drill.env["AIRFLOW_CONN_CAPILLARY_DEFAULT"] = drill.simulator.airflow_connection(
         organisation=drill.organisation, timeout=SECONDS
     )

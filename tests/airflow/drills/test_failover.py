@@ -19,9 +19,7 @@ from .conftest import Drill, postgres_server
 pytestmark = pytest.mark.timeout(300)  # Airflow starts with the first of them
 
 
-def test_a_synchronous_standby_knows_all_that_was_granted_where_server_and_import_died(
-    airflow_on_server: AirflowOnServer, tmp_path: Path
-) -> None:
+def test_a_synchronous_standby_knows_every_grant(airflow_on_server: AirflowOnServer, tmp_path: Path) -> None:
     with running_simulator() as simulator, postgres_server() as (primary, processes):
         drill = Drill(airflow_on_server, primary, simulator, tmp_path)
         ledger = drill.add_ledger("ledger")

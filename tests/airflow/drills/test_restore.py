@@ -11,7 +11,7 @@ from .conftest import Drill
 pytestmark = pytest.mark.timeout(300)  # Airflow starts with the first of them
 
 
-def test_a_restored_ledger_is_refused_until_it_is_seeded_and_nothing_is_granted_twice_or_lost(drill: Drill) -> None:
+def test_a_restored_ledger_needs_a_seed_and_loses_nothing(drill: Drill) -> None:
     primary, restored, backup = drill.add_ledger("primary"), drill.add_ledger("restored"), drill.folder / "backup.db"
     drill.imported(drill.dataset(10), primary)
     drill.command("ledger", "backup", str(backup), "--ledger-conn-id", primary)
@@ -33,7 +33,7 @@ def test_a_restored_ledger_is_refused_until_it_is_seeded_and_nothing_is_granted_
     assert "is another ledger" not in drill.refused(drill.dataset(50), primary)  # it lacks what came after the seed
 
 
-def test_a_ledger_file_is_copied_to_a_server_between_two_nights(drill: Drill) -> None:
+def test_a_ledger_file_moves_to_a_server(drill: Drill) -> None:
     file, server = drill.add_file("file"), drill.add_ledger("server")
     drill.imported(drill.dataset(10), file)
     copied = drill.command("ledger", "copy", file, server)

@@ -21,9 +21,7 @@ def by_the_other(airflow: AirflowProcess, drill: Drill, dataset: str, ledger: st
     return ended
 
 
-def test_two_airflows_share_a_ledger_and_each_notices_an_older_or_a_new_one(
-    drill: Drill, airflow_process: AirflowProcess
-) -> None:
+def test_two_airflows_notice_an_older_or_new_ledger(drill: Drill, airflow_process: AirflowProcess) -> None:
     shared, restored, backup = drill.add_ledger("shared"), drill.add_ledger("restored"), drill.folder / "backup.db"
     drill.imported(drill.dataset(10), shared)
     in_turn = by_the_other(airflow_process, drill, drill.dataset(20), shared)

@@ -154,7 +154,7 @@ ROUTES = {
 
 
 @pytest.mark.parametrize("role", MAY)
-def test_each_role_gets_what_it_may_see_and_no_more(page: Page, role: str) -> None:
+def test_each_role_sees_only_what_it_may(page: Page, role: str) -> None:
     allowed = MAY[role].split()
 
     got = {path: page.get(role, page.job(CLOSED_DAG, path)).status_code for path in ROUTES}
@@ -163,7 +163,7 @@ def test_each_role_gets_what_it_may_see_and_no_more(page: Page, role: str) -> No
     assert (CLOSED_DAG in page.get(role, "/").text) == ("list" in allowed)
 
 
-def test_a_role_of_one_dag_sees_that_dag_alone(page: Page) -> None:
+def test_a_role_of_one_dag_sees_only_it(page: Page) -> None:
     if page.manager == SIMPLE:
         pytest.skip("the simple auth manager knows no rights of single Dags")
 
@@ -212,7 +212,7 @@ def test_a_refused_action_changes_nothing(page: Page) -> None:
     assert page.state() == before
 
 
-def test_every_route_answers_its_own_verbs_alone_and_nothing_to_who_may_nothing(page: Page) -> None:
+def test_every_route_answers_only_its_own_verbs(page: Page) -> None:
     before = page.state()
     values = {"dag_id": CLOSED_DAG, "job_id": page.jobs[CLOSED_DAG], "name": "errors", "ending": "csv"}
     served: dict[str, set[str]] = {}
@@ -232,7 +232,7 @@ def test_every_route_answers_its_own_verbs_alone_and_nothing_to_who_may_nothing(
     assert page.state() == before
 
 
-def test_a_role_of_one_dag_changes_nothing_of_another(page: Page) -> None:
+def test_a_role_of_one_dag_changes_only_it(page: Page) -> None:
     if page.manager == SIMPLE:
         pytest.skip("the simple auth manager knows no rights of single Dags")
     before = page.state()
@@ -249,7 +249,7 @@ def confirmation(page: Page, role: str, path: str) -> str:
     return found[1] if found else ""
 
 
-def test_an_action_needs_the_very_confirmation_that_its_page_has_shown(page: Page) -> None:
+def test_an_action_needs_the_confirmation_its_page_showed(page: Page) -> None:
     before = page.state()
     path = page.job(CLOSED_DAG, "/again")
     forms: list[Mapping[str, str]] = [{}, {"confirmation": ""}, {"confirmation": "x.y.z"}]
@@ -321,7 +321,7 @@ def test_customers_are_not_on_a_page_of_counts(page: Page) -> None:
     assert "sending, line <bdi>3</bdi>" in rows
 
 
-def test_a_task_of_others_and_a_ledger_that_is_not_there_get_kind_words(page: Page) -> None:
+def test_foreign_tasks_and_missing_ledgers_get_a_message(page: Page) -> None:
     foreign = page.get("viewer", f"/dags/{OPEN_DAG}/tab?run_id=other&task_id=copy_files&map_index=-1")
     assert (foreign.status_code, "This task has imported no badges" in foreign.text) == (200, True)
     assert page.get("viewer", "/?ledger=warehouse").status_code == 404  # no Dag names it: it is not opened

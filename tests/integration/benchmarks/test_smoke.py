@@ -39,7 +39,7 @@ def found(folder: Path, part: str) -> Any:
 
 
 @pytest.mark.timeout(400)
-def test_the_benchmark_measures_speed_and_faults_and_draws_what_it_found(tmp_path: Path) -> None:
+def test_the_benchmark_measures_speed_and_faults(tmp_path: Path) -> None:
     shown = run(tmp_path, "--parts", "peers", "--only", "SQLite,HttpHook")
     reported = found(tmp_path, "peers")["contestants"]
     ours, loop = reported["this package, SQLite ledger"], reported["Airflow HttpHook loop"]
@@ -53,7 +53,7 @@ def test_the_benchmark_measures_speed_and_faults_and_draws_what_it_found(tmp_pat
 
 
 @pytest.mark.timeout(400)
-def test_the_benchmark_measures_growth_reports_and_extraction(tmp_path: Path) -> None:
+def test_the_benchmark_measures_growth_and_reports(tmp_path: Path) -> None:
     run(tmp_path, "--parts", "growth,reporting,extraction,reading", "--ledgers", "SQLite", "--databases", "DuckDB")
     growth = found(tmp_path, "growth")["measured"]
     reported = [(one["ledger"], one["ledger_rows"], one["rows"]) for one in growth]

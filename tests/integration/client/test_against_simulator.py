@@ -50,7 +50,7 @@ def test_a_badge_is_granted_read_back_and_revoked(hook: CapillaryBadgeHook) -> N
     assert again.value.code == 814
 
 
-def test_a_row_of_an_unknown_badge_is_rejected_beside_an_accepted_one(hook: CapillaryBadgeHook) -> None:
+def test_an_unknown_badge_is_rejected_beside_an_accepted_row(hook: CapillaryBadgeHook) -> None:
     outcomes = hook.import_badges([ROW, EarnedBadge(2, UNKNOWN, 7, EARNED, EXPIRES), ROW])
     assert [(outcome.state, outcome.code) for outcome in outcomes] == [
         (RowState.ACCEPTED, None),
@@ -78,7 +78,7 @@ def test_the_connection_test_succeeds(hook: CapillaryBadgeHook) -> None:
     assert hook.test_connection()[0]
 
 
-def test_a_wrong_method_is_refused_and_the_other_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_method_names_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     with running_simulator(methods=("POST",)) as running:
         monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY_DEFAULT", running.airflow_connection())
         with pytest.raises(RequestRefusedError, match="import_method POST"):
@@ -87,9 +87,7 @@ def test_a_wrong_method_is_refused_and_the_other_named(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("timestamp_format", [each for each in TimestampFormat if "milli" not in each])
-def test_every_format_that_the_api_reads_rightly_stores_the_same_instants(
-    monkeypatch: pytest.MonkeyPatch, timestamp_format: str
-) -> None:
+def test_every_correct_format_stores_the_same_instants(monkeypatch: pytest.MonkeyPatch, timestamp_format: str) -> None:
     with running_simulator() as running:
         connection = running.airflow_connection(timestamp_format=str(timestamp_format))
         monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY_DEFAULT", connection)

@@ -31,7 +31,7 @@ def oauth(url: str, **settings: Any) -> Iterator[BadgeClient]:
         yield made
 
 
-def test_a_token_is_fetched_once_and_sent_with_the_attribution(serve: Serve) -> None:
+def test_a_token_is_fetched_once_with_attribution(serve: Serve) -> None:
     server = serve(token("token-1"), says(GRANTED))
     with oauth(server.url, attribution_entity_code="s1", attribution_entity_type="STORE_CODE") as client:
         assert client.import_badges(b"[1]", "r1").entries is not None
@@ -48,7 +48,7 @@ def test_a_token_is_fetched_once_and_sent_with_the_attribution(serve: Serve) -> 
     assert b"Authorization" not in sent
 
 
-def test_a_401_costs_one_new_token_and_one_repetition(serve: Serve) -> None:
+def test_a_401_costs_one_token_and_one_repetition(serve: Serve) -> None:
     server = serve(token("token-1"), refusal(401, status=401), token("token-2"), says(GRANTED))
     with oauth(server.url) as client:
         assert client.import_badges(b"[1]", "r1").entries is not None
@@ -82,7 +82,7 @@ def test_a_401_that_breaks_off_is_not_repeated(serve: Serve) -> None:
     assert len(server.requests) == 2
 
 
-def test_threads_that_meet_a_stale_token_refresh_it_once_and_all_get_through(serve: Serve) -> None:
+def test_threads_with_a_stale_token_refresh_it_once(serve: Serve) -> None:
     given: list[str] = []
     lock = threading.Lock()
     everyone_refused = threading.Barrier(4)
@@ -124,7 +124,7 @@ def test_threads_that_meet_a_stale_token_refresh_it_once_and_all_get_through(ser
     ],
     ids=["400", "401", "200 with errors", "404", "302", "409", "503", "429", "no token"],
 )
-def test_a_batch_that_finds_no_token_was_not_applied(serve: Serve, answer: Answer, verdict: Verdict) -> None:
+def test_a_batch_without_a_token_was_not_applied(serve: Serve, answer: Answer, verdict: Verdict) -> None:
     server = serve(answer)
     with oauth(server.url) as client:
         found = client.import_badges(b"[1]", "r1")
@@ -133,7 +133,7 @@ def test_a_batch_that_finds_no_token_was_not_applied(serve: Serve, answer: Answe
     assert "sesame" not in found.problem
 
 
-def test_a_token_that_cannot_be_renewed_after_a_401_leaves_the_batch_not_applied(serve: Serve) -> None:
+def test_a_failed_renewal_leaves_the_batch_not_applied(serve: Serve) -> None:
     server = serve(token("token-1"), refusal(401, status=401), says(b"", 503))
     with oauth(server.url) as client:
         assert client.import_badges(b"[1]", "r1").transmission is Transmission.NOT_WRITTEN
@@ -171,7 +171,7 @@ def renewed_then(answer: Answer) -> tuple[Answer, ...]:
     ],
     ids=["envelope", "gateway", "page", "entry", "request id"],
 )
-def test_a_token_of_before_a_renewal_is_masked_in_every_text_of_a_reply(serve: Serve, answer: Answer) -> None:
+def test_an_earlier_token_is_masked_in_replies(serve: Serve, answer: Answer) -> None:
     with oauth(serve(*renewed_then(answer)).url) as client:
         found = client.import_badges(b"[1]", "r1")
     assert "token-" not in str(found)
@@ -179,7 +179,7 @@ def test_a_token_of_before_a_renewal_is_masked_in_every_text_of_a_reply(serve: S
 
 
 @pytest.mark.parametrize("answer", [refusal(7, OLD_TOKEN, status=400), says(f"<title>{OLD_TOKEN}</title>".encode())])
-def test_a_token_of_before_a_renewal_is_masked_in_the_error_of_a_read(serve: Serve, answer: Answer) -> None:
+def test_an_earlier_token_is_masked_in_read_errors(serve: Serve, answer: Answer) -> None:
     server = serve(*renewed_then(answer))
     with oauth(server.url) as client, pytest.raises((RequestRefusedError, ApiUnavailableError)) as caught:
         client.get_customer_badge(1, BADGE)
@@ -187,7 +187,7 @@ def test_a_token_of_before_a_renewal_is_masked_in_the_error_of_a_read(serve: Ser
     assert "old ***" in str(caught.value)
 
 
-def test_a_revocation_is_not_confirmed_by_that_of_another_badge(serve: Serve) -> None:
+def test_a_revocation_is_not_confirmed_by_another(serve: Serve) -> None:
     server = serve(says({"data": {"earnedBadgeId": "e2", "isActive": False}, "errors": []}))
     with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="about another"):
         client.revoke_earned_badge(BADGE, 1, "e1")
@@ -202,7 +202,7 @@ def test_a_revocation_is_posted_once(serve: Serve) -> None:
     assert json.loads(request.split(b"\r\n\r\n")[1]) == {"badgeMetaId": BADGE, "customerId": 1, "earnedBadgeId": "e1"}
 
 
-def test_a_revocation_of_what_is_not_there_is_refused_with_its_code(serve: Serve) -> None:
+def test_revoking_a_missing_badge_gives_its_code(serve: Serve) -> None:
     server = serve(refusal(814, "Active earn instance is not present.", 409))
     with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
         client.revoke_earned_badge(BADGE, 1, "e1")

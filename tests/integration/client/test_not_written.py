@@ -23,7 +23,7 @@ def test_a_refused_port_means_not_written() -> None:
     )
 
 
-def test_a_name_that_does_not_resolve_means_not_written() -> None:
+def test_an_unresolved_name_means_not_written() -> None:
     found = sent("https://no-such-cluster.invalid")
     assert found.transmission is Transmission.NOT_WRITTEN
     assert "cannot be resolved" in found.problem
@@ -36,7 +36,7 @@ def test_tls_to_a_plain_port_means_not_written(serve: Serve) -> None:
     assert not any(BODY in request for request in server.requests)
 
 
-def test_a_connection_that_is_never_accepted_means_not_written() -> None:
+def test_an_unaccepted_connection_means_not_written() -> None:
     # Linux completes handshakes up to the backlog; with that full, further connects hang as in a dropped network.
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -61,9 +61,7 @@ def test_a_missing_ca_bundle_means_not_written() -> None:
     assert "CA certificate bundle" in found.problem
 
 
-def test_neither_netrc_nor_a_proxy_comes_between_us_and_loopback(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_netrc_and_proxies_never_touch_loopback(serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login other password other\n")
     netrc.chmod(0o600)
@@ -88,9 +86,7 @@ def test_a_dead_proxy_means_not_written(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("variable", ["ALL_PROXY", "HTTPS_PROXY"])
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "SOCKS4"])
-def test_a_socks_proxy_is_refused_and_never_gone_past(
-    monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str
-) -> None:
+def test_a_socks_proxy_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, scheme: str) -> None:
     for name in ("NO_PROXY", "no_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, f"{scheme}://user:sesame@127.0.0.1:1080")

@@ -14,7 +14,7 @@ def badge_list(ids: list[str], **pagination: int) -> Answer:
     return says({"data": {"metaBasicDetails": [{"id": each} for each in ids], "pagination": pagination}, "errors": []})
 
 
-def test_all_parts_of_the_badge_list_are_read_as_they_are_asked_for(serve: Serve) -> None:
+def test_badge_list_parts_are_read_on_demand(serve: Serve) -> None:
     server = serve(
         badge_list(["a", "b"], totalPages=3), badge_list(["c", "d"], totalPages=3), badge_list(["e"], totalPages=3)
     )
@@ -32,7 +32,7 @@ def test_without_totals_a_short_part_is_the_last(serve: Serve) -> None:
         assert len(list(client.list_badges(page_size=2))) == 3
 
 
-def test_a_server_that_does_not_page_cannot_keep_us_reading(serve: Serve) -> None:
+def test_a_server_without_pages_ends_the_reading(serve: Serve) -> None:
     server = serve(badge_list(["a", "b"], totalPages=99))
     with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="repeats itself"):
         list(client.list_badges(page_size=2))
@@ -40,7 +40,7 @@ def test_a_server_that_does_not_page_cannot_keep_us_reading(serve: Serve) -> Non
 
 
 @pytest.mark.parametrize("answer", [refusal(404, "Passed badge is not found", 404), refusal(1054), refusal(404)])
-def test_a_badge_that_the_api_says_is_not_there_is_none(serve: Serve, answer: Answer) -> None:
+def test_a_badge_the_api_denies_is_none(serve: Serve, answer: Answer) -> None:
     server = serve(answer)
     with basic(server.url) as client:
         assert client.get_badge(BADGE) is None
@@ -57,7 +57,7 @@ def test_a_badge_that_the_api_says_is_not_there_is_none(serve: Serve, answer: An
     ],
     ids=["html", "spring", "gateway", "v2", "empty"],
 )
-def test_an_address_that_is_not_there_is_not_taken_for_a_missing_badge(serve: Serve, answer: Answer) -> None:
+def test_a_missing_address_is_no_missing_badge(serve: Serve, answer: Answer) -> None:
     server = serve(answer)
     with basic(server.url) as client, pytest.raises(RequestRefusedError) as caught:
         client.get_badge(BADGE)
@@ -88,13 +88,13 @@ def test_a_customer_s_badge_is_read_with_statistics(serve: Serve) -> None:
     assert paths(server) == [f"/api_gateway/v1/badges/management/382442802/badge/{BADGE}?includeStatistics=true"]
 
 
-def test_a_reply_without_statistics_proves_nothing_about_a_customer(serve: Serve) -> None:
+def test_a_reply_without_statistics_proves_nothing(serve: Serve) -> None:
     server = serve(says({"data": {"id": BADGE, "activeEarnedCount": 0}, "errors": []}))
     with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="earnCount"):
         client.get_customer_badge(1, BADGE)
 
 
-def test_after_a_reply_about_another_badge_its_connection_is_not_used_again(serve: Serve) -> None:
+def test_a_reply_about_another_badge_ends_its_connection(serve: Serve) -> None:
     details = {"earnCount": 0, "earns": []}
     server = serve(
         says({"data": {"id": "0" * 24, "earnDetails": details}}), says({"data": {"id": BADGE, "earnDetails": details}})
@@ -106,7 +106,7 @@ def test_after_a_reply_about_another_badge_its_connection_is_not_used_again(serv
     assert server.connections == 2
 
 
-def test_a_look_up_of_one_badge_is_not_answered_by_another(serve: Serve) -> None:
+def test_a_badge_is_not_answered_by_another(serve: Serve) -> None:
     server = serve(says({"data": {"id": "0" * 24, "name": "Other"}, "errors": None}))
     with basic(server.url) as client, pytest.raises(ApiUnavailableError, match="about another"):
         client.get_badge(BADGE)
@@ -128,7 +128,7 @@ def test_a_customer_is_looked_up_by_identifier(serve: Serve) -> None:
     ]
 
 
-def test_an_identifier_that_nobody_has_gives_none(serve: Serve) -> None:
+def test_an_unassigned_identifier_gives_none(serve: Serve) -> None:
     answer = says({"errors": [{"status": False, "code": 8015, "message": "No customer"}], "warnings": []}, 400)
     server = serve(answer)
     with basic(server.url) as client:
@@ -150,7 +150,7 @@ def test_an_identifier_that_nobody_has_gives_none(serve: Serve) -> None:
     ],
     ids=["401", "403", "200 with errors", "302", "429", "503", "520", "200 html", "200 array"],
 )
-def test_a_read_that_fails_says_what_the_caller_may_do(
+def test_a_failed_read_says_what_is_allowed(
     serve: Serve, answer: Answer, error: type[Exception], retry_after: float | None
 ) -> None:
     server = serve(answer)

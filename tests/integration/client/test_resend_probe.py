@@ -123,14 +123,14 @@ Serve = Callable[..., ApplyingServer]
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOURS)
-def test_one_call_is_applied_once_on_a_new_connection(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
+def test_a_call_on_a_new_connection_applies_once(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
     server = serve(misbehave)
     assert client_of(server).import_badges(BODY, "one").transmission is Transmission.LOST
     assert server.applied == [BODY]
 
 
 @pytest.mark.parametrize("misbehave", MISBEHAVIOURS)
-def test_one_call_is_applied_once_on_a_kept_connection(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
+def test_a_call_on_a_kept_connection_applies_once(serve: Serve, client_of: ClientOf, misbehave: Misbehave) -> None:
     server = serve(misbehave, good=1)
     client = client_of(server)
     assert client.import_badges(b"[1]", "one").transmission is Transmission.REPLIED
@@ -139,9 +139,7 @@ def test_one_call_is_applied_once_on_a_kept_connection(serve: Serve, client_of: 
     assert server.applied == [b"[1]", BODY]
 
 
-def test_a_kept_connection_that_the_server_closed_meanwhile_is_replaced_and_the_body_applied_once(
-    serve: Serve, client_of: ClientOf
-) -> None:
+def test_a_closed_kept_connection_applies_once(serve: Serve, client_of: ClientOf) -> None:
     server = serve(drop, good=9, hang_up_after=1)
     client = client_of(server)
     assert client.import_badges(b"[1]", "one").transmission is Transmission.REPLIED
@@ -152,7 +150,7 @@ def test_a_kept_connection_that_the_server_closed_meanwhile_is_replaced_and_the_
     assert transmission in (Transmission.REPLIED, Transmission.LOST)
 
 
-def test_many_calls_on_connections_that_break_are_applied_at_most_once_each(serve: Serve, client_of: ClientOf) -> None:
+def test_calls_on_broken_connections_apply_at_most_once(serve: Serve, client_of: ClientOf) -> None:
     server = serve(drop, good=2)
     client = client_of(server)
     bodies = [b"[%d]" % number for number in range(12)]

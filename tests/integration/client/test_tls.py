@@ -97,7 +97,7 @@ def test_a_ca_bundle_makes_its_servers_trusted(certificate: Path) -> None:
         assert sent(url, str(certificate)).entries == []
 
 
-def test_a_certificate_that_is_not_trusted_means_not_written(certificate: Path) -> None:
+def test_an_untrusted_certificate_means_not_written(certificate: Path) -> None:
     with tls_server(certificate, garbled=False) as (url, received):
         found = sent(url, True)
     assert found.transmission is Transmission.NOT_WRITTEN
@@ -105,7 +105,7 @@ def test_a_certificate_that_is_not_trusted_means_not_written(certificate: Path) 
     assert received == []
 
 
-def test_tls_that_fails_after_the_request_was_written_is_lost(certificate: Path) -> None:
+def test_tls_failing_after_the_write_is_lost(certificate: Path) -> None:
     with tls_server(certificate, garbled=True) as (url, received):
         found = sent(url, str(certificate))
     assert len(received) == 1
@@ -113,7 +113,7 @@ def test_tls_that_fails_after_the_request_was_written_is_lost(certificate: Path)
     assert "TLS failed" in found.problem
 
 
-def test_a_body_is_kept_back_after_a_slow_handshake(certificate: Path) -> None:
+def test_a_slow_handshake_keeps_the_body_back(certificate: Path) -> None:
     """The handshake is over when the body is asked for, so what it took counts."""
     with tls_server(certificate, garbled=False) as (url, received):
         client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", verify_ssl=str(certificate)))
@@ -123,7 +123,7 @@ def test_a_body_is_kept_back_after_a_slow_handshake(certificate: Path) -> None:
     assert received == []
 
 
-def test_the_time_to_write_is_for_the_whole_body(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_write_timeout_covers_the_whole_body(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes a little now and then keeps each write of TLS within its own timeout."""
     monkeypatch.setattr(send_limits, "WRITE_SECONDS", 0.3)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -41,7 +41,7 @@ def test_a_body_that_is_kept_back_never_leaves(serve: Serve, connected_before: b
     assert server.connections == 2  # half a request is on the first one: it is of no more use
 
 
-def test_keeping_back_is_asked_only_when_there_is_a_connection(serve: Serve) -> None:
+def test_a_body_is_checked_only_once_connected(serve: Serve) -> None:
     server = serve(written(reply(ARRAY)))
     asked: list[str] = []
 
@@ -69,7 +69,7 @@ def test_keeping_back_is_asked_only_when_there_is_a_connection(serve: Serve) -> 
     ],
     ids=["reset", "closed", "half a header", "length too long", "chunk broken off", "chunk length", "no http"],
 )
-def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve, answer: Any, reason: str) -> None:
+def test_any_break_after_the_write_is_lost_and_sent_once(serve: Serve, answer: Any, reason: str) -> None:
     server = serve(answer)
     found = sent(server.url)
     assert found.transmission is Transmission.LOST
@@ -79,7 +79,7 @@ def test_whatever_breaks_after_the_write_is_lost_and_was_sent_once(serve: Serve,
     assert [BODY in request for request in server.requests] == [True]
 
 
-def test_a_connection_dropped_between_two_batches_costs_no_second_send_of_either(serve: Serve) -> None:
+def test_a_drop_between_batches_resends_neither(serve: Serve) -> None:
     server = serve(written(reply(ARRAY)), reset, written(reply(ARRAY)))
     with client(server.url) as made:
         transmissions = [made.import_badges(BODY, f"request-{number}").transmission for number in range(3)]
@@ -87,7 +87,7 @@ def test_a_connection_dropped_between_two_batches_costs_no_second_send_of_either
     assert len(server.requests) == 3
 
 
-def test_a_server_that_never_answers_is_lost_after_the_timeout(serve: Serve) -> None:
+def test_a_silent_server_is_lost_after_the_timeout(serve: Serve) -> None:
     hold = threading.Event()
     server = serve(lambda connection: hold.wait(10))
     started = time.monotonic()
@@ -102,7 +102,7 @@ def test_a_server_that_never_answers_is_lost_after_the_timeout(serve: Serve) -> 
 @pytest.mark.parametrize(
     "start", [b"", b"HTTP/1.1 200 OK\r\n", reply(b" " * 500)[:90]], ids=["nothing", "headers", "body"]
 )
-def test_a_server_that_drips_bytes_cannot_hold_a_request_beyond_its_timeout(serve: Serve, start: bytes) -> None:
+def test_dripping_bytes_cannot_outlast_the_timeout(serve: Serve, start: bytes) -> None:
     done = threading.Event()
 
     def drip(connection: socket.socket) -> None:
@@ -119,7 +119,7 @@ def test_a_server_that_drips_bytes_cannot_hold_a_request_beyond_its_timeout(serv
     assert 0.25 < elapsed < 3
 
 
-def test_a_late_sign_of_life_does_not_start_the_timeout_anew(serve: Serve) -> None:
+def test_a_late_byte_does_not_restart_the_timeout(serve: Serve) -> None:
     hold = threading.Event()
 
     def late(connection: socket.socket) -> None:
@@ -146,7 +146,7 @@ def test_a_server_that_switches_protocols_gave_no_reply(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
-def test_interim_replies_without_end_cannot_hold_a_request_beyond_its_timeout(serve: Serve, interim: bytes) -> None:
+def test_endless_interim_replies_cannot_outlast_the_timeout(serve: Serve, interim: bytes) -> None:
     done = threading.Event()
 
     def forever(connection: socket.socket) -> None:
@@ -165,7 +165,7 @@ def test_interim_replies_without_end_cannot_hold_a_request_beyond_its_timeout(se
 @pytest.mark.parametrize(
     "broken", [b"HTTP/1.1 102 Processing\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x", b"HTTP/1.1 102 Pro"]
 )
-def test_an_interim_reply_without_a_final_one_is_lost(serve: Serve, broken: bytes) -> None:
+def test_an_interim_reply_alone_is_lost(serve: Serve, broken: bytes) -> None:
     found = sent(serve(then_closed(broken)).url)
     assert (found.transmission, found.entries) == (Transmission.LOST, None)
 
@@ -175,7 +175,7 @@ def test_an_interim_reply_without_a_final_one_is_lost(serve: Serve, broken: byte
 
 @pytest.mark.parametrize("interim", ["100 Continue", "102 Processing", "103 Early Hints", "150 Any"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_interim_replies_are_skipped_and_their_connection_is_used_once(serve: Serve, interim: str, times: int) -> None:
+def test_interim_replies_are_skipped_and_end_their_connection(serve: Serve, interim: str, times: int) -> None:
     before = f"HTTP/1.1 {interim}\r\nLink: </style.css>\r\n\r\n".encode() * times
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(ARRAY), ARRAY)
     server = serve(written(before + reply(ARRAY)), written(before + chunked), written(reply(ARRAY)))
@@ -188,7 +188,7 @@ def test_interim_replies_are_skipped_and_their_connection_is_used_once(serve: Se
     assert server.connections == 3  # the last two share one
 
 
-def test_a_complete_reply_is_decoded_and_the_request_is_as_documented(serve: Serve) -> None:
+def test_request_and_reply_are_as_documented(serve: Serve) -> None:
     server = serve(written(reply(ARRAY, "200 OK", "X-Cap-RequestID: srv-9")))
     found = sent(f"{server.url}/prefix")
     assert (found.transmission, found.status, found.server_request_id) == (Transmission.REPLIED, 200, "srv-9")
@@ -202,7 +202,7 @@ def test_a_complete_reply_is_decoded_and_the_request_is_as_documented(serve: Ser
     assert request.endswith(BODY)
 
 
-def test_the_other_method_is_used_only_when_it_is_set(serve: Serve) -> None:
+def test_the_other_method_needs_its_setting(serve: Serve) -> None:
     server = serve(written(reply(ARRAY)))
     sent(server.url, import_method="POST")
     assert server.requests[0].startswith(b"POST ")
@@ -215,7 +215,7 @@ def test_a_compressed_reply_is_read(serve: Serve) -> None:
     assert found.entries[0].data is not None
 
 
-def test_a_compressed_reply_that_is_damaged_is_no_proof(serve: Serve) -> None:
+def test_a_damaged_compressed_reply_proves_nothing(serve: Serve) -> None:
     server = serve(written(reply(b"not gzip at all", "200 OK", "Content-Encoding: gzip")))
     found = sent(server.url)
     assert (found.status, found.entries, found.envelope) == (200, None, None)
@@ -251,7 +251,7 @@ def test_a_redirect_is_not_followed(serve: Serve) -> None:
     assert len(server.requests) == 1
 
 
-def test_an_early_refusal_is_read_though_the_server_stops_reading(serve: Serve) -> None:
+def test_an_early_refusal_is_read(serve: Serve) -> None:
     server = serve(then_closed(reply(b'{"errors":[{"code":1060,"message":"too many"}]}', "413 Too Large")))
     found = sent(server.url)
     assert (found.transmission, found.status) == (Transmission.REPLIED, 413)

@@ -35,9 +35,7 @@ def json_lines(path: Path, given: list[dict[str, Any]]) -> str:
     return path.as_uri()
 
 
-def test_rows_a_uri_a_list_of_uris_and_an_extract_s_output_are_all_imported(
-    simulator: RunningSimulator, try_once: Try, tmp_path: Path
-) -> None:
+def test_every_returned_form_is_imported(simulator: RunningSimulator, try_once: Try, tmp_path: Path) -> None:
     first = json_lines(tmp_path / "a.jsonl", rows(3, first=100))
     second = json_lines(tmp_path / "b.jsonl", rows(4, first=200))
     extract = {"uri": tmp_path.as_uri(), "parts": [first, second], "rows": 7, "columns": []}
@@ -51,9 +49,7 @@ def test_rows_a_uri_a_list_of_uris_and_an_extract_s_output_are_all_imported(
     assert len(simulator.store) == 9
 
 
-def test_the_function_gets_its_arguments_and_what_it_names_of_the_context(
-    simulator: RunningSimulator, try_once: Try
-) -> None:
+def test_the_function_gets_arguments_and_context(simulator: RunningSimulator, try_once: Try) -> None:
     def import_badges(count: int, params: Any = None, first: int = 1) -> list[dict[str, Any]]:
         return rows(count + params["more"], first)
 
@@ -79,9 +75,7 @@ def test_a_function_that_skips_skips_the_task(simulator: RunningSimulator, try_o
         try_once(nothing_today)
 
 
-def test_a_retry_calls_the_function_again_and_goes_on_with_the_same_job(
-    simulator: RunningSimulator, try_once: Try
-) -> None:
+def test_a_retry_calls_the_function_and_continues_the_job(simulator: RunningSimulator, try_once: Try) -> None:
     simulator.use_faults([StatusFault(status=403, first=2, times=1)])
     called = []
 
@@ -99,9 +93,7 @@ def test_a_retry_calls_the_function_again_and_goes_on_with_the_same_job(
 
 
 @pytest.mark.parametrize("changed", ["other rows", "another order", "another value"])
-def test_a_retry_with_other_rows_sends_nothing_and_says_what_to_mend_and_a_clear_takes_them(
-    simulator: RunningSimulator, try_once: Try, changed: str
-) -> None:
+def test_a_retry_with_other_rows_sends_nothing(simulator: RunningSimulator, try_once: Try, changed: str) -> None:
     again = {
         "other rows": rows(4),
         "another order": rows(3)[::-1],

@@ -81,7 +81,7 @@ def test_a_proxy_that_does_not_let_through(
     assert "secret-of-proxy" not in message
 
 
-def test_a_certificate_that_nobody_signed(
+def test_a_self_signed_certificate(
     connect: Connect, answering: Answering, tls: ssl.SSLContext, certificate: Path
 ) -> None:
     host = f"https://127.0.0.1:{answering(http(BADGES), tls)}"
@@ -123,9 +123,7 @@ def test_http_to_a_port_that_speaks_tls(
 
 
 @pytest.mark.parametrize("auth_type", ["basic", "oauth"])
-def test_a_server_that_never_answers_is_given_up_in_time(
-    connect: Connect, answering: Answering, auth_type: str
-) -> None:
+def test_a_silent_server_is_given_up_in_time(connect: Connect, answering: Answering, auth_type: str) -> None:
     host = f"http://127.0.0.1:{answering(lambda _: None)}"
     began = time.monotonic()
     message = reported(connect(host=host, extra={"timeout": 0.2, "auth_type": auth_type}))
@@ -144,7 +142,7 @@ def test_nothing_at_all_takes_longer_than_ten_seconds(answering: Answering) -> N
     assert TEST_SECONDS == 10
 
 
-def test_a_reply_that_does_not_come_to_its_end(connect: Connect, answering: Answering) -> None:
+def test_a_reply_without_its_end(connect: Connect, answering: Answering) -> None:
     half = http("x" * 100)(b"")[:-50]
     message = reported(connect(host=f"http://127.0.0.1:{answering(lambda _: half)}"))
     assert message.startswith("HTTP 200: ")
@@ -172,7 +170,7 @@ def test_a_service_that_is_no_web_server(connect: Connect, answering: Answering)
         ("503 Service Unavailable", "says nothing about the connection. Try again later"),
     ],
 )
-def test_a_refusal_is_told_with_what_to_do(connect: Connect, answering: Answering, status: str, advice: str) -> None:
+def test_a_refusal_says_what_to_do(connect: Connect, answering: Answering, status: str, advice: str) -> None:
     host = f"http://127.0.0.1:{answering(refusal(status, 'reported by the server'))}/capillary"
     message = reported(connect(host=host))
     assert message.startswith(f"HTTP {status[:3]}: code 9: reported by the server. ")
@@ -231,7 +229,7 @@ def test_credentials_that_are_not_accepted(
     assert f"set auth_type to {'oauth' if auth_type == 'basic' else 'basic'}" in message
 
 
-def test_a_hash_given_as_the_password_is_told(connect: Connect, start_capillary_simulator: Start) -> None:
+def test_a_hash_as_password_is_named(connect: Connect, start_capillary_simulator: Start) -> None:
     simulator = start_capillary_simulator()
     digest = hashlib.md5(simulator.settings.password.encode(), usedforsecurity=False).hexdigest()
     fields = {"host": simulator.url, "login": simulator.settings.username, "password": digest}
@@ -262,7 +260,7 @@ def test_a_path_that_is_wrong(connect: Connect, start_capillary_simulator: Start
         ({"host": ""}, "Host is missing"),
     ],
 )
-def test_a_field_that_is_wrong_is_told_without_a_request(
+def test_a_wrong_field_needs_no_request(
     connect: Connect, answering: Answering, fields: dict[str, Any], named: str
 ) -> None:
     asked: list[bytes] = []

@@ -43,7 +43,7 @@ def test_intents_that_were_taken_back_are_no_attempts(trial: Trial) -> None:
     assert {request_id for *_, request_id in taken_back} == {sent[2]}  # nothing left under that id
 
 
-def test_intents_that_were_taken_back_do_not_use_up_the_tries(trial: Trial) -> None:
+def test_withdrawn_intents_use_up_no_tries(trial: Trial) -> None:
     take_back(trial, *range(1, 7))
     trial.faults({"kind": "status", "status": 429, "numbers": [1]})
     result = trial.run(trial.rows(4))
@@ -73,7 +73,7 @@ def test_a_reason_says_how_many_requests_left(trial: Trial) -> None:
     ],
     ids=["429", "503", "lost", "passing refusal"],
 )
-def test_each_request_whose_body_may_have_left_has_its_own_id(trial: Trial, fault: dict[str, Any]) -> None:
+def test_each_sent_request_has_its_own_id(trial: Trial, fault: dict[str, Any]) -> None:
     trial.prove_reads()
     take_back(trial, 2)
     trial.faults(fault)
@@ -85,7 +85,7 @@ def test_each_request_whose_body_may_have_left_has_its_own_id(trial: Trial, faul
     assert [attempt for verdict, attempt, _ in sent if verdict != "TAKEN_BACK"] == [1, 2, 3]
 
 
-def test_a_row_left_by_a_dead_try_keeps_the_count_of_its_requests(trial: Trial) -> None:
+def test_a_row_of_a_dead_try_keeps_its_count(trial: Trial) -> None:
     trial.moments.die("sent")
     with pytest.raises(trial.killed):
         trial.run(trial.rows(1))
@@ -109,7 +109,7 @@ UNFORESEEN = {
 
 
 @pytest.mark.parametrize("unforeseen", UNFORESEEN.values(), ids=UNFORESEEN)
-def test_an_unforeseen_outcome_is_not_recorded_as_a_refusal(
+def test_an_unforeseen_outcome_is_no_refusal(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, unforeseen: RowOutcome
 ) -> None:
     def judged(badges: Sequence[EarnedBadge], reply: Reply) -> Judgement:

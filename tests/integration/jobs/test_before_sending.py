@@ -29,7 +29,7 @@ MISSING = "f" * 24
 
 
 @pytest.mark.parametrize("spelled", [MISSING, MISSING.upper()])
-def test_rows_of_a_badge_that_does_not_exist_are_rejected_without_being_sent(trial: Trial, spelled: str) -> None:
+def test_rows_of_missing_badges_are_rejected_unsent(trial: Trial, spelled: str) -> None:
     rows = trial.rows(20)
     for number in (3, 11):
         rows[number]["badgeMetaId"] = spelled
@@ -43,7 +43,7 @@ def test_rows_of_a_badge_that_does_not_exist_are_rejected_without_being_sent(tri
     assert sum(trial.states().values()) == 18
 
 
-def test_the_ledger_learns_what_the_badges_of_a_dataset_are_called(trial: Trial) -> None:
+def test_the_ledger_learns_badge_names(trial: Trial) -> None:
     rows = [*trial.rows(3), *trial.rows(1, first=3, badgeMetaId=MISSING)]
 
     trial.run(rows, check_badges=True, dry_run=True, max_rejected=1)
@@ -61,14 +61,14 @@ def test_rows_of_missing_badges_count_for_the_budget(trial: Trial) -> None:
     assert trial.ends(result) == {"accepted": 19, "rejected": 1}
 
 
-def test_a_dataset_of_which_no_badge_exists_fails_before_anything_is_sent(trial: Trial) -> None:
+def test_only_missing_badges_fail_before_sending(trial: Trial) -> None:
     with pytest.raises(ImportStoppedError, match="none of the 1 badges"):
         trial.run(trial.rows(20, badgeMetaId=MISSING), check_badges=True)
     assert trial.calls() == 0
 
 
 @pytest.mark.parametrize("answered", [True, False])
-def test_a_stop_during_the_look_up_of_badges_begins_no_job(trial: Trial, answered: bool) -> None:
+def test_a_stop_during_look_up_begins_no_job(trial: Trial, answered: bool) -> None:
     stop = trial.stop_signal()
     trial.clock.meanwhile = lambda seconds: stop.request(ImportInterruptedError("asked to stop"))
     if not answered:
@@ -80,13 +80,13 @@ def test_a_stop_during_the_look_up_of_badges_begins_no_job(trial: Trial, answere
     assert (trial.calls(), trial.ask_ledger("SELECT count(*) FROM capillary_job")) == (0, [(0,)])
 
 
-def test_each_badge_is_looked_up_once_however_many_rows_have_it(trial: Trial) -> None:
+def test_each_badge_is_looked_up_once(trial: Trial) -> None:
     result = trial.run(trial.rows(300), check_badges=True, batch_size=100)
     assert result.error is None
     assert trial.calls("badgeMeta/") == 1
 
 
-def test_the_look_up_waits_out_trouble_and_gives_up_before_anything_is_sent(trial: Trial) -> None:
+def test_the_look_up_retries_then_gives_up_unsent(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 503, "operation": "badge", "times": 2})
     assert trial.run(trial.rows(4), check_badges=True).error is None
     trial.faults({"kind": "status", "status": 503, "operation": "badge"})
@@ -95,7 +95,7 @@ def test_the_look_up_waits_out_trouble_and_gives_up_before_anything_is_sent(tria
     assert trial.calls() == 1
 
 
-def test_credentials_that_are_refused_at_the_look_up_fail_before_anything_is_sent(trial: Trial) -> None:
+def test_refused_credentials_at_look_up_send_nothing(trial: Trial) -> None:
     with pytest.raises(AuthenticationError):
         trial.run(trial.rows(4), check_badges=True, client={"password": "wrong"})
     assert trial.calls() == 0
@@ -123,7 +123,7 @@ ODD_VALUES: list[Any] = [
 
 @pytest.mark.parametrize("check_badges", [True, False])
 @pytest.mark.parametrize("column", ["badgeMetaId", "customerId", "earnEventDate", "earnExpiresOn"])
-def test_no_value_whatever_of_a_field_stops_the_other_rows(trial: Trial, column: str, check_badges: bool) -> None:
+def test_no_value_stops_the_other_rows(trial: Trial, column: str, check_badges: bool) -> None:
     odd = [row | {column: value} for row, value in zip(trial.rows(len(ODD_VALUES)), ODD_VALUES, strict=True)]
     if column.startswith("earn"):
         odd = [row for row in odd if row[column] != 1.5]
@@ -133,7 +133,7 @@ def test_no_value_whatever_of_a_field_stops_the_other_rows(trial: Trial, column:
     assert {stage for _, _, stage, _, _ in trial.issues_of(result)} == {"validate"}
 
 
-def test_an_invalid_row_is_told_with_its_column_and_reason(trial: Trial) -> None:
+def test_an_invalid_row_names_column_and_reason(trial: Trial) -> None:
     rows = trial.rows(4)
     rows[1]["earnEventDate"] = "2025-01-01T00:00:00"
     rows[2]["earnExpiresOn"] = rows[2]["earnEventDate"]
@@ -148,14 +148,14 @@ def test_an_invalid_row_is_told_with_its_column_and_reason(trial: Trial) -> None
 
 
 @pytest.mark.parametrize("check_badges", [True, False])
-def test_a_dataset_of_invalid_rows_only_sends_nothing_and_fails(trial: Trial, check_badges: bool) -> None:
+def test_only_invalid_rows_fail_without_sending(trial: Trial, check_badges: bool) -> None:
     result = trial.run(trial.rows(10, customerId="nobody"), check_badges=check_badges)
     assert isinstance(result.error, BudgetExceededError)
     assert trial.ends(result) == {"invalid": 10}
     assert (trial.calls(), trial.states()) == (0, {})
 
 
-def test_a_retry_tells_invalid_rows_anew_and_not_twice(trial: Trial) -> None:
+def test_a_retry_reports_invalid_rows_once(trial: Trial) -> None:
     rows = trial.rows(4)
     rows[0]["customerId"] = "nobody"
     first = trial.run(rows)
@@ -169,7 +169,7 @@ def test_a_retry_tells_invalid_rows_anew_and_not_twice(trial: Trial) -> None:
 
 @pytest.mark.parametrize("check_badges", [True, False])
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
-def test_an_empty_file_is_a_success_without_a_request(
+def test_an_empty_file_succeeds_without_a_request(
     trial: Trial, tmp_path: Path, ending: str, check_badges: bool
 ) -> None:
     path = tmp_path / f"empty.{ending}"
@@ -182,13 +182,13 @@ def test_an_empty_file_is_a_success_without_a_request(
     assert trial.simulator.simulator.request_counts() == {}
 
 
-def test_an_empty_list_of_rows_is_a_success_without_a_request(trial: Trial) -> None:
+def test_an_empty_list_succeeds_without_a_request(trial: Trial) -> None:
     result = trial.run([], check_badges=True, canary=True)
     assert (result.error, trial.ends(result), result.summary.rows_read) == (None, {}, 0)
     assert trial.simulator.simulator.request_counts() == {}
 
 
-def test_a_missing_column_is_named_before_anything_is_sent(trial: Trial) -> None:
+def test_a_missing_column_is_named_before_sending(trial: Trial) -> None:
     rows = [{name: value for name, value in row.items() if name != "customerId"} for row in trial.rows(4)]
     with pytest.raises(DatasetError, match="customerId"):
         trial.run(rows)
@@ -198,7 +198,7 @@ def test_a_missing_column_is_named_before_anything_is_sent(trial: Trial) -> None
 # -- the dry run -----------------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_sends_nothing_and_notes_no_identity_and_the_real_job_does_all(trial: Trial) -> None:
+def test_a_dry_run_leaves_everything_to_the_real_job(trial: Trial) -> None:
     rows = trial.rows(10)
     rows[3]["customerId"] = "nobody"
     rows[5]["badgeMetaId"] = MISSING
@@ -212,7 +212,7 @@ def test_a_dry_run_sends_nothing_and_notes_no_identity_and_the_real_job_does_all
     assert trial.ends(result) == {"invalid": 1, "rejected": 1, "already_accepted": 1, "accepted": 8}
 
 
-def test_a_dry_run_tells_what_a_job_would_send_beside_what_was_granted(trial: Trial) -> None:
+def test_a_dry_run_reports_what_would_be_sent(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(8), on_unknown="hold")
     before = trial.ask_ledger("SELECT * FROM capillary_earned_badge")

@@ -34,7 +34,7 @@ def reasons(trial: Trial, result: Any) -> set[str]:
 
 @pytest.mark.parametrize("lost", [1, 2, 3])
 @pytest.mark.parametrize("fault", [LOST_BEFORE, LOST_AFTER], ids=["not applied", "applied"])
-def test_a_first_job_whose_canary_was_lost_heals_itself(trial: Trial, fault: dict[str, Any], lost: int) -> None:
+def test_a_first_job_recovers_from_a_lost_canary(trial: Trial, fault: dict[str, Any], lost: int) -> None:
     trial.faults({**fault, "numbers": [lost]})
     begun = trial.clock.now()
     result = trial.run(trial.rows(200), canary=True, concurrency=4, batch_size=30)
@@ -43,7 +43,7 @@ def test_a_first_job_whose_canary_was_lost_heals_itself(trial: Trial, fault: dic
     assert trial.clock.now() - begun <= 61, "the lanes did not go on, or the end waited longer than verify_after"
 
 
-def test_lanes_go_on_while_rows_wait_for_a_control(trial: Trial) -> None:
+def test_lanes_continue_while_rows_wait_for_a_control(trial: Trial) -> None:
     trial.faults({**LOST_BEFORE, "numbers": [1]})
     sent: list[int] = []
     trial.moments.at("read", lambda: sent.append(trial.calls()))
@@ -54,7 +54,7 @@ def test_lanes_go_on_while_rows_wait_for_a_control(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_job_of_one_row_is_never_sent_again_without_a_control(trial: Trial, applied: bool) -> None:
+def test_a_single_row_needs_a_control_to_resend(trial: Trial, applied: bool) -> None:
     trial.faults({**(LOST_AFTER if applied else LOST_BEFORE), "numbers": [1]})
     result = trial.run(trial.rows(1))
     trial.faults()
@@ -75,7 +75,7 @@ def test_a_job_of_one_row_is_never_sent_again_without_a_control(trial: Trial, ap
 
 
 @pytest.mark.parametrize("fault", [LOST_BEFORE, LOST_AFTER], ids=["not applied", "applied"])
-def test_a_retry_heals_what_a_dead_first_try_left(trial: Trial, fault: dict[str, Any]) -> None:
+def test_a_retry_recovers_what_a_dead_try_left(trial: Trial, fault: dict[str, Any]) -> None:
     trial.faults({**fault, "numbers": [1]})
     trial.moments.die("intent", number=4)
     with pytest.raises(trial.killed):
@@ -86,7 +86,7 @@ def test_a_retry_heals_what_a_dead_first_try_left(trial: Trial, fault: dict[str,
     assert (trial.times_granted(), len(trial.simulator.store)) == ([1], 20)
 
 
-def test_later_rows_of_a_customer_wait_for_the_one_that_is_set_aside(trial: Trial) -> None:
+def test_later_rows_wait_for_the_customers_set_aside_row(trial: Trial) -> None:
     (first,) = trial.rows(1)
     later = [first | {"earnEventDate": first["earnEventDate"] + number} for number in (100, 200)]
     rows = [first, *trial.rows(7, first=1), later[0], *trial.rows(7, first=20), later[1]]
@@ -98,7 +98,7 @@ def test_later_rows_of_a_customer_wait_for_the_one_that_is_set_aside(trial: Tria
     assert trial.times_granted() == [1]
 
 
-def test_rows_for_which_there_is_no_room_are_left_to_a_retry(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_without_room_are_left_to_a_retry(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aside, "MOST_ROWS", 5)
     (first,) = trial.rows(1)
     rows = [first | {"earnEventDate": first["earnEventDate"] + number} for number in range(8)]
@@ -111,7 +111,7 @@ def test_rows_for_which_there_is_no_room_are_left_to_a_retry(trial: Trial, monke
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 8}, [1])
 
 
-def test_a_stop_while_rows_are_set_aside_leaves_them_to_the_next_try(trial: Trial) -> None:
+def test_a_stop_leaves_set_aside_rows_to_a_retry(trial: Trial) -> None:
     (first,) = trial.rows(1)
     rows = [first, *trial.rows(7, first=1), first | {"earnEventDate": first["earnEventDate"] + 100}]
     stop = trial.stop_signal()
@@ -138,7 +138,7 @@ def test_a_stop_while_rows_are_set_aside_leaves_them_to_the_next_try(trial: Tria
     ids=["none", "hours early", "a second early", "cut"],
 )
 @pytest.mark.parametrize("earns_detail", [True, False])
-def test_nothing_is_sent_again_where_reads_do_not_show_imports(trial: Trial, reads: Reads, earns_detail: bool) -> None:
+def test_nothing_is_resent_where_reads_show_no_imports(trial: Trial, reads: Reads, earns_detail: bool) -> None:
     trial.start(reads=reads, earns_detail=earns_detail)
     trial.prove_reads()
     trial.faults({**LOST_AFTER, "numbers": [1]}, {**LOST_BEFORE, "numbers": [2]})
@@ -151,7 +151,7 @@ def test_nothing_is_sent_again_where_reads_do_not_show_imports(trial: Trial, rea
 
 
 @pytest.mark.parametrize("reads", [Reads(show_imports=False), Reads(event_precision_seconds=60)])
-def test_a_first_job_sends_nothing_again_where_reads_do_not_show_imports(trial: Trial, reads: Reads) -> None:
+def test_a_first_job_resends_nothing_without_visible_reads(trial: Trial, reads: Reads) -> None:
     trial.start(reads=reads)
     trial.faults({**LOST_AFTER, "numbers": [1]})
     rows = [row | {"earnEventDate": trial.first_earned + 7} for row in trial.rows(40)]
@@ -166,7 +166,7 @@ def test_a_first_job_sends_nothing_again_where_reads_do_not_show_imports(trial: 
 
 
 @pytest.mark.parametrize("earns_detail", [True, False])
-def test_an_earn_that_the_ledger_does_not_know_of_keeps_a_row_unknown(trial: Trial, earns_detail: bool) -> None:
+def test_an_unaccounted_earn_keeps_a_row_unknown(trial: Trial, earns_detail: bool) -> None:
     trial.start(earns_detail=earns_detail)
     trial.prove_reads()
     rows = trial.rows(4)
@@ -180,7 +180,7 @@ def test_an_earn_that_the_ledger_does_not_know_of_keeps_a_row_unknown(trial: Tri
 @pytest.mark.parametrize("order", [1, -1], ids=["in order", "the later one first"])
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize("earns_detail", [True, False])
-def test_of_two_unknown_rows_of_a_customer_the_found_one_is_settled_first(
+def test_the_found_row_of_a_customer_is_settled_first(
     trial: Trial, order: int, batch_size: int, earns_detail: bool
 ) -> None:
     trial.start(earns_detail=earns_detail)
@@ -212,7 +212,7 @@ def test_the_control_costs_one_read_in_ten_minutes(trial: Trial) -> None:
     assert (result.error, reads_of(trial) - before) == (None, 2 * 4 + 2)
 
 
-def test_a_control_that_cannot_be_read_makes_room_for_the_next(trial: Trial) -> None:
+def test_an_unreadable_control_is_replaced(trial: Trial) -> None:
     trial.run(trial.rows(3, first=70), run_id="before")
     trial.clock.advance(3_600)
     trial.faults(
@@ -223,9 +223,7 @@ def test_a_control_that_cannot_be_read_makes_room_for_the_next(trial: Trial) -> 
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 4}, [1])
 
 
-def test_a_badge_that_was_taken_back_in_capillary_makes_room_for_the_next(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_revoked_control_is_replaced(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     trial.run(trial.rows(3, first=70), run_id="before")
     trial.clock.advance(3_600)
     grants = list(trial.simulator.store.grants())
@@ -241,7 +239,7 @@ def test_a_badge_that_was_taken_back_in_capillary_makes_room_for_the_next(
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 4}, [1])
 
 
-def test_a_row_that_expired_needs_a_control_that_expired(trial: Trial) -> None:
+def test_an_expired_row_needs_an_expired_control(trial: Trial) -> None:
     trial.prove_reads()
     expired = [row | {"earnExpiresOn": row["earnEventDate"] + 60} for row in trial.rows(8)]
     trial.faults({**LOST_BEFORE, "numbers": [1]})
@@ -252,7 +250,7 @@ def test_a_row_that_expired_needs_a_control_that_expired(trial: Trial) -> None:
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 8}, [1])
 
 
-def test_a_control_that_lasts_says_nothing_of_a_row_that_expired(trial: Trial) -> None:
+def test_a_lasting_control_proves_no_expired_row(trial: Trial) -> None:
     trial.prove_reads()
     lasting, expired = (
         trial.rows(4),
@@ -291,7 +289,7 @@ def test_a_reconciliation_of_many_jobs_reads_one_control(trial: Trial) -> None:
     assert reads_of(trial) - before == 3 + 1
 
 
-def test_a_reconciliation_frees_nothing_where_reads_do_not_show_imports(trial: Trial) -> None:
+def test_a_reconciliation_frees_nothing_without_visible_reads(trial: Trial) -> None:
     trial.start(reads=Reads(show_imports=False))
     trial.prove_reads()
     first = held(trial, {**LOST_AFTER, "numbers": [1]})

@@ -24,7 +24,7 @@ MOMENTS: dict[str, list[tuple[list[int], bool]]] = {
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
 @pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_job_that_died_is_finished_by_the_next_try(trial: Trial, moment: str, number: int, policy: str) -> None:
+def test_the_next_try_finishes_a_dead_job(trial: Trial, moment: str, number: int, policy: str) -> None:
     trial.moments.die(moment, number=number)
     with pytest.raises(trial.killed):
         trial.run(trial.rows(12), on_unknown=policy)
@@ -54,9 +54,7 @@ def _rows_of(batch: int) -> list[int]:
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("canary", [True, False])
 @pytest.mark.parametrize("number", [2, 5])
-def test_a_job_of_four_lanes_that_died_is_finished_with_every_row_granted_once(
-    trial: Trial, moment: str, canary: bool, number: int
-) -> None:
+def test_a_dead_job_of_four_lanes_grants_once(trial: Trial, moment: str, canary: bool, number: int) -> None:
     trial.moments.die(moment, number=number)
     with pytest.raises(trial.killed):
         trial.run(trial.rows(60), concurrency=4, canary=canary)
@@ -69,9 +67,7 @@ def test_a_job_of_four_lanes_that_died_is_finished_with_every_row_granted_once(
 @pytest.mark.parametrize("moment", ["read", "seen", "finding", "finding-done"])
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_job_that_died_while_it_verified_is_finished_by_the_next_try(
-    trial: Trial, moment: str, number: int, applied: bool
-) -> None:
+def test_a_death_while_verifying_is_finished_by_a_retry(trial: Trial, moment: str, number: int, applied: bool) -> None:
     at = "after_applying" if applied else "after_reading"
     trial.faults(
         {"kind": "drop", "at": at, "numbers": [1]}, {"kind": "drop", "at": at, "numbers": [2 if applied else 3]}
@@ -86,7 +82,7 @@ def test_a_job_that_died_while_it_verified_is_finished_by_the_next_try(
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_the_rows_of_a_dead_job_are_settled_by_another_job(trial: Trial, moment: str) -> None:
+def test_another_job_settles_a_dead_jobs_rows(trial: Trial, moment: str) -> None:
     trial.moments.die(moment, number=2)
     with pytest.raises(trial.killed):
         trial.run(trial.rows(12))
@@ -100,7 +96,7 @@ def test_the_rows_of_a_dead_job_are_settled_by_another_job(trial: Trial, moment:
 
 
 @pytest.mark.parametrize("moment", ["adoption", "adoption-done", "read", "finding-done"])
-def test_a_job_that_died_while_it_took_over_the_rows_of_another_is_finished(trial: Trial, moment: str) -> None:
+def test_a_death_while_adopting_is_finished(trial: Trial, moment: str) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
     trial.moments.die(moment)
@@ -111,7 +107,7 @@ def test_a_job_that_died_while_it_took_over_the_rows_of_another_is_finished(tria
     assert trial.times_granted() == [1]
 
 
-def test_a_job_that_dies_in_every_try_is_finished_in_the_end(trial: Trial) -> None:
+def test_a_job_dying_in_every_try_finishes(trial: Trial) -> None:
     for number, moment in enumerate(["sent", "intent-done", "read", "outcome-done", "outcome", "issues", "send"] * 2):
         trial.moments.die(moment, number=1 + number % 2)
         with suppress(trial.killed):
@@ -122,7 +118,7 @@ def test_a_job_that_dies_in_every_try_is_finished_in_the_end(trial: Trial) -> No
     assert trial.times_granted() == [1]
 
 
-def test_the_next_try_waits_until_the_lease_of_the_dead_one_has_run_out(trial: Trial) -> None:
+def test_a_retry_waits_for_the_dead_lease(trial: Trial) -> None:
     trial.moments.die("sent")
     with pytest.raises(trial.killed):
         trial.run(trial.rows(4), ledger={"lease_seconds": 30.0})
@@ -130,7 +126,7 @@ def test_the_next_try_waits_until_the_lease_of_the_dead_one_has_run_out(trial: T
     assert trial.clock.waits[0] == 31.0
 
 
-def test_what_a_dead_try_sent_is_not_read_back_before_verify_after(trial: Trial) -> None:
+def test_a_dead_trys_rows_wait_for_verify_after(trial: Trial) -> None:
     reported: dict[str, float] = {}
     trial.moments.at("send", lambda: reported.update(send=trial.clock.now()))
     trial.moments.die("sent")
@@ -142,7 +138,7 @@ def test_what_a_dead_try_sent_is_not_read_back_before_verify_after(trial: Trial)
     assert reported["read"] - reported["send"] >= 300
 
 
-def test_a_batch_that_arrives_after_its_sender_died_is_found_and_not_sent_again(trial: Trial) -> None:
+def test_a_batch_applied_after_death_is_found(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
     trial.moments.die("sent", number=2)
     with pytest.raises(trial.killed):
@@ -153,7 +149,7 @@ def test_a_batch_that_arrives_after_its_sender_died_is_found_and_not_sent_again(
     assert trial.times_granted() == [1]
 
 
-def test_an_intent_that_waited_too_long_is_taken_back_and_noted_anew_before_anything_is_sent(trial: Trial) -> None:
+def test_a_stale_intent_is_withdrawn_and_noted_again(trial: Trial) -> None:
     trial.moments.at("intent-done", lambda: trial.clock.advance(30))
     result = trial.run(trial.rows(4))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})

@@ -47,9 +47,7 @@ def reasons_of_doubt(result: ImportResult) -> list[int]:
 @pytest.mark.parametrize("policy", ["resend", "verify"])
 @pytest.mark.parametrize("again", AGAIN)
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_death_between_the_decision_to_resend_and_its_reply_does_not_end_the_doubt(
-    trial: Trial, moment: str, again: str, policy: str
-) -> None:
+def test_a_death_before_the_resends_reply_keeps_the_doubt(trial: Trial, moment: str, again: str, policy: str) -> None:
     trial.faults(LOST)
     trial.moments.die(moment, number=MOMENTS[moment])
     with pytest.raises(trial.killed):
@@ -65,7 +63,7 @@ def test_a_death_between_the_decision_to_resend_and_its_reply_does_not_end_the_d
 
 
 @pytest.mark.parametrize("again", AGAIN)
-def test_a_stop_between_the_decision_to_resend_and_its_reply_does_not_end_the_doubt(trial: Trial, again: str) -> None:
+def test_a_stop_before_the_resends_reply_keeps_the_doubt(trial: Trial, again: str) -> None:
     trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [3]})
     stopped = trial.run(trial.rows(12), on_unknown="resend")
     assert stopped.error is not None
@@ -77,7 +75,7 @@ def test_a_stop_between_the_decision_to_resend_and_its_reply_does_not_end_the_do
 
 
 @pytest.mark.parametrize("again", AGAIN)
-def test_rows_sent_again_and_then_found_by_reading_back_stay_in_doubt(trial: Trial, again: str) -> None:
+def test_resent_rows_found_by_reads_stay_in_doubt(trial: Trial, again: str) -> None:
     trial.faults({**LOST, "numbers": [2, 3]})
     trial.moments.die("outcome", number=3)
     with pytest.raises(trial.killed):
@@ -90,7 +88,7 @@ def test_rows_sent_again_and_then_found_by_reading_back_stay_in_doubt(trial: Tri
     assert all("found by reading back" in message for row, *_, message in trial.issues_of(result) if row in RESENT)
 
 
-def test_the_summary_of_every_later_try_tells_the_doubt_again(trial: Trial) -> None:
+def test_every_later_summary_repeats_the_doubt(trial: Trial) -> None:
     trial.faults(LOST, {"kind": "status", "status": 403, "numbers": [4]})
     first = trial.run(trial.rows(12), on_unknown="resend")
     assert (trial.ends(first), reasons_of_doubt(first)) == ({"accepted": 8, "not_sent": 4}, [4])
@@ -101,7 +99,7 @@ def test_the_summary_of_every_later_try_tells_the_doubt_again(trial: Trial) -> N
     assert trial.issues_of(again) == issues
 
 
-def test_rows_that_were_refused_when_sent_again_are_in_doubt_once_a_later_job_brings_them_home(trial: Trial) -> None:
+def test_rows_refused_when_resent_stay_in_doubt(trial: Trial) -> None:
     trial.faults(LOST, {"kind": "row_error", "code": 1026, "positions": [2], "numbers": [3]})
     first = trial.run(trial.rows(12), on_unknown="resend", max_rejected="100%")
     assert trial.ends(first) == {"accepted": 11, "rejected": 1}
@@ -110,7 +108,7 @@ def test_rows_that_were_refused_when_sent_again_are_in_doubt_once_a_later_job_br
     assert reported_as_twice(trial) == granted_twice(trial) == RESENT
 
 
-def test_a_job_that_planned_the_rows_before_they_came_into_doubt_learns_of_it(trial: Trial) -> None:
+def test_a_job_learns_of_doubt_after_planning(trial: Trial) -> None:
     """The second job has read its rows, and waits; the first one sends, loses the reply, frees the rows, and dies."""
 
     def first_job() -> None:
@@ -127,7 +125,7 @@ def test_a_job_that_planned_the_rows_before_they_came_into_doubt_learns_of_it(tr
     assert reported_as_twice(trial) == granted_twice(trial) == [1, 2, 3, 4]
 
 
-def test_where_a_badge_is_held_once_the_doubt_of_an_earlier_date_counts_for_a_later_one(trial: Trial) -> None:
+def test_once_per_customer_doubt_of_an_earlier_date_counts(trial: Trial) -> None:
     trial.faults({**LOST, "numbers": [1]}, {"kind": "status", "status": 403, "numbers": [2]})
     trial.run(trial.rows(1), on_unknown="resend", once_per_customer=True)
     trial.faults()
@@ -138,7 +136,7 @@ def test_where_a_badge_is_held_once_the_doubt_of_an_earlier_date_counts_for_a_la
 
 
 @pytest.mark.parametrize("action", [Action.ACCEPT, Action.RESEND])
-def test_the_word_of_a_person_neither_ends_a_doubt_nor_is_a_proof(trial: Trial, action: Action) -> None:
+def test_a_persons_word_neither_ends_doubt_nor_proves(trial: Trial, action: Action) -> None:
     trial.faults({**LOST, "numbers": [2, 3]})
     if action is Action.ACCEPT:
         trial.moments.die("outcome", number=3)
@@ -158,14 +156,14 @@ def test_the_word_of_a_person_neither_ends_a_doubt_nor_is_a_proof(trial: Trial, 
     assert reported_as_twice(trial) == granted_twice(trial) == RESENT
 
 
-def test_what_a_read_proved_to_be_there_or_not_is_in_no_doubt(trial: Trial) -> None:
+def test_a_read_that_proves_leaves_no_doubt(trial: Trial) -> None:
     trial.faults({**LOST, "numbers": [1]})
     result = trial.run(trial.rows(12))
     assert (result.error, reported_as_twice(trial)) == (None, [])
     assert trial.ask_ledger("SELECT count(*) FROM capillary_doubt") == [(0,)]
 
 
-def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Trial) -> None:
+def test_a_grant_after_revocation_stays_in_doubt(trial: Trial) -> None:
     """Of two grants the ledger knows one id, and only that one is revoked."""
     trial.faults({**LOST, "numbers": [1]})
     first = trial.run(trial.rows(4), on_unknown="resend")
@@ -179,7 +177,7 @@ def test_what_is_imported_again_after_it_was_revoked_is_still_in_doubt(trial: Tr
 
 
 @pytest.mark.parametrize("other", [{}, {"run_id": "night-2"}], ids=["copy", "other job"])
-def test_a_late_reply_to_rows_sent_again_reports_the_doubt(trial: Trial, other: dict[str, Any]) -> None:
+def test_a_late_reply_to_resent_rows_reports_doubt(trial: Trial, other: dict[str, Any]) -> None:
     """The lease of the process that sent them again runs out; what took them over reports them as unknown."""
     trial.faults(LOST)
 
@@ -194,7 +192,7 @@ def test_a_late_reply_to_rows_sent_again_reports_the_doubt(trial: Trial, other: 
     assert sorted(set(reported_as_twice(trial))) == granted_twice(trial) == RESENT
 
 
-def test_a_late_reply_while_the_new_copy_runs_reports_the_doubt(trial: Trial) -> None:
+def test_a_late_reply_to_a_running_copy_reports_doubt(trial: Trial) -> None:
     trial.faults(LOST)
     held, settled = threading.Event(), threading.Event()
 

@@ -30,7 +30,7 @@ def on_other_dates(rows: list[dict[str, Any]], seconds: int = 1_000) -> list[dic
 
 @pytest.mark.usefixtures("window_rows")
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_row_that_stands_twice_in_a_file_is_sent_once(trial: Trial, concurrency: int) -> None:
+def test_a_repeated_row_is_sent_once(trial: Trial, concurrency: int) -> None:
     rows = trial.rows(10)
     result = trial.run(rows + rows[:4] + rows[2:3], concurrency=concurrency)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 10, "already_accepted": 5})
@@ -54,7 +54,7 @@ def test_spelling_does_not_make_two_rows_of_one(trial: Trial) -> None:
 
 
 @pytest.mark.usefixtures("window_rows")
-def test_fail_refuses_a_file_with_equal_rows_before_anything_is_sent(trial: Trial) -> None:
+def test_fail_refuses_equal_rows_before_sending(trial: Trial) -> None:
     rows = trial.rows(10)
     with pytest.raises(DatasetError, match="row 11"):
         trial.run([*rows, rows[1]], on_duplicate="fail")
@@ -63,7 +63,7 @@ def test_fail_refuses_a_file_with_equal_rows_before_anything_is_sent(trial: Tria
     assert (result.error, trial.ends(result)) == (None, {"accepted": 10})
 
 
-def test_fail_refuses_a_file_with_rows_that_an_earlier_job_was_granted(trial: Trial) -> None:
+def test_fail_refuses_rows_granted_earlier(trial: Trial) -> None:
     rows = trial.rows(10)
     trial.run(rows[:2])
     with pytest.raises(DatasetError, match="row 1 "):
@@ -71,7 +71,7 @@ def test_fail_refuses_a_file_with_rows_that_an_earlier_job_was_granted(trial: Tr
     assert len(trial.simulator.store) == 2
 
 
-def test_fail_does_not_take_a_retry_of_the_same_job_for_duplicates(trial: Trial) -> None:
+def test_fail_accepts_a_retry_of_the_same_job(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 429, "first": 2})
     trial.run(trial.rows(10), on_duplicate="fail")
     trial.faults()
@@ -84,7 +84,7 @@ def test_fail_does_not_take_a_retry_of_the_same_job_for_duplicates(trial: Trial)
 
 
 @pytest.mark.usefixtures("window_rows")
-def test_allow_grants_equal_rows_as_often_as_they_stand_in_the_file(trial: Trial) -> None:
+def test_allow_grants_every_repeat(trial: Trial) -> None:
     rows = trial.rows(5)
     result = trial.run(rows + rows[:2] + rows[:1], on_duplicate="allow")
     assert (result.error, trial.ends(result)) == (None, {"accepted": 8})
@@ -92,7 +92,7 @@ def test_allow_grants_equal_rows_as_often_as_they_stand_in_the_file(trial: Trial
 
 
 @pytest.mark.usefixtures("window_rows")
-def test_allow_grants_nothing_new_where_the_same_file_is_imported_again(trial: Trial) -> None:
+def test_allow_grants_nothing_new_for_the_same_file(trial: Trial) -> None:
     rows = trial.rows(5) + trial.rows(3)
     trial.run(rows, on_duplicate="allow")
     result = trial.run(rows, on_duplicate="allow", run_id="night-2", batch_size=3, concurrency=4)
@@ -100,7 +100,7 @@ def test_allow_grants_nothing_new_where_the_same_file_is_imported_again(trial: T
     assert (result.summary.requests, len(trial.simulator.store)) == (0, 8)
 
 
-def test_allow_grants_only_the_occurrences_that_a_later_file_has_more(trial: Trial) -> None:
+def test_allow_grants_only_additional_repeats(trial: Trial) -> None:
     rows = trial.rows(2)
     trial.run(rows + rows[:1], on_duplicate="allow")
     result = trial.run(rows + rows + rows, on_duplicate="allow", run_id="night-2")
@@ -108,7 +108,7 @@ def test_allow_grants_only_the_occurrences_that_a_later_file_has_more(trial: Tri
     assert trial.times_granted() == [3]
 
 
-def test_allow_works_where_the_api_refuses_a_request_id_that_it_saw_before(trial: Trial) -> None:
+def test_allow_works_where_request_ids_are_checked(trial: Trial) -> None:
     trial.start(refuse_repeated_request_ids=True)
     result = trial.run(trial.rows(1) * 3, on_duplicate="allow", batch_size=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 3})
@@ -116,7 +116,7 @@ def test_allow_works_where_the_api_refuses_a_request_id_that_it_saw_before(trial
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_allow_sends_nothing_again_that_a_read_cannot_tell_apart(trial: Trial, applied: bool) -> None:
+def test_allow_resends_nothing_reads_cannot_tell_apart(trial: Trial, applied: bool) -> None:
     rows = trial.rows(1) * 2
     trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [2]})
     result = trial.run(rows, on_duplicate="allow", batch_size=1, max_unknown=1)
@@ -124,7 +124,7 @@ def test_allow_sends_nothing_again_that_a_read_cannot_tell_apart(trial: Trial, a
     assert len(trial.simulator.store) == (2 if applied else 1)
 
 
-def test_request_ids_of_one_job_are_never_used_twice(trial: Trial) -> None:
+def test_request_ids_are_never_reused(trial: Trial) -> None:
     trial.start(refuse_repeated_request_ids=True)
     trial.faults(
         {"kind": "status", "status": 429, "numbers": [1]},
@@ -143,7 +143,7 @@ def test_request_ids_of_one_job_are_never_used_twice(trial: Trial) -> None:
 
 @pytest.mark.usefixtures("window_rows")
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_once_per_customer_grants_one_of_a_customers_rows_whatever_the_dates(trial: Trial, concurrency: int) -> None:
+def test_once_per_customer_grants_one_row(trial: Trial, concurrency: int) -> None:
     rows = trial.rows(6)
     result = trial.run(rows + on_other_dates(rows[:4]), once_per_customer=True, concurrency=concurrency)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 6, "already_accepted": 4})
@@ -151,7 +151,7 @@ def test_once_per_customer_grants_one_of_a_customers_rows_whatever_the_dates(tri
     assert {grant.earned_at for grant in trial.simulator.store.grants()} == {row["earnEventDate"] for row in rows}
 
 
-def test_once_per_customer_counts_what_earlier_jobs_were_granted(trial: Trial) -> None:
+def test_once_per_customer_counts_earlier_jobs(trial: Trial) -> None:
     trial.run(trial.rows(3))
     result = trial.run(on_other_dates(trial.rows(5)), once_per_customer=True, run_id="night-2")
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 3, "accepted": 2})
@@ -164,7 +164,7 @@ def test_once_per_customer_is_once_for_each_badge(trial: Trial) -> None:
     assert (result.error, trial.ends(result)) == (None, {"accepted": 6})
 
 
-def test_once_per_customer_lets_a_refused_badge_be_earned_on_another_date_by_a_later_job(trial: Trial) -> None:
+def test_once_per_customer_retries_a_refused_badge_later(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "positions": [1]})
     trial.run(trial.rows(3), once_per_customer=True)
     trial.faults()
@@ -173,7 +173,7 @@ def test_once_per_customer_lets_a_refused_badge_be_earned_on_another_date_by_a_l
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_once_per_customer_never_adds_to_a_badge_that_is_not_proven(trial: Trial, policy: str) -> None:
+def test_once_per_customer_adds_nothing_to_unproven_badges(trial: Trial, policy: str) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     trial.run(trial.rows(3), once_per_customer=True, on_unknown="hold")
     result = trial.run(on_other_dates(trial.rows(3)), once_per_customer=True, on_unknown=policy, run_id="night-2")
@@ -182,7 +182,7 @@ def test_once_per_customer_never_adds_to_a_badge_that_is_not_proven(trial: Trial
 
 
 @pytest.mark.timeout(30)
-def test_once_per_customer_after_a_job_that_allowed_duplicates_comes_to_an_end(trial: Trial) -> None:
+def test_once_per_customer_ends_after_allowed_duplicates(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "positions": [1]})
     trial.run(trial.rows(1) * 2, on_duplicate="allow", max_rejected=1)
     trial.faults()
@@ -193,7 +193,7 @@ def test_once_per_customer_after_a_job_that_allowed_duplicates_comes_to_an_end(t
 
 @pytest.mark.usefixtures("window_rows")
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_once_per_customer_a_row_that_repeats_a_refused_one_is_not_sent_either(trial: Trial, batch_size: int) -> None:
+def test_once_per_customer_skips_repeats_of_a_refused_row(trial: Trial, batch_size: int) -> None:
     rows = trial.rows(2)
     rows += on_other_dates(rows)
     trial.faults({"kind": "row_error", "code": 1026, "customer_id": trial.first_customer})
@@ -206,9 +206,7 @@ def test_once_per_customer_a_row_that_repeats_a_refused_one_is_not_sent_either(t
 
 @pytest.mark.parametrize("ended", ["rejected", "unknown"])
 @pytest.mark.parametrize("later_once", [True, False])
-def test_once_per_customer_a_retry_counts_its_own_row_as_it_ended_although_another_date_was_accepted_since(
-    trial: Trial, ended: str, later_once: bool
-) -> None:
+def test_once_per_customer_a_retry_counts_its_own_row(trial: Trial, ended: str, later_once: bool) -> None:
     rows = trial.rows(2)
     unknown = {"kind": "drop", "at": "after_reading", "numbers": [1]}
     trial.faults({"kind": "row_error", "code": 1026, "positions": [1]} if ended == "rejected" else unknown)
@@ -225,9 +223,7 @@ def test_once_per_customer_a_retry_counts_its_own_row_as_it_ended_although_anoth
 @pytest.mark.usefixtures("window_rows")
 @pytest.mark.parametrize("applied", [True, False])
 @pytest.mark.parametrize("policy", ["hold", "verify"])
-def test_an_unknown_row_of_an_earlier_job_that_stands_twice_in_a_file_is_settled_once(
-    trial: Trial, applied: bool, policy: str
-) -> None:
+def test_a_repeated_unknown_row_is_settled_once(trial: Trial, applied: bool, policy: str) -> None:
     rows = trial.rows(2)
     trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [1]})
@@ -240,7 +236,7 @@ def test_an_unknown_row_of_an_earlier_job_that_stands_twice_in_a_file_is_settled
 
 
 @pytest.mark.usefixtures("window_rows")
-def test_once_per_customer_settles_an_unknown_row_of_an_earlier_job_and_skips_the_customers_others(
+def test_once_per_customer_settles_an_earlier_unknown_row(
     trial: Trial,
 ) -> None:
     rows = trial.rows(2)
@@ -256,7 +252,7 @@ def test_once_per_customer_settles_an_unknown_row_of_an_earlier_job_and_skips_th
 
 @pytest.mark.parametrize("first", ["epoch_seconds", "iso_inline", "iso_fields"])
 @pytest.mark.parametrize("second", ["epoch_seconds", "epoch_milliseconds", "iso_inline", "iso_fields"])
-def test_another_wire_format_or_method_sends_nothing_that_was_granted(trial: Trial, first: str, second: str) -> None:
+def test_another_format_or_method_regrants_nothing(trial: Trial, first: str, second: str) -> None:
     trial.start(methods=("PUT", "POST"))
     rows = trial.rows(6)
     result = trial.run(rows, client={"timestamp_format": first})
@@ -267,9 +263,7 @@ def test_another_wire_format_or_method_sends_nothing_that_was_granted(trial: Tri
     assert (result.summary.requests, len(trial.simulator.store)) == (0, 6)
 
 
-def test_a_file_in_another_form_and_with_other_column_names_sends_nothing_that_was_granted(
-    trial: Trial, tmp_path: Path
-) -> None:
+def test_another_file_form_regrants_nothing(trial: Trial, tmp_path: Path) -> None:
     rows = trial.rows(6)
     trial.run(rows)
     names = {"badgeMetaId": "medal", "customerId": "member", "earnEventDate": "won", "earnExpiresOn": "until"}
@@ -279,7 +273,7 @@ def test_a_file_in_another_form_and_with_other_column_names_sends_nothing_that_w
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 6})
 
 
-def test_a_new_name_at_a_ledger_with_grants_is_refused_before_anything_is_sent(trial: Trial) -> None:
+def test_a_new_organisation_name_beside_grants_is_refused(trial: Trial) -> None:
     trial.run(trial.rows(1), organisation="acme")
     calls = trial.calls("")
     for night in ("night-2", "night-3"):
@@ -289,14 +283,14 @@ def test_a_new_name_at_a_ledger_with_grants_is_refused_before_anything_is_sent(t
     assert trial.times_granted() == [1]
 
 
-def test_a_name_that_differs_in_case_alone_sends_nothing_again(trial: Trial) -> None:
+def test_case_alone_makes_no_new_organisation(trial: Trial) -> None:
     trial.run(trial.rows(2), organisation="Acme EU")
     again = trial.run(trial.rows(2), organisation="ACME eu", run_id="night-2")
     assert trial.ends(again) == {"already_accepted": 2}
     assert trial.times_granted() == [1]
 
 
-def test_a_dry_run_under_a_new_name_does_not_make_it_known(trial: Trial) -> None:
+def test_a_dry_run_registers_no_organisation(trial: Trial) -> None:
     trial.run(trial.rows(1), organisation="typo", dry_run=True)
     trial.run(trial.rows(1), organisation="acme")
     for dry_run in (True, False):

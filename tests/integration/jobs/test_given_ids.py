@@ -53,7 +53,7 @@ def given(trial: Trial) -> Iterator[dict[str, list[str]]]:
 
 @pytest.mark.parametrize("policy", ["verify", "hold"])
 @pytest.mark.parametrize(("fault", "own", "revocable"), UNPROVEN.values(), ids=UNPROVEN)
-def test_the_ids_of_an_unproven_reply_are_kept_and_can_be_taken_back(
+def test_ids_of_unproven_replies_can_be_revoked(
     trial: Trial, given: dict[str, list[str]], fault: dict[str, Any], own: int, revocable: int, policy: str
 ) -> None:
     trial.faults({**fault, "numbers": [1]})
@@ -68,7 +68,7 @@ def test_the_ids_of_an_unproven_reply_are_kept_and_can_be_taken_back(
     assert trial.states().get("revoked", 0) == own  # a row is not revoked by an id that may be another's
 
 
-def test_an_id_with_errors_beside_it_outlives_a_read_that_shows_nothing(trial: Trial) -> None:
+def test_an_id_beside_errors_survives_an_empty_read(trial: Trial) -> None:
     trial.start(read_delay_seconds=DELAY)
     given = trial.simulator.simulator.watch_given_ids()
     trial.prove_reads(seconds=DELAY)
@@ -90,7 +90,7 @@ def second_copy(trial: Trial) -> None:
     assert (second.error, trial.ends(second)) == (None, {"accepted": 10})
 
 
-def test_a_copy_that_wakes_up_late_reports_the_second_grant_with_both_ids(trial: Trial) -> None:
+def test_a_late_copy_reports_both_ids_of_a_second_grant(trial: Trial) -> None:
     trial.start(read_delay_seconds=DELAY)
     given = trial.simulator.simulator.watch_given_ids()
     trial.prove_reads(seconds=DELAY)
@@ -114,7 +114,7 @@ def test_a_copy_that_wakes_up_late_reports_the_second_grant_with_both_ids(trial:
     assert (trial.states(), revoke(trial, job_id).to_revoke) == ({"accepted": 1, "revoked": 10}, 0)
 
 
-def test_the_next_try_goes_on_reporting_a_second_grant(trial: Trial) -> None:
+def test_a_retry_repeats_the_second_grant(trial: Trial) -> None:
     trial.start(read_delay_seconds=DELAY)
     trial.prove_reads(seconds=DELAY)
     trial.moments.at("sent", lambda: second_copy(trial))

@@ -26,7 +26,7 @@ LATER = pytest.mark.parametrize("again", [{"run_id": "night-2"}, {"max_tries": 2
 
 
 @LATER
-def test_what_was_revoked_is_not_granted_again_by_a_later_import(trial: Trial, again: dict[str, Any]) -> None:
+def test_a_later_import_regrants_nothing_revoked(trial: Trial, again: dict[str, Any]) -> None:
     rows = trial.rows(12)
     first = trial.run(rows)
     revoke(trial, first)
@@ -38,9 +38,7 @@ def test_what_was_revoked_is_not_granted_again_by_a_later_import(trial: Trial, a
 
 
 @LATER
-def test_what_was_revoked_is_not_granted_again_where_a_customer_may_have_a_badge_once(
-    trial: Trial, again: dict[str, Any]
-) -> None:
+def test_once_per_customer_regrants_nothing_revoked(trial: Trial, again: dict[str, Any]) -> None:
     rows = trial.rows(4)
     first = trial.run(rows, once_per_customer=True)
     revoke(trial, first)
@@ -53,9 +51,7 @@ def test_what_was_revoked_is_not_granted_again_where_a_customer_may_have_a_badge
 
 
 @pytest.mark.parametrize("settings", [{}, {"once_per_customer": True}], ids=["plain", "once per customer"])
-def test_what_is_granted_and_revoked_while_an_import_runs_is_not_granted_again(
-    trial: Trial, settings: dict[str, Any]
-) -> None:
+def test_a_grant_revoked_during_an_import_stays_revoked(trial: Trial, settings: dict[str, Any]) -> None:
     apart = 86_400 if settings else 0  # another instant is another badge, but where a customer may have one only
     rows = trial.rows(4)
     others = [{**row, "earnEventDate": row["earnEventDate"] + apart} for row in rows]
@@ -70,7 +66,7 @@ def test_what_is_granted_and_revoked_while_an_import_runs_is_not_granted_again(
 
 
 @LATER
-def test_rows_that_repeat_a_revoked_one_end_as_it_does(trial: Trial, again: dict[str, Any]) -> None:
+def test_repeats_of_a_revoked_row_end_like_it(trial: Trial, again: dict[str, Any]) -> None:
     rows = trial.rows(3)
     rows = [*rows, rows[0], {**rows[1], "customerId": "x"}]
     first = trial.run(rows, max_rejected="100%")
@@ -79,7 +75,7 @@ def test_rows_that_repeat_a_revoked_one_end_as_it_does(trial: Trial, again: dict
     assert (result.error, trial.ends(result)) == (None, {"already_accepted": 4, "invalid": 1})
 
 
-def test_a_row_that_repeats_one_revoked_meanwhile_counts_as_granted_before(trial: Trial) -> None:
+def test_a_repeat_of_a_row_revoked_meanwhile_counts(trial: Trial) -> None:
     """As at the end of an import whose rows another process has revoked since they were planned."""
     revoke(trial, trial.run(trial.rows(1)))
     repeat = EarnedBadge(2, trial.badge, trial.first_customer, trial.first_earned, EXPIRES_LATER)
@@ -95,7 +91,7 @@ def test_a_row_that_repeats_one_revoked_meanwhile_counts_as_granted_before(trial
     assert account.tally.rows == {RowState.ALREADY_ACCEPTED: 1}
 
 
-def test_the_earn_of_a_revoked_row_is_no_proof_that_an_equal_one_was_granted(trial: Trial) -> None:
+def test_a_revoked_earn_proves_no_equal_row(trial: Trial) -> None:
     """The API goes on showing what was revoked, at the same instant."""
     first = trial.run(trial.rows(1), on_duplicate="allow")
     revoke(trial, first)
@@ -107,7 +103,7 @@ def test_the_earn_of_a_revoked_row_is_no_proof_that_an_equal_one_was_granted(tri
     assert (result.accepted, result.unknown) == (0, 1)
 
 
-def test_the_earn_of_a_revoked_row_is_no_proof_for_an_import_that_reads_back_itself(trial: Trial) -> None:
+def test_a_revoked_earn_proves_nothing_when_reading_back(trial: Trial) -> None:
     first = trial.run(trial.rows(1), on_duplicate="allow")
     revoke(trial, first)
     trial.faults({"kind": "drop", "at": "after_reading", "times": 1})
@@ -120,9 +116,7 @@ def test_the_earn_of_a_revoked_row_is_no_proof_for_an_import_that_reads_back_its
 
 @pytest.mark.parametrize("settings", [{}, {"once_per_customer": True}], ids=["plain", "once per customer"])
 @LATER
-def test_rows_that_are_set_free_are_granted_again_once(
-    trial: Trial, again: dict[str, Any], settings: dict[str, Any]
-) -> None:
+def test_freed_rows_are_granted_once(trial: Trial, again: dict[str, Any], settings: dict[str, Any]) -> None:
     rows = trial.rows(8)
     first = trial.run(rows, **settings)
     result = revoke(trial, first, import_again=True)
@@ -137,7 +131,7 @@ def test_rows_that_are_set_free_are_granted_again_once(
     assert trial.states() == {"accepted": 8, "revoked": 8}
 
 
-def test_rows_revoked_before_can_be_set_free_later_and_nothing_is_asked(trial: Trial) -> None:
+def test_earlier_revoked_rows_are_freed_without_requests(trial: Trial) -> None:
     first = trial.run(trial.rows(4))
     revoke(trial, first)
     result = revoke(trial, first, import_again=True)
@@ -153,7 +147,7 @@ def test_a_dry_run_sets_nothing_free(trial: Trial) -> None:
     assert trial.ends(trial.run(trial.rows(4), run_id="night-2")) == {"already_accepted": 4}
 
 
-def test_rows_that_were_not_revoked_are_not_set_free(trial: Trial) -> None:
+def test_only_revoked_rows_are_freed(trial: Trial) -> None:
     first = trial.run(trial.rows(4))
     trial.faults({"kind": "status", "status": 400, "code": 1026, "operation": "revoke", "numbers": [2]})
     result = revoke(trial, first, import_again=True)
@@ -162,7 +156,7 @@ def test_rows_that_were_not_revoked_are_not_set_free(trial: Trial) -> None:
     assert trial.ends(later) == {"already_accepted": 1, "accepted": 3}
 
 
-def test_a_row_can_be_revoked_and_granted_again_many_times(trial: Trial) -> None:
+def test_a_row_is_revoked_and_granted_repeatedly(trial: Trial) -> None:
     for number in range(3):
         result = trial.run(trial.rows(2) * 2, run_id=f"night-{number}", on_duplicate="allow")
         assert trial.ends(result) == {"accepted": 4}
@@ -171,7 +165,7 @@ def test_a_row_can_be_revoked_and_granted_again_many_times(trial: Trial) -> None
 
 
 @pytest.mark.parametrize("at", ["after_reading", "after_applying"])
-def test_a_lost_reply_of_the_second_grant_is_not_settled_by_the_earn_that_was_revoked(trial: Trial, at: str) -> None:
+def test_a_lost_second_grant_is_not_settled_by_the_first(trial: Trial, at: str) -> None:
     first = trial.run(trial.rows(4))
     revoke(trial, first, import_again=True)
     trial.faults({"kind": "drop", "at": at, "times": 1})
@@ -181,7 +175,7 @@ def test_a_lost_reply_of_the_second_grant_is_not_settled_by_the_earn_that_was_re
     assert trial.states() == {"revoked": 4, "unknown": 4}
 
 
-def test_a_repeat_of_a_row_that_was_set_free_ends_as_that_one_does(trial: Trial) -> None:
+def test_a_repeat_of_a_freed_row_ends_like_it(trial: Trial) -> None:
     rows = trial.rows(3)
     rows = [*rows, rows[0]]
     first = trial.run(rows, once_per_customer=True)

@@ -82,7 +82,7 @@ every_interim = pytest.mark.parametrize(
 
 @every_interim
 @pytest.mark.parametrize("number", [1, 7])
-def test_a_read_with_a_late_final_reply_settles_only_its_own_row(trial: Trial, interim: str, number: int) -> None:
+def test_a_late_read_settles_only_its_own_row(trial: Trial, interim: str, number: int) -> None:
     rows = trial.rows(20)
     applied: list[Any] = []
 
@@ -103,7 +103,7 @@ def test_a_read_with_a_late_final_reply_settles_only_its_own_row(trial: Trial, i
 
 
 @every_interim
-def test_an_import_with_a_late_final_reply_is_judged_by_its_own(trial: Trial, interim: str) -> None:
+def test_a_late_import_reply_is_judged_alone(trial: Trial, interim: str) -> None:
     with gateway(trial.simulator.url, interim, "/import/", 2) as server:
         result = trial.run(trial.rows(20), client={"base_url": server.url})
         assert server.interim_sent == 1

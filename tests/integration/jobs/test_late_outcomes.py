@@ -22,7 +22,7 @@ def ends_when_all_is_over(trial: Trial, result: ImportResult) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("others", [0, 4])
-def test_a_late_reply_settles_rows_that_the_new_copy_has_held(trial: Trial, others: int) -> None:
+def test_a_late_reply_settles_held_rows(trial: Trial, others: int) -> None:
     rows = trial.rows(4 + others)
     results: list[ImportResult] = []
 
@@ -40,7 +40,7 @@ def test_a_late_reply_settles_rows_that_the_new_copy_has_held(trial: Trial, othe
     assert trial.times_granted() == [1]
 
 
-def test_a_late_reply_while_the_new_copy_runs_is_counted_by_it(trial: Trial) -> None:
+def test_a_late_reply_is_counted_by_the_running_copy(trial: Trial) -> None:
     rows = trial.rows(8)
     held, settled = threading.Event(), threading.Event()
 
@@ -72,7 +72,7 @@ def test_a_late_reply_while_the_new_copy_runs_is_counted_by_it(trial: Trial) -> 
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify"])
-def test_rows_that_another_job_took_over_are_counted_there(trial: Trial, policy: str) -> None:
+def test_adopted_rows_are_counted_by_their_new_job(trial: Trial, policy: str) -> None:
     trial.prove_reads()
     rows = trial.rows(8)
     results: list[ImportResult] = []
@@ -89,7 +89,7 @@ def test_rows_that_another_job_took_over_are_counted_there(trial: Trial, policy:
     assert trial.times_granted() == [1]
 
 
-def test_rows_that_another_job_sent_again_are_not_counted_twice(trial: Trial) -> None:
+def test_rows_resent_by_another_job_count_once(trial: Trial) -> None:
     """By ``resend`` a person allows that they are granted twice."""
     rows = trial.rows(8)
 

@@ -34,7 +34,7 @@ def test_another_job_sends_nothing_that_was_accepted(trial: Trial, again: dict[s
     assert trial.times_granted() == [1]
 
 
-def test_a_retry_of_a_job_that_ended_well_sends_nothing_and_tells_the_same(trial: Trial) -> None:
+def test_a_retry_after_success_sends_nothing(trial: Trial) -> None:
     first = trial.run(trial.rows(10))
     again = trial.run(trial.rows(10))
     assert (again.error, trial.ends(again)) == (None, {"accepted": 10})
@@ -42,7 +42,7 @@ def test_a_retry_of_a_job_that_ended_well_sends_nothing_and_tells_the_same(trial
     assert (again.summary.requests, trial.calls()) == (0, 3)
 
 
-def test_a_retry_does_not_send_rejected_rows_again_and_keeps_their_story(trial: Trial) -> None:
+def test_a_retry_sends_no_rejected_row_again(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "message": "nobody", "positions": [2]})
     first = trial.run(trial.rows(12))
     assert isinstance(first.error, BudgetExceededError)
@@ -66,7 +66,7 @@ def test_another_job_sends_rejected_rows_again(trial: Trial, again: dict[str, An
     assert trial.times_granted() == [1]
 
 
-def test_a_retry_goes_on_where_the_first_try_stopped(trial: Trial) -> None:
+def test_a_retry_continues_where_the_first_stopped(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 429, "first": 3})
     first = trial.run(trial.rows(20))
     assert trial.ends(first) == {"accepted": 8, "not_sent": 12}
@@ -89,7 +89,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_retry_with_other_settings_is_refused_and_a_clear_is_not(trial: Trial, name: str) -> None:
+def test_a_retry_refuses_other_settings_and_a_clear_takes_them(trial: Trial, name: str) -> None:
     trial.start(methods=("PUT", "POST"))
     trial.run(trial.rows(4))
     with pytest.raises(JobMismatchError, match=name):
@@ -100,7 +100,7 @@ def test_a_retry_with_other_settings_is_refused_and_a_clear_is_not(trial: Trial,
 
 
 @pytest.mark.parametrize("rows", [5, 3], ids=["one more", "one less"])
-def test_a_retry_with_another_dataset_is_refused_and_a_clear_is_not(trial: Trial, rows: int) -> None:
+def test_a_retry_refuses_another_dataset_and_a_clear_takes_it(trial: Trial, rows: int) -> None:
     trial.run(trial.rows(4))
     with pytest.raises(JobMismatchError, match="the dataset"):
         trial.run(trial.rows(rows))
@@ -114,9 +114,7 @@ def test_a_retry_with_another_dataset_is_refused_and_a_clear_is_not(trial: Trial
 
 @pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}, {"max_tries": 2}], ids=["retry", "later run", "clear"])
 @pytest.mark.parametrize("applied", [True, False])
-def test_rows_held_as_unknown_are_settled_by_whoever_verifies_next(
-    trial: Trial, again: dict[str, Any], applied: bool
-) -> None:
+def test_held_rows_are_settled_by_the_next_verify(trial: Trial, again: dict[str, Any], applied: bool) -> None:
     trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [2]})
     first = trial.run(trial.rows(12), on_unknown="hold")
     assert trial.ends(first) == {"accepted": 8, "unknown": 4}
@@ -128,7 +126,7 @@ def test_rows_held_as_unknown_are_settled_by_whoever_verifies_next(
 
 
 @pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}], ids=["retry", "later run"])
-def test_rows_held_as_unknown_stay_so_as_long_as_nobody_verifies(trial: Trial, again: dict[str, Any]) -> None:
+def test_held_rows_stay_unknown_without_verify(trial: Trial, again: dict[str, Any]) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
     result = trial.run(trial.rows(12), on_unknown="hold", max_unknown="50%", **again)
@@ -139,9 +137,7 @@ def test_rows_held_as_unknown_stay_so_as_long_as_nobody_verifies(trial: Trial, a
 
 @pytest.mark.parametrize("again", [{}, {"run_id": "night-2"}, {"max_tries": 2}], ids=["retry", "later run", "clear"])
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_a_row_left_unknown_beside_accepted_ones_of_its_batch_is_taken_over_like_any_other(
-    trial: Trial, again: dict[str, Any], policy: str
-) -> None:
+def test_an_unknown_row_beside_accepted_ones_is_adopted(trial: Trial, again: dict[str, Any], policy: str) -> None:
     trial.faults({"kind": "echo", "field": "expiry", "position": 2, "numbers": [1]})
     first = trial.run(trial.rows(12), on_unknown="hold")
     assert trial.ends(first) == {"accepted": 11, "unknown": 1}
@@ -158,9 +154,7 @@ def conflict(moment: str, trial: Trial, times: int = 1_000) -> None:
 
 
 @pytest.mark.parametrize("times", [2, 3])
-def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_home(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, times: int
-) -> None:
+def test_rows_others_keep_taking_are_left_to_a_retry(trial: Trial, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     monkeypatch.setattr(follow_up, "MOST_CONFLICTS", 2)
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
@@ -180,7 +174,7 @@ def test_rows_that_others_keep_taking_are_left_to_them_and_a_retry_brings_them_h
     assert trial.times_granted() == [1]
 
 
-def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> None:
+def test_endless_conflicts_leave_a_batch_unsent(trial: Trial) -> None:
     conflict("intent", trial)
     result = trial.run(trial.rows(4))
     assert isinstance(result.error, JobIsRunningError)
@@ -190,9 +184,7 @@ def test_a_batch_that_meets_conflicts_without_end_is_not_sent(trial: Trial) -> N
     assert (again.error, trial.ends(again)) == (None, {"accepted": 4})
 
 
-def test_own_rows_among_those_that_others_keep_taking_are_settled(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_rows_among_conflicts_are_settled(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow_up, "MOST_CONFLICTS", 2)
     trial.faults({"kind": "drop", "at": "after_applying"})
     trial.run(trial.rows(4), on_unknown="hold")
@@ -207,7 +199,7 @@ def test_own_rows_among_those_that_others_keep_taking_are_settled(
     assert trial.times_granted() == [1]
 
 
-def test_a_later_job_that_resends_says_which_rows_may_be_twice(trial: Trial) -> None:
+def test_a_resending_job_names_rows_perhaps_doubled(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
     result = trial.run(trial.rows(12), on_unknown="resend", run_id="night-2")
@@ -216,7 +208,7 @@ def test_a_later_job_that_resends_says_which_rows_may_be_twice(trial: Trial) -> 
     assert Counter(trial.granted().values()) == {1: 8, 2: 4}
 
 
-def test_what_may_be_twice_is_still_told_after_a_retry(trial: Trial) -> None:
+def test_a_retry_repeats_what_may_be_double(trial: Trial) -> None:
     trial.faults(
         {"kind": "drop", "at": "after_applying", "numbers": [1]}, {"kind": "status", "status": 429, "first": 3}
     )
@@ -229,7 +221,7 @@ def test_what_may_be_twice_is_still_told_after_a_retry(trial: Trial) -> None:
     assert [number for number, *_, message in trial.issues_of(again) if "twice" in message] == reported
 
 
-def test_the_first_job_accepts_what_a_later_one_settled_of_its_rows(trial: Trial) -> None:
+def test_a_first_job_accepts_what_a_later_settled(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
     trial.run(trial.rows(12), on_unknown="verify", run_id="night-2")
@@ -238,7 +230,7 @@ def test_the_first_job_accepts_what_a_later_one_settled_of_its_rows(trial: Trial
     assert trial.times_granted() == [1]
 
 
-def test_the_first_job_does_not_report_rows_as_rejected_that_a_later_one_brought_home(trial: Trial) -> None:
+def test_a_first_job_reports_no_row_accepted_later(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "positions": [2]})
     trial.run(trial.rows(12))
     trial.faults()
@@ -248,7 +240,7 @@ def test_the_first_job_does_not_report_rows_as_rejected_that_a_later_one_brought
     assert trial.rows_reported_as(result, "rejected") == []
 
 
-def test_a_later_job_with_other_rows_leaves_the_unknown_rows_of_an_earlier_one_alone(trial: Trial) -> None:
+def test_a_job_of_other_rows_leaves_unknown_ones(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     trial.run(trial.rows(4), on_unknown="hold")
     result = trial.run(trial.rows(8, first=4), run_id="night-2")
@@ -278,9 +270,7 @@ def at_once(*jobs: Any) -> list[ImportResult | BaseException]:
 
 
 @pytest.mark.parametrize("fault", [None, {"kind": "status", "status": 429, "every": 3}], ids=["calm", "pressed"])
-def test_two_jobs_at_once_over_the_same_rows_grant_nothing_twice_and_account_for_every_row(
-    trial: Trial, fault: dict[str, Any] | None
-) -> None:
+def test_two_jobs_at_once_grant_once_and_account_fully(trial: Trial, fault: dict[str, Any] | None) -> None:
     trial.start(latency_ms=2, faults=[fault] if fault else None)
     rows = trial.rows(150)
 
@@ -301,7 +291,7 @@ def test_two_jobs_at_once_over_the_same_rows_grant_nothing_twice_and_account_for
     assert trial.times_granted() == [1]
 
 
-def test_once_per_customer_holds_between_two_jobs_at_once(trial: Trial) -> None:
+def test_once_per_customer_holds_between_parallel_jobs(trial: Trial) -> None:
     trial.start(latency_ms=2)
     rows = trial.rows(60)
     others = [row | {"earnEventDate": row["earnEventDate"] + 1_000} for row in rows]
@@ -315,7 +305,7 @@ def test_once_per_customer_holds_between_two_jobs_at_once(trial: Trial) -> None:
     assert set(Counter(grant.customer_id for grant in trial.simulator.store.grants()).values()) == {1}
 
 
-def test_a_second_copy_of_a_living_job_sends_nothing(trial: Trial) -> None:
+def test_a_second_copy_sends_nothing(trial: Trial) -> None:
     second: list[BaseException] = []
 
     def start_a_second_copy() -> None:
@@ -333,7 +323,7 @@ def test_a_second_copy_of_a_living_job_sends_nothing(trial: Trial) -> None:
     assert trial.calls() == 3
 
 
-def test_a_run_id_used_again_says_why_rejected_rows_are_not_sent(trial: Trial) -> None:
+def test_a_reused_run_id_explains_rejected_rows(trial: Trial) -> None:
     rows = trial.rows(8)
     trial.faults({"kind": "row_error", "code": 1026, "positions": [0, 2]})
     first = trial.run(rows, max_rejected="100%")

@@ -55,7 +55,7 @@ HANDLED = {
 
 @pytest.mark.parametrize("moment", ["intent-done", "sent"])
 @pytest.mark.parametrize("handled", HANDLED.values(), ids=HANDLED)
-def test_a_file_that_is_handled_while_it_is_used_leads_to_no_second_grant(
+def test_handling_a_file_in_use_grants_nothing_twice(
     trial: Trial, handled: Callable[[Path], None], moment: str
 ) -> None:
     trial.prove_reads()
@@ -75,9 +75,7 @@ ERRORS = (KeyboardInterrupt, SystemExit, MemoryError, RecursionError, GeneratorE
 
 
 @pytest.mark.parametrize(("moment", "error"), list(zip(MOMENTS, itertools.cycle(ERRORS), strict=False)))
-def test_any_error_at_any_moment_ends_the_try_and_the_next_one_finishes(
-    trial: Trial, moment: str, error: type[BaseException]
-) -> None:
+def test_any_error_at_any_moment_is_finished_by_a_retry(trial: Trial, moment: str, error: type[BaseException]) -> None:
     trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     trial.moments.fail(moment, error("as it happens"), number=2 if moment not in ("read", "seen") else 1)

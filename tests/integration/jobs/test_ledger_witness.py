@@ -71,14 +71,14 @@ def exchange(trial: Trial, name: str) -> None:
     shutil.copy(kept, ledger)
 
 
-def test_night_after_night_with_the_right_ledger_nothing_is_refused(trial: Trial, night: Any, memory: Memory) -> None:
+def test_the_right_ledger_is_never_refused(trial: Trial, night: Any, memory: Memory) -> None:
     ends = [trial.ends(night(number)) for number in range(3)]
     assert ends == [{"accepted": 3}, {"already_accepted": 3}, {"already_accepted": 3}]
     assert len(memory.written) == 2 * 3
     assert trial.times_granted() == [1]
 
 
-def test_a_ledger_that_was_lost_is_refused_before_anything_is_sent(trial: Trial, night: Any) -> None:
+def test_a_lost_ledger_is_refused_before_sending(trial: Trial, night: Any) -> None:
     exchange(trial, "empty")
     night(1)
     (trial.folder / "ledger.db").unlink()
@@ -109,7 +109,7 @@ def test_a_restored_backup_is_refused(trial: Trial, night: Any) -> None:
     assert trial.times_granted() == [1]
 
 
-def test_a_backup_after_which_nothing_happened_is_the_right_ledger(trial: Trial, night: Any) -> None:
+def test_an_unchanged_backup_is_the_right_ledger(trial: Trial, night: Any) -> None:
     night(1)
     exchange(trial, "backup")
     exchange(trial, "backup")
@@ -127,7 +127,7 @@ def test_a_ledger_is_taken_by_a_persons_word(trial: Trial, night: Any, memory: M
     assert '"noted_by":"Ada"' in memory.written[2]
 
 
-def test_where_the_witness_cannot_be_written_nothing_is_sent(trial: Trial, night: Any, memory: Memory) -> None:
+def test_an_unwritable_witness_stops_before_sending(trial: Trial, night: Any, memory: Memory) -> None:
     memory.failing = True
     with pytest.raises(WitnessUnavailableError):
         night(1)
@@ -144,7 +144,7 @@ def test_a_store_that_forgets_is_not_believed(trial: Trial, night: Any, memory: 
 
 
 @pytest.mark.parametrize("shadow", ["x", "", '{"ledger_id": 5}'])
-def test_a_value_that_shadows_the_witness_is_warned_of_once(
+def test_a_shadowing_value_is_warned_of_once(
     trial: Trial, night: Any, memory: Memory, caplog: pytest.LogCaptureFixture, shadow: str
 ) -> None:
     memory.shadow = shadow
@@ -153,7 +153,7 @@ def test_a_value_that_shadows_the_witness_is_warned_of_once(
     assert caplog.text.count("keeps no witness") == 1
 
 
-def test_an_old_witness_that_shadows_the_new_one_is_warned_of(
+def test_an_old_shadowing_witness_is_warned_of(
     trial: Trial, night: Any, memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
     night(1)
@@ -163,9 +163,7 @@ def test_an_old_witness_that_shadows_the_new_one_is_warned_of(
     assert caplog.text.count("keeps no witness") == 1
 
 
-def test_text_that_is_no_witness_in_the_store_itself_is_refused_and_kept(
-    trial: Trial, night: Any, memory: Memory
-) -> None:
+def test_text_that_is_no_witness_is_refused_and_kept(trial: Trial, night: Any, memory: Memory) -> None:
     memory.text = "someone's note"
     with pytest.raises(WrongLedgerError, match="is no witness"):
         night(1)
@@ -179,7 +177,7 @@ def test_without_a_store_one_warning_says_so(trial: Trial, night: Any, caplog: p
     assert "no Airflow database" in warning
 
 
-def test_a_job_that_writes_at_the_same_time_raises_no_alarm(
+def test_a_parallel_writer_raises_no_alarm(
     trial: Trial, night: Any, memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
     def written_by_another() -> None:
@@ -193,7 +191,7 @@ def test_a_job_that_writes_at_the_same_time_raises_no_alarm(
     assert trial.ends(night(2)) == {"already_accepted": 3}
 
 
-def test_of_two_jobs_that_write_at_the_same_time_none_is_forgotten(trial: Trial, night: Any, memory: Memory) -> None:
+def test_parallel_jobs_are_both_in_the_witness(trial: Trial, night: Any, memory: Memory) -> None:
     night(1)
     before = memory.text
     night(2)
@@ -206,20 +204,20 @@ def test_of_two_jobs_that_write_at_the_same_time_none_is_forgotten(trial: Trial,
         assert len(noted) == 3
 
 
-def test_another_ledger_noted_between_write_and_read_is_refused(trial: Trial, night: Any, memory: Memory) -> None:
+def test_another_ledger_noted_meanwhile_is_refused(trial: Trial, night: Any, memory: Memory) -> None:
     memory.then = lambda: setattr(memory, "text", '{"ledger_id":"another","jobs":{}}')
     with pytest.raises(WrongLedgerError):
         night(1)
     assert trial.calls() == 0
 
 
-def test_a_dry_run_neither_reads_nor_writes_the_witness(trial: Trial, night: Any, memory: Memory) -> None:
+def test_a_dry_run_leaves_the_witness_alone(trial: Trial, night: Any, memory: Memory) -> None:
     memory.text = "someone's note"
     night(1, dry_run=True)
     assert memory.written == []
 
 
-def test_a_long_job_writes_at_most_once_a_minute(trial: Trial, memory: Memory) -> None:
+def test_a_long_job_notes_once_a_minute(trial: Trial, memory: Memory) -> None:
     trial.run(trial.rows(1))
     with closing(Ledger(trial.ledger_url)) as ledger:
         witness = LedgerWitness(memory, ledger, "org", monotonic=trial.clock.now)
@@ -232,9 +230,7 @@ def test_a_long_job_writes_at_most_once_a_minute(trial: Trial, memory: Memory) -
     assert len(memory.written) == 2 + 10
 
 
-def test_a_minute_whose_write_fails_does_not_end_the_job(
-    trial: Trial, memory: Memory, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_failed_note_does_not_end_the_job(trial: Trial, memory: Memory, caplog: pytest.LogCaptureFixture) -> None:
     trial.run(trial.rows(1))
     with closing(Ledger(trial.ledger_url)) as ledger:
         witness = LedgerWitness(memory, ledger, "org", monotonic=trial.clock.now)
@@ -248,7 +244,7 @@ def test_a_minute_whose_write_fails_does_not_end_the_job(
         assert isinstance(witness.beat(), WrongLedgerError)
 
 
-def test_an_end_that_cannot_be_noted_is_left_to_a_retry(trial: Trial, night: Any, memory: Memory) -> None:
+def test_an_end_that_cannot_be_noted_is_retried(trial: Trial, night: Any, memory: Memory) -> None:
     memory.then = lambda: setattr(memory, "failing", True)
     result = night(1)
     assert isinstance(result.error, WitnessUnavailableError)

@@ -27,7 +27,7 @@ EVENTFUL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
 @pytest.mark.parametrize("fault", EVENTFUL.values(), ids=EVENTFUL)
-def test_neither_rows_nor_the_apis_words_are_in_a_log(
+def test_logs_have_no_rows_and_no_api_texts(
     trial: Trial, caplog: pytest.LogCaptureFixture, fault: dict[str, Any], policy: str
 ) -> None:
     trial.faults(fault)
@@ -44,7 +44,7 @@ def test_neither_rows_nor_the_apis_words_are_in_a_log(
 
 @pytest.mark.parametrize("auth_type", ["basic", "oauth"])
 @pytest.mark.parametrize("status", [200, 401, 403, 429, 503])
-def test_no_secret_is_in_a_log_an_error_or_the_ledger(
+def test_no_secret_is_in_log_error_or_ledger(
     trial: Trial, caplog: pytest.LogCaptureFixture, auth_type: str, status: int
 ) -> None:
     settings = trial.simulator.settings

@@ -58,7 +58,7 @@ def look_up(client: BadgeClient, badges: list[str]) -> tuple[frozenset[str], int
     return look_up_badges(badges, client, pace).missing, turns.taken
 
 
-def test_two_thousand_badges_take_twenty_requests_of_the_budget(shop: RunningSimulator) -> None:
+def test_two_thousand_badges_take_twenty_requests(shop: RunningSimulator) -> None:
     assert look_up(client_of(shop), MANY) == (frozenset(), 20)
 
 
@@ -66,12 +66,12 @@ def test_few_badges_are_looked_up_one_by_one(shop: RunningSimulator) -> None:
     assert look_up(client_of(shop), MANY[:FEW_BADGES]) == (frozenset(), FEW_BADGES)
 
 
-def test_a_long_list_is_not_read_for_a_handful_of_badges(shop: RunningSimulator) -> None:
+def test_few_badges_do_not_read_a_long_list(shop: RunningSimulator) -> None:
     wanted = MANY[-15:]
     assert look_up(client_of(shop), wanted) == (frozenset(), 1 + 15)
 
 
-def test_a_missing_badge_is_looked_up_by_itself_before_it_is_called_so(shop: RunningSimulator) -> None:
+def test_a_missing_badge_is_checked_alone(shop: RunningSimulator) -> None:
     gone = ["f" * 24, "e" * 24]
     assert look_up(client_of(shop), [*MANY, *gone]) == (frozenset(gone), 20 + 2)
     with pytest.raises(ImportStoppedError):

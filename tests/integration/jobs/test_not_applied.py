@@ -19,7 +19,7 @@ from .trial import Trial
 # -- no connection ---------------------------------------------------------------------------------------
 
 
-def test_a_refused_connection_that_comes_back_is_waited_out(trial: Trial) -> None:
+def test_a_passing_refused_connection_is_waited_out(trial: Trial) -> None:
     port = trial.simulator.port
     trial.simulator.stop()
 
@@ -34,9 +34,7 @@ def test_a_refused_connection_that_comes_back_is_waited_out(trial: Trial) -> Non
     assert trial.times_granted() == [1]
 
 
-def test_a_name_that_cannot_be_resolved_for_a_while_is_waited_out(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_passing_resolution_failure_is_waited_out(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     resolve, failures = socket.getaddrinfo, iter(range(3))
 
     def resolve_later(*arguments: Any, **named: Any) -> Any:
@@ -50,7 +48,7 @@ def test_a_name_that_cannot_be_resolved_for_a_while_is_waited_out(
     assert trial.calls() == 1
 
 
-def test_without_any_connection_nothing_is_unknown_and_a_retry_sends_all(trial: Trial) -> None:
+def test_without_connection_nothing_is_unknown(trial: Trial) -> None:
     port = trial.simulator.port
     trial.simulator.stop()
     result = trial.run(trial.rows(10))
@@ -67,14 +65,14 @@ def test_without_any_connection_nothing_is_unknown_and_a_retry_sends_all(trial: 
 # -- credentials -----------------------------------------------------------------------------------------
 
 
-def test_basic_credentials_that_are_not_accepted_stop_the_job_after_one_request(trial: Trial) -> None:
+def test_refused_basic_credentials_stop_after_one_request(trial: Trial) -> None:
     result = trial.run(trial.rows(10), client={"password": "wrong"})
     assert isinstance(result.error, AuthenticationError)
     assert trial.ends(result) == {"not_sent": 10}
     assert trial.calls() == result.summary.requests == 1
 
 
-def test_a_token_that_is_no_longer_accepted_is_renewed_once_and_the_batch_sent_again(trial: Trial) -> None:
+def test_a_refused_token_is_renewed_and_the_batch_sent(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 401, "numbers": [2]})
     result = trial.run(trial.rows(12), client={"auth_type": "oauth"})
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
@@ -89,7 +87,7 @@ def test_a_token_is_renewed_before_it_expires(trial: Trial) -> None:
     assert trial.calls("oauth/token") == 2
 
 
-def test_a_new_token_that_is_not_accepted_either_stops_the_job(trial: Trial) -> None:
+def test_a_refused_new_token_stops_the_job(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 401})
     result = trial.run(trial.rows(10), client={"auth_type": "oauth"})
     assert isinstance(result.error, AuthenticationError)
@@ -97,7 +95,7 @@ def test_a_new_token_that_is_not_accepted_either_stops_the_job(trial: Trial) -> 
     assert (trial.calls(), trial.calls("oauth/token")) == (2, 2)
 
 
-def test_a_wrong_client_secret_stops_the_job_before_any_import_request(trial: Trial) -> None:
+def test_a_wrong_client_secret_stops_before_any_import(trial: Trial) -> None:
     result = trial.run(trial.rows(10), client={"auth_type": "oauth", "password": "wrong"})
     assert isinstance(result.error, AuthenticationError)
     assert trial.ends(result) == {"not_sent": 10}
@@ -123,7 +121,7 @@ def test_a_token_endpoint_in_trouble_is_waited_out(trial: Trial) -> None:
         (422, "what the API says"),
     ],
 )
-def test_a_refused_request_stops_the_job_and_says_what_to_fix(trial: Trial, status: int, advice: str) -> None:
+def test_a_refused_request_stops_and_says_why(trial: Trial, status: int, advice: str) -> None:
     trial.faults({"kind": "status", "status": status, "numbers": [2], "body": "envelope"})
     result = trial.run(trial.rows(12))
     assert isinstance(result.error, RequestRefusedError)
@@ -136,7 +134,7 @@ def test_a_refused_request_stops_the_job_and_says_what_to_fix(trial: Trial, stat
 
 
 @pytest.mark.parametrize(("method", "other"), [("PUT", "POST"), ("POST", "PUT")])
-def test_a_method_that_is_not_taken_stops_the_job_and_names_the_other(trial: Trial, method: str, other: str) -> None:
+def test_a_refused_method_stops_and_names_the_other(trial: Trial, method: str, other: str) -> None:
     trial.start(methods=(other,))
     result = trial.run(trial.rows(8), client={"import_method": method})
     assert isinstance(result.error, RequestRefusedError)
@@ -145,7 +143,7 @@ def test_a_method_that_is_not_taken_stops_the_job_and_names_the_other(trial: Tri
     assert (trial.calls(), len(trial.simulator.store)) == (1, 0)
 
 
-def test_after_the_fix_a_new_job_sends_what_the_stopped_one_left(trial: Trial) -> None:
+def test_a_new_job_sends_what_the_stopped_left(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 403, "numbers": [2]})
     trial.run(trial.rows(12))
     result = trial.run(trial.rows(12), max_tries=2)
@@ -161,7 +159,7 @@ def test_after_the_fix_a_new_job_sends_what_the_stopped_one_left(trial: Trial) -
     [{"status": 413}, {"status": 400, "code": 1060, "message": "Batch limit size exceeded"}],
     ids=["413", "1060"],
 )
-def test_a_batch_that_is_too_large_is_halved_until_every_row_is_accepted(trial: Trial, refusal: dict[str, Any]) -> None:
+def test_a_large_batch_is_halved_until_accepted(trial: Trial, refusal: dict[str, Any]) -> None:
     trial.faults({"kind": "status", "min_rows": 5, **refusal})
     result = trial.run(trial.rows(40), batch_size=40)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 40})
@@ -170,7 +168,7 @@ def test_a_batch_that_is_too_large_is_halved_until_every_row_is_accepted(trial: 
     assert result.summary.batches == 1
 
 
-def test_a_row_that_is_too_large_by_itself_is_rejected(trial: Trial) -> None:
+def test_a_row_too_large_alone_is_rejected(trial: Trial) -> None:
     rows = trial.rows(8)
     trial.faults({"kind": "status", "status": 413, "customer_id": rows[2]["customerId"]})
     result = trial.run(rows, max_rejected=1)
@@ -183,7 +181,7 @@ def test_a_row_that_is_too_large_by_itself_is_rejected(trial: Trial) -> None:
 
 @pytest.mark.parametrize("code", [400, 1054])
 @pytest.mark.parametrize("poisoned", [1, 100, 256])
-def test_one_row_that_gets_all_refused_is_found_in_few_requests(trial: Trial, code: int, poisoned: int) -> None:
+def test_one_bad_row_is_found_in_few_requests(trial: Trial, code: int, poisoned: int) -> None:
     rows = trial.rows(256)
     customer = rows[poisoned - 1]["customerId"]
     trial.faults({"kind": "status", "status": 400, "code": code, "message": "no such thing", "customer_id": customer})
@@ -196,7 +194,7 @@ def test_one_row_that_gets_all_refused_is_found_in_few_requests(trial: Trial, co
     assert trial.times_granted() == [1]
 
 
-def test_a_few_rows_that_get_all_refused_are_all_found_and_nothing_else(trial: Trial) -> None:
+def test_few_bad_rows_are_all_found(trial: Trial) -> None:
     rows = trial.rows(64)
     bad = (1, 2, 33, 64)
     trial.faults(
@@ -208,7 +206,7 @@ def test_a_few_rows_that_get_all_refused_are_all_found_and_nothing_else(trial: T
     assert trial.times_granted() == [1]
 
 
-def test_bad_neighbours_in_one_batch_do_not_keep_the_other_rows_from_being_sent(trial: Trial) -> None:
+def test_bad_neighbours_do_not_stop_other_rows(trial: Trial) -> None:
     rows = trial.rows(64)
     bad = range(11, 19)
     trial.faults(
@@ -219,7 +217,7 @@ def test_bad_neighbours_in_one_batch_do_not_keep_the_other_rows_from_being_sent(
     assert trial.rows_reported_as(result, "rejected") == list(bad)
 
 
-def test_a_dataset_that_the_api_cannot_read_at_all_costs_few_requests(trial: Trial) -> None:
+def test_an_unreadable_dataset_costs_few_requests(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 400, "code": 400})
     result = trial.run(trial.rows(1_024), batch_size=256)
     assert isinstance(result.error, ImportStoppedError)
@@ -227,7 +225,7 @@ def test_a_dataset_that_the_api_cannot_read_at_all_costs_few_requests(trial: Tri
     assert result.summary.accepted == result.summary.unknown == 0
 
 
-def test_a_badge_that_makes_the_api_refuse_the_whole_call_costs_only_its_rows(trial: Trial) -> None:
+def test_a_badge_that_refuses_calls_costs_only_its_rows(trial: Trial) -> None:
     trial.start(unknown_badge="call")
     rows = trial.rows(32)
     rows[9]["badgeMetaId"] = "f" * 24
@@ -250,7 +248,7 @@ def test_retry_after_is_waited_for_to_the_second(trial: Trial, written_as: str) 
     assert trial.times_granted() == [1]
 
 
-def test_a_429_without_retry_after_is_waited_out_longer_and_longer(trial: Trial) -> None:
+def test_repeated_429_waits_grow(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 429, "times": 4})
     result = trial.run(trial.rows(4), jitter=0.5)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
@@ -258,7 +256,7 @@ def test_a_429_without_retry_after_is_waited_out_longer_and_longer(trial: Trial)
 
 
 @pytest.mark.parametrize(("asked", "reported"), [(301, 301), (86_400, 86_400), (900_000, 86_400)])
-def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial, asked: int, reported: int) -> None:
+def test_a_days_retry_after_is_left_to_airflow(trial: Trial, asked: int, reported: int) -> None:
     """A shorter wait would be refused again; so the job ends at once, and says for how long."""
     trial.faults({"kind": "status", "status": 429, "retry_after": asked, "numbers": [2]})
     result = trial.run(trial.rows(12))
@@ -271,13 +269,13 @@ def test_a_retry_after_of_a_day_is_not_waited_for_within_the_job(trial: Trial, a
     assert trial.times_granted() == [1]
 
 
-def test_a_retry_after_of_five_minutes_is_waited_for(trial: Trial) -> None:
+def test_five_minutes_of_retry_after_are_waited(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 429, "retry_after": 300, "times": 1})
     result = trial.run(trial.rows(4))
     assert (result.error, trial.clock.waits) == (None, [300.0])
 
 
-def test_a_429_that_does_not_end_stops_the_job_and_tells_when_to_try_again(trial: Trial) -> None:
+def test_endless_429_stops_with_a_retry_time(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 429, "retry_after": 20})
     result = trial.run(trial.rows(12))
     assert isinstance(result.error, ApiUnavailableError)
@@ -291,7 +289,7 @@ def test_a_429_that_does_not_end_stops_the_job_and_tells_when_to_try_again(trial
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_what_was_proven_not_to_be_applied_is_never_unknown_whatever_the_policy(trial: Trial, policy: str) -> None:
+def test_what_was_not_applied_is_never_unknown(trial: Trial, policy: str) -> None:
     trial.faults(
         {"kind": "status", "status": 429, "retry_after": 1, "numbers": [1]},
         {"kind": "status", "status": 413, "numbers": [2]},

@@ -49,7 +49,7 @@ def originals(trial: Trial) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(("value", "text"), ODD_VALUES.values(), ids=ODD_VALUES)
-def test_a_value_that_no_report_can_show_becomes_text(
+def test_a_value_no_report_can_show_becomes_text(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, value: Any, text: str
 ) -> None:
     given = RowWindow.original
@@ -64,7 +64,7 @@ def test_a_value_that_no_report_can_show_becomes_text(
 
 @pytest.mark.parametrize("error", [OverflowError, ValueError, AttributeError, KeyError, RecursionError, MemoryError])
 @pytest.mark.parametrize("of", ["original", "line"])
-def test_a_row_whose_columns_cannot_be_read_again_is_reported_as_it_was_sent(
+def test_unreadable_originals_are_reported_as_sent(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, of: str, error: type[Exception]
 ) -> None:
     def fail(window: RowWindow, index: int) -> Any:
@@ -100,7 +100,7 @@ def test_every_way_to_an_issue_is_as_safe(trial: Trial, monkeypatch: pytest.Monk
     assert sorted({state for _, state, *_ in trial.issues_of(result)}) == ["accepted", "invalid", "not_sent"]
 
 
-def test_a_date_beyond_python_in_a_column_nobody_maps_costs_no_outcome(trial: Trial, tmp_path: Path) -> None:
+def test_an_unmapped_impossible_date_costs_no_outcome(trial: Trial, tmp_path: Path) -> None:
     columns = {name: [row[name] for row in trial.rows(ROWS)] for name in trial.rows(1)[0]}
     odd = pa.array([2**31 - 1] * ROWS, pa.int32()).cast(pa.date32())
     pq.write_table(pa.table({**columns, "odd": odd}), tmp_path / "rows.parquet")

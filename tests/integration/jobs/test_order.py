@@ -37,7 +37,7 @@ def test_four_lanes_keep_each_customers_order(trial: Trial, canary: bool) -> Non
 
 
 @pytest.mark.parametrize("policy", ["verify", "hold"])
-def test_trouble_on_the_way_does_not_change_a_customers_order(trial: Trial, policy: str) -> None:
+def test_faults_do_not_change_a_customers_order(trial: Trial, policy: str) -> None:
     trial.prove_reads()
     trial.faults(
         {"kind": "status", "status": 429, "retry_after": 1, "every": 7},
@@ -65,7 +65,7 @@ def test_requests_are_really_at_the_server_at_once(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("canary", [True, False])
-def test_rows_that_a_dead_try_left_unproven_go_before_the_customers_later_rows(trial: Trial, canary: bool) -> None:
+def test_a_dead_trys_rows_precede_the_customers_later(trial: Trial, canary: bool) -> None:
     rows = customers_with_many_rows(trial, 1, 12)
     trial.prove_reads()
     trial.moments.die("send")
@@ -80,9 +80,7 @@ def test_rows_that_a_dead_try_left_unproven_go_before_the_customers_later_rows(t
 
 
 @pytest.mark.parametrize("canary", [True, False])
-def test_a_row_that_an_earlier_job_left_unproven_keeps_its_place_among_the_customers_rows(
-    trial: Trial, canary: bool
-) -> None:
+def test_an_earlier_jobs_unproven_row_keeps_its_place(trial: Trial, canary: bool) -> None:
     rows = customers_with_many_rows(trial, 1, 6)
     trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
@@ -92,7 +90,7 @@ def test_a_row_that_an_earlier_job_left_unproven_keeps_its_place_among_the_custo
     assert_in_order(trial)
 
 
-def test_rows_are_sent_in_the_datasets_order_where_there_is_one_lane(trial: Trial) -> None:
+def test_one_lane_keeps_the_datasets_order(trial: Trial) -> None:
     result = trial.run(trial.rows(50), canary=True)
     assert result.error is None
     sent = [grant.customer_id for grant in trial.simulator.store.grants()]
@@ -100,9 +98,7 @@ def test_rows_are_sent_in_the_datasets_order_where_there_is_one_lane(trial: Tria
 
 
 @pytest.mark.parametrize("settled_row", range(3))
-def test_an_unproven_row_at_the_end_of_the_canaries_goes_before_its_customers_later_rows(
-    trial: Trial, settled_row: int
-) -> None:
+def test_an_unproven_canary_row_precedes_its_customers_later(trial: Trial, settled_row: int) -> None:
     """The canaries, here of one row each, end between the two rows of the customer."""
     rows = trial.rows(6)
     early, late = rows[settled_row], rows[settled_row] | {"earnEventDate": rows[5]["earnEventDate"] + 1}

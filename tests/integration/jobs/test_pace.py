@@ -14,7 +14,7 @@ from .trial import Trial
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_job_sends_no_more_requests_than_it_took_turns(trial: Trial, concurrency: int) -> None:
+def test_every_request_takes_a_turn(trial: Trial, concurrency: int) -> None:
     begun = trial.clock.now()
     result = trial.run(trial.rows(40), requests_per_minute=30, concurrency=concurrency)
     assert result.error is None
@@ -43,7 +43,7 @@ def test_without_a_budget_nothing_waits(trial: Trial) -> None:
     assert sum(trial.clock.waits) == 0
 
 
-def test_what_the_server_asks_of_one_lane_holds_all_lanes() -> None:
+def test_one_lanes_pushback_holds_all_lanes() -> None:
     waits: list[float] = []
     pace = Pace(4, None, StopSignal(waits.append), Backoff(), lambda: 100.0)
     pace.hold_all(7.0)
@@ -52,7 +52,7 @@ def test_what_the_server_asks_of_one_lane_holds_all_lanes() -> None:
     assert waits == [7.0]
 
 
-def test_fewer_requests_are_in_flight_after_the_server_pushed_back() -> None:
+def test_pushback_lowers_requests_in_flight() -> None:
     pace = Pace(2, None, StopSignal(), Backoff(), lambda: 0.0)
     pace.observe(0.1, 500, Verdict.RETRY_LATER, 429)
     second_began = threading.Event()
@@ -69,7 +69,7 @@ def test_fewer_requests_are_in_flight_after_the_server_pushed_back() -> None:
     thread.join()
 
 
-def test_a_read_waits_for_the_one_place_in_flight() -> None:
+def test_a_read_waits_for_the_only_place() -> None:
     pace = Pace(1, None, StopSignal(), Backoff(), lambda: 0.0)
     asked = threading.Event()
     with pace.in_flight():
@@ -81,9 +81,7 @@ def test_a_read_waits_for_the_one_place_in_flight() -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
-def test_canaries_on_a_healthy_server_leave_as_many_requests_in_flight(
-    trial: Trial, concurrency: int, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_healthy_canaries_keep_the_limit(trial: Trial, concurrency: int, caplog: pytest.LogCaptureFixture) -> None:
     """A server that takes time for each row answers canaries sooner than it will answer full batches."""
     rows = trial.rows(3_000)
     sizes: list[int] = []
@@ -103,9 +101,7 @@ def test_canaries_on_a_healthy_server_leave_as_many_requests_in_flight(
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
-def test_more_lanes_than_requests_leave_no_more_in_flight(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, concurrency: int
-) -> None:
+def test_more_lanes_do_not_raise_the_limit(trial: Trial, monkeypatch: pytest.MonkeyPatch, concurrency: int) -> None:
     monkeypatch.setattr(import_job, "lanes_for", lanes_for)  # the trial has one lane for one request
     result = trial.run(trial.rows(200), concurrency=concurrency, canary=True)
     assert trial.ends(result) == {"accepted": 200}

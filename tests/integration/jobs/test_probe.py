@@ -32,7 +32,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[L
         yield ledger
 
 
-def test_the_truth_is_found_whatever_the_api_is_like(ledger: Ledger, clock: Clock) -> None:
+def test_a_probe_finds_the_truth_about_any_api(ledger: Ledger, clock: Clock) -> None:
     """A share of all combinations; ``make first-contact`` tries every one."""
     for mode in modes(every=307):
         try_mode(ledger, clock, mode)
@@ -51,7 +51,7 @@ def test_the_answers_are_kept_and_block_no_import(ledger: Ledger, clock: Clock) 
     assert ids <= set(ledger.earned_badge_ids())
 
 
-def test_a_customer_who_holds_the_badge_already_keeps_it(ledger: Ledger, clock: Clock) -> None:
+def test_a_badge_held_before_the_probe_stays(ledger: Ledger, clock: Clock) -> None:
     for detail in (True, False):
         contact = FirstContact(ledger, clock, earns_detail=detail)
         now = int(clock.now())
@@ -71,7 +71,7 @@ def test_a_customer_who_holds_the_badge_already_keeps_it(ledger: Ledger, clock: 
         {"earns_shape": "event", "reads": Reads(event_shift_seconds=SHIFT)},
     ],
 )
-def test_killed_at_any_step_the_next_call_revokes_what_was_granted(
+def test_a_probe_killed_anywhere_is_cleaned_up_next(
     ledger: Ledger, clock: Clock, modes: dict[str, Any], after: bool
 ) -> None:
     for step in itertools.count(1):
@@ -102,7 +102,7 @@ def test_killed_twice_the_third_call_leaves_nothing(ledger: Ledger, clock: Clock
 
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("detail", [True, False])
-def test_a_lost_reply_is_found_by_a_read_or_reported(ledger: Ledger, clock: Clock, number: int, detail: bool) -> None:
+def test_a_lost_reply_is_found_or_reported(ledger: Ledger, clock: Clock, number: int, detail: bool) -> None:
     contact = FirstContact(ledger, clock, earns_detail=detail)
     contact.simulator.use_faults([DropFault(at="after_applying", numbers=(number,))])
     probed = contact.probe()
@@ -115,7 +115,7 @@ def test_a_lost_reply_is_found_by_a_read_or_reported(ledger: Ledger, clock: Cloc
         assert isinstance(probed.error, CapillaryError)
 
 
-def test_what_was_lost_before_it_was_applied_is_closed_as_absent(ledger: Ledger, clock: Clock) -> None:
+def test_what_was_never_applied_is_closed_as_absent(ledger: Ledger, clock: Clock) -> None:
     contact = FirstContact(ledger, clock)
     contact.simulator.use_faults([DropFault(at="after_reading", numbers=(1,))])
     probed = contact.probe()
@@ -140,7 +140,7 @@ def test_a_passing_refusal_is_waited_for(ledger: Ledger, clock: Clock) -> None:
         RowErrorFault(code=815, message="Badge is not live"),
     ],
 )
-def test_an_api_that_grants_nothing_is_reported_after_few_requests(ledger: Ledger, clock: Clock, fault: Any) -> None:
+def test_an_api_granting_nothing_costs_few_requests(ledger: Ledger, clock: Clock, fault: Any) -> None:
     contact = FirstContact(ledger, clock)
     contact.simulator.use_faults([fault])
     probed = contact.probe()
@@ -149,9 +149,7 @@ def test_an_api_that_grants_nothing_is_reported_after_few_requests(ledger: Ledge
     assert sum(count for call, count in contact.simulator.request_counts().items() if "import" in call) <= 2
 
 
-def test_a_badge_or_customer_that_is_not_there_is_refused_before_anything_is_granted(
-    ledger: Ledger, clock: Clock
-) -> None:
+def test_a_missing_badge_or_customer_is_refused_first(ledger: Ledger, clock: Clock) -> None:
     contact = FirstContact(ledger, clock, customers=frozenset({CUSTOMER}))
     with pytest.raises(ConfigurationError, match="has no badge"):
         contact.probe(badge="0123456789abcdef01234567")

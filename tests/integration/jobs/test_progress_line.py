@@ -18,9 +18,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return found
 
 
-def test_a_reconciliation_and_a_revocation_log_every_ten_seconds_how_far_they_are(
-    trial: Trial, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_reconciliation_and_revocation_log_progress(trial: Trial, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     unknown = held(trial, LOST_AFTER, rows=trial.rows(12, first=100), run_id="held")
     trial.clock.advance(3_600)

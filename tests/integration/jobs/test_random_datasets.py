@@ -120,7 +120,7 @@ class Series:
 
 @pytest.mark.parametrize("rule", RULES, ids=["skip", "allow", "once per customer"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_rows_with_repeats_are_granted_as_often_as_they_should_be(
+def test_random_repeats_are_granted_as_they_should(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, seed: int, rule: dict[str, Any]
 ) -> None:
     chance = random.Random(f"{seed} {rule}")

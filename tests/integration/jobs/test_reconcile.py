@@ -13,7 +13,7 @@ from .reconciling import BY, LOST_AFTER, LOST_BEFORE, held, reconcile, reported
 from .trial import Trial
 
 
-def test_rows_that_were_granted_are_accepted_and_nothing_is_sent(trial: Trial) -> None:
+def test_granted_rows_are_accepted_without_sending(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     calls = trial.calls()
     result = reconcile(trial, first)
@@ -26,7 +26,7 @@ def test_rows_that_were_granted_are_accepted_and_nothing_is_sent(trial: Trial) -
     assert (summary["accepted"], summary["unknown"], summary["settled"]) == (12, 0, {"accepted": 4})
 
 
-def test_rows_that_were_not_granted_are_free_and_the_next_import_sends_them_once(trial: Trial) -> None:
+def test_absent_rows_are_freed_and_sent_once(trial: Trial) -> None:
     first = held(trial, {**LOST_BEFORE, "numbers": [2]})
     calls = trial.calls()
     result = reconcile(trial, first)
@@ -41,7 +41,7 @@ def test_rows_that_were_not_granted_are_free_and_the_next_import_sends_them_once
 
 
 @pytest.mark.parametrize("again", [{}, {"max_tries": 2}], ids=["retry", "clear"])
-def test_the_import_itself_goes_on_from_what_was_settled(trial: Trial, again: dict[str, Any]) -> None:
+def test_the_import_continues_from_what_was_settled(trial: Trial, again: dict[str, Any]) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]}, {**LOST_BEFORE, "numbers": [2]})
     result = reconcile(trial, first)
     assert (result.accepted, result.resend) == (4, 4)
@@ -53,7 +53,7 @@ def test_the_import_itself_goes_on_from_what_was_settled(trial: Trial, again: di
     assert sum(trial.granted().values()) == 12
 
 
-def test_a_read_that_proves_nothing_leaves_the_row_unknown_and_says_why(trial: Trial) -> None:
+def test_an_inconclusive_read_says_why(trial: Trial) -> None:
     trial.start(earns_detail=False)
     rows = trial.rows(2)
     trial.prove_reads()
@@ -68,7 +68,7 @@ def test_a_read_that_proves_nothing_leaves_the_row_unknown_and_says_why(trial: T
     assert reported(trial, first) == [(1, "unknown"), (2, "not_sent")]
 
 
-def test_a_customer_whom_the_api_refuses_to_show_stays_unknown_and_the_others_are_settled(trial: Trial) -> None:
+def test_an_unreadable_customer_stays_unknown_alone(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]})
     trial.faults({"kind": "status", "status": 400, "operation": "customer_badge", "numbers": [2]})
     result = reconcile(trial, first)
@@ -84,7 +84,7 @@ def test_the_budget_says_how_many_may_stay_unknown(trial: Trial, most: int | str
     assert (result.error is None) == well
 
 
-def test_a_grant_that_belongs_to_an_equal_row_is_no_proof_for_this_one(trial: Trial) -> None:
+def test_an_equal_rows_grant_proves_nothing(trial: Trial) -> None:
     """Two equal rows: the second was granted, the first is not known. The sighting may be either's."""
     rows = trial.rows(1) * 2
     trial.faults({**LOST_BEFORE, "numbers": [1]})
@@ -95,7 +95,7 @@ def test_a_grant_that_belongs_to_an_equal_row_is_no_proof_for_this_one(trial: Tr
     assert (result.accepted, result.resend, result.unknown) == (0, 0, 1)
 
 
-def test_reads_wait_until_the_api_has_had_its_time(trial: Trial) -> None:
+def test_reads_wait_for_verify_after(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     given_up = trial.clock.now()
     trial.clock.waits.clear()
@@ -127,7 +127,7 @@ def test_many_rows_are_settled_in_many_lists(trial: Trial, monkeypatch: pytest.M
     assert (result.accepted, result.resend) == (4, 4)
 
 
-def test_a_job_with_nothing_unknown_is_read_not_at_all(trial: Trial) -> None:
+def test_a_job_without_unknown_rows_reads_nothing(trial: Trial) -> None:
     first = held(trial)
     result = reconcile(trial, first)
     assert (result.jobs, result.unknown_before, result.error) == (1, 0, None)
@@ -159,7 +159,7 @@ def test_many_jobs_are_settled_together(trial: Trial) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"field_mapping": {"customerId": "who"}, "timezone": "Asia/Kolkata"}], ids=["plain", "mapped"]
 )
-def test_rows_that_repeat_an_unknown_one_are_told_anew_with_it(
+def test_repeats_of_an_unknown_row_are_settled_with_it(
     trial: Trial, fault: dict[str, Any], end: str, settings: dict[str, Any]
 ) -> None:
     rows = trial.rows(4)
@@ -176,7 +176,7 @@ def test_rows_that_repeat_an_unknown_one_are_told_anew_with_it(
     assert summary[end] == (2 if end == "already_accepted" else 6)
 
 
-def test_rows_that_a_later_job_has_settled_are_told_anew_in_the_report_of_the_first(trial: Trial) -> None:
+def test_a_first_report_follows_a_later_settlement(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     trial.run(trial.rows(12), run_id="night-2")
     assert trial.summary_of(first)["unknown"] == 4
@@ -186,7 +186,7 @@ def test_rows_that_a_later_job_has_settled_are_told_anew_in_the_report_of_the_fi
     assert (trial.summary_of(first)["unknown"], trial.summary_of(first)["already_accepted"]) == (0, 4)
 
 
-def test_rows_that_a_later_job_holds_as_unknown_stay_unknown(trial: Trial) -> None:
+def test_rows_held_unknown_by_a_later_job_stay(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     trial.faults({"kind": "status", "status": 400, "operation": "customer_badge"})
     second = trial.run(trial.rows(12), run_id="night-2")

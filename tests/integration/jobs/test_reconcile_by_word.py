@@ -11,7 +11,7 @@ from .reconciling import BY, LOST_AFTER, held, reconcile, reported
 from .trial import Trial
 
 
-def test_a_person_s_word_that_rows_were_granted_is_kept_with_who_said_so(trial: Trial) -> None:
+def test_a_persons_word_is_kept_with_the_person(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     result = reconcile(trial, first, action="accept")
     assert (result.accepted, result.unknown, result.error) == (4, 0, None)
@@ -24,7 +24,7 @@ def test_a_person_s_word_that_rows_were_granted_is_kept_with_who_said_so(trial: 
     assert trial.ends(again) == {"already_accepted": 12}
 
 
-def test_a_person_s_word_that_rows_were_not_granted_frees_them_and_warns(trial: Trial) -> None:
+def test_a_persons_word_frees_rows_with_a_warning(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     calls = trial.calls()
     result = reconcile(trial, first, action="resend")
@@ -50,7 +50,7 @@ def test_a_slip_of_the_pen_settles_nothing(trial: Trial) -> None:
     assert trial.states() == {"accepted": 8, "unknown": 4}
 
 
-def test_to_leave_rows_counts_them_changes_nothing_and_is_no_failure(trial: Trial) -> None:
+def test_leaving_rows_only_counts_them(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [2]})
     before = (trial.states(), trial.issues_of(first), trial.summary_of(first))
     result = reconcile(trial, first, action="leave")

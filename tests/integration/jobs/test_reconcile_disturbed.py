@@ -19,7 +19,7 @@ from .reconciling import LOST_AFTER, LOST_BEFORE, held, impatient, reconcile
 from .trial import Trial
 
 
-def test_another_organisation_s_connection_is_refused_before_it_proves_rows_absent(trial: Trial) -> None:
+def test_another_organisations_connection_is_refused(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]})
     with pytest.raises(ConfigurationError, match=r"'org'.*'elsewhere'"):
         reconcile(trial, first, organisation="elsewhere")
@@ -27,14 +27,14 @@ def test_another_organisation_s_connection_is_refused_before_it_proves_rows_abse
     assert trial.calls("management") == 0
 
 
-def test_a_job_that_the_ledger_does_not_hold_is_refused_before_any_is_settled(trial: Trial) -> None:
+def test_a_job_missing_from_the_ledger_is_refused(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]})
     with pytest.raises(ConfigurationError, match="holds no job 'none such'"):
         reconcile(trial, first, "none such")
     assert trial.states() == {"accepted": 8, "unknown": 4}
 
 
-def test_an_api_that_cannot_be_used_leaves_the_rest_unknown_and_a_retry_goes_on(trial: Trial) -> None:
+def test_an_unusable_api_leaves_rows_to_a_retry(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]})
     trial.faults({"kind": "status", "status": 503, "operation": "customer_badge", "first": 3})
     with pytest.raises(ApiUnavailableError):
@@ -59,7 +59,7 @@ def test_refused_credentials_stop_at_once(trial: Trial) -> None:
     assert trial.calls("management") == 1
 
 
-def test_told_to_stop_it_keeps_what_it_has_settled(trial: Trial) -> None:
+def test_a_stop_keeps_what_is_settled(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]})
     stop = trial.stop_signal()
     settlements = iter(range(1, 100))
@@ -76,7 +76,7 @@ def test_told_to_stop_it_keeps_what_it_has_settled(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])
-def test_a_death_at_any_settlement_leaves_a_ledger_from_which_the_next_try_goes_on(trial: Trial, number: int) -> None:
+def test_a_death_at_any_settlement_is_continued(trial: Trial, number: int) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]})
     settlements = iter(range(1, 100))
 
@@ -93,7 +93,7 @@ def test_a_death_at_any_settlement_leaves_a_ledger_from_which_the_next_try_goes_
 
 
 @pytest.mark.parametrize("moment", ["send", "sent"])
-def test_rows_that_a_dead_import_had_in_flight_are_settled(trial: Trial, moment: str) -> None:
+def test_a_dead_imports_rows_in_flight_are_settled(trial: Trial, moment: str) -> None:
     trial.moments.die(moment, number=2)
     with pytest.raises(trial.killed):
         trial.run(trial.rows(12), ledger={"owner": "another machine/7/1"})
@@ -107,7 +107,7 @@ def test_rows_that_a_dead_import_had_in_flight_are_settled(trial: Trial, moment:
     assert sum(trial.granted().values()) == 12
 
 
-def test_an_import_that_lives_keeps_its_rows_and_ends_as_if_nobody_had_come_by(trial: Trial) -> None:
+def test_a_living_import_keeps_its_rows(trial: Trial) -> None:
     """While the import has rows in flight, and while it reads rows back, a person tries to settle them."""
     refused: list[tuple[str, dict[str, int]]] = []
 
@@ -132,7 +132,7 @@ def test_an_import_that_lives_keeps_its_rows_and_ends_as_if_nobody_had_come_by(t
     assert trial.times_granted() == [1]
 
 
-def test_an_import_that_goes_on_while_its_rows_are_read_back_keeps_them(trial: Trial) -> None:
+def test_a_continuing_import_keeps_rows_being_read(trial: Trial) -> None:
     first = held(trial, {**LOST_BEFORE, "numbers": [1]})
     ends: list[dict[str, int]] = []
 
@@ -163,7 +163,7 @@ def test_two_at_once_settle_each_row_once(trial: Trial) -> None:
     assert trial.ask_ledger("SELECT count(*), count(DISTINCT row_number) FROM capillary_settlement") == [(8, 8)]
 
 
-def test_two_in_threads_of_their_own_settle_each_row_once(trial: Trial) -> None:
+def test_two_threads_settle_each_row_once(trial: Trial) -> None:
     first = held(trial, {**LOST_AFTER, "numbers": [1]}, {**LOST_BEFORE, "numbers": [2]})
     trial.clock.advance(3_600)
     results: list[Reconciled] = []

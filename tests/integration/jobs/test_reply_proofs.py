@@ -14,20 +14,20 @@ from .trial import Trial
 NO_SUCH_BADGE = "f" * 24
 
 
-def test_201_with_an_array_that_proves_all_is_a_success(trial: Trial) -> None:
+def test_a_201_with_proofs_is_success(trial: Trial) -> None:
     trial.faults({"kind": "success_status", "status": 201})
     result = trial.run(trial.rows(12))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-def test_the_zone_in_which_a_server_prints_expiries_does_not_matter(trial: Trial, zone: str) -> None:
+def test_the_servers_print_zone_does_not_matter(trial: Trial, zone: str) -> None:
     trial.start(zone=zone)
     result = trial.run(trial.rows(4))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
 
 
-def test_a_refused_row_is_rejected_with_the_apis_code_and_words_and_the_others_are_accepted(trial: Trial) -> None:
+def test_a_refused_row_has_the_apis_code_and_text(trial: Trial) -> None:
     rows = trial.rows(12)
     trial.faults(
         {"kind": "row_error", "code": 1026, "message": "no such customer", "customer_id": rows[6]["customerId"]}
@@ -40,7 +40,7 @@ def test_a_refused_row_is_rejected_with_the_apis_code_and_words_and_the_others_a
 
 
 @pytest.mark.parametrize("shape", ["object", "array"])
-def test_a_refusal_counts_whether_errors_come_as_object_or_array(trial: Trial, shape: str) -> None:
+def test_errors_count_as_object_or_array(trial: Trial, shape: str) -> None:
     rows = trial.rows(4)
     rows[1]["badgeMetaId"] = NO_SUCH_BADGE
     trial.faults({"kind": "errors_shape", "shape": shape})
@@ -49,7 +49,7 @@ def test_a_refusal_counts_whether_errors_come_as_object_or_array(trial: Trial, s
     assert [issue[:4] for issue in trial.issues_of(result)] == [(2, "rejected", "send", 1054)]
 
 
-def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) -> None:
+def test_an_entry_without_badge_or_error_is_unknown(trial: Trial) -> None:
     rows = trial.rows(4)
     rows[1]["badgeMetaId"] = NO_SUCH_BADGE
     trial.faults({"kind": "errors_shape", "shape": "null"})
@@ -62,7 +62,7 @@ def test_an_entry_that_tells_neither_badge_nor_error_is_unknown(trial: Trial) ->
 
 
 @pytest.mark.parametrize("code", sorted(PASSING))
-def test_a_row_refused_with_a_passing_code_is_tried_again_until_it_is_accepted(trial: Trial, code: int) -> None:
+def test_a_passing_code_is_retried_until_accepted(trial: Trial, code: int) -> None:
     rows = trial.rows(4)
     trial.faults({"kind": "row_error", "code": code, "customer_id": rows[2]["customerId"], "times": 3})
     result = trial.run(rows, jitter=0.5)
@@ -73,7 +73,7 @@ def test_a_row_refused_with_a_passing_code_is_tried_again_until_it_is_accepted(t
 
 
 @pytest.mark.parametrize("code", sorted(PASSING))
-def test_a_row_refused_with_a_passing_code_every_time_is_rejected_in_the_end(trial: Trial, code: int) -> None:
+def test_a_lasting_passing_code_rejects_its_row(trial: Trial, code: int) -> None:
     rows = trial.rows(12)
     trial.faults({"kind": "row_error", "code": code, "customer_id": rows[2]["customerId"]})
     result = trial.run(rows, max_rejected=1)
@@ -83,7 +83,7 @@ def test_a_row_refused_with_a_passing_code_every_time_is_rejected_in_the_end(tri
     assert trial.times_granted() == [1]
 
 
-def test_a_whole_batch_refused_with_521_for_a_while_does_not_stop_the_job(trial: Trial) -> None:
+def test_a_batch_of_521_does_not_stop_the_job(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 521, "numbers": [1]})
     result = trial.run(trial.rows(12))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
@@ -94,7 +94,7 @@ def test_a_whole_batch_refused_with_521_for_a_while_does_not_stop_the_job(trial:
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_expiries_off_by_a_factor_of_a_thousand_stop_the_job_at_once(trial: Trial, policy: str) -> None:
+def test_thousandfold_expiries_stop_the_job(trial: Trial, policy: str) -> None:
     trial.faults({"kind": "echo", "field": "thousandfold"})
     result = trial.run(trial.rows(40), on_unknown=policy)
     assert isinstance(result.error, ImportStoppedError)
@@ -103,7 +103,7 @@ def test_expiries_off_by_a_factor_of_a_thousand_stop_the_job_at_once(trial: Tria
     assert trial.calls() == 1
 
 
-def test_milliseconds_sent_to_an_api_of_seconds_cost_one_badge_and_not_a_night(trial: Trial) -> None:
+def test_milliseconds_to_a_seconds_api_cost_one_badge(trial: Trial) -> None:
     result = trial.run(trial.rows(40), canary=True, client={"timestamp_format": "epoch_milliseconds"})
     assert isinstance(result.error, ImportStoppedError)
     assert trial.ends(result) == {"unknown": 1, "not_sent": 39}
@@ -113,7 +113,7 @@ def test_milliseconds_sent_to_an_api_of_seconds_cost_one_badge_and_not_a_night(t
 # -- the canary ------------------------------------------------------------------------------------------
 
 
-def test_canaries_of_1_10_and_100_rows_go_first_one_at_a_time(trial: Trial) -> None:
+def test_canaries_of_1_10_100_go_first(trial: Trial) -> None:
     sizes: list[int] = []
     by_request: dict[str, int] = {}
     result = trial.run(trial.rows(400), canary=True, batch_size=100, concurrency=4)
@@ -144,7 +144,7 @@ PROOFLESS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fault", PROOFLESS.values(), ids=PROOFLESS)
 @pytest.mark.parametrize(("number", "accepted", "unknown"), [(2, 1, 10), (3, 11, 100)])
-def test_a_canary_whose_proof_fails_stops_the_job_at_once(
+def test_a_canary_that_fails_a_proof_stops_the_job(
     trial: Trial, fault: dict[str, Any], number: int, accepted: int, unknown: int
 ) -> None:
     trial.faults({**fault, "numbers": [number]})
@@ -156,7 +156,7 @@ def test_a_canary_whose_proof_fails_stops_the_job_at_once(
 
 
 @pytest.mark.parametrize("policy", ["hold", "resend"])
-def test_a_canary_whose_proof_fails_is_not_sent_again_whatever_the_policy(trial: Trial, policy: str) -> None:
+def test_a_canary_that_fails_a_proof_is_not_resent(trial: Trial, policy: str) -> None:
     trial.faults({"kind": "array", "change": "reordered", "numbers": [2]})
     result = trial.run(trial.rows(40), canary=True, on_unknown=policy)
     assert isinstance(result.error, ImportStoppedError)
@@ -164,14 +164,14 @@ def test_a_canary_whose_proof_fails_is_not_sent_again_whatever_the_policy(trial:
     assert trial.calls() == 2
 
 
-def test_a_canary_in_trouble_on_the_wire_is_verified_like_any_batch(trial: Trial) -> None:
+def test_a_canary_lost_on_the_wire_is_verified(trial: Trial) -> None:
     trial.faults({"kind": "status", "status": 503, "when": "after", "numbers": [1]})
     result = trial.run(trial.rows(40), canary=True, batch_size=100)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 40})
     assert trial.times_granted() == [1]
 
 
-def test_a_first_row_that_is_refused_does_not_stop_the_job(trial: Trial) -> None:
+def test_a_refused_first_row_stops_nothing(trial: Trial) -> None:
     rows = trial.rows(40)
     trial.faults({"kind": "row_error", "code": 1026, "customer_id": rows[0]["customerId"]})
     result = trial.run(rows, canary=True, max_rejected=1)
@@ -181,7 +181,7 @@ def test_a_first_row_that_is_refused_does_not_stop_the_job(trial: Trial) -> None
 # -- nothing but refusals --------------------------------------------------------------------------------
 
 
-def test_a_first_full_batch_that_is_refused_row_by_row_stops_the_job(trial: Trial) -> None:
+def test_a_refused_first_full_batch_stops_the_job(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026})
     result = trial.run(trial.rows(40))
     assert isinstance(result.error, ImportStoppedError)
@@ -190,7 +190,7 @@ def test_a_first_full_batch_that_is_refused_row_by_row_stops_the_job(trial: Tria
     assert trial.rows_reported_as(result, "not_sent") == list(range(5, 41))
 
 
-def test_five_refused_batches_in_a_row_stop_the_job_in_the_middle(trial: Trial) -> None:
+def test_five_refused_batches_stop_the_job(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "first": 4})
     result = trial.run(trial.rows(80), max_rejected="100%")
     assert isinstance(result.error, ImportStoppedError)
@@ -198,13 +198,13 @@ def test_five_refused_batches_in_a_row_stop_the_job_in_the_middle(trial: Trial) 
     assert trial.calls() == 8
 
 
-def test_refused_batches_between_good_ones_do_not_stop_the_job(trial: Trial) -> None:
+def test_refused_batches_between_good_ones_stop_nothing(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "first": 2, "every": 2})
     result = trial.run(trial.rows(80), max_rejected="50%")
     assert (result.error, trial.ends(result)) == (None, {"accepted": 40, "rejected": 40})
 
 
-def test_a_stopped_job_still_says_that_its_refusals_were_over_the_budget_or_why_it_stopped(trial: Trial) -> None:
+def test_a_stopped_job_says_budget_or_cause(trial: Trial) -> None:
     trial.faults({"kind": "row_error", "code": 1026, "positions": [1]})
     result = trial.run(trial.rows(12), max_rejected="20%")
     assert isinstance(result.error, BudgetExceededError)

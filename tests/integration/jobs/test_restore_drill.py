@@ -58,9 +58,7 @@ def seed(trial: Trial, memory: Memory, rows: list[dict[str, Any]], **settings: A
 
 
 @pytest.mark.parametrize("moment", ["intent-done", "sent", "outcome-done"])
-def test_a_restored_ledger_that_is_seeded_goes_on_and_grants_nothing_twice(
-    trial: Trial, places: Any, moment: str
-) -> None:
+def test_a_seeded_restored_ledger_grants_nothing_twice(trial: Trial, places: Any, moment: str) -> None:
     memory, primary, restored = Memory(), places(), places()
     trial.ledger_url = primary
     night(trial, memory, 1, rows=8)
@@ -84,9 +82,7 @@ def test_a_restored_ledger_that_is_seeded_goes_on_and_grants_nothing_twice(
     assert (trial.times_granted(), len(trial.granted())) == ([1], 32)
 
 
-def test_a_ledger_restored_from_a_backup_is_refused_for_every_job_and_the_right_one_goes_on(
-    trial: Trial, places: Any
-) -> None:
+def test_a_restored_backup_is_refused_for_every_job(trial: Trial, places: Any) -> None:
     memory, primary, restored = Memory(), places(), places()
     trial.ledger_url = primary
     night(trial, memory, 1)
@@ -106,7 +102,7 @@ def test_a_ledger_restored_from_a_backup_is_refused_for_every_job_and_the_right_
     assert trial.times_granted() == [1]
 
 
-def test_a_file_that_moves_to_postgresql_between_two_nights_grants_nothing_twice(trial: Trial, places: Any) -> None:
+def test_a_move_to_postgresql_grants_nothing_twice(trial: Trial, places: Any) -> None:
     memory, file, server = Memory(), trial.ledger_url, places()
     night(trial, memory, 1)
     with closing(Ledger(file)) as ledger:

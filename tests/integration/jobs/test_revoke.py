@@ -6,7 +6,7 @@ from .revoking import BY, active, asked, notes, revoke
 from .trial import Trial
 
 
-def test_a_dry_run_says_how_many_of_which_badge_and_changes_nothing(trial: Trial) -> None:
+def test_a_dry_run_counts_badges_and_changes_nothing(trial: Trial) -> None:
     other = "5eed0000bad9e00000000002"
     first = trial.run([*trial.rows(8), *trial.rows(4, first=50, badgeMetaId=other)])
     result = revoke(trial, first, dry_run=True)
@@ -15,7 +15,7 @@ def test_a_dry_run_says_how_many_of_which_badge_and_changes_nothing(trial: Trial
     assert (active(trial), asked(trial), trial.states(), notes(trial)) == (12, 0, {"accepted": 12}, [])
 
 
-def test_every_badge_of_the_job_is_taken_back_and_of_no_other_job(trial: Trial) -> None:
+def test_every_badge_of_this_job_alone_is_revoked(trial: Trial) -> None:
     first = trial.run(trial.rows(12))
     trial.run(trial.rows(16), run_id="night-2")
     result = revoke(trial, first)
@@ -45,7 +45,7 @@ def test_many_jobs_are_undone_together(trial: Trial) -> None:
     assert active(trial) == 0
 
 
-def test_what_was_accepted_without_an_id_is_told_and_stays(trial: Trial) -> None:
+def test_accepted_rows_without_id_are_reported(trial: Trial) -> None:
     trial.start(earns_detail=False)
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     first = trial.run(trial.rows(12))
@@ -55,7 +55,7 @@ def test_what_was_accepted_without_an_id_is_told_and_stays(trial: Trial) -> None
     assert trial.states() == {"accepted": 4, "revoked": 8}
 
 
-def test_unknown_rows_are_told_and_stay(trial: Trial) -> None:
+def test_unknown_rows_are_reported_and_stay(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     first = trial.run(trial.rows(12), on_unknown="hold")
     result = revoke(trial, first)
@@ -63,7 +63,7 @@ def test_unknown_rows_are_told_and_stay(trial: Trial) -> None:
     assert trial.states() == {"unknown": 4, "revoked": 8}
 
 
-def test_rows_that_are_unknown_because_the_api_misread_the_expiry_are_taken_back_too(trial: Trial) -> None:
+def test_rows_with_a_misread_expiry_are_revoked_too(trial: Trial) -> None:
     trial.faults({"kind": "echo", "field": "thousandfold", "numbers": [1]})
     first = trial.run(trial.rows(4), on_unknown="hold")
     assert trial.states() == {"unknown": 4}
@@ -76,7 +76,7 @@ def test_rows_that_are_unknown_because_the_api_misread_the_expiry_are_taken_back
     assert (summary["accepted"], summary["unknown"], summary["revoked"]) == (4, 0, 4)
 
 
-def test_an_id_that_the_api_does_not_know_proves_nothing_of_an_unknown_row(trial: Trial) -> None:
+def test_an_id_unknown_to_the_api_proves_nothing(trial: Trial) -> None:
     trial.faults({"kind": "echo", "field": "thousandfold", "numbers": [1]})
     first = trial.run(trial.rows(1), on_unknown="hold")
     trial.simulator.store.clear()
@@ -85,7 +85,7 @@ def test_an_id_that_the_api_does_not_know_proves_nothing_of_an_unknown_row(trial
     assert trial.states() == {"unknown": 1}
 
 
-def test_a_badge_that_was_revoked_elsewhere_is_noted_as_not_active(trial: Trial) -> None:
+def test_a_badge_revoked_elsewhere_is_noted(trial: Trial) -> None:
     first = trial.run(trial.rows(4))
     grant = next(iter(trial.simulator.store.grants()))
     trial.simulator.store.revoke(grant.customer_id, grant.badge_meta_id, grant.earned_badge_id)

@@ -45,7 +45,7 @@ def test_a_lost_reply_is_settled_by_asking_again(trial: Trial, at: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_an_api_that_cannot_be_used_is_left_and_a_later_try_asks_for_the_rest(trial: Trial, when: str) -> None:
+def test_an_unusable_api_leaves_the_rest_to_a_retry(trial: Trial, when: str) -> None:
     first = trial.run(trial.rows(6))
     trial.faults({"kind": "status", "status": 503, "when": when, "operation": "revoke", "first": 3})
     with pytest.raises(ApiUnavailableError):
@@ -60,7 +60,7 @@ def test_an_api_that_cannot_be_used_is_left_and_a_later_try_asks_for_the_rest(tr
 
 @pytest.mark.parametrize("moment", ["before_note", "before_answer"])
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_death_at_any_note_is_mended_by_the_next_try(trial: Trial, moment: str, number: int) -> None:
+def test_a_death_at_any_note_is_continued(trial: Trial, moment: str, number: int) -> None:
     first = trial.run(trial.rows(4))
     counted = iter(range(1, 100))
 
@@ -81,7 +81,7 @@ def test_a_death_at_any_note_is_mended_by_the_next_try(trial: Trial, moment: str
     assert notes(trial) == [("revoked", 4)]
 
 
-def test_one_refusal_is_told_the_others_are_taken_back_and_a_later_try_asks_for_that_one_only(trial: Trial) -> None:
+def test_one_refusal_leaves_one_badge_to_a_retry(trial: Trial) -> None:
     first = trial.run(trial.rows(6))
     trial.faults({"kind": "status", "status": 400, "code": 1026, "operation": "revoke", "numbers": [2]})
     result = revoke(trial, first)
@@ -114,7 +114,7 @@ def test_a_refusal_of_everything_stops_at_the_first(trial: Trial, status: int) -
     assert trial.states() == {"accepted": 4}
 
 
-def test_an_api_that_does_not_say_that_the_badge_is_gone_is_not_believed(trial: Trial) -> None:
+def test_an_unconfirmed_revocation_is_not_believed(trial: Trial) -> None:
     first = trial.run(trial.rows(2))
     result = revoke(trial, first, revoker=NoWord)
     assert (result.revoked, result.unconfirmed) == (0, 2)
@@ -123,7 +123,7 @@ def test_an_api_that_does_not_say_that_the_badge_is_gone_is_not_believed(trial: 
     assert notes(trial) == [("unconfirmed", 2)]
 
 
-def test_told_to_stop_it_asks_for_no_more(trial: Trial) -> None:
+def test_a_stop_revokes_no_more(trial: Trial) -> None:
     first = trial.run(trial.rows(6))
     stop = trial.stop_signal()
     counted = iter(range(1, 100))
@@ -151,7 +151,7 @@ def test_another_organisation_s_connection_is_refused(trial: Trial) -> None:
     assert asked(trial) == 0
 
 
-def test_a_job_that_the_ledger_does_not_hold_is_refused_before_anything_is_taken_back(trial: Trial) -> None:
+def test_a_missing_job_is_refused_before_revoking(trial: Trial) -> None:
     first = trial.run(trial.rows(4))
     with pytest.raises(ConfigurationError, match="holds no job 'none such'"):
         revoke(trial, first, "none such")

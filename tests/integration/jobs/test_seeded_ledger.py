@@ -78,7 +78,7 @@ def lose(trial: Trial, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["new", "another", "older"])
-def test_a_seeded_ledger_is_taken_and_grants_nothing_again(
+def test_a_seeded_ledger_is_taken_and_regrants_nothing(
     trial: Trial, night: Do, seed: Do, memory: Memory, way: str
 ) -> None:
     night(1)
@@ -114,7 +114,7 @@ def test_a_repeated_seed_takes_the_ledger_too(trial: Trial, night: Do, seed: Do,
     [(0, {}), (6, {"dry_run": True}), (-6, {}), (-6, {"max_invalid": "100%"})],
     ids=["no rows", "dry run", "refused", "all invalid"],
 )
-def test_a_seed_that_notes_nothing_leaves_the_ledger_refused(
+def test_an_empty_seed_leaves_the_ledger_refused(
     trial: Trial, night: Do, seed: Do, rows: int, settings: dict[str, Any]
 ) -> None:
     night(1)
@@ -133,7 +133,7 @@ def test_without_a_store_one_warning_says_so(trial: Trial, seed: Do, caplog: pyt
     assert "no Airflow database" in warning
 
 
-def test_a_value_that_shadows_the_witness_is_warned_of(
+def test_a_shadowing_value_is_warned_of(
     trial: Trial, seed: Do, memory: Memory, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory.shadow = "x"

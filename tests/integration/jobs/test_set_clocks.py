@@ -31,7 +31,7 @@ def killed_in_flight(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("set_by", [HOUR, -HOUR, 7 * 24 * HOUR, -20.0])
-def test_a_clock_set_before_the_retry_leads_to_no_second_grant(trial: Trial, set_by: float) -> None:
+def test_a_clock_set_before_a_retry_doubles_nothing(trial: Trial, set_by: float) -> None:
     killed_in_flight(trial)
     trial.clock.set_to(set_by)
     apply_late(trial, VERIFY_AFTER - 0.5)
@@ -43,7 +43,7 @@ def test_a_clock_set_before_the_retry_leads_to_no_second_grant(trial: Trial, set
 
 
 @pytest.mark.parametrize("set_by", [HOUR, -HOUR])
-def test_a_clock_set_while_rows_wait_to_be_read_back_changes_nothing(trial: Trial, set_by: float) -> None:
+def test_a_clock_set_while_waiting_changes_nothing(trial: Trial, set_by: float) -> None:
     trial.run(trial.rows(1, first=900), run_id="before")
     trial.clock.advance(60)
     trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
@@ -64,7 +64,7 @@ def test_a_clock_set_while_rows_wait_to_be_read_back_changes_nothing(trial: Tria
 
 
 @pytest.mark.parametrize("set_by", [HOUR, -HOUR])
-def test_a_reconciliation_waits_no_longer_and_no_shorter_by_a_set_clock(trial: Trial, set_by: float) -> None:
+def test_a_set_clock_changes_no_reconciliation_wait(trial: Trial, set_by: float) -> None:
     killed_in_flight(trial)
     trial.clock.set_to(set_by)
     [(job_id,)] = trial.ask_ledger("SELECT job_id FROM capillary_job WHERE run_id = 'night-1'")
@@ -74,7 +74,7 @@ def test_a_reconciliation_waits_no_longer_and_no_shorter_by_a_set_clock(trial: T
     assert trial.clock.steady() - begun <= LEASE_SECONDS + 1 + LONGEST_WAIT
 
 
-def test_a_machine_that_does_not_name_its_boots_goes_on_after_a_death(trial: Trial) -> None:
+def test_a_machine_without_boot_names_continues(trial: Trial) -> None:
     nameless = {"boot_id": lambda: None, "owner": "unknown/7/unknown"}
     trial.run(trial.rows(1, first=900), run_id="before", ledger=nameless)
     trial.clock.advance(60)
@@ -90,7 +90,7 @@ def test_a_machine_that_does_not_name_its_boots_goes_on_after_a_death(trial: Tri
     assert LONGEST_WAIT <= trial.clock.steady() - begun <= LEASE_SECONDS + 1 + LONGEST_WAIT
 
 
-def test_a_turn_in_the_budget_is_not_waited_for_over_a_set_clock(trial: Trial) -> None:
+def test_a_set_clock_delays_no_turn(trial: Trial) -> None:
     trial.run(trial.rows(1, first=900), run_id="before", requests_per_minute=60)
     trial.clock.set_to(-HOUR)
     begun = trial.clock.steady()

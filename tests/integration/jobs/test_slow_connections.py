@@ -46,7 +46,7 @@ def killed_as_the_request_arrives(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("connecting", [0.0, 4.0, 9.0, LIMIT])
-def test_a_death_behind_a_slow_connection_leads_to_no_second_grant(
+def test_a_death_on_a_slow_connection_doubles_nothing(
     trial: Trial, slow: Callable[..., None], connecting: float
 ) -> None:
     slow(connecting)
@@ -57,7 +57,7 @@ def test_a_death_behind_a_slow_connection_leads_to_no_second_grant(
     assert (trial.times_granted(), trial.calls()) == ([1], 1)
 
 
-def test_a_death_in_mid_write_leads_to_no_second_grant(trial: Trial, slow: Callable[..., None]) -> None:
+def test_a_death_during_the_write_doubles_nothing(trial: Trial, slow: Callable[..., None]) -> None:
     slow(LIMIT)
     killed_as_the_request_arrives(trial)
     trial.clock.advance(send_limits.WRITE_SECONDS - 1)  # so long the last bytes took
@@ -88,7 +88,7 @@ def test_another_job_waits_as_long_as_a_retry(trial: Trial, slow: Callable[..., 
     assert read[0] - begun == LIMIT + send_limits.WRITE_SECONDS + VERIFY_AFTER
 
 
-def test_rows_whose_exchange_was_seen_to_end_are_read_back_without_that_margin(trial: Trial) -> None:
+def test_a_finished_exchange_needs_no_margin(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     held = trial.run(trial.rows(4), on_unknown="hold")
     begun = trial.clock.now()
@@ -97,9 +97,7 @@ def test_rows_whose_exchange_was_seen_to_end_are_read_back_without_that_margin(t
 
 
 @pytest.mark.parametrize("connecting", [LIMIT + 0.1, 3_600.0])
-def test_a_connection_that_takes_too_long_sends_nothing_and_the_intent_is_taken_back(
-    trial: Trial, slow: Callable[..., None], connecting: float
-) -> None:
+def test_a_slow_connection_withdraws_the_intent(trial: Trial, slow: Callable[..., None], connecting: float) -> None:
     slow(connecting)
     result = trial.run(trial.rows(4))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 4})
@@ -110,9 +108,7 @@ def test_a_connection_that_takes_too_long_sends_nothing_and_the_intent_is_taken_
     assert batches[1][2] - batches[0][2] >= connecting - 0.001
 
 
-def test_connections_that_always_take_too_long_end_the_job_with_that_reason(
-    trial: Trial, slow: Callable[..., None]
-) -> None:
+def test_always_slow_connections_end_with_that_reason(trial: Trial, slow: Callable[..., None]) -> None:
     slow(*[LIMIT + 1] * 20)
     result = trial.run(trial.rows(4))
     assert isinstance(result.error, ApiUnavailableError)
@@ -120,7 +116,7 @@ def test_connections_that_always_take_too_long_end_the_job_with_that_reason(
     assert (trial.ends(result), result.summary.requests, len(trial.simulator.store)) == ({"not_sent": 4}, 0, 0)
 
 
-def test_a_token_that_takes_too_long_keeps_the_body_back_too(trial: Trial, slow: Callable[..., None]) -> None:
+def test_a_slow_token_keeps_the_body_back(trial: Trial, slow: Callable[..., None]) -> None:
     """The token is fetched between the intent and the body."""
     slow(LIMIT + 1)
     result = trial.run(trial.rows(4), client={"auth_type": "oauth"})
@@ -129,7 +125,7 @@ def test_a_token_that_takes_too_long_keeps_the_body_back_too(trial: Trial, slow:
     assert verdicts == ["RETRY_LATER", "PER_ROW"]
 
 
-def test_a_process_that_lives_waits_no_longer_for_its_own_lost_reply(trial: Trial) -> None:
+def test_a_living_process_waits_no_longer(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     trial.run(trial.rows(4), verify_after=VERIFY_AFTER)
     assert trial.clock.waits == [VERIFY_AFTER]

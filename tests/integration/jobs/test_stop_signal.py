@@ -35,12 +35,12 @@ print("done")
 """
 
 
-def test_a_signal_at_any_instruction_stops_the_job_and_hangs_nothing() -> None:
+def test_a_signal_at_any_instruction_stops_the_job() -> None:
     done = subprocess.run([sys.executable, "-c", STRESS], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "done\n", done.stderr[-3_000:]
 
 
-def test_a_pause_of_an_hour_ends_soon_after_a_request_from_another_thread() -> None:
+def test_a_request_ends_a_long_pause() -> None:
     stop = StopSignal()
     waiting = threading.Thread(target=stop.pause, args=(3_600.0,))
     waiting.start()
@@ -55,7 +55,7 @@ def test_a_pause_without_a_request_takes_its_time() -> None:
     assert 0.05 <= time.monotonic() - begun < 5
 
 
-def test_the_first_reason_counts_but_a_lost_ledger_and_an_unforeseen_error_outrank_it() -> None:
+def test_the_first_reason_counts_unless_the_ledger_is_lost() -> None:
     stop = StopSignal()
     first, second = ImportInterruptedError("first"), ApiUnavailableError("second")
     lost, gone = LeaseLostError("lost"), LedgerUnavailableError("gone")

@@ -51,7 +51,7 @@ def test_unknown_rows_have_a_budget_of_their_own(trial: Trial, budget: int | str
     assert enough or "4 of 20 rows are unknown" in str(result.error)
 
 
-def test_over_the_budget_everything_is_sent_and_recorded_all_the_same(trial: Trial) -> None:
+def test_over_the_budget_everything_is_still_sent(trial: Trial) -> None:
     rows = trial.rows(20)
     rows[0]["customerId"] = None
     result = trial.run(rows, max_rejected=0)
@@ -66,7 +66,7 @@ def test_over_the_budget_everything_is_sent_and_recorded_all_the_same(trial: Tri
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_a_signal_lets_the_batch_in_flight_end_and_sends_nothing_more(trial: Trial, policy: str) -> None:
+def test_a_signal_ends_after_the_batch_in_flight(trial: Trial, policy: str) -> None:
     stop = trial.stop_signal()
     trial.moments.at("send", lambda: stop.request(INTERRUPTED), number=2)
     result = trial.run(trial.rows(20), stop=stop, on_unknown=policy)
@@ -101,7 +101,7 @@ def test_a_signal_after_the_intent_takes_it_back(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_a_signal_while_waiting_to_verify_leaves_the_rows_unknown_for_the_next_try(trial: Trial, applied: bool) -> None:
+def test_a_signal_before_verification_leaves_rows_unknown(trial: Trial, applied: bool) -> None:
     stop = trial.stop_signal()
     trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_applying" if applied else "after_reading", "numbers": [2]})
@@ -115,7 +115,7 @@ def test_a_signal_while_waiting_to_verify_leaves_the_rows_unknown_for_the_next_t
     assert trial.times_granted() == [1]
 
 
-def test_a_signal_while_the_api_asked_to_wait_ends_the_wait(trial: Trial) -> None:
+def test_a_signal_ends_a_wait_the_api_asked_for(trial: Trial) -> None:
     stop = trial.stop_signal()
     trial.faults({"kind": "status", "status": 429, "retry_after": 100, "numbers": [2]})
     trial.clock.meanwhile = lambda seconds: stop.request(INTERRUPTED)
@@ -133,9 +133,7 @@ def test_a_signal_before_the_first_batch_sends_nothing(trial: Trial) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_a_retry_that_is_interrupted_too_still_gives_an_account_that_adds_up(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_an_interrupted_retry_accounts_fully(trial: Trial, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     monkeypatch.setattr(import_job, "WINDOW_ROWS", 4)
     trial.faults(
         {"kind": "drop", "at": "after_applying", "numbers": [2]}, {"kind": "status", "status": 429, "first": 5}
@@ -157,7 +155,7 @@ def test_a_retry_that_is_interrupted_too_still_gives_an_account_that_adds_up(
 
 @pytest.mark.parametrize("moment", ["intent-done", "sent"])
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_a_stopped_retry_gives_each_row_of_a_dead_try_its_reason(trial: Trial, moment: str, policy: str) -> None:
+def test_a_stopped_retry_gives_dead_rows_reasons(trial: Trial, moment: str, policy: str) -> None:
     trial.moments.die(moment, number=2)
     with pytest.raises(trial.killed):
         trial.run(trial.rows(12))
@@ -171,7 +169,7 @@ def test_a_stopped_retry_gives_each_row_of_a_dead_try_its_reason(trial: Trial, m
     assert "stopped before it read the row back" in reasons.pop()
 
 
-def test_a_retry_that_is_stopped_keeps_the_reasons_of_the_try_before(trial: Trial) -> None:
+def test_a_stopped_retry_keeps_earlier_reasons(trial: Trial) -> None:
     refused = {"kind": "row_error", "code": 1026, "customer_id": trial.rows(12)[1]["customerId"]}
     trial.faults(refused, {"kind": "drop", "at": "after_reading", "numbers": [2]})
     first = trial.run(trial.rows(12), on_unknown="hold")
@@ -188,9 +186,7 @@ def test_a_retry_that_is_stopped_keeps_the_reasons_of_the_try_before(trial: Tria
 
 @pytest.mark.parametrize("moment", ["sent", "intent", "outcome"])
 @pytest.mark.parametrize("canary", [True, False])
-def test_a_copy_that_lost_its_lease_sends_nothing_more_and_the_new_one_finishes(
-    trial: Trial, moment: str, canary: bool
-) -> None:
+def test_a_copy_without_lease_sends_nothing_more(trial: Trial, moment: str, canary: bool) -> None:
     rows, finished = trial.rows(40), []
 
     def another_copy_takes_over() -> None:
@@ -214,9 +210,7 @@ def test_a_copy_that_lost_its_lease_sends_nothing_more_and_the_new_one_finishes(
 @pytest.mark.parametrize("number", [1, 2, 5])
 @pytest.mark.parametrize("moment", ["intent", "outcome"])
 @pytest.mark.parametrize("canary", [True, False])
-def test_without_a_ledger_nothing_is_sent_that_is_not_recorded(
-    trial: Trial, moment: str, number: int, canary: bool
-) -> None:
+def test_without_a_ledger_nothing_unrecorded_is_sent(trial: Trial, moment: str, number: int, canary: bool) -> None:
     trial.moments.fail(moment, GONE, number=number, times=1_000)
     with pytest.raises(LedgerUnavailableError):
         trial.run(trial.rows(60), concurrency=2, canary=canary)
@@ -228,7 +222,7 @@ def test_without_a_ledger_nothing_is_sent_that_is_not_recorded(
 
 
 @pytest.mark.parametrize("moment", ["intent", "outcome", "finding", "issues"])
-def test_a_ledger_that_fails_once_ends_the_try_and_the_next_one_finishes(trial: Trial, moment: str) -> None:
+def test_a_passing_ledger_failure_is_finished_by_a_retry(trial: Trial, moment: str) -> None:
     rows = trial.rows(60)
     rows[30]["customerId"] = "nobody"
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [3]})
@@ -240,7 +234,7 @@ def test_a_ledger_that_fails_once_ends_the_try_and_the_next_one_finishes(trial: 
     assert trial.times_granted() == [1]
 
 
-def test_an_unforeseen_error_stops_all_lanes_and_is_not_swallowed(trial: Trial) -> None:
+def test_an_unforeseen_error_stops_all_lanes(trial: Trial) -> None:
     trial.moments.fail("sent", ZeroDivisionError(), number=3)
     with pytest.raises(ZeroDivisionError):
         trial.run(trial.rows(400), concurrency=2)
@@ -250,9 +244,7 @@ def test_an_unforeseen_error_stops_all_lanes_and_is_not_swallowed(trial: Trial) 
     assert trial.times_granted() == [1]
 
 
-def test_a_file_that_changes_while_it_is_read_ends_the_try_and_loses_no_outcome(
-    trial: Trial, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_changing_file_loses_no_outcome(trial: Trial, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_job, "WINDOW_ROWS", 4)
     path = tmp_path / "rows.csv"
     rows = trial.rows(400)
@@ -274,9 +266,7 @@ def test_a_file_that_changes_while_it_is_read_ends_the_try_and_loses_no_outcome(
 
 
 @pytest.mark.parametrize("ended", ["accepted", "rejected", "unknown"])
-def test_a_stopped_retry_counts_rows_that_it_did_not_look_up_as_an_earlier_try_left_them(
-    trial: Trial, ended: str
-) -> None:
+def test_a_stopped_retry_counts_rows_not_looked_up(trial: Trial, ended: str) -> None:
     """One lane was ahead: the rows of the first window waited for their batch to be full when later ones were sent."""
     lanes = lanes_for(2)
     first, second = ([row for row in trial.rows(800) if lane_of(row["customerId"], lanes) == lane] for lane in (0, 1))
@@ -296,7 +286,7 @@ def test_a_stopped_retry_counts_rows_that_it_did_not_look_up_as_an_earlier_try_l
     assert trial.ends(result) == Counter({ended: 20, "not_sent": 190 - left}) + Counter(unknown=left)
 
 
-def test_a_ledger_that_fails_while_a_refused_job_ends_is_the_reason(trial: Trial) -> None:
+def test_a_ledger_failure_outranks_the_refusal(trial: Trial) -> None:
     """The rows that were not sent are in no account then; that is no fault of the account."""
     trial.faults({"kind": "status", "status": 403, "times": 1})
     trial.moments.fail("issues", GONE)
@@ -307,7 +297,7 @@ def test_a_ledger_that_fails_while_a_refused_job_ends_is_the_reason(trial: Trial
 
 
 @pytest.mark.parametrize("moment", ["finding", "finding-done"])
-def test_a_copy_whose_rows_another_one_settled_while_it_ended_has_lost_its_lease(trial: Trial, moment: str) -> None:
+def test_a_copy_with_settled_rows_lost_its_lease(trial: Trial, moment: str) -> None:
     """It sends nothing any more, so no intent says so; its counts and the ledger differ all the same."""
     rows = trial.rows(8)
     trial.faults({"kind": "array", "change": "duplicated", "numbers": [2]})  # the second canary: the job stops

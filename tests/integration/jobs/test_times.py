@@ -18,7 +18,7 @@ SLOW: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("slow", SLOW.values(), ids=SLOW)
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_try_begins_with_the_first_look_at_the_dataset(trial: Trial, slow: dict[str, Any], dry_run: bool) -> None:
+def test_a_try_begins_at_the_first_look(trial: Trial, slow: dict[str, Any], dry_run: bool) -> None:
     if "jitter" in slow:
         trial.faults({"kind": "status", "operation": "badge", "status": 503, "times": 1})
     trial.run(trial.rows(1), run_id="before", **slow)  # takes the first turns of the budget

@@ -63,7 +63,7 @@ every_way = pytest.mark.parametrize(("fault", "applied", "client"), WITHOUT_PROO
 
 
 @every_way
-def test_hold_reports_the_rows_as_unknown_and_sends_nothing_twice(
+def test_hold_reports_unknown_and_resends_nothing(
     trial: Trial, fault: dict[str, Any], applied: bool, client: dict[str, Any]
 ) -> None:
     trial.faults({**fault, "numbers": [2]})
@@ -78,7 +78,7 @@ def test_hold_reports_the_rows_as_unknown_and_sends_nothing_twice(
 
 
 @every_way
-def test_verify_settles_every_row_and_grants_each_exactly_once(
+def test_verify_grants_each_row_exactly_once(
     trial: Trial, fault: dict[str, Any], applied: bool, client: dict[str, Any]
 ) -> None:
     trial.faults({**fault, "numbers": [2]})
@@ -91,7 +91,7 @@ def test_verify_settles_every_row_and_grants_each_exactly_once(
 
 
 @every_way
-def test_resend_accepts_every_row_and_reports_which_may_be_twice(
+def test_resend_reports_which_rows_may_be_double(
     trial: Trial, fault: dict[str, Any], applied: bool, client: dict[str, Any]
 ) -> None:
     trial.faults({**fault, "numbers": [2]})
@@ -104,7 +104,7 @@ def test_resend_accepts_every_row_and_reports_which_may_be_twice(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_redirect_stops_the_job_and_its_rows_are_settled_by_the_next(trial: Trial, status: int, when: str) -> None:
+def test_a_redirect_stops_and_the_next_settles(trial: Trial, status: int, when: str) -> None:
     trial.faults({"kind": "status", "status": status, "when": when, "numbers": [2]})
     result = trial.run(trial.rows(12))
     assert isinstance(result.error, ImportStoppedError)
@@ -117,14 +117,14 @@ def test_a_redirect_stops_the_job_and_its_rows_are_settled_by_the_next(trial: Tr
     assert trial.times_granted() == [1]
 
 
-def test_only_the_entry_without_proof_is_unknown_where_the_others_have_theirs(trial: Trial) -> None:
+def test_only_the_entry_without_proof_is_unknown(trial: Trial) -> None:
     trial.faults({"kind": "echo", "field": "expiry", "position": 3, "numbers": [2]})
     result = trial.run(trial.rows(12), on_unknown="hold", max_unknown=1)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 11, "unknown": 1})
     assert trial.rows_reported_as(result, "unknown") == [7]
 
 
-def test_the_id_of_a_badge_whose_echo_does_not_prove_it_is_kept_all_the_same(trial: Trial) -> None:
+def test_an_unproven_badges_id_is_kept(trial: Trial) -> None:
     trial.faults({"kind": "echo", "field": "expiry"})
     trial.run(trial.rows(1), on_unknown="hold")
     [grant] = trial.simulator.store.grants()
@@ -134,7 +134,7 @@ def test_the_id_of_a_badge_whose_echo_does_not_prove_it_is_kept_all_the_same(tri
 # -- verify: when, and what a read proves ----------------------------------------------------------------
 
 
-def test_nothing_is_read_back_before_verify_after_has_passed_since_the_send(trial: Trial) -> None:
+def test_nothing_is_read_back_before_verify_after(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     reported: dict[str, float] = {}
     trial.moments.at("send", lambda: reported.update(send=trial.clock.now()))
@@ -144,7 +144,7 @@ def test_nothing_is_read_back_before_verify_after_has_passed_since_the_send(tria
     assert reported["read"] - reported["send"] >= 45
 
 
-def test_a_wait_that_ends_a_little_early_does_not_leave_rows_unknown(trial: Trial) -> None:
+def test_a_short_wait_leaves_no_row_unknown(trial: Trial) -> None:
     """The job waits by its own clock, the ledger's may be behind: adjusted by NTP, or on another machine."""
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     trial.clock.meanwhile = lambda seconds: trial.clock.advance(-seconds / 1000)
@@ -161,9 +161,7 @@ def test_a_wait_that_ends_a_little_early_does_not_leave_rows_unknown(trial: Tria
     ],
     ids=["drop", "503", "504"],
 )
-def test_a_commit_that_comes_late_but_within_verify_after_is_found_and_not_repeated(
-    trial: Trial, fault: dict[str, Any]
-) -> None:
+def test_a_late_commit_is_found_and_not_repeated(trial: Trial, fault: dict[str, Any]) -> None:
     trial.faults({**fault, "numbers": [2]})
     trial.clock.meanwhile = lambda seconds: trial.simulator.release_late()
     result = trial.run(trial.rows(12))
@@ -172,7 +170,7 @@ def test_a_commit_that_comes_late_but_within_verify_after_is_found_and_not_repea
     assert trial.times_granted() == [1]
 
 
-def test_a_late_commit_of_held_rows_is_not_repeated_by_a_retry_that_verifies(trial: Trial) -> None:
+def test_a_late_commit_of_held_rows_is_not_repeated(trial: Trial) -> None:
     trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
     trial.run(trial.rows(12), on_unknown="hold")
     assert trial.simulator.release_late() == 1
@@ -182,7 +180,7 @@ def test_a_late_commit_of_held_rows_is_not_repeated_by_a_retry_that_verifies(tri
     assert trial.times_granted() == [1]
 
 
-def test_reads_that_lag_behind_by_less_than_verify_after_do_not_lead_to_a_second_grant(trial: Trial) -> None:
+def test_lagging_reads_lead_to_no_second_grant(trial: Trial) -> None:
     trial.start(read_delay_seconds=50.0)
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     result = trial.run(trial.rows(4), verify_after=60)
@@ -190,7 +188,7 @@ def test_reads_that_lag_behind_by_less_than_verify_after_do_not_lead_to_a_second
     assert trial.times_granted() == [1]
 
 
-def test_a_badge_is_found_where_earns_are_listed_as_events_are(trial: Trial) -> None:
+def test_a_badge_listed_as_an_event_is_found(trial: Trial) -> None:
     trial.start(earns_shape="event")
     later = [row | {"earnEventDate": row["earnEventDate"] + 1_000} for row in trial.rows(4)]
     trial.run(later, run_id="before")
@@ -202,7 +200,7 @@ def test_a_badge_is_found_where_earns_are_listed_as_events_are(trial: Trial) -> 
     assert trial.times_granted() == [1]
 
 
-def test_a_badge_is_found_by_its_last_earn_date_where_single_earns_are_not_listed(trial: Trial) -> None:
+def test_a_badge_is_found_by_its_last_date(trial: Trial) -> None:
     trial.start(earns_detail=False)
     trial.faults({"kind": "drop", "at": "after_applying", "numbers": [1]})
     result = trial.run(trial.rows(4))
@@ -211,7 +209,7 @@ def test_a_badge_is_found_by_its_last_earn_date_where_single_earns_are_not_liste
 
 
 @pytest.mark.parametrize("earns_detail", [True, False])
-def test_an_earlier_earn_of_the_same_badge_does_not_pass_for_ours(trial: Trial, earns_detail: bool) -> None:
+def test_an_earlier_earn_does_not_pass_for_ours(trial: Trial, earns_detail: bool) -> None:
     trial.start(earns_detail=earns_detail)
     trial.prove_reads()
     trial.run(trial.rows(4), run_id="before")
@@ -224,7 +222,7 @@ def test_an_earlier_earn_of_the_same_badge_does_not_pass_for_ours(trial: Trial, 
 
 
 @pytest.mark.parametrize("applied", [True, False])
-def test_what_a_read_cannot_tell_stays_unknown_and_is_not_sent_again(trial: Trial, applied: bool) -> None:
+def test_an_inconclusive_read_resends_nothing(trial: Trial, applied: bool) -> None:
     trial.start(earns_detail=False)
     later = [row | {"earnEventDate": row["earnEventDate"] + 1_000} for row in trial.rows(4)]
     trial.run(later, run_id="before")
@@ -236,7 +234,7 @@ def test_what_a_read_cannot_tell_stays_unknown_and_is_not_sent_again(trial: Tria
     assert trial.times_granted() == [1]
 
 
-def test_only_the_absent_rows_of_a_batch_that_was_half_applied_are_sent_again(trial: Trial) -> None:
+def test_only_absent_rows_of_a_batch_are_resent(trial: Trial) -> None:
     rows = trial.rows(8)
     trial.prove_reads()
     trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
@@ -246,7 +244,7 @@ def test_only_the_absent_rows_of_a_batch_that_was_half_applied_are_sent_again(tr
     assert trial.times_granted() == [1]
 
 
-def test_verification_waits_out_reads_that_fail_for_a_while(trial: Trial) -> None:
+def test_verification_retries_failing_reads(trial: Trial) -> None:
     trial.faults(
         {"kind": "drop", "at": "after_applying", "numbers": [1]},
         {"kind": "status", "status": 503, "operation": "customer_badge", "times": 3},
@@ -259,7 +257,7 @@ def test_verification_waits_out_reads_that_fail_for_a_while(trial: Trial) -> Non
     assert 5.0 in trial.clock.waits
 
 
-def test_verification_whose_reads_keep_failing_leaves_the_rows_unknown_for_the_next_try(trial: Trial) -> None:
+def test_lasting_read_failures_leave_rows_unknown(trial: Trial) -> None:
     trial.prove_reads()
     trial.faults(
         {"kind": "drop", "at": "after_applying", "numbers": [1]},
@@ -274,7 +272,7 @@ def test_verification_whose_reads_keep_failing_leaves_the_rows_unknown_for_the_n
     assert trial.times_granted() == [1]
 
 
-def test_a_customer_that_cannot_be_read_does_not_keep_the_others_from_being_settled(trial: Trial) -> None:
+def test_an_unreadable_customer_does_not_hold_others(trial: Trial) -> None:
     rows = trial.rows(12)
     trial.start(customers={row["customerId"] for row in rows} - {rows[1]["customerId"]})
     trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
@@ -289,7 +287,7 @@ def test_a_customer_that_cannot_be_read_does_not_keep_the_others_from_being_sett
 
 
 @pytest.mark.parametrize("policy", ["hold", "verify", "resend"])
-def test_several_batches_in_a_row_without_proof_end_the_job_for_now(trial: Trial, policy: str) -> None:
+def test_several_unproven_batches_end_the_job(trial: Trial, policy: str) -> None:
     trial.faults({"kind": "status", "status": 503})
     result = trial.run(trial.rows(40), on_unknown=policy)
     assert isinstance(result.error, ApiUnavailableError)
@@ -301,7 +299,7 @@ def test_several_batches_in_a_row_without_proof_end_the_job_for_now(trial: Trial
     assert trial.times_granted() == [1]
 
 
-def test_resend_does_not_send_one_batch_again_without_end_while_others_succeed(trial: Trial) -> None:
+def test_resend_repeats_one_batch_a_bounded_number_of_times(trial: Trial) -> None:
     rows = trial.rows(200)
     unlucky = rows[0]["customerId"]
     trial.start(latency_ms=2)
@@ -310,14 +308,14 @@ def test_resend_does_not_send_one_batch_again_without_end_while_others_succeed(t
     assert trial.granted()[unlucky, trial.badge, trial.first_earned] <= 6
 
 
-def test_a_slow_reply_is_as_good_as_a_quick_one(trial: Trial) -> None:
+def test_a_slow_reply_counts(trial: Trial) -> None:
     trial.faults({"kind": "slow", "seconds": 0.2, "pieces": 4, "numbers": [2]})
     result = trial.run(trial.rows(12))
     assert (result.error, trial.ends(result)) == (None, {"accepted": 12})
     assert trial.calls() == 3
 
 
-def test_a_badge_that_another_job_granted_before_the_read_is_not_taken_for_ours(trial: Trial) -> None:
+def test_another_jobs_grant_is_not_taken_for_ours(trial: Trial) -> None:
     """Ours never arrived; between the wait and the read another job sends a second row of the same instant."""
     trial.faults({"kind": "drop", "at": "after_reading", "numbers": [1]})
 

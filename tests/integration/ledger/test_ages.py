@@ -43,9 +43,7 @@ def leave(ledger: Ledger, job: Job, how: str, number: int) -> int:
 
 @pytest.mark.parametrize("how", LEFT)
 @pytest.mark.parametrize("set_by", [HOUR, 30.0, -HOUR])
-def test_a_server_clock_that_was_set_makes_no_batch_older_elsewhere(
-    postgres_backend: PostgresBackend, how: str, set_by: float
-) -> None:
+def test_a_set_server_clock_ages_no_batch(postgres_backend: PostgresBackend, how: str, set_by: float) -> None:
     elsewhere = postgres_backend.open(
         boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )
@@ -58,9 +56,7 @@ def test_a_server_clock_that_was_set_makes_no_batch_older_elsewhere(
 
 @pytest.mark.parametrize("how", LEFT)
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
-def test_machines_that_do_not_agree_make_no_batch_older(
-    postgres_backend: PostgresBackend, how: str, ahead: float
-) -> None:
+def test_disagreeing_machines_age_no_batch(postgres_backend: PostgresBackend, how: str, ahead: float) -> None:
     elsewhere = postgres_backend.open(
         boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )
@@ -70,7 +66,7 @@ def test_machines_that_do_not_agree_make_no_batch_older(
 
 
 @pytest.mark.parametrize("how", LEFT)
-def test_time_that_passed_by_all_clocks_is_seen_elsewhere(postgres_backend: PostgresBackend, how: str) -> None:
+def test_time_passed_by_all_clocks_counts(postgres_backend: PostgresBackend, how: str) -> None:
     elsewhere = postgres_backend.open(
         boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )
@@ -81,7 +77,7 @@ def test_time_that_passed_by_all_clocks_is_seen_elsewhere(postgres_backend: Post
 
 
 @pytest.mark.parametrize("how", LEFT)
-def test_after_a_failover_one_wait_is_enough_for_all_batches(postgres_backend: PostgresBackend, how: str) -> None:
+def test_one_wait_after_a_failover_is_enough(postgres_backend: PostgresBackend, how: str) -> None:
     elsewhere = postgres_backend.open(
         boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )
@@ -98,7 +94,7 @@ def test_after_a_failover_one_wait_is_enough_for_all_batches(postgres_backend: P
     assert ledger.ages([third])[third].seconds < 30
 
 
-def test_an_end_that_comes_after_the_look_is_no_older_than_it_is(postgres_backend: PostgresBackend) -> None:
+def test_an_end_after_the_look_is_no_older(postgres_backend: PostgresBackend) -> None:
     elsewhere = postgres_backend.open(
         boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )
@@ -114,7 +110,7 @@ def test_an_end_that_comes_after_the_look_is_no_older_than_it_is(postgres_backen
     assert ledger.ages([batch])[batch].seconds < 30
 
 
-def test_a_look_at_one_server_says_nothing_of_another(postgres_backend: PostgresBackend) -> None:
+def test_a_look_at_one_server_proves_no_other(postgres_backend: PostgresBackend) -> None:
     elsewhere = postgres_backend.open(
         boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
     )

@@ -45,7 +45,7 @@ def accepting(batch: int, *rows: EarnedBadge, **others: Any) -> Outcome:
     return Outcome(batch, "PER_ROW", 200, accepted=rows, ids=[f"id-{row.row_number}" for row in rows], **others)
 
 
-def test_each_row_is_accepted_under_its_own_id_by_one_change(backend: Backend, ledger: Ledger) -> None:
+def test_one_change_accepts_each_row_with_its_id(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     assert (batch_states(backend), ledger.counts(job)) == (["intent"], {RowState.INTENT: 3})
@@ -61,7 +61,7 @@ def test_each_row_is_accepted_under_its_own_id_by_one_change(backend: Backend, l
 
 @pytest.mark.parametrize("reported", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
 @pytest.mark.parametrize("noted", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
-def test_each_row_gets_its_own_id_in_whatever_order(
+def test_each_row_gets_its_id_in_any_order(
     ledger: Ledger, noted: list[EarnedBadge], reported: list[EarnedBadge]
 ) -> None:
     job = begin(ledger)
@@ -69,7 +69,7 @@ def test_each_row_gets_its_own_id_in_whatever_order(
     assert ids(ledger) == {1: "id-1", 2: "id-2", 3: "id-3"}
 
 
-def test_rows_that_are_not_accepted_stand_beside_those_that_are(backend: Backend, ledger: Ledger) -> None:
+def test_rows_not_accepted_stand_beside_the_batch(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS, badge(4))
     others = [RowChange(ROWS[1], REJECTED), RowChange(badge(4), UNKNOWN, "id-x")]
@@ -79,7 +79,7 @@ def test_rows_that_are_not_accepted_stand_beside_those_that_are(backend: Backend
     assert ledger.counts(job) == {ACCEPTED: 2, REJECTED: 1, UNKNOWN: 1}
 
 
-def test_an_outcome_of_a_part_of_the_rows_says_nothing_of_the_others(backend: Backend, ledger: Ledger) -> None:
+def test_a_partial_outcome_changes_no_other_row(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [accepting(batch, ROWS[0], ROWS[2])])
@@ -106,7 +106,7 @@ def test_no_statement_takes_an_accepted_row_back(backend: Backend, ledger: Ledge
     assert states(ledger) == {1: "accepted", 2: "accepted", 3: "accepted", 9: "intent"}
 
 
-def test_a_row_of_another_batch_gets_no_state_by_this_one(backend: Backend, ledger: Ledger) -> None:
+def test_a_batch_changes_no_other_batchs_row(backend: Backend, ledger: Ledger) -> None:
     """A state of its own that does not go with the row's batch would never be seen."""
     job = begin(ledger)
     bring_to(ledger, job, UNKNOWN, *ROWS)
@@ -121,9 +121,7 @@ def test_a_row_of_another_batch_gets_no_state_by_this_one(backend: Backend, ledg
         )
 
 
-def test_accepted_rows_stay_so_when_the_next_try_finds_the_intents_of_this_one(
-    backend: Backend, ledger: Ledger
-) -> None:
+def test_accepted_rows_survive_the_next_trys_start(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, ACCEPTED, *ROWS)
     claim(ledger, job, badge(4))
@@ -153,7 +151,7 @@ def heir(ledger: Ledger, job: Job) -> None:
 
 
 @pytest.mark.parametrize("taken_by", [next_try, stock, heir], ids=["next try", "stock", "another job"])
-def test_a_reply_that_comes_after_rows_were_taken_away_still_settles_each(
+def test_a_late_reply_settles_what_is_left(
     backend: Backend, ledger: Ledger, taken_by: Callable[[Ledger, Job], None]
 ) -> None:
     """As a copy that stood still and wakes up reports it: it is true, but the rows are no intents any more."""
@@ -167,7 +165,7 @@ def test_a_reply_that_comes_after_rows_were_taken_away_still_settles_each(
     assert viewed(backend) == {"accepted": 3}
 
 
-def test_rows_that_were_accepted_in_the_meantime_cannot_be_taken_over(backend: Backend, ledger: Ledger) -> None:
+def test_rows_accepted_meanwhile_cannot_be_adopted(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     other = begin(ledger, "another run")
@@ -179,9 +177,7 @@ def test_rows_that_were_accepted_in_the_meantime_cannot_be_taken_over(backend: B
     assert ledger.counts(job) == {ACCEPTED: 3}
 
 
-def test_a_row_left_unknown_beside_accepted_ones_can_be_taken_over_and_those_cannot(
-    backend: Backend, ledger: Ledger
-) -> None:
+def test_only_the_unknown_row_of_a_batch_is_adopted(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     other = begin(ledger, "another run")
@@ -199,7 +195,7 @@ def test_a_row_left_unknown_beside_accepted_ones_can_be_taken_over_and_those_can
     assert ids(ledger) == {1: "id-1", 2: "id-found", 3: "id-3"}
 
 
-def test_one_row_can_be_revoked_and_the_others_stay(backend: Backend, ledger: Ledger) -> None:
+def test_one_row_is_revoked_alone(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [accepting(batch, *ROWS)])
@@ -216,9 +212,7 @@ def test_one_row_can_be_revoked_and_the_others_stay(backend: Backend, ledger: Le
 
 @pytest.mark.parametrize("before", [*(one for one in RowState if one in (ACCEPTED, UNKNOWN, PLANNED, REJECTED))])
 @pytest.mark.parametrize("run", ["2026-01-01", "another run"], ids=["same job", "another job"])
-def test_an_intent_for_rows_that_nobody_looked_up_conflicts_with_whatever_is_there(
-    backend: Backend, ledger: Ledger, before: RowState, run: str
-) -> None:
+def test_an_intent_without_look_up_conflicts(backend: Backend, ledger: Ledger, before: RowState, run: str) -> None:
     job = begin(ledger)
     bring_to(ledger, job, before, ROWS[1])
     own = job if run == "2026-01-01" else begin(ledger, run)
@@ -233,7 +227,7 @@ def test_an_intent_for_rows_that_nobody_looked_up_conflicts_with_whatever_is_the
     assert states(ledger) == {1: "accepted", 2: before.value, 3: "accepted"}
 
 
-def test_rows_of_a_job_are_counted_by_its_batches_and_its_odd_rows(backend: Backend, ledger: Ledger) -> None:
+def test_a_jobs_rows_are_counted_by_batch_and_oddity(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [accepting(batch, ROWS[0], ROWS[2], rows=[RowChange(ROWS[1], REJECTED)])])
@@ -255,7 +249,7 @@ def revoke(ledger: Ledger, job: Job, number: int) -> None:
     assert ledger.revocations.answer(job, row, Answer.REVOKED)
 
 
-def test_rows_that_leave_their_batch_are_told_by_the_next_one(backend: Backend, ledger: Ledger) -> None:
+def test_the_next_batch_reports_rows_that_left(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, PLANNED, *ROWS)
     assert (batch_states(backend), odd_rows(backend)) == (["planned"], 0)
@@ -273,14 +267,14 @@ def test_rows_that_leave_their_batch_are_told_by_the_next_one(backend: Backend, 
     assert (batch_states(backend), odd_rows(backend)) == (["planned", "accepted", "accepted"], 0)
 
 
-def test_where_every_row_was_rejected_none_is_as_its_batch(backend: Backend, ledger: Ledger) -> None:
+def test_a_fully_rejected_batch_accepts_none(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, REJECTED, *ROWS)
     assert (batch_states(backend), odd_rows(backend)) == (["planned"], 3)
     assert (states(ledger), ledger.counts(job)) == (dict.fromkeys((1, 2, 3), "rejected"), {REJECTED: 3})
 
 
-def test_a_dead_try_leaves_unknown_rows_by_one_change_a_batch(backend: Backend, ledger: Ledger) -> None:
+def test_a_dead_trys_rows_are_unknown_by_batch(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     claim(ledger, job, *ROWS)
     claim(ledger, job, badge(4), badge(5))
@@ -290,7 +284,7 @@ def test_a_dead_try_leaves_unknown_rows_by_one_change_a_batch(backend: Backend, 
     assert ledger.counts(again) == {UNKNOWN: 5}
 
 
-def test_a_job_says_how_often_it_was_committed_and_the_number_only_grows(ledger: Ledger) -> None:
+def test_a_jobs_commits_are_counted_upwards(ledger: Ledger) -> None:
     job = begin(ledger)
     seen = [ledger.job(job.job_id).commits]
     batch = claim(ledger, job, *ROWS)
@@ -306,7 +300,7 @@ def test_a_job_says_how_often_it_was_committed_and_the_number_only_grows(ledger:
     assert all(earlier < later for earlier, later in pairwise(seen))
 
 
-def test_a_ledger_has_a_name_of_its_own_that_every_process_sees(fresh_backend: Backend) -> None:
+def test_every_process_sees_the_ledgers_identity(fresh_backend: Backend) -> None:
     first, second = fresh_backend.open(), fresh_backend.open()
     assert len(first.ledger_id) == 36
     assert first.ledger_id == second.ledger_id
@@ -329,7 +323,7 @@ def test_rows_apart_take_few_statements_however_many(backend: Backend, ledger: L
     assert all(kept[row.row_number] == f"id-{row.row_number}" for row in rows[1::2])
 
 
-def test_what_is_recorded_together_takes_few_trips_to_the_server(postgres_backend: PostgresBackend) -> None:
+def test_one_recording_takes_few_round_trips(postgres_backend: PostgresBackend) -> None:
     ledger = postgres_backend.open()
     job = begin(ledger)
     rows = [badge(number) for number in range(1, 9)]
@@ -345,7 +339,7 @@ def test_what_is_recorded_together_takes_few_trips_to_the_server(postgres_backen
     assert ledger.counts(job) == {ACCEPTED: 4, RowState.INTENT: 4}
 
 
-def test_the_second_of_two_outcomes_of_a_batch_changes_nothing(backend: Backend, ledger: Ledger) -> None:
+def test_a_batchs_second_outcome_changes_nothing(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, badge(1))
     ledger.record(job, [accepting(batch, badge(1)), outcome(batch, UNKNOWN, badge(1))])
@@ -353,7 +347,7 @@ def test_the_second_of_two_outcomes_of_a_batch_changes_nothing(backend: Backend,
     assert ids(ledger) == {1: "id-1"}
 
 
-def test_an_id_stays_with_a_row_apart_until_it_is_accepted(ledger: Ledger) -> None:
+def test_an_odd_rows_id_survives_acceptance(ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     given = 'a"b\\'
@@ -365,7 +359,7 @@ def test_an_id_stays_with_a_row_apart_until_it_is_accepted(ledger: Ledger) -> No
     assert states(ledger) == {1: "accepted", 2: "accepted", 3: "unknown"}
 
 
-def test_few_accepted_rows_of_a_refused_batch_keep_their_ids(backend: Backend, ledger: Ledger) -> None:
+def test_few_accepted_rows_keep_their_ids(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     planned = [RowChange(row, PLANNED) for row in ROWS[:2]]

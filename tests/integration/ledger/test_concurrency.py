@@ -40,7 +40,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, calls))
 
 
-def test_of_jobs_that_claim_the_same_rows_one_gets_them_and_of_the_others_nothing_is_kept(backend: Backend) -> None:
+def test_one_of_competing_jobs_claims_the_rows(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(4)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     for turn in range(5):
@@ -67,7 +67,7 @@ def test_of_jobs_that_claim_the_same_rows_one_gets_them_and_of_the_others_nothin
             assert any(one.row_number == turn + 1 for one in ledger.issues(job.job_id)) is (number == winner)
 
 
-def test_claims_in_opposite_order_do_not_wait_in_a_circle(backend: Backend) -> None:
+def test_opposite_claims_do_not_deadlock(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(2)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     troubles: list[Any] = []
@@ -89,7 +89,7 @@ def test_claims_in_opposite_order_do_not_wait_in_a_circle(backend: Backend) -> N
     assert "40P01" not in troubles  # a deadlock
 
 
-def test_jobs_that_bring_new_badges_in_opposite_order_both_go_on(backend: Backend) -> None:
+def test_opposite_new_badges_do_not_deadlock(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(2)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     names = [f"{number:024x}" for number in range(40)]
@@ -115,7 +115,7 @@ def test_jobs_that_bring_new_badges_in_opposite_order_both_go_on(backend: Backen
         assert connection.scalar(sa.text("SELECT count(*) FROM capillary_badge")) == 40
 
 
-def test_jobs_that_wait_for_each_other_in_a_circle_are_parted_and_both_go_on(
+def test_deadlocked_jobs_are_separated_and_continue(
     postgres_backend: PostgresBackend,
 ) -> None:
     """Each gives up a row of its own and adopts the other's: a deadlock that PostgreSQL ends by refusing one."""
@@ -160,7 +160,7 @@ def once_after_an_update(wait: Callable[[float], Any]) -> Callable[..., None]:
     return listen
 
 
-def test_of_two_that_steal_a_job_at_once_one_gets_it(backend: Backend) -> None:
+def test_one_of_two_thieves_gets_the_job(backend: Backend) -> None:
     first = backend.open()
     job = begin(first)
     for fence in (2, 3, 4):
@@ -172,14 +172,14 @@ def test_of_two_that_steal_a_job_at_once_one_gets_it(backend: Backend) -> None:
         assert [type(result) for result in results].count(JobIsRunningError) == 2
 
 
-def test_of_two_that_begin_a_job_at_once_one_gets_it(backend: Backend) -> None:
+def test_one_of_two_beginners_gets_the_job(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(3)]
     for turn in range(5):
         results = at_once([lambda ledger=ledger: begin(ledger, f"run {turn}") for ledger in ledgers])  # type: ignore[misc]  # noqa: B023
         assert sorted(type(result).__name__ for result in results) == ["Job", "JobIsRunningError", "JobIsRunningError"]
 
 
-def test_a_lease_that_was_renewed_while_another_looked_at_it_is_not_stolen(postgres_backend: PostgresBackend) -> None:
+def test_a_renewed_lease_is_not_stolen(postgres_backend: PostgresBackend) -> None:
     owner, thief = postgres_backend.open(), postgres_backend.open()
     job = begin(owner)
     postgres_backend.pass_time(LEASE_SECONDS + 20)
@@ -194,7 +194,7 @@ def test_a_lease_that_was_renewed_while_another_looked_at_it_is_not_stolen(postg
     owner.renew_lease(job)
 
 
-def test_a_steal_and_a_sign_of_life_at_once_leave_one_owner(backend: Backend) -> None:
+def test_a_steal_and_a_renewal_leave_one_owner(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(2)]
     for turn in range(5):
         job = begin(ledgers[0], f"run {turn}")
@@ -213,7 +213,7 @@ def test_a_steal_and_a_sign_of_life_at_once_leave_one_owner(backend: Backend) ->
             assert state(ledgers[1], thief, badge(turn + 1)) is expected
 
 
-def test_of_two_jobs_that_adopt_the_same_rows_one_gets_them(backend: Backend) -> None:
+def test_one_of_two_jobs_adopts_the_rows(backend: Backend) -> None:
     ledgers: list[Ledger] = [backend.open() for _ in range(2)]
     dead = begin(ledgers[0], "dead")
     heirs = [begin(ledger, f"heir {number}") for number, ledger in enumerate(ledgers)]
@@ -230,7 +230,7 @@ def test_of_two_jobs_that_adopt_the_same_rows_one_gets_them(backend: Backend) ->
     assert sorted(len(ledgers[0].counts(heir)) for heir in heirs) == [0, 1]
 
 
-def test_once_per_customer_holds_for_jobs_with_different_earn_dates_at_once(backend: Backend) -> None:
+def test_once_per_customer_holds_for_parallel_dates(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(3)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     for customer in range(1, 11):
@@ -250,13 +250,13 @@ def test_once_per_customer_holds_for_jobs_with_different_earn_dates_at_once(back
         assert [len(rows) for rows in found.values()] == [1]
 
 
-def test_the_turns_of_requests_asked_for_at_once_are_all_different(backend: Backend) -> None:
+def test_parallel_requests_get_different_turns(backend: Backend) -> None:
     ledgers = [backend.open() for _ in range(4)]
     waits = at_once([lambda ledger=ledger: ledger.reserve_request("acme", 1) for ledger in ledgers])  # type: ignore[misc]
     assert sorted(waits) == pytest.approx([0, 60, 120, 180], abs=20)
 
 
-def test_a_copy_waits_for_another_jobs_open_claim_and_then_fails(postgres_backend: PostgresBackend) -> None:
+def test_a_copy_waits_for_an_open_claim_then_fails(postgres_backend: PostgresBackend) -> None:
     ledgers = [postgres_backend.open() for _ in range(2)]
     jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
     claim(ledgers[0], jobs[0], badge(1))

@@ -36,7 +36,7 @@ def test_only_rows_that_a_reply_proves_serve(backend: Backend) -> None:
     assert rows_of(found(ledger, job)) == [6]
 
 
-def test_a_row_serves_only_where_it_is_its_customers_latest(backend: Backend) -> None:
+def test_only_a_customers_latest_row_serves(backend: Backend) -> None:
     ledger = backend.open()
     job = begin(ledger)
     bring_to(ledger, job, ACCEPTED, badge(1, customer=7), badge(2, customer=8), badge(3, customer=9))
@@ -45,7 +45,7 @@ def test_a_row_serves_only_where_it_is_its_customers_latest(backend: Backend) ->
     assert rows_of(found(ledger, job)) == [2]
 
 
-def test_the_same_badge_goes_first_and_three_are_enough(backend: Backend) -> None:
+def test_the_same_badge_serves_first_of_three(backend: Backend) -> None:
     ledger = backend.open()
     job = begin(ledger)
     bring_to(ledger, job, ACCEPTED, badge(1), badge(2))
@@ -55,7 +55,7 @@ def test_the_same_badge_goes_first_and_three_are_enough(backend: Backend) -> Non
     assert {one.badge_meta_id for one in found(ledger, job, name=SILVER).badges} == {SILVER}
 
 
-def test_rows_serve_on_their_side_of_the_expiry_only(backend: Backend) -> None:
+def test_a_row_serves_on_its_side_of_expiry(backend: Backend) -> None:
     ledger = backend.open()
     job = begin(ledger)
     bring_to(ledger, job, ACCEPTED, badge(1), badge(2, earned=4_000_000_000))
@@ -63,7 +63,7 @@ def test_rows_serve_on_their_side_of_the_expiry_only(backend: Backend) -> None:
     assert rows_of(found(ledger, job, expired=False)) == [2]
 
 
-def test_a_row_that_is_too_young_says_when_it_will_serve(backend: Backend) -> None:
+def test_a_young_row_says_when_it_serves(backend: Backend) -> None:
     ledger = backend.open()
     job = begin(ledger)
     bring_to(ledger, job, ACCEPTED, badge(1))
@@ -83,7 +83,7 @@ def test_rows_of_another_organisation_do_not_serve(backend: Backend) -> None:
     assert rows_of(found(ledger, other)) == [2]
 
 
-def test_rows_of_every_job_serve_but_not_those_that_were_rejected_beside_them(backend: Backend) -> None:
+def test_rows_of_every_job_serve_unless_rejected(backend: Backend) -> None:
     ledger = backend.open()
     job = begin(ledger)
     rows = [badge(number) for number in range(1, 4)]

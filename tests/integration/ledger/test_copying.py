@@ -41,7 +41,7 @@ def filled(ledger: Ledger) -> str:
     return job.job_id
 
 
-def test_a_moved_ledger_is_the_same_and_goes_on(backend: Backend, ledger: Ledger, target: str) -> None:
+def test_a_moved_ledger_is_the_same(backend: Backend, ledger: Ledger, target: str) -> None:
     job_id = filled(ledger)
     assert move_ledger(ledger, target) > 10
     with closing(Ledger(target)) as new:
@@ -59,7 +59,7 @@ def test_a_moved_ledger_is_the_same_and_goes_on(backend: Backend, ledger: Ledger
         assert states(new)[3] == "accepted"
 
 
-def test_the_source_of_a_move_is_sealed_for_every_job(ledger: Ledger, target: str) -> None:
+def test_a_moved_source_is_sealed(ledger: Ledger, target: str) -> None:
     filled(ledger)
     job = begin(ledger, "before")
     ledger.finish_job(job, "failed", None)
@@ -72,7 +72,7 @@ def test_the_source_of_a_move_is_sealed_for_every_job(ledger: Ledger, target: st
         ledger.settlements.take_stock(job.job_id)
 
 
-def test_a_ledger_is_not_moved_to_two_places_nor_onto_another(ledger: Ledger, target: str, tmp_path: Path) -> None:
+def test_a_ledger_moves_to_one_new_place_only(ledger: Ledger, target: str, tmp_path: Path) -> None:
     filled(ledger)
     other = f"sqlite:///{tmp_path / 'other.db'}"
     with closing(Ledger(other)) as used:
@@ -85,14 +85,14 @@ def test_a_ledger_is_not_moved_to_two_places_nor_onto_another(ledger: Ledger, ta
         move_ledger(ledger, f"sqlite:///{tmp_path / 'third.db'}")
 
 
-def test_a_ledger_with_a_running_job_is_not_moved(ledger: Ledger, target: str) -> None:
+def test_a_running_job_prevents_a_move(ledger: Ledger, target: str) -> None:
     begin(ledger)
     with pytest.raises(JobIsRunningError, match="copy the ledger when it has ended"):
         move_ledger(ledger, target)
     assert ledger.sealed_for is None
 
 
-def test_a_backup_is_whole_and_leaves_the_source_open(ledger: Ledger, target: str) -> None:
+def test_a_backup_leaves_the_source_open(ledger: Ledger, target: str) -> None:
     job = begin(ledger)
     claim(ledger, job, badge(1))
     copy_ledger(ledger, target)

@@ -31,7 +31,7 @@ def doubt_of(ledger: Ledger, job: Job, row: int) -> str | None:
     return found.doubt if found else None
 
 
-def test_a_doubt_stays_through_every_state_and_every_job(ledger: Ledger) -> None:
+def test_a_doubt_outlives_every_state_and_job(ledger: Ledger) -> None:
     job, other = begin(ledger), begin(ledger, "later")
     set_free(ledger, job, 1)
     ledger.record(job, [outcome(send_again(ledger, job, 1), RowState.REJECTED, badge(1))])
@@ -56,7 +56,7 @@ def test_only_rows_that_are_unknown_come_into_doubt(ledger: Ledger) -> None:
     assert [doubt_of(ledger, job, row) for row in (1, 2, 3)] == [DOUBT, None, None]
 
 
-def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: Ledger) -> None:
+def test_a_doubted_row_is_claimed_knowingly(ledger: Ledger) -> None:
     job, other = begin(ledger), begin(ledger, "later")
     set_free(ledger, job, 1)
     for known in (frozenset[int](), frozenset({2})):
@@ -70,9 +70,7 @@ def test_a_row_in_doubt_is_claimed_only_by_who_knows_of_it(ledger: Ledger) -> No
 
 
 @pytest.mark.parametrize("reported_before", [True, False])
-def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
-    ledger: Ledger, reported_before: bool
-) -> None:
+def test_an_accepted_doubted_row_is_perhaps_double(ledger: Ledger, reported_before: bool) -> None:
     job = begin(ledger)
     set_free(ledger, job, 1)
     batch = send_again(ledger, job, 1, 2)
@@ -94,7 +92,7 @@ def test_a_row_in_doubt_that_is_settled_as_accepted_is_told_as_twice_perhaps(
         assert by_row[1].original["customerId"] == badge(1).customer_id
 
 
-def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free_is_not(ledger: Ledger) -> None:
+def test_a_persons_word_leaves_doubt_and_a_read_none(ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, RowState.UNKNOWN, badge(1), badge(2))
     ledger.finish_job(job, "failed", None)
@@ -105,7 +103,7 @@ def test_a_row_that_a_person_sets_free_is_in_doubt_and_one_that_a_read_sets_free
     assert [doubt_of(ledger, job, row) for row in (1, 2)] == [DOUBT, None]
 
 
-def test_a_doubt_is_added_once_to_an_issue_that_stands(ledger: Ledger) -> None:
+def test_a_doubt_is_added_to_an_issue_once(ledger: Ledger) -> None:
     job = begin(ledger)
     ledger.record(job, [Issues([issue(1, message="first")])])
     ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], only_if_untold=True)])

@@ -45,9 +45,7 @@ def test_sqlite_writes_ahead_and_flushes_every_commit(sqlite_backend: SqliteBack
 @pytest.mark.parametrize(
     ("set_to", "used"), [("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")]
 )
-def test_postgresql_flushes_every_commit_whatever_the_database_is_set_to(
-    postgres_backend: PostgresBackend, set_to: str, used: str
-) -> None:
+def test_postgresql_flushes_every_commit(postgres_backend: PostgresBackend, set_to: str, used: str) -> None:
     with postgres_backend.look() as connection:
         name = connection.scalar(sa.text("SELECT current_database()"))
         connection.execute(sa.text(f"ALTER DATABASE {name} SET synchronous_commit = {set_to}"))
@@ -66,7 +64,7 @@ TABLES = ("capillary_earned_badge", "capillary_odd_row", "capillary_doubt")
 
 
 @pytest.mark.parametrize("statistics", ["none", "fresh"])
-def test_a_batch_reads_its_own_rows_and_not_the_whole_table(backend: Backend, statistics: str) -> None:
+def test_a_batch_is_read_by_index(backend: Backend, statistics: str) -> None:
     """Whatever the planner knows of the table: in a night it grows past all statistics."""
     ledger = backend.open()
     job = begin(ledger)

@@ -82,9 +82,7 @@ def test_a_second_grant_is_reported_with_both_ids(backend: Backend, ledger: Ledg
 
 
 @pytest.mark.parametrize("with_reads", [False, True], ids=["by a reply", "by a read"])
-def test_a_second_grant_is_reported_although_the_late_reply_came_first(
-    backend: Backend, ledger: Ledger, with_reads: bool
-) -> None:
+def test_a_second_grant_is_reported_in_either_order(backend: Backend, ledger: Ledger, with_reads: bool) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
@@ -103,7 +101,7 @@ def test_a_second_grant_is_reported_although_the_late_reply_came_first(
         assert message.count("may be granted twice") == 1
 
 
-def test_a_row_that_was_about_to_be_sent_again_is_accepted_instead(backend: Backend, ledger: Ledger) -> None:
+def test_a_row_about_to_be_resent_is_accepted(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, PLANNED, 1, 2, 3, verdict="")])
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
@@ -114,7 +112,7 @@ def test_a_row_that_was_about_to_be_sent_again_is_accepted_instead(backend: Back
     assert (reported(ledger, second), ledger.revocations.second_grants(second.job_id)) == ([], [])
 
 
-def test_a_row_whose_second_request_was_not_applied_is_accepted_instead(backend: Backend, ledger: Ledger) -> None:
+def test_a_row_whose_second_request_failed_is_accepted(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(first, [accepting(batch, "late", 1, 3)])
@@ -125,7 +123,7 @@ def test_a_row_whose_second_request_was_not_applied_is_accepted_instead(backend:
     claim(ledger, second, ROWS[1])
 
 
-def test_a_row_that_was_refused_the_second_time_is_reported_with_the_id(ledger: Ledger) -> None:
+def test_a_row_refused_second_is_reported_with_its_id(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     refused = Outcome(again, "PER_ROW", 200, [RowChange(ROWS[0], REJECTED)], [issue(1, REJECTED, "has it already")])
@@ -137,7 +135,7 @@ def test_a_row_that_was_refused_the_second_time_is_reported_with_the_id(ledger: 
     assert "late-1" in message
 
 
-def test_a_row_that_was_found_without_an_id_takes_the_late_one(backend: Backend, ledger: Ledger) -> None:
+def test_a_row_found_without_id_takes_the_late_one(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, ACCEPTED, 1, 2, 3, verdict="")])
     assert set(ids(ledger).values()) == {None}
@@ -146,14 +144,14 @@ def test_a_row_that_was_found_without_an_id_takes_the_late_one(backend: Backend,
     assert (reported(ledger, second), set(doubts(backend).values())) == ([], {None})
 
 
-def test_a_late_reply_that_says_what_was_found_changes_nothing(backend: Backend, ledger: Ledger) -> None:
+def test_a_late_confirmation_changes_nothing(backend: Backend, ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, ACCEPTED, 1, verdict="", granted="late-1")])
     ledger.record(first, [accepting(batch, "late", 1)])
     assert (reported(ledger, second), doubts(backend)[1], list(ledger.earned_badge_ids())) == ([], None, ["late-1"])
 
 
-def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledger: Ledger) -> None:
+def test_a_second_grant_is_reported_once(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
@@ -163,7 +161,7 @@ def test_a_second_grant_is_reported_once_however_often_the_row_is_looked_at(ledg
     assert len(ledger.revocations.second_grants(second.job_id)) == 3
 
 
-def test_the_job_that_owns_the_row_now_reports_it(ledger: Ledger) -> None:
+def test_the_owning_job_reports_it(ledger: Ledger) -> None:
     first = begin(ledger)
     batch = claim(ledger, first, *ROWS)
     other = begin(ledger, "another run")
@@ -180,7 +178,7 @@ def test_the_job_that_owns_the_row_now_reports_it(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_revoking_a_second_grant_leaves_the_row_as_it_is(backend: Backend, ledger: Ledger, answer: Answer) -> None:
+def test_revoking_a_second_grant_keeps_the_row(backend: Backend, ledger: Ledger, answer: Answer) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
@@ -225,7 +223,7 @@ def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: L
 
 
 @pytest.mark.parametrize("by", ["read", "word"])
-def test_a_settled_row_keeps_the_id_of_its_unproven_reply(backend: Backend, ledger: Ledger, by: str) -> None:
+def test_a_settled_row_keeps_its_unproven_id(backend: Backend, ledger: Ledger, by: str) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [unproven(batch, GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]))])
@@ -245,7 +243,7 @@ def test_a_settled_row_keeps_the_id_of_its_unproven_reply(backend: Backend, ledg
 
 
 @pytest.mark.parametrize("by", ["read", "reconciliation"])
-def test_a_row_set_free_although_an_id_was_given_for_it_is_in_doubt(backend: Backend, ledger: Ledger, by: str) -> None:
+def test_a_freed_row_with_an_id_is_in_doubt(backend: Backend, ledger: Ledger, by: str) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [unproven(batch, GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]))])
@@ -260,7 +258,7 @@ def test_a_row_set_free_although_an_id_was_given_for_it_is_in_doubt(backend: Bac
     assert (found[2], found[3]) == (None, None)
 
 
-def test_a_refusal_leaves_no_doubt_of_an_earlier_id(backend: Backend, ledger: Ledger) -> None:
+def test_a_refusal_ends_the_doubt_of_an_id(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [becoming(batch, PLANNED, 1, 2, 3, verdict="RETRY_LATER")])
@@ -277,7 +275,7 @@ def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
     assert reported(ledger, second) == [(1, ACCEPTED, f"found by reading back; {twice_message(1)}")]
 
 
-def test_ids_of_any_text_come_back_as_they_were_given(ledger: Ledger, job: Job) -> None:
+def test_ids_of_any_text_are_kept(ledger: Ledger, job: Job) -> None:
     texts = [
         "",
         " ",

@@ -65,7 +65,7 @@ def granted(office: Office) -> dict[int, int]:
 ONCE_EACH = {row["customerId"]: 1 for row in ROWS}
 
 
-def test_two_imports_at_once_on_an_oddly_set_server_grant_each_row_once(office: Office) -> None:
+def test_an_oddly_configured_server_grants_once(office: Office) -> None:
     assert isinstance(office.backend, PostgresBackend)
     set_database(office.backend, **ODD)
     office.simulator.use_faults(LOST)
@@ -82,9 +82,7 @@ def test_two_imports_at_once_on_an_oddly_set_server_grant_each_row_once(office: 
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "WIN1252"])
-def test_texts_of_any_script_are_kept_whatever_encoding_a_role_has(
-    postgres_backend: PostgresBackend, encoding: str
-) -> None:
+def test_any_script_is_kept_in_any_encoding(postgres_backend: PostgresBackend, encoding: str) -> None:
     set_database(postgres_backend, client_encoding=encoding)
     ledger = postgres_backend.open()
     job = begin(ledger)
@@ -92,7 +90,7 @@ def test_texts_of_any_script_are_kept_whatever_encoding_a_role_has(
     assert [one.message for one in ledger.issues(job.job_id)] == ["不明な顧客 ß €"]
 
 
-def test_a_database_that_lacks_characters_is_refused_before_anything_is_sent(postgres_server: Any) -> None:
+def test_a_database_without_unicode_is_refused(postgres_server: Any) -> None:
     name = f"latin_{uuid.uuid4().hex}"
     postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
     with pytest.raises(ConfigurationError, match="encoded in LATIN1"):
@@ -125,7 +123,7 @@ def broken_commits(numbers: set[int], *, applied: bool) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("applied", [True, False], ids=["applied", "not applied"])
-def test_a_connection_that_breaks_in_a_commit_leads_to_no_second_grant(office: Office, applied: bool) -> None:
+def test_a_connection_broken_in_commit_doubles_nothing(office: Office, applied: bool) -> None:
     known = ROWS[0] | {"customerId": 9_100_000}  # a read of it shows that reads show imports
     assert office.run("before", rows=[known]).error is None
     for number in (2, 3, 5):

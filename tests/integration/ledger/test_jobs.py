@@ -62,18 +62,18 @@ def test_a_scope_that_differs_is_a_new_job(ledger: Ledger, job: Job, other: JobS
     assert ledger.counts(job) == {RowState.INTENT: 1}
 
 
-def test_the_same_scope_for_another_organisation_is_a_new_job(ledger: Ledger, job: Job) -> None:
+def test_another_organisation_makes_a_new_job(ledger: Ledger, job: Job) -> None:
     other = begin(ledger, organisation="other")
     assert not other.resumed
     assert other.job_id != job.job_id
 
 
-def test_a_job_has_the_same_id_for_whoever_opens_it(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_a_job_id_is_the_same_for_all(backend: Backend, ledger: Ledger, job: Job) -> None:
     ledger.finish_job(job, "failed", None)
     assert begin(backend.open()).job_id == job.job_id
 
 
-def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(ledger: Ledger, job: Job) -> None:
+def test_a_dead_trys_intents_become_unknown(ledger: Ledger, job: Job) -> None:
     ends = (RowState.INTENT, RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN, RowState.PLANNED)
     for row, end in enumerate(ends, start=1):
         bring_to(ledger, job, end, badge(row))
@@ -88,7 +88,7 @@ def test_intents_of_a_dead_try_are_unknown_to_the_next_one_and_all_else_stays(le
     assert ledger.ages([unproven.batch])[unproven.batch].is_cut_off  # the time to verify counts from the intent
 
 
-def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stands_so(ledger: Ledger, job: Job) -> None:
+def test_a_new_try_drops_issues_that_no_longer_hold(ledger: Ledger, job: Job) -> None:
     ends = (RowState.REJECTED, RowState.UNKNOWN, RowState.ACCEPTED)
     for row, end in enumerate(ends, start=1):
         bring_to(ledger, job, end, badge(row))
@@ -105,7 +105,7 @@ def test_a_new_try_forgets_the_issues_of_the_last_one_unless_the_row_still_stand
     assert len(list(ledger.issues(other.job_id))) == 1
 
 
-def test_a_row_that_goes_out_again_is_no_longer_told_as_unknown(ledger: Ledger, job: Job) -> None:
+def test_a_resent_row_is_no_longer_unknown(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     ledger.record(job, [Issues([issue(1, RowState.UNKNOWN)])])
     unproven = held(ledger, job, badge(1))
@@ -128,9 +128,7 @@ def test_a_row_that_goes_out_again_is_no_longer_told_as_unknown(ledger: Ledger, 
     ],
     ids=["dataset", "changed setting", "added setting", "removed setting", "both"],
 )
-def test_a_retry_that_changed_something_is_refused_with_its_name(
-    ledger: Ledger, job: Job, changed: dict[str, Any], named: str
-) -> None:
+def test_a_changed_retry_is_refused_by_name(ledger: Ledger, job: Job, changed: dict[str, Any], named: str) -> None:
     claim(ledger, job, badge(1))
     ledger.record(job, [Issues([issue(2)])])
     ledger.finish_job(job, "failed", None)
@@ -151,9 +149,7 @@ def test_settings_may_come_in_another_order(ledger: Ledger) -> None:
 # ------------------------------------------------------------------------------------------------------- the lease
 
 
-def test_a_second_copy_is_refused_while_the_first_lives_and_told_when_to_come_back(
-    backend: Backend, ledger: Ledger, job: Job
-) -> None:
+def test_a_second_copy_is_refused_with_a_time(backend: Backend, ledger: Ledger, job: Job) -> None:
     claim(ledger, job, badge(1))
     with pytest.raises(JobIsRunningError, match=job.job_id) as refused:
         begin(backend.open())
@@ -165,7 +161,7 @@ def test_a_second_copy_is_refused_while_the_first_lives_and_told_when_to_come_ba
     assert state(ledger, job, badge(1)) is RowState.INTENT
 
 
-def test_a_lease_is_stolen_only_after_it_ran_out(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_a_lease_is_stolen_only_after_its_end(backend: Backend, ledger: Ledger, job: Job) -> None:
     backend.pass_time(LEASE_SECONDS - 20)
     with pytest.raises(JobIsRunningError):
         begin(ledger)
@@ -191,16 +187,14 @@ def test_every_sign_of_life_renews_the_lease(backend: Backend, ledger: Ledger, j
         begin(ledger)
 
 
-def test_a_lease_that_ran_out_but_was_not_stolen_may_be_renewed(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_an_unstolen_ended_lease_may_be_renewed(backend: Backend, ledger: Ledger, job: Job) -> None:
     backend.pass_time(10 * LEASE_SECONDS)
     claim(ledger, job, badge(1))
     with pytest.raises(JobIsRunningError):
         begin(ledger)
 
 
-def test_the_old_owner_of_a_stolen_job_can_write_nothing_but_outcomes(
-    backend: Backend, ledger: Ledger, job: Job
-) -> None:
+def test_an_old_owner_writes_only_outcomes(backend: Backend, ledger: Ledger, job: Job) -> None:
     other = begin(ledger, "another run")
     claim(ledger, other, badge(2))
     unproven = held(ledger, job, badge(2))
@@ -232,9 +226,7 @@ def test_the_old_owners_outcome_is_still_recorded(backend: Backend, ledger: Ledg
     assert [state(ledger, thief, row) for row in rows] == expected
 
 
-def test_the_old_owners_issues_do_not_overwrite_the_story_of_the_new_one(
-    backend: Backend, ledger: Ledger, job: Job
-) -> None:
+def test_an_old_owners_issues_are_dropped(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     thief = stolen(backend, ledger, job)
     ledger.record(thief, [Issues([issue(1, RowState.UNKNOWN, "reported by the new owner")])])
@@ -251,7 +243,7 @@ def test_the_old_owner_cannot_finish_the_job(backend: Backend, ledger: Ledger, j
     claim(ledger, thief, badge(1))
 
 
-def test_a_finished_job_takes_no_more_intents_but_late_findings(ledger: Ledger, job: Job) -> None:
+def test_a_finished_job_takes_only_late_findings(ledger: Ledger, job: Job) -> None:
     batch = bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     ledger.finish_job(job, "finished", None)
     with pytest.raises(LeaseLostError):
@@ -263,7 +255,7 @@ def test_a_finished_job_takes_no_more_intents_but_late_findings(ledger: Ledger, 
     assert begin(ledger).resumed  # and the finding did not take the lease
 
 
-def test_a_living_process_of_this_machine_is_not_stolen_from(backend: Backend) -> None:
+def test_a_living_local_process_keeps_its_job(backend: Backend) -> None:
     begin(backend.open(owner=this_process()))
     with pytest.raises(JobIsRunningError):
         begin(backend.open())
@@ -285,11 +277,11 @@ def test_sqlite_goes_by_the_clock_it_is_given(sqlite_backend: SqliteBackend) -> 
     assert ledger.job(job.job_id).started_at == 1_234_567.5
 
 
-def test_sqlite_goes_by_the_time_of_day_where_no_clock_is_given(sqlite_backend: SqliteBackend) -> None:
+def test_sqlite_uses_the_time_of_day_by_default(sqlite_backend: SqliteBackend) -> None:
     assert sqlite_backend.open(clock=None).now() == pytest.approx(time.time(), abs=60)
 
 
-def test_workers_whose_clocks_are_hours_apart_agree_on_leases(postgres_backend: PostgresBackend) -> None:
+def test_leases_hold_across_wrong_clocks(postgres_backend: PostgresBackend) -> None:
     behind = postgres_backend.open(clock=lambda: time.time() - 7_200)
     ahead = postgres_backend.open(clock=lambda: time.time() + 7_200)
     assert behind.now() == pytest.approx(ahead.now(), abs=20)
@@ -336,13 +328,13 @@ def test_finishing_keeps_the_summary_and_frees_the_lease(backend: Backend, ledge
     assert (ledger.job(job.job_id).state, ledger.job(job.job_id).summary) == ("failed", None)
 
 
-def test_a_job_ends_as_finished_or_failed_and_as_nothing_else(ledger: Ledger, job: Job) -> None:
+def test_a_job_ends_finished_or_failed(ledger: Ledger, job: Job) -> None:
     with pytest.raises(sa.exc.IntegrityError):
         ledger.finish_job(job, "done", None)
     assert ledger.job(job.job_id).state == "open"
 
 
-def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: Ledger) -> None:
+def test_jobs_come_latest_first_up_to_a_limit(ledger: Ledger) -> None:
     runs = [f"run {number}" for number in range(4)]
     for run in runs:
         begin(ledger, run)
@@ -350,7 +342,7 @@ def test_jobs_are_told_of_latest_first_up_to_a_limit(ledger: Ledger) -> None:
     assert [job.run_id for job in ledger.jobs(limit=2)] == ["run 3", "run 2"]
 
 
-def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: Ledger) -> None:
+def test_a_missing_job_is_a_named_lookup_error(ledger: Ledger) -> None:
     with pytest.raises(LookupError, match="holds no job 'no-such-job'"):
         ledger.job("no-such-job")
     assert ledger.jobs() == []
@@ -359,7 +351,7 @@ def test_a_job_that_is_not_there_is_a_lookup_error_that_names_it(ledger: Ledger)
 # ------------------------------------------------------------------------------------------- a budget of requests
 
 
-def test_requests_of_an_organisation_have_their_turns_evenly_apart(backend: Backend, ledger: Ledger) -> None:
+def test_request_turns_are_evenly_spaced(backend: Backend, ledger: Ledger) -> None:
     others = backend.open()
     waits = [each.reserve_request("acme", 1) for each in (ledger, others, ledger)]
     assert waits == pytest.approx([0, 60, 120], abs=20)

@@ -12,7 +12,7 @@ from airflow_provider_capillary.ledger.reader import LedgerReader
 
 
 @pytest.mark.parametrize("reader_leaves_last", [True, False])
-def test_a_page_that_was_read_leaves_the_ledger_fit(tmp_path: Path, reader_leaves_last: bool) -> None:
+def test_a_read_page_leaves_the_ledger_intact(tmp_path: Path, reader_leaves_last: bool) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     reader = LedgerReader(url)
     with closing(Ledger(url)) as ledger:

@@ -25,9 +25,7 @@ from .building import (
 
 
 @pytest.mark.parametrize("now", [RowState.INTENT, RowState.ACCEPTED, RowState.UNKNOWN])
-def test_once_per_customer_a_second_badge_is_refused_whatever_its_earn_date(
-    ledger: Ledger, job: Job, now: RowState
-) -> None:
+def test_once_per_customer_refuses_a_second_badge(ledger: Ledger, job: Job, now: RowState) -> None:
     bring_to(ledger, job, now, badge(1, customer=7))
     later = badge(2, customer=7, earned=EARNED + 86_400)
     for claimant in (job, begin(ledger, "another run")):
@@ -38,18 +36,14 @@ def test_once_per_customer_a_second_badge_is_refused_whatever_its_earn_date(
 
 
 @pytest.mark.parametrize("now", [RowState.PLANNED, RowState.REJECTED])
-def test_once_per_customer_a_badge_that_is_not_at_the_api_does_not_stand_in_the_way(
-    ledger: Ledger, job: Job, now: RowState
-) -> None:
+def test_once_per_customer_ignores_absent_badges(ledger: Ledger, job: Job, now: RowState) -> None:
     bring_to(ledger, job, now, badge(1, customer=7))
     later = begin(ledger, "another run")
     claim(ledger, later, badge(2, customer=7, earned=EARNED + 86_400), once=True)
     assert (ledger.counts(job), ledger.counts(later)) == ({now: 1}, {RowState.INTENT: 1})
 
 
-def test_once_per_customer_a_job_that_was_refused_a_badge_does_not_try_another_of_its_rows(
-    ledger: Ledger, job: Job
-) -> None:
+def test_once_per_customer_a_refused_job_tries_no_other(ledger: Ledger, job: Job) -> None:
     """Which of the two rows is sent would depend on how many rows were looked up together."""
     bring_to(ledger, job, RowState.REJECTED, badge(1, customer=7))
     with pytest.raises(IntentConflictError):
@@ -57,14 +51,14 @@ def test_once_per_customer_a_job_that_was_refused_a_badge_does_not_try_another_o
     assert ledger.counts(job) == {RowState.REJECTED: 1}
 
 
-def test_once_per_customer_a_row_may_be_sent_again_and_other_badges_are_not_concerned(ledger: Ledger, job: Job) -> None:
+def test_once_per_customer_concerns_only_its_badge(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1, customer=7), once=True)
     ledger.record(job, [outcome(batch, RowState.PLANNED, badge(1, customer=7))])
     claim(ledger, job, badge(1, customer=7), badge(2, customer=7, name=SILVER), badge(3, customer=8), once=True)
     assert ledger.counts(job) == {RowState.INTENT: 3}
 
 
-def test_once_per_customer_holds_between_batches_told_together(ledger: Ledger, job: Job) -> None:
+def test_once_per_customer_holds_within_a_commit(ledger: Ledger, job: Job) -> None:
     first, second = badge(1, customer=7), badge(2, customer=7, earned=EARNED + 86_400)
     with pytest.raises(IntentConflictError):
         ledger.record(job, [intent(first, once=True), intent(second, once=True)])

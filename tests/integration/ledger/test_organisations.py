@@ -21,7 +21,7 @@ def grant(ledger: Ledger, name: str, *, host: str = "api.example.com", run: str 
 
 
 @pytest.mark.parametrize("host", ["api.example.com", "elsewhere.example.com"])
-def test_an_unknown_name_is_refused_beside_grants_of_another(ledger: Ledger, host: str) -> None:
+def test_an_unknown_name_beside_grants_is_refused(ledger: Ledger, host: str) -> None:
     grant(ledger, "old name")
     with pytest.raises(UnknownOrganisationError) as refused:
         begin(ledger, organisation="new name", host=host)
@@ -31,7 +31,7 @@ def test_an_unknown_name_is_refused_beside_grants_of_another(ledger: Ledger, hos
 
 
 @pytest.mark.parametrize("left", [RowState.INTENT, RowState.UNKNOWN, RowState.ACCEPTED])
-def test_rows_that_may_have_been_granted_count_as_grants(ledger: Ledger, left: RowState) -> None:
+def test_rows_perhaps_granted_count_as_grants(ledger: Ledger, left: RowState) -> None:
     bring_to(ledger, begin(ledger, organisation="old"), left, badge(1))
     with pytest.raises(UnknownOrganisationError):
         ledger.refuse_unknown_organisation("new")
@@ -53,7 +53,7 @@ def test_a_known_name_is_taken_beside_others(ledger: Ledger) -> None:
         begin(ledger, f"next of {name!r}", organisation=name)
 
 
-def test_a_name_that_a_person_added_is_another_organisation(ledger: Ledger) -> None:
+def test_an_added_name_is_another_organisation(ledger: Ledger) -> None:
     job = grant(ledger, "old")
     assert ledger.add_organisation("new")
     assert not ledger.add_organisation("NEW")
@@ -84,7 +84,7 @@ def test_probes_go_with_a_rename(ledger: Ledger) -> None:
     assert ledger.probes.latest("NEW") is not None
 
 
-def test_a_rename_takes_over_a_name_without_badges_and_its_jobs(ledger: Ledger) -> None:
+def test_a_rename_takes_over_a_name_without_badges(ledger: Ledger) -> None:
     empty = begin(ledger, organisation="new")
     job = grant(ledger, "old")
     ledger.finish_job(job, "finished", None)
@@ -93,7 +93,7 @@ def test_a_rename_takes_over_a_name_without_badges_and_its_jobs(ledger: Ledger) 
     assert ledger.job(empty.job_id).organisation == "new"
 
 
-def test_a_name_under_which_badges_were_sent_is_not_given_to_another(ledger: Ledger) -> None:
+def test_a_name_with_badges_is_not_reassigned(ledger: Ledger) -> None:
     first, second = begin(ledger, organisation="first"), begin(ledger, organisation="second")
     for job in (first, second):
         bring_to(ledger, job, RowState.ACCEPTED, badge(1))
@@ -103,7 +103,7 @@ def test_a_name_under_which_badges_were_sent_is_not_given_to_another(ledger: Led
     assert [each.name for each in ledger.organisations()] == ["first", "second"]
 
 
-def test_an_organisation_with_a_running_job_keeps_its_name(ledger: Ledger) -> None:
+def test_a_running_job_prevents_a_rename(ledger: Ledger) -> None:
     grant(ledger, "old")
     with pytest.raises(JobIsRunningError):
         ledger.rename_organisation("old", "new")
@@ -115,9 +115,7 @@ def test_renaming_what_is_not_there_names_what_is(ledger: Ledger) -> None:
         ledger.rename_organisation("nobody", "new")
 
 
-def test_a_name_that_another_import_grants_between_two_looks_is_known(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_granted_meanwhile_is_known(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     grant(ledger, "new")
     monkeypatch.setattr(organisations, "_find", lambda *_: None)  # what the first look saw
     ledger.refuse_unknown_organisation("New")

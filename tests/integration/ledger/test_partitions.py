@@ -49,7 +49,7 @@ def shop(postgres_backend: PostgresBackend, start_capillary_simulator: Callable[
     return Shop(postgres_backend, start_capillary_simulator())
 
 
-def test_imports_go_on_with_a_ledger_that_was_divided_and_grant_nothing_twice(shop: Shop) -> None:
+def test_a_partitioned_ledger_grants_nothing_twice(shop: Shop) -> None:
     both = rows(0, JANUARY) + rows(0, MAY)
     assert shop.imported("before", both).accepted == 80
     shop.divide()
@@ -67,7 +67,7 @@ def test_imports_go_on_with_a_ledger_that_was_divided_and_grant_nothing_twice(sh
     assert len(granted) == 120
 
 
-def test_a_divided_ledger_has_the_indexes_of_a_whole_one(shop: Shop) -> None:
+def test_a_partitioned_ledger_has_all_indexes(shop: Shop) -> None:
     what = "SELECT split_part(indexdef, ' USING ', 2) FROM pg_indexes WHERE tablename = 'capillary_earned_badge'"
     whole = sorted(shop.ask(what))
     shop.divide()

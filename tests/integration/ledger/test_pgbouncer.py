@@ -88,7 +88,7 @@ def office(
 
 
 @pytest.mark.parametrize("office", ["transaction"], indirect=True)
-def test_two_imports_at_once_in_transaction_mode_grant_each_row_once(office: Office) -> None:
+def test_transaction_mode_grants_each_row_once(office: Office) -> None:
     rows: list[dict[str, Any]] = [
         {**row, "customerId": 9_000_000 + 100 * number + place}
         for number in range(25)

@@ -10,7 +10,7 @@ BADGE = "5eed0000bad9e00000000001"
 WAY = Way("PUT", "epoch_seconds")
 
 
-def test_a_grant_is_open_until_it_is_revoked_or_absent(backend: Backend) -> None:
+def test_a_grant_is_open_until_revoked_or_absent(backend: Backend) -> None:
     ledger = backend.open()
     probe = ledger.probes.begin("org", 7, BADGE, Before(1, ("old",), 5), by="a person")
     first, second = (ledger.probes.note_grant(probe, 100 + number, WAY, "r") for number in (1, 2))
@@ -28,7 +28,7 @@ def test_a_grant_is_open_until_it_is_revoked_or_absent(backend: Backend) -> None
     assert ledger.probes.ids("org") == {"a" * 24} == set(ledger.earned_badge_ids())
 
 
-def test_ids_are_told_apart_by_customer_badge_and_probe(backend: Backend) -> None:
+def test_ids_differ_by_customer_badge_and_probe(backend: Backend) -> None:
     ledger = backend.open()
     likes = []
     for number, customer in enumerate((7, 7, 8)):
@@ -39,7 +39,7 @@ def test_ids_are_told_apart_by_customer_badge_and_probe(backend: Backend) -> Non
     assert [ledger.probes.ids("org", like=like) for like in likes] == [{"id0", "id1"}, {"id1"}, {"id2"}]
 
 
-def test_the_latest_answers_are_kept_and_no_job_begins(backend: Backend) -> None:
+def test_the_latest_answers_are_kept_without_a_job(backend: Backend) -> None:
     ledger = backend.open()
     assert ledger.probes.latest("org") is None
     for answer in (1, 2):

@@ -72,7 +72,7 @@ def start() -> Iterator[Callable[[str, str], Process]]:
 Start = Callable[[str, str], Process]
 
 
-def test_of_two_processes_that_claim_the_same_rows_each_row_goes_to_one(backend: Backend, start: Start) -> None:
+def test_two_processes_share_claimed_rows(backend: Backend, start: Start) -> None:
     processes = [start(backend.url, run) for run in ("first run", "second run")]
     assert [process.ask("open") for process in processes] == ["begun", "begun"]
     rows = [str(row) for row in range(1, 41)]
@@ -84,9 +84,7 @@ def test_of_two_processes_that_claim_the_same_rows_each_row_goes_to_one(backend:
         assert sorted(answers) == sorted([row, "-"])
 
 
-def test_what_a_killed_process_noted_is_there_and_unknown_and_its_job_is_taken_at_once(
-    backend: Backend, start: Start
-) -> None:
+def test_a_killed_processs_intent_is_unknown_and_taken(backend: Backend, start: Start) -> None:
     process = start(backend.url, "2026-01-01")
     assert process.ask("open") == "begun"
     assert process.ask("claim 1 2") == "1 2"
@@ -99,14 +97,14 @@ def test_what_a_killed_process_noted_is_there_and_unknown_and_its_job_is_taken_a
     assert [state(ledger, job, badge(row)) for row in (1, 2)] == [RowState.UNKNOWN, RowState.UNKNOWN]
 
 
-def test_of_two_processes_that_begin_the_same_job_one_gets_it(backend: Backend, start: Start) -> None:
+def test_one_of_two_processes_gets_the_job(backend: Backend, start: Start) -> None:
     processes = [start(backend.url, "2026-01-01") for _ in range(2)]
     for process in processes:
         process.send("open")
     assert sorted(process.hear() for process in processes) == ["JobIsRunningError", "begun"]
 
 
-def test_two_processes_that_find_no_ledger_make_one_together(fresh_backend: Backend, start: Start) -> None:
+def test_two_processes_make_one_ledger(fresh_backend: Backend, start: Start) -> None:
     processes = [start(fresh_backend.url, run) for run in ("first run", "second run")]
     for process in processes:
         process.send("upgrade")

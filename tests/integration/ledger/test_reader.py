@@ -37,7 +37,7 @@ def issue(number: int, message: str, **original: object) -> RowIssue:
     return RowIssue(number, RowState.REJECTED, "send", message, "rows.csv", number, original, code=1000 + number)
 
 
-def test_looking_at_a_ledger_that_is_not_there_makes_none(tmp_path: Path) -> None:
+def test_looking_makes_no_ledger(tmp_path: Path) -> None:
     file = tmp_path / "folder" / "ledger.db"
 
     with pytest.raises(NoLedgerError), closing(LedgerReader(f"sqlite:///{file}")) as reader:
@@ -82,12 +82,12 @@ def test_jobs_are_listed_latest_first_by_every_filter(ledger: Ledger, reader: Le
     assert (reader.dag_ids(), reader.organisations(["weekly"])) == (["nightly", "weekly"], ["other shop"])
 
 
-def test_a_job_that_is_not_there_is_said_to_be_unknown(reader: LedgerReader) -> None:
+def test_a_missing_job_is_unknown(reader: LedgerReader) -> None:
     with pytest.raises(UnknownJobError):
         reader.job("no-such-job")
 
 
-def test_accepted_rows_are_counted_by_badge_whatever_became_of_them(ledger: Ledger, reader: LedgerReader) -> None:
+def test_accepted_rows_are_counted_by_badge(ledger: Ledger, reader: LedgerReader) -> None:
     job = building.begin(ledger)
     building.bring_to(ledger, job, RowState.ACCEPTED, building.badge(1), building.badge(2, name=building.SILVER))
     building.bring_to(ledger, job, RowState.ACCEPTED, building.badge(3))
@@ -143,9 +143,7 @@ def test_a_search_finds_a_text_as_it_stands(ledger: Ledger, reader: LedgerReader
     assert [one.row_number for one in reader.find_issues(job.job_id, text=text)] == found
 
 
-def test_a_hundred_thousand_refused_rows_are_searched_in_a_second(
-    ledger: Ledger, reader: LedgerReader, backend: Backend
-) -> None:
+def test_a_hundred_thousand_rows_are_searched_quickly(ledger: Ledger, reader: LedgerReader, backend: Backend) -> None:
     job = ledger.open_job(JobScope("d", "t", "r"), JobPlan("shop", "https://api.example.com", "f", REFUSED_ROWS, {}))
     engine = sa.create_engine(backend.url.replace("postgresql:", "postgresql+psycopg:", 1))
     series = (

@@ -54,7 +54,7 @@ def notes(backend: Backend) -> list[dict[str, Any]]:
         return [dict(row) for row in found.mappings()]
 
 
-def test_what_a_job_granted_is_counted_by_what_can_be_done_about_it(ledger: Ledger) -> None:
+def test_granted_rows_are_counted_by_what_is_possible(ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, RowState.ACCEPTED, badge(1), badge(2), badge(3, name=SILVER))
     bring_to(ledger, job, RowState.UNKNOWN, badge(4))
@@ -68,9 +68,7 @@ def test_what_a_job_granted_is_counted_by_what_can_be_done_about_it(ledger: Ledg
     assert [row.badge for row in granted(ledger, job.job_id)] == [badge(1), badge(2), badge(3, name=SILVER)]
 
 
-def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_asked(
-    backend: Backend, ledger: Ledger
-) -> None:
+def test_a_revocation_is_noted_before_it_is_asked(backend: Backend, ledger: Ledger) -> None:
     job, mine, row = to_be_revoked(ledger)
     assert not row.asked_before
     ledger.revocations.note(mine, row, by=BY)
@@ -84,9 +82,7 @@ def test_the_note_is_there_before_the_answer_and_tells_the_next_try_that_it_was_
 
 
 @pytest.mark.parametrize("answer", [Answer.REVOKED, Answer.NOT_ACTIVE])
-def test_an_accepted_row_that_is_not_active_any_more_is_revoked_for_good(
-    backend: Backend, ledger: Ledger, answer: Answer
-) -> None:
+def test_an_inactive_row_is_revoked_for_good(backend: Backend, ledger: Ledger, answer: Answer) -> None:
     job, mine, row = to_be_revoked(ledger)
     ledger.revocations.note(mine, row, by=BY)
     assert ledger.revocations.answer(mine, row, answer)
@@ -104,9 +100,7 @@ def test_an_accepted_row_that_is_not_active_any_more_is_revoked_for_good(
 
 
 @pytest.mark.parametrize("answer", [Answer.REFUSED, Answer.UNCONFIRMED])
-def test_a_row_that_was_not_revoked_stays_accepted_and_can_be_asked_for_again(
-    backend: Backend, ledger: Ledger, answer: Answer
-) -> None:
+def test_a_row_not_revoked_can_be_asked_again(backend: Backend, ledger: Ledger, answer: Answer) -> None:
     job, mine, row = to_be_revoked(ledger)
     ledger.revocations.note(mine, row, by=BY)
     assert not ledger.revocations.answer(mine, row, answer)
@@ -128,7 +122,7 @@ def test_a_living_import_is_left_alone(backend: Backend, ledger: Ledger) -> None
     assert (notes(backend), state(ledger, job, badge(1))) == ([], RowState.ACCEPTED)
 
 
-def test_an_answer_and_the_row_s_state_are_noted_together_or_not_at_all(backend: Backend, ledger: Ledger) -> None:
+def test_answer_and_state_are_noted_together(backend: Backend, ledger: Ledger) -> None:
     job, mine, row = to_be_revoked(ledger)
     ledger.revocations.note(mine, row, by=BY)
     with backend.look() as connection:  # the last thing that is written
@@ -138,7 +132,7 @@ def test_an_answer_and_the_row_s_state_are_noted_together_or_not_at_all(backend:
     assert (notes(backend)[0]["answer"], state(ledger, job, badge(1))) == (None, RowState.ACCEPTED)
 
 
-def test_of_two_that_answer_at_once_one_revokes_the_row(backend: Backend) -> None:
+def test_one_of_two_answers_revokes_the_row(backend: Backend) -> None:
     rows = [badge(number) for number in range(1, 21)]
     ledger = backend.open()
     job = accepted(ledger, *rows)
@@ -162,7 +156,7 @@ def test_of_two_that_answer_at_once_one_revokes_the_row(backend: Backend) -> Non
     assert (ledger.job(job.job_id).summary or {})["revoked"] == 20
 
 
-def test_the_ledger_refuses_a_revocation_of_what_was_never_accepted(backend: Backend, ledger: Ledger) -> None:
+def test_only_accepted_rows_can_be_revoked(backend: Backend, ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     for attempt in ("UPDATE capillary_batch SET state = 'revoked'", REVOKE_ODD):
@@ -181,7 +175,7 @@ def test_what_was_revoked_can_become_nothing_else(backend: Backend, ledger: Ledg
             connection.execute(sa.text("DELETE FROM capillary_odd_row"))
 
 
-def test_a_note_that_cannot_be_written_is_an_error_before_anything_is_asked(backend: Backend, ledger: Ledger) -> None:
+def test_a_note_that_fails_asks_nothing(backend: Backend, ledger: Ledger) -> None:
     _, mine, row = to_be_revoked(ledger)
     with backend.look() as connection:
         connection.execute(sa.text("ALTER TABLE capillary_revocation RENAME TO elsewhere"))
@@ -189,7 +183,7 @@ def test_a_note_that_cannot_be_written_is_an_error_before_anything_is_asked(back
         ledger.revocations.note(mine, row, by=BY)
 
 
-def test_rows_that_are_set_free_can_be_claimed_again_and_keep_their_story(backend: Backend, ledger: Ledger) -> None:
+def test_freed_rows_can_be_claimed_and_keep_issues(backend: Backend, ledger: Ledger) -> None:
     job = accepted(ledger, badge(1), badge(2))
     mine = ledger.settlements.take_stock(job.job_id)
     for row in granted(ledger, job.job_id):

@@ -39,7 +39,7 @@ IN_LEDGER = (RowState.PLANNED, RowState.INTENT, RowState.ACCEPTED, RowState.REJE
 
 
 @pytest.mark.parametrize("now", [RowState.INTENT, RowState.UNKNOWN])
-def test_a_row_left_unproven_is_adopted_as_unknown_with_its_batch(ledger: Ledger, job: Job, now: RowState) -> None:
+def test_an_unproven_row_is_adopted_with_its_batch(ledger: Ledger, job: Job, now: RowState) -> None:
     batch = bring_to(ledger, job, now, badge(1))
     heir = begin(ledger, "another run")
     before = held(ledger, heir, badge(1))
@@ -54,7 +54,7 @@ def test_a_row_left_unproven_is_adopted_as_unknown_with_its_batch(ledger: Ledger
 
 
 @pytest.mark.parametrize("now", [RowState.PLANNED, RowState.ACCEPTED, RowState.REJECTED])
-def test_a_row_that_was_settled_in_the_meantime_is_not_adopted(ledger: Ledger, job: Job, now: RowState) -> None:
+def test_a_row_settled_meanwhile_is_not_adopted(ledger: Ledger, job: Job, now: RowState) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     heir = begin(ledger, "another run")
     rows = [(b, one) for b in (badge(1), badge(2)) if (one := held(ledger, heir, b))]
@@ -76,7 +76,7 @@ def test_a_row_is_adopted_by_one_job_only(ledger: Ledger, job: Job) -> None:
     assert ledger.counts(first) == {RowState.UNKNOWN: 1}
 
 
-def test_a_reply_that_comes_after_the_adoption_still_counts(ledger: Ledger, job: Job) -> None:
+def test_a_reply_after_adoption_counts(ledger: Ledger, job: Job) -> None:
     rows = [badge(row) for row in (1, 2, 3)]
     batch = claim(ledger, job, *rows)
     heir = begin(ledger, "another run")
@@ -94,7 +94,7 @@ def test_a_reply_that_comes_after_the_adoption_still_counts(ledger: Ledger, job:
 # ---------------------------------------------------------------------------------------------------------- find
 
 
-def test_find_tells_of_every_occurrence_at_the_instant_asked_for(ledger: Ledger, job: Job) -> None:
+def test_find_gives_every_occurrence_of_an_instant(ledger: Ledger, job: Job) -> None:
     rows = [badge(1, customer=7), badge(2, customer=7, occurrence=2), badge(3, customer=7, earned=EARNED + 60)]
     claim(ledger, job, *rows)
     found = ledger.find(job, [rows[0]])
@@ -104,7 +104,7 @@ def test_find_tells_of_every_occurrence_at_the_instant_asked_for(ledger: Ledger,
     assert sorted(one.row_number or 0 for one in both[7, GOLD]) == [1, 2, 3]
 
 
-def test_find_with_any_date_tells_of_every_earn_instant_once(ledger: Ledger, job: Job) -> None:
+def test_find_gives_every_instant_once(ledger: Ledger, job: Job) -> None:
     rows = [badge(1, customer=7), badge(2, customer=7, earned=EARNED + 60), badge(3, customer=8)]
     claim(ledger, job, *rows, badge(4, customer=7, name=SILVER))
     asked = [badge(1, customer=7, earned=EARNED + 999), badge(2, customer=7)]
@@ -113,13 +113,13 @@ def test_find_with_any_date_tells_of_every_earn_instant_once(ledger: Ledger, job
     assert sorted(one.row_number or 0 for one in found[7, GOLD]) == [1, 2]
 
 
-def test_find_tells_nothing_of_badges_and_rows_it_never_saw(ledger: Ledger, job: Job) -> None:
+def test_find_gives_nothing_unseen(ledger: Ledger, job: Job) -> None:
     claim(ledger, job, badge(1))
     assert ledger.find(job, [badge(2), badge(1, name=SILVER)]) == {}
     assert ledger.find(job, [badge(2)], any_date=True) == {}
 
 
-def test_a_job_is_alive_while_its_lease_holds_and_it_is_open(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_a_job_lives_while_open_and_leased(backend: Backend, ledger: Ledger, job: Job) -> None:
     claim(ledger, job, badge(1))
     watcher = begin(ledger, "another run")
 
@@ -138,7 +138,7 @@ def test_a_job_is_alive_while_its_lease_holds_and_it_is_open(backend: Backend, l
     assert not alive()
 
 
-def test_a_row_is_unproven_since_it_was_sent_or_given_up(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_a_row_is_unproven_since_sent_or_left(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1))
     backend.pass_time(30)
     sent = ledger.ages([batch])[batch]
@@ -164,7 +164,7 @@ def test_counts_are_those_of_the_jobs_own_rows(ledger: Ledger, job: Job) -> None
 # --------------------------------------------------------------------------------------------------------- issues
 
 
-def test_issues_come_in_dataset_order_one_a_row_the_latest_and_complete(ledger: Ledger, job: Job) -> None:
+def test_issues_are_one_per_row_in_order(ledger: Ledger, job: Job) -> None:
     full = issue(
         2,
         RowState.REJECTED,
@@ -181,7 +181,7 @@ def test_issues_come_in_dataset_order_one_a_row_the_latest_and_complete(ledger: 
     assert list(ledger.issues(job.job_id)) == [issue(1, message="new"), full, issue(3)]
 
 
-def test_issues_are_streamed_and_may_be_left_half_read(ledger: Ledger, job: Job) -> None:
+def test_issues_are_streamed(ledger: Ledger, job: Job) -> None:
     ledger.record(job, [Issues([issue(row) for row in range(2_500, 0, -1)])])
     stream = ledger.issues(job.job_id)
     assert next(stream).row_number == 1
@@ -191,12 +191,12 @@ def test_issues_are_streamed_and_may_be_left_half_read(ledger: Ledger, job: Job)
     assert [one.row_number for one in ledger.issues(job.job_id)] == list(range(1, 2_501))
 
 
-def test_a_job_without_issues_and_a_job_that_is_not_there_have_none(ledger: Ledger, job: Job) -> None:
+def test_a_missing_job_has_no_issues(ledger: Ledger, job: Job) -> None:
     assert list(ledger.issues(job.job_id)) == []
     assert list(ledger.issues("no such job")) == []
 
 
-def test_text_that_no_database_takes_is_kept_with_replacement_characters(ledger: Ledger, job: Job) -> None:
+def test_text_no_database_takes_is_replaced(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1))
     odd = issue(1, message="a\0b\ud800c", code=10**30, request_id="\0", badge_meta_id="x\0")
     granted = Outcome(batch, "PER_ROW", 200, [RowChange(badge(1), RowState.ACCEPTED, "6\0")], [odd])
@@ -207,7 +207,7 @@ def test_text_that_no_database_takes_is_kept_with_replacement_characters(ledger:
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
-def test_ids_are_kept_as_they_are_whatever_they_mean_to_a_database(ledger: Ledger, job: Job, together: bool) -> None:
+def test_ids_with_special_characters_are_kept(ledger: Ledger, job: Job, together: bool) -> None:
     odd = ["NULL", "null", "", "a,b", 'a"b', "a\\b", "{}", "a b", "'", "ä", "²", "%s", "?1", "a\nb\t", "%s %(x)s :x"]
     given = ["65" * 12, *odd, None]
     rows = [badge(number) for number in range(1, len(given) + 1)]
@@ -220,7 +220,7 @@ def test_ids_are_kept_as_they_are_whatever_they_mean_to_a_database(ledger: Ledge
     assert list(ids(ledger).values()) == given
 
 
-def test_an_id_of_another_form_is_kept_as_it_is_beside_the_usual_ones(ledger: Ledger, job: Job) -> None:
+def test_an_unusual_id_is_kept_beside_usual_ones(ledger: Ledger, job: Job) -> None:
     """Those of the usual form are kept in half the bytes, which must not change any other: a batch for each."""
     kept = []
     for number, odd in enumerate(["0" * 24, "65" * 11, "65" * 13, "AB" * 12, "ab" * 11 + " a", "٣" * 24, "6" * 23, ""]):
@@ -232,7 +232,7 @@ def test_an_id_of_another_form_is_kept_as_it_is_beside_the_usual_ones(ledger: Le
 
 
 @pytest.mark.parametrize("rows", [1, 249, 250, 251, 500, 1_000, 1_013])
-def test_every_row_of_a_batch_is_noted_and_changed_however_many_there_are(ledger: Ledger, job: Job, rows: int) -> None:
+def test_a_batch_of_any_size_is_noted_and_changed(ledger: Ledger, job: Job, rows: int) -> None:
     badges = [badge(row) for row in range(1, rows + 1)]
     batch = claim(ledger, job, *reversed(badges))
     states = [(RowState.ACCEPTED, RowState.REJECTED, RowState.UNKNOWN)[row % 3] for row in range(rows)]
@@ -243,12 +243,12 @@ def test_every_row_of_a_batch_is_noted_and_changed_however_many_there_are(ledger
     assert [found[(one.customer_id, one.badge_meta_id)][0].state for one in badges] == states
 
 
-def test_a_code_larger_than_any_documented_one_is_kept(ledger: Ledger, job: Job) -> None:
+def test_an_oversized_code_is_kept(ledger: Ledger, job: Job) -> None:
     ledger.record(job, [Issues([issue(1, code=2**40)])])
     assert [one.code for one in ledger.issues(job.job_id)] == [2**40]
 
 
-def test_what_the_api_granted_is_kept_for_a_later_revocation(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_granted_ids_are_kept_for_revocation(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1), badge(2))
     ledger.record(job, [Outcome(batch, "UNKNOWN", 200, [RowChange(badge(1), RowState.UNKNOWN, "aa" * 12)])])
     ledger.record(job, [Outcome(batch, "", None, [RowChange(badge(1), RowState.ACCEPTED)])])  # an id once seen stays
@@ -259,7 +259,7 @@ def test_what_the_api_granted_is_kept_for_a_later_revocation(backend: Backend, l
     assert tuple(settled) == (200, "UNKNOWN")
 
 
-def test_of_two_issues_of_a_row_noted_together_one_counts(ledger: Ledger, job: Job) -> None:
+def test_one_of_two_issues_of_a_row_counts(ledger: Ledger, job: Job) -> None:
     odd = 'a "quoted" \\ text, {with} NULL, \0 and \ud800 é'
     twice = [issue(1, RowState.REJECTED, "first"), issue(1, RowState.REJECTED, odd), issue(2, RowState.INVALID)]
     ledger.record(job, [Issues(twice)])

@@ -53,7 +53,7 @@ def test_an_import_can_claim_none_of_them(backend: Backend) -> None:
             ledger.record(importing, [Intent(badges(10, 2), "f", "r", 1, unseen=unseen)])
 
 
-def test_a_row_that_an_import_noted_first_is_left_to_it(backend: Backend) -> None:
+def test_a_row_noted_by_an_import_stays_there(backend: Backend) -> None:
     ledger = backend.open()
     with closing(backend.open()) as other:
         importing = opened(other, "2")

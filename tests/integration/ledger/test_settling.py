@@ -63,7 +63,7 @@ def rows_of(backend: Backend, table: str) -> list[dict[str, Any]]:
     ("new", "reported", "count"),
     [(RowState.ACCEPTED, RowState.ACCEPTED, "accepted"), (RowState.PLANNED, RowState.NOT_SENT, "not_sent")],
 )
-def test_a_settled_row_its_story_and_the_summary_say_the_same(
+def test_row_issue_and_summary_agree_after_settling(
     backend: Backend, ledger: Ledger, new: RowState, reported: RowState, count: str
 ) -> None:
     job = left_unknown(ledger, badge(1), badge(2))
@@ -89,7 +89,7 @@ def test_a_settled_row_its_story_and_the_summary_say_the_same(
     assert ledger.job(job.job_id).state == "failed"  # as it had ended
 
 
-def test_what_was_accepted_can_be_claimed_no_more_and_what_was_freed_can(ledger: Ledger) -> None:
+def test_freed_rows_can_be_claimed_and_accepted_not(ledger: Ledger) -> None:
     first = left_unknown(ledger, badge(1), run="first")
     second = left_unknown(ledger, badge(2), run="second")
     settle(ledger, ledger.settlements.take_stock(first.job_id), RowState.ACCEPTED)
@@ -103,7 +103,7 @@ def test_what_was_accepted_can_be_claimed_no_more_and_what_was_freed_can(ledger:
     assert found.job == first.key
 
 
-def test_a_row_that_another_job_took_over_stays_with_that_job(ledger: Ledger) -> None:
+def test_an_adopted_row_stays_with_its_job(ledger: Ledger) -> None:
     job = left_unknown(ledger, badge(1), badge(2))
     mine = ledger.settlements.take_stock(job.job_id)
     seen = unproven(ledger, job.job_id)
@@ -121,7 +121,7 @@ def test_a_row_that_another_job_took_over_stays_with_that_job(ledger: Ledger) ->
     assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN, RowState.NOT_SENT]
 
 
-def test_a_row_that_was_sent_anew_since_it_was_looked_at_is_not_settled_by_what_was_seen_before(
+def test_a_row_resent_since_the_look_is_not_settled(
     ledger: Ledger,
 ) -> None:
     """It is unknown again, and of the same job, but of another batch: the read says nothing about that one."""
@@ -138,7 +138,7 @@ def test_a_row_that_was_sent_anew_since_it_was_looked_at_is_not_settled_by_what_
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
 
 
-def test_a_living_job_is_left_alone_and_says_how_long_its_lease_holds(ledger: Ledger, job: Job) -> None:
+def test_a_living_job_is_left_with_its_lease(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.INTENT, badge(1))
     bring_to(ledger, job, RowState.UNKNOWN, badge(2))
     with pytest.raises(JobIsRunningError) as refused:
@@ -149,7 +149,7 @@ def test_a_living_job_is_left_alone_and_says_how_long_its_lease_holds(ledger: Le
     claim(ledger, job, badge(3))
 
 
-def test_an_import_that_goes_on_in_the_meantime_keeps_its_rows(ledger: Ledger) -> None:
+def test_an_import_that_continues_keeps_its_rows(ledger: Ledger) -> None:
     job = left_unknown(ledger, badge(1))
     mine = ledger.settlements.take_stock(job.job_id)
     begin(ledger)
@@ -161,9 +161,7 @@ def test_an_import_that_goes_on_in_the_meantime_keeps_its_rows(ledger: Ledger) -
     assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
 
-def test_intents_of_a_dead_job_are_unknown_and_its_process_can_send_nothing_if_it_wakes_up(
-    backend: Backend, ledger: Ledger
-) -> None:
+def test_a_dead_jobs_process_can_send_nothing_later(backend: Backend, ledger: Ledger) -> None:
     elsewhere = backend.open(owner="another machine/7/1")
     job = begin(elsewhere)
     batch = claim(elsewhere, job, badge(1), badge(2))
@@ -198,7 +196,7 @@ def test_taking_stock_twice_changes_nothing_more(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("call", ["take_stock", "settle"])
-def test_a_job_that_is_not_there_is_said_so(ledger: Ledger, job: Job, call: str) -> None:
+def test_a_missing_job_is_reported(ledger: Ledger, job: Job, call: str) -> None:
     stranger = Job(99, "no such job", job.organisation_key, 1, resumed=True)
     with pytest.raises(LookupError):
         ledger.settlements.take_stock(stranger.job_id) if call == "take_stock" else settle(
@@ -206,7 +204,7 @@ def test_a_job_that_is_not_there_is_said_so(ledger: Ledger, job: Job, call: str)
         )
 
 
-def test_of_two_that_settle_the_same_rows_at_once_each_row_is_settled_by_one(backend: Backend) -> None:
+def test_each_row_is_settled_by_one_of_two(backend: Backend) -> None:
     rows = [badge(number) for number in range(1, 41)]
     ledger = backend.open()
     job = left_unknown(ledger, *rows)
@@ -243,13 +241,13 @@ def test_what_cannot_be_noted_is_not_settled(backend: Backend, ledger: Ledger) -
     assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
 
-def test_rows_of_a_batch_come_in_the_dataset_s_order(ledger: Ledger) -> None:
+def test_rows_come_in_the_datasets_order(ledger: Ledger) -> None:
     job = left_unknown(ledger, *(badge(number) for number in range(1, 8)))
     pages = list(ledger.settlements.unproven(job.job_id))
     assert [row.badge for page in pages for row in page] == [badge(number) for number in range(1, 8)]
 
 
-def test_rows_that_the_job_does_not_hold_are_told_apart_and_can_be_told_anew(ledger: Ledger) -> None:
+def test_rows_held_elsewhere_are_listed_apart(ledger: Ledger) -> None:
     job = begin(ledger)
     bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     ledger.record(job, [Issues([issue(row, RowState.UNKNOWN) for row in (1, 2, 3)])])
@@ -264,7 +262,7 @@ def test_rows_that_the_job_does_not_hold_are_told_apart_and_can_be_told_anew(led
     assert [summary[name] for name in ("rows_read", "unknown", "already_accepted", "not_sent")] == [3, 1, 1, 1]
 
 
-def test_a_retry_tells_rows_that_were_freed_anew(ledger: Ledger) -> None:
+def test_a_retry_reports_freed_rows(ledger: Ledger) -> None:
     """The row will be sent: that it was not is no longer so."""
     job = left_unknown(ledger, badge(1))
     settle(ledger, ledger.settlements.take_stock(job.job_id), RowState.PLANNED)

@@ -21,7 +21,7 @@ def office(backend: Backend, start_capillary_simulator: Callable[..., RunningSim
 
 @pytest.mark.parametrize("again", ["the same import", "another import"])
 @pytest.mark.parametrize("attempt", range(3))
-def test_an_import_and_two_reconciliations_of_the_same_rows_at_once(office: Office, again: str, attempt: int) -> None:
+def test_an_import_and_two_reconciliations_share_rows(office: Office, again: str, attempt: int) -> None:
     known = ROWS[0] | {"customerId": 9_100_000}  # a read of it shows that reads show imports
     assert office.run("before", rows=[known]).error is None
     lost = [{"kind": "drop", "at": "after_applying", "every": 2}, {"kind": "drop", "at": "after_reading"}]

@@ -75,7 +75,7 @@ def test_a_wal_that_was_removed_is_missed(killed: Path) -> None:
         opened(killed)
 
 
-def test_a_copy_without_its_wal_is_refused_and_one_with_it_is_whole(killed: Path, tmp_path: Path) -> None:
+def test_a_copy_needs_its_wal(killed: Path, tmp_path: Path) -> None:
     shutil.copy(killed, tmp_path / "copy.db")
     with pytest.raises(WrongLedgerError, match="a copy without it"):
         opened(tmp_path / "copy.db")
@@ -83,7 +83,7 @@ def test_a_copy_without_its_wal_is_refused_and_one_with_it_is_whole(killed: Path
     assert opened(tmp_path / "copy.db") == {1: "intent"}
 
 
-def test_a_copy_of_a_ledger_that_was_closed_is_whole(path: Path, tmp_path: Path) -> None:
+def test_a_copy_of_a_closed_ledger_is_whole(path: Path, tmp_path: Path) -> None:
     with closing(Ledger(f"sqlite:///{path}")) as ledger:
         bring_to(ledger, begin(ledger), RowState.ACCEPTED, badge(1))
     assert sorted(one.name for one in tmp_path.iterdir()) == ["ledger.db"]
@@ -91,13 +91,13 @@ def test_a_copy_of_a_ledger_that_was_closed_is_whole(path: Path, tmp_path: Path)
     assert opened(tmp_path / "copy.db") == {1: "accepted"}
 
 
-def test_by_a_persons_word_a_file_without_its_wal_is_taken(killed: Path) -> None:
+def test_a_persons_word_takes_a_file_without_wal(killed: Path) -> None:
     Path(f"{killed}-wal").unlink()
     Ledger(f"sqlite:///{killed}", without_wal=True).close()
     Ledger(f"sqlite:///{killed}").close()
 
 
-def test_where_sqlite_cannot_keep_a_wal_the_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filesystem_without_wal_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "_PAUSE", 0)
     # this way of locking has no shared memory, as a network file system has none
     with pytest.raises(WrongLedgerError, match="write-ahead log"):
@@ -112,7 +112,7 @@ def test_where_sqlite_cannot_keep_a_wal_the_ledger_is_refused(path: Path, monkey
         ("37 36 0:40 / {folder} rw - cifs //host/x rw", r"\(cifs\)"),
     ],
 )
-def test_a_file_that_is_mounted_alone_or_from_afar_is_refused(path: Path, mounts: str, reason: str) -> None:
+def test_a_single_or_remote_mount_is_refused(path: Path, mounts: str, reason: str) -> None:
     with pytest.raises(WrongLedgerError, match=reason):
         refuse_unfit(path, mounts=mounts.format(path=path, folder=path.parent))
 
@@ -126,7 +126,7 @@ def test_a_file_that_is_mounted_alone_or_from_afar_is_refused(path: Path, mounts
         "37 36 0:40 / {folder}/ledger rw - nfs host:/x rw",
     ],
 )
-def test_a_file_on_a_disk_of_the_machine_is_taken(path: Path, mounts: str) -> None:
+def test_a_local_disk_is_accepted(path: Path, mounts: str) -> None:
     refuse_unfit(path, mounts=mounts.format(path=path, folder=path.parent))
 
 
@@ -137,7 +137,7 @@ def test_a_mount_point_with_a_blank_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_file_that_goes_away_under_a_job_stops_it(path: Path, replaced: bool) -> None:
+def test_a_vanishing_file_stops_its_job(path: Path, replaced: bool) -> None:
     with closing(Ledger(f"sqlite:///{path}")) as ledger:
         job = begin(ledger)
         path.unlink()
@@ -147,7 +147,7 @@ def test_a_file_that_goes_away_under_a_job_stops_it(path: Path, replaced: bool) 
             claim(ledger, job, badge(1))
 
 
-def test_a_shell_that_only_reads_leaves_the_ledger_as_it_is(path: Path) -> None:
+def test_a_reading_shell_changes_nothing(path: Path) -> None:
     with closing(Ledger(f"sqlite:///{path}")) as ledger:
         shell = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         bring_to(ledger, begin(ledger), RowState.ACCEPTED, badge(1))
@@ -156,7 +156,7 @@ def test_a_shell_that_only_reads_leaves_the_ledger_as_it_is(path: Path) -> None:
     assert opened(path) == {1: "accepted"}
 
 
-def test_many_that_open_and_close_it_at_once_disturb_none(path: Path) -> None:
+def test_many_opening_and_closing_disturb_none(path: Path) -> None:
     Ledger(f"sqlite:///{path}").close()
     errors: list[BaseException] = []
 

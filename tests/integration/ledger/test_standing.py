@@ -22,7 +22,7 @@ def test_a_job_whose_lease_is_over_is_dead(backend: Backend, ledger: Ledger, job
     assert ledger.job(job.job_id).state == "open"
 
 
-def test_a_dead_jobs_rows_are_counted_by_the_ledger(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_a_dead_jobs_rows_are_counted(backend: Backend, ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.ACCEPTED, badge(1), badge(2))
     bring_to(ledger, job, RowState.UNKNOWN, badge(3))
     claim(ledger, job, badge(4))
@@ -41,7 +41,7 @@ def test_a_dead_jobs_rows_are_counted_by_the_ledger(backend: Backend, ledger: Le
     }
 
 
-def test_an_earlier_trys_summary_is_no_account_of_a_dead_one(backend: Backend, ledger: Ledger, job: Job) -> None:
+def test_an_earlier_summary_does_not_speak_for_a_dead_try(backend: Backend, ledger: Ledger, job: Job) -> None:
     claim(ledger, job, badge(1))
     ledger.finish_job(job, "failed", {"rows_read": 10, "not_sent": 10})
     begin(ledger)
@@ -54,7 +54,7 @@ def test_an_earlier_trys_summary_is_no_account_of_a_dead_one(backend: Backend, l
     assert resting.key == job.key
 
 
-def test_the_jobs_of_a_run_are_the_latest_of_each_part(ledger: Ledger, job: Job) -> None:
+def test_a_runs_jobs_are_the_latest_per_part(ledger: Ledger, job: Job) -> None:
     parts = [ledger.open_job(scope(map_index=index), plan()) for index in (1, 0)]
     cleared = ledger.open_job(scope(map_index=1, max_tries=1), plan())
     begin(ledger, "another run")

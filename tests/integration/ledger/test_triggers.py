@@ -67,7 +67,7 @@ def allowed(connection: Any, statement: Any, customer: int, new: RowState | None
     return True
 
 
-def test_the_database_itself_lets_a_row_of_its_own_state_change_as_the_table_says(looking: Any) -> None:
+def test_the_database_enforces_row_states(looking: Any) -> None:
     found = set()
     for customer, (old, new) in enumerate(PAIRS, start=1):
         if old in _PATHS:
@@ -77,7 +77,7 @@ def test_the_database_itself_lets_a_row_of_its_own_state_change_as_the_table_say
     assert found == {(old, new) for old, new in TRANSITIONS if old is not RowState.INTENT} - TO_AN_INTENT
 
 
-def test_the_database_itself_lets_a_batch_change_as_the_table_says(looking: Any) -> None:
+def test_the_database_enforces_batch_states(looking: Any) -> None:
     found = set()
     for customer, (old, new) in enumerate(PAIRS, start=1):
         if old in BATCH_STATES:
@@ -88,7 +88,7 @@ def test_the_database_itself_lets_a_batch_change_as_the_table_says(looking: Any)
     assert found == {pair for pair in TRANSITIONS if set(pair) <= set(BATCH_STATES)} - TO_AN_INTENT
 
 
-def test_the_database_itself_lets_a_row_differ_from_its_batch_as_the_table_says(looking: Any) -> None:
+def test_the_database_enforces_how_rows_differ(looking: Any) -> None:
     found = set()
     for customer, (old, new) in enumerate(PAIRS, start=1):
         if old in BATCH_STATES:
@@ -99,7 +99,7 @@ def test_the_database_itself_lets_a_row_differ_from_its_batch_as_the_table_says(
     assert found == {(old, new) for old, new in TRANSITIONS if old in BATCH_STATES} - TO_AN_INTENT
 
 
-def test_the_database_itself_lets_only_free_rows_into_another_batch(looking: Any) -> None:
+def test_the_database_lets_only_free_rows_move(looking: Any) -> None:
     found = set()
     for customer, old in enumerate(RowState, start=1):
         if old in BATCH_STATES:
@@ -116,7 +116,7 @@ def test_the_database_itself_lets_only_free_rows_into_another_batch(looking: Any
     assert found == FREE
 
 
-def test_the_database_itself_lets_a_batch_in_only_as_an_intent(looking: Any) -> None:
+def test_the_database_starts_batches_as_intents(looking: Any) -> None:
     for first in set(RowState) - {RowState.INTENT}:
         with pytest.raises(IntegrityError, match="enters the ledger as an intent"):
             looking.execute(_BATCH, {"customer": 1, "state": first.value, "nothing": b""})

@@ -31,7 +31,7 @@ def execute(ledger: Ledger, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def test_a_read_only_file_is_read_but_takes_no_job(sqlite_backend: SqliteBackend) -> None:
+def test_a_read_only_file_takes_no_job(sqlite_backend: SqliteBackend) -> None:
     ledger = sqlite_backend.open()
     job = begin(ledger)
     claim(ledger, job, badge(1))
@@ -43,7 +43,7 @@ def test_a_read_only_file_is_read_but_takes_no_job(sqlite_backend: SqliteBackend
     assert [one.run_id for one in ledger.jobs()] == ["2026-01-01"]
 
 
-def test_a_read_only_file_without_a_ledger_is_refused_at_once(sqlite_backend: SqliteBackend) -> None:
+def test_a_read_only_file_without_ledger_is_refused(sqlite_backend: SqliteBackend) -> None:
     sqlite_backend.path.unlink()
     sqlite_backend.path.touch()
     with pytest.raises(LedgerUnusableError, match="readonly"):
@@ -58,7 +58,7 @@ def test_a_read_only_file_without_a_ledger_is_refused_at_once(sqlite_backend: Sq
     ],
     ids=["read-only in mid-job", "disk full in mid-job"],
 )
-def test_a_file_that_takes_no_more_in_mid_job_holds_all_that_was_told_before(
+def test_a_full_file_keeps_what_was_committed(
     sqlite_backend: SqliteBackend, broken: str, repaired: str, reported: str, error: type[Exception], advice: str
 ) -> None:
     ledger = sqlite_backend.open()
@@ -86,7 +86,7 @@ def holder(backend: Backend) -> Iterator[sa.Connection]:
     engine.dispose()
 
 
-def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backend, holder: sa.Connection) -> None:
+def test_a_locked_database_is_given_up_in_time(backend: Backend, holder: sa.Connection) -> None:
     """The impatient one does one thing only: PostgreSQL also gives up who is slow between two statements."""
     ledger, impatient = backend.open(), backend.open(patience=0.5)
     job = begin(ledger)
@@ -101,7 +101,7 @@ def test_a_database_that_another_holds_locked_is_given_up_in_time(backend: Backe
     assert ledger.counts(job) == {RowState.ACCEPTED: 1}
 
 
-def test_a_writer_that_froze_in_mid_transaction_is_parted_from_its_locks(postgres_backend: PostgresBackend) -> None:
+def test_a_frozen_writer_loses_its_locks(postgres_backend: PostgresBackend) -> None:
     """The server ends a transaction of ours in which nothing happens any more; it must not hold up other jobs."""
     frozen = postgres_backend.open(patience=1.0)
     job = begin(postgres_backend.open())
@@ -124,9 +124,7 @@ def test_a_writer_that_froze_in_mid_transaction_is_parted_from_its_locks(postgre
 
 
 @pytest.mark.parametrize("moment", ["between two transactions", "in mid-transaction"])
-def test_a_server_that_stops_in_mid_job_and_comes_back_is_worked_on_with(
-    postgres_backend: PostgresBackend, postgres_server: Any, moment: str
-) -> None:
+def test_a_restarted_server_is_used_again(postgres_backend: PostgresBackend, postgres_server: Any, moment: str) -> None:
     ledger = postgres_backend.open()
     job = begin(ledger)
     batch = claim(ledger, job, badge(1))
@@ -160,7 +158,7 @@ def test_a_server_that_stops_in_mid_job_and_comes_back_is_worked_on_with(
 
 
 @pytest.mark.parametrize("warm_seconds", [60.0, 0.0], ids=["just used", "idle"])
-def test_a_single_connection_that_broke_is_replaced_without_a_word(
+def test_a_broken_connection_is_replaced(
     postgres_backend: PostgresBackend, monkeypatch: pytest.MonkeyPatch, warm_seconds: float
 ) -> None:
     monkeypatch.setattr(engine, "_WARM_SECONDS", warm_seconds)
@@ -177,7 +175,7 @@ def test_a_single_connection_that_broke_is_replaced_without_a_word(
     assert ledger.counts(job) == {RowState.INTENT: 1}
 
 
-def test_a_standby_that_is_read_only_takes_no_job(postgres_backend: PostgresBackend) -> None:
+def test_a_read_only_standby_takes_no_job(postgres_backend: PostgresBackend) -> None:
     ledger = postgres_backend.open()
     separator = "&" if "?" in postgres_backend.url else "?"
     standby = postgres_backend.open(
@@ -188,7 +186,7 @@ def test_a_standby_that_is_read_only_takes_no_job(postgres_backend: PostgresBack
     assert ledger.jobs() == []
 
 
-def test_a_file_that_vanished_in_mid_job_does_not_become_a_new_empty_ledger(sqlite_backend: SqliteBackend) -> None:
+def test_a_vanished_file_is_not_made_anew(sqlite_backend: SqliteBackend) -> None:
     ledger = sqlite_backend.open()
     job = begin(ledger)
     bring_to(ledger, job, RowState.ACCEPTED, badge(1))
@@ -208,9 +206,7 @@ def test_a_file_that_vanished_in_mid_job_does_not_become_a_new_empty_ledger(sqli
         "SELECT no_such_function()",
     ],
 )
-def test_a_statement_that_is_refused_for_good_fails_at_once_and_is_not_tried_again(
-    backend: Backend, statement: str
-) -> None:
+def test_a_refused_statement_is_not_retried(backend: Backend, statement: str) -> None:
     ledger = backend.open()
     tries: list[str] = []
 
@@ -226,7 +222,7 @@ def test_a_statement_that_is_refused_for_good_fails_at_once_and_is_not_tried_aga
     begin(ledger)  # the ledger itself goes on
 
 
-def test_a_user_without_rights_is_told_so_at_once(postgres_backend: PostgresBackend) -> None:
+def test_a_user_without_rights_learns_it_at_once(postgres_backend: PostgresBackend) -> None:
     postgres_backend.open()
     with postgres_backend.look() as connection:
         connection.execute(sa.text("DROP ROLE IF EXISTS capillary_stranger"))
@@ -238,7 +234,7 @@ def test_a_user_without_rights_is_told_so_at_once(postgres_backend: PostgresBack
     assert "GRANT" in str(refused.value)
 
 
-def test_a_user_who_may_make_no_tables_is_refused_with_the_ways_out(postgres_backend: PostgresBackend) -> None:
+def test_a_user_without_create_learns_the_ways(postgres_backend: PostgresBackend) -> None:
     with postgres_backend.look() as connection:
         for statement in (
             "DROP SCHEMA public CASCADE",
@@ -256,7 +252,7 @@ def test_a_user_who_may_make_no_tables_is_refused_with_the_ways_out(postgres_bac
     assert not isinstance(as_airflow_error(refused.value), BadgeTaskInterrupted)
 
 
-def test_a_user_who_may_make_no_tables_uses_those_of_the_owner(postgres_backend: PostgresBackend) -> None:
+def test_a_user_without_create_uses_the_owners_tables(postgres_backend: PostgresBackend) -> None:
     postgres_backend.open()
     with postgres_backend.look() as connection:
         for statement in (
@@ -273,5 +269,5 @@ def test_a_user_who_may_make_no_tables_uses_those_of_the_owner(postgres_backend:
 
 
 @pytest.mark.parametrize("error", [LedgerUnusableError("no rights"), LedgerUnavailableError("no connection")])
-def test_only_what_may_pass_is_tried_again_by_airflow(error: CapillaryError) -> None:
+def test_airflow_retries_only_what_may_pass(error: CapillaryError) -> None:
     assert isinstance(as_airflow_error(error), BadgeTaskInterrupted) is isinstance(error, LedgerUnavailableError)

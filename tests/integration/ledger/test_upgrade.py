@@ -66,7 +66,7 @@ def test_a_new_ledger_is_what_alembic_would_make_and_loads_none_of_it(tmp_path: 
     assert found[0] == found[1]
 
 
-def test_a_ledger_that_is_up_to_date_is_left_as_it_is(fresh_backend: Backend) -> None:
+def test_a_current_ledger_is_left_alone(fresh_backend: Backend) -> None:
     first = fresh_backend.open()
     job = begin(first)
     claim(first, job, badge(1))
@@ -92,7 +92,7 @@ def test_many_that_find_no_ledger_make_one_together(fresh_backend: Backend) -> N
     assert revision(fresh_backend) == HEAD
 
 
-def test_several_ledgers_are_made_by_one_process_at_once(tmp_path: Path) -> None:
+def test_one_process_makes_several_ledgers(tmp_path: Path) -> None:
     line = threading.Barrier(4)
 
     def begin_one(number: int) -> None:
@@ -104,7 +104,7 @@ def test_several_ledgers_are_made_by_one_process_at_once(tmp_path: Path) -> None
         assert list(pool.map(begin_one, range(4))) == [None] * 4
 
 
-def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(backend: Backend) -> None:
+def test_a_newer_ledger_is_refused_untouched(backend: Backend) -> None:
     with backend.look() as connection:
         connection.execute(sa.text("UPDATE capillary_alembic_version SET version_num = '9999'"))
     with pytest.raises(ConfigurationError, match=r"revision 9999.*written by a newer one"):
@@ -112,7 +112,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(backend: Backend)
     assert revision(backend) == "9999"
 
 
-def test_an_upgrade_that_breaks_off_leaves_nothing_half_made(sqlite_backend: SqliteBackend) -> None:
+def test_a_broken_upgrade_leaves_nothing(sqlite_backend: SqliteBackend) -> None:
     """The first table is there already, made by another program, so that making the others must be undone."""
     sqlite_backend.path.unlink()
     with sqlite_backend.look() as connection:
@@ -125,7 +125,7 @@ def test_an_upgrade_that_breaks_off_leaves_nothing_half_made(sqlite_backend: Sql
     claim(ledger := sqlite_backend.open(), begin(ledger), badge(1))
 
 
-def test_an_upgrade_that_breaks_off_leaves_nothing_half_made_on_postgresql(postgres_backend: PostgresBackend) -> None:
+def test_a_broken_upgrade_leaves_nothing_on_postgresql(postgres_backend: PostgresBackend) -> None:
     with postgres_backend.look() as connection:
         connection.execute(sa.text("DROP SCHEMA public CASCADE"))
         connection.execute(sa.text("CREATE SCHEMA public"))
@@ -135,7 +135,7 @@ def test_an_upgrade_that_breaks_off_leaves_nothing_half_made_on_postgresql(postg
     assert tables(postgres_backend) == ["capillary_row_issue"]
 
 
-def test_a_file_that_is_no_database_is_left_alone(sqlite_backend: SqliteBackend) -> None:
+def test_a_file_that_is_no_database_is_untouched(sqlite_backend: SqliteBackend) -> None:
     sqlite_backend.path.write_bytes(b"customer_id,badge_id\n" * 1_000)
     with pytest.raises(LedgerUnusableError, match="not a database"):
         sqlite_backend.open()
@@ -228,7 +228,7 @@ def test_an_upgrade_runs_once(backend: Backend, next_version: Callable[..., None
     assert not backend.open().was_upgraded
 
 
-def test_many_that_find_an_older_ledger_upgrade_it_once(backend: Backend, next_version: Callable[..., None]) -> None:
+def test_many_upgrade_an_older_ledger_once(backend: Backend, next_version: Callable[..., None]) -> None:
     job = filled(backend)
     next_version()
     line = threading.Barrier(4)
@@ -242,7 +242,7 @@ def test_many_that_find_an_older_ledger_upgrade_it_once(backend: Backend, next_v
     assert contents(backend)["capillary_made_up"] == [{"job_id": job.job_id}]
 
 
-def test_an_older_version_refuses_a_ledger_that_a_newer_one_upgraded(
+def test_an_older_version_refuses_an_upgraded_ledger(
     backend: Backend, next_version: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scripts, head = migrations.SCRIPTS, migrations.HEAD
@@ -256,9 +256,7 @@ def test_an_older_version_refuses_a_ledger_that_a_newer_one_upgraded(
     assert revision(backend) == "0002"
 
 
-def test_an_upgrade_that_breaks_off_leaves_the_ledger_as_it_was(
-    backend: Backend, next_version: Callable[..., None]
-) -> None:
+def test_a_broken_upgrade_leaves_the_ledger(backend: Backend, next_version: Callable[..., None]) -> None:
     job = filled(backend)
     before = contents(backend)
     next_version(NEXT + BREAKS_OFF)

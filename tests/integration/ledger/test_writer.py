@@ -91,9 +91,7 @@ def together(gated: GatedLedger, job: Job) -> Iterator[Together]:
         yield call
 
 
-def test_what_arrives_together_is_committed_together_and_each_gets_its_own_batches(
-    together: Together, gated: GatedLedger, job: Job
-) -> None:
+def test_notes_that_arrive_together_commit_together(together: Together, gated: GatedLedger, job: Job) -> None:
     reported = together(
         [intent(badge(1)), Issues([issue(9)]), intent(badge(2))], [Issues([issue(8)])], [intent(badge(3))]
     )
@@ -124,7 +122,7 @@ def test_two_callers_with_the_same_row_are_parted(together: Together, gated: Gat
     assert gated.counts(job) == {RowState.INTENT: 1}
 
 
-def test_outcomes_are_recorded_even_where_others_hear_that_the_lease_is_lost(
+def test_outcomes_are_recorded_after_a_lost_lease(
     together: Together, gated: GatedLedger, job: Job, backend: Backend
 ) -> None:
     batches = [claim(gated, job, badge(row)) for row in (1, 2)]
@@ -142,7 +140,7 @@ def test_outcomes_are_recorded_even_where_others_hear_that_the_lease_is_lost(
     assert gated.counts(thief) == {RowState.ACCEPTED: 2}
 
 
-def test_a_database_that_fails_is_heard_of_by_every_caller_and_the_thread_goes_on(
+def test_every_caller_gets_the_database_error(
     together: Together, gated: GatedLedger, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> list[int]:
@@ -166,7 +164,7 @@ def test_a_defect_is_heard_of_by_its_caller(gated: GatedLedger, job: Job) -> Non
         assert len(book.record(intent(badge(1)))) == 1
 
 
-def test_an_outcome_that_no_caller_waits_for_is_committed_with_the_next_intent(gated: GatedLedger, job: Job) -> None:
+def test_an_unawaited_outcome_commits_with_the_next_intent(gated: GatedLedger, job: Job) -> None:
     counted: list[dict[RowState, int]] = []
     batch = claim(gated, job, badge(1))
     gated.commits.clear()
@@ -185,7 +183,7 @@ def test_an_outcome_that_no_caller_waits_for_is_committed_with_the_next_intent(g
     assert counted == [{RowState.ACCEPTED: 1, RowState.INTENT: 1}]
 
 
-def test_an_outcome_that_no_caller_waits_for_is_committed_without_any_other_note(gated: GatedLedger, job: Job) -> None:
+def test_an_unawaited_outcome_commits_alone(gated: GatedLedger, job: Job) -> None:
     counted = threading.Event()
     batch = claim(gated, job, badge(1))
     with closing(LedgerWriter(gated, job, heartbeat_seconds=NEVER)) as book:
@@ -194,7 +192,7 @@ def test_an_outcome_that_no_caller_waits_for_is_committed_without_any_other_note
         assert gated.counts(job) == {RowState.ACCEPTED: 1}
 
 
-def test_who_catches_up_finds_every_outcome_committed_and_counted(gated: GatedLedger, job: Job) -> None:
+def test_catching_up_waits_for_every_outcome(gated: GatedLedger, job: Job) -> None:
     gated.gate.set()
     counted: list[int] = []
     batches = [claim(gated, job, badge(row)) for row in range(1, 6)]
@@ -206,7 +204,7 @@ def test_who_catches_up_finds_every_outcome_committed_and_counted(gated: GatedLe
         assert gated.counts(job) == {RowState.ACCEPTED: 5}
 
 
-def test_closing_commits_an_outcome_that_no_caller_waits_for(gated: GatedLedger, job: Job) -> None:
+def test_closing_commits_unawaited_outcomes(gated: GatedLedger, job: Job) -> None:
     counted: list[bool] = []
     batch = claim(gated, job, badge(1))
     book = LedgerWriter(gated, job, heartbeat_seconds=NEVER)
@@ -217,7 +215,7 @@ def test_closing_commits_an_outcome_that_no_caller_waits_for(gated: GatedLedger,
 
 
 @pytest.mark.parametrize("trouble", [LedgerUnavailableError("gone"), RuntimeError("defect")])
-def test_a_lost_outcome_that_no_caller_waits_for_is_reported_and_not_counted(
+def test_a_lost_unawaited_outcome_is_reported(
     gated: GatedLedger, job: Job, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
     gated.gate.set()
@@ -257,7 +255,7 @@ def test_questions_are_answered(gated: GatedLedger, job: Job) -> None:
         assert waits == pytest.approx([0, 60], abs=20)
 
 
-def test_closing_commits_what_was_told_before_and_then_takes_nothing_more(gated: GatedLedger, job: Job) -> None:
+def test_closing_commits_and_takes_nothing_more(gated: GatedLedger, job: Job) -> None:
     book = LedgerWriter(gated, job, heartbeat_seconds=NEVER)
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(book.now)
@@ -299,7 +297,7 @@ def test_an_idle_job_keeps_its_lease(gated: GatedLedger, job: Job, backend: Back
             begin(gated)
 
 
-def test_a_job_that_does_nothing_but_ask_keeps_its_lease(gated: GatedLedger, job: Job) -> None:
+def test_questions_alone_keep_the_lease(gated: GatedLedger, job: Job) -> None:
     heart = Heart()
     with closing(LedgerWriter(gated, job, heartbeat_seconds=15.0, monotonic=heart)) as book:
         for second in range(1, 61):
@@ -313,7 +311,7 @@ def test_a_job_that_does_nothing_but_ask_keeps_its_lease(gated: GatedLedger, job
 
 
 @pytest.mark.parametrize("trouble", [LeaseLostError("stolen"), LedgerUnavailableError("gone"), RuntimeError("defect")])
-def test_a_heartbeat_that_fails_leaves_the_thread_at_work(
+def test_a_failed_heartbeat_leaves_the_thread_running(
     gated: GatedLedger, job: Job, monkeypatch: pytest.MonkeyPatch, trouble: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = threading.Event()

@@ -34,7 +34,7 @@ def contents(lake: Lake) -> list[bytes]:
     return [lake.server.get(lake.bucket, key) for key in keys]
 
 
-def test_a_dataset_on_s3_is_read_as_uri_parts_and_returned_value(extract: Extract, lake: Lake) -> None:
+def test_a_dataset_on_s3_is_read_in_every_form(extract: Extract, lake: Lake) -> None:
     result = extract(lake.uri(PATH), partitions=3)
     for form in (result, result["uri"], f"{result['uri']}/", result["parts"]):
         assert sorted(customers(form)) == list(range(1, 2_001))
@@ -45,9 +45,7 @@ def test_a_dataset_on_s3_is_read_as_uri_parts_and_returned_value(extract: Extrac
     assert lake.keys() == {f"{PATH}/_manifest.json", f"{PATH}/{part}"}
 
 
-def test_dying_at_any_request_leaves_the_earlier_dataset_or_the_new_one_and_never_a_mixture(
-    tmp_path: Path, lake: Lake
-) -> None:
+def test_a_death_at_any_request_never_mixes_datasets(tmp_path: Path, lake: Lake) -> None:
     def parts(content: str) -> list[Path]:
         (tmp_path / content).mkdir(exist_ok=True)
         paths = [tmp_path / content / f"part-0000{number}-of-00003.parquet" for number in range(3)]
@@ -79,7 +77,7 @@ def test_dying_at_any_request_leaves_the_earlier_dataset_or_the_new_one_and_neve
     assert len(lake.keys()) == 4
 
 
-def test_a_first_try_that_dies_half_way_is_no_dataset(extract: Extract, lake: Lake) -> None:
+def test_a_first_try_dying_leaves_no_dataset(extract: Extract, lake: Lake) -> None:
     reasons = set()
     for request in range(1, 12):
         path = f"badges/{request}"
@@ -94,7 +92,7 @@ def test_a_first_try_that_dies_half_way_is_no_dataset(extract: Extract, lake: La
     assert reasons == {"no such file", "the folder is only partly written"}
 
 
-def test_two_tries_at_once_leave_one_of_the_two_whole(tmp_path: Path, lake: Lake) -> None:
+def test_one_of_two_tries_is_left_whole(tmp_path: Path, lake: Lake) -> None:
     def publishing(content: str, failures: list[Exception]) -> None:
         try:
             for number in range(4):
@@ -153,7 +151,7 @@ def test_wrong_credentials_are_named_by_their_connection(extract: Extract, lake:
     assert len(customers(lake.uri(PATH))) == 2_000
 
 
-def test_an_endpoint_that_is_not_there_can_be_tried_again(extract: Extract, lake: Lake) -> None:
+def test_a_missing_endpoint_can_be_retried(extract: Extract, lake: Lake) -> None:
     extra = {"endpoint_url": "http://127.0.0.1:1", "config_kwargs": {"retries": {"max_attempts": 0}}}
     nowhere = lake.connect(extra=extra)
     with pytest.raises(BadgeTaskInterrupted, match=f"cannot be reached.*endpoint of connection '{nowhere}'"):

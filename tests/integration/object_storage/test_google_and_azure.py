@@ -67,7 +67,7 @@ def customers(dataset: Any) -> list[str]:
         opened.close()
 
 
-def test_a_published_dataset_is_read_in_every_form_and_replaced_whole(extract: Extract, lake: Lake) -> None:
+def test_a_published_dataset_is_read_and_replaced_whole(extract: Extract, lake: Lake) -> None:
     expected = sorted(map(str, range(1, 2_001)))
     result = extract(lake.uri("badges"), partitions=3)
     for form in (result, lake.uri("badges"), result["parts"], lake.uri("badges/*.parquet"), lake.uri("**/*.parquet")):
@@ -78,7 +78,7 @@ def test_a_published_dataset_is_read_in_every_form_and_replaced_whole(extract: E
     assert lake.names("badges") == {"_manifest.json", *(part.rpartition("/")[2] for part in again["parts"])}
 
 
-def test_many_small_objects_and_folders_are_read_in_order(lake: Lake) -> None:
+def test_many_small_objects_are_read_in_order(lake: Lake) -> None:
     for number in range(12):
         lake.put(f"in/dt=2025-01-{number // 6 + 1:02d}/part-{number:02d}.csv", HEADER + b"%d,x\n" % number)
     assert customers(lake.uri("in")) == [str(number) for number in range(12)]
@@ -86,7 +86,7 @@ def test_many_small_objects_and_folders_are_read_in_order(lake: Lake) -> None:
 
 # Both filesystems give aiohttp a piece of megabytes as it is, and aiohttp warns of that.
 @pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
-def test_large_objects_are_read_whole_though_a_reply_is_cut(lake: Lake) -> None:
+def test_large_objects_survive_a_cut_reply(lake: Lake) -> None:
     lake.put("large.csv", HEADER + b"".join(b"%d,%s\n" % (number, b"x" * 1_000) for number in range(10_000)))
     lake.server.proxy.cuts = 1
     try:
@@ -96,7 +96,7 @@ def test_large_objects_are_read_whole_though_a_reply_is_cut(lake: Lake) -> None:
     assert lake.server.proxy.cuts == 0
 
 
-def test_an_object_that_is_stored_with_an_encoding_is_refused_alone_and_among_others(lake: Lake) -> None:
+def test_an_encoded_object_is_refused(lake: Lake) -> None:
     place = f"{BUCKET}/{lake.folder}/in"
     lake.put("in/a.csv", HEADER + b"1,x\n")
     lake.server.put_encoded(f"{place}/b.csv", gzip.compress(HEADER + b"2,x\n"))
@@ -106,7 +106,7 @@ def test_an_object_that_is_stored_with_an_encoding_is_refused_alone_and_among_ot
             customers(uri)
 
 
-def test_an_object_that_is_overwritten_while_it_is_read_is_refused(
+def test_an_object_overwritten_while_read_is_refused(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 100_000)

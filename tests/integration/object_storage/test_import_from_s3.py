@@ -57,7 +57,7 @@ def granted(simulator: RunningSimulator) -> list[int]:
     return sorted(grant.customer_id for grant in simulator.store.grants())
 
 
-def test_the_whole_way_by_s3_and_back_with_the_report(
+def test_an_import_from_s3_writes_its_report_there(
     extract: Extract, lake: Lake, simulator: RunningSimulator, temporary: Path
 ) -> None:
     dataset = extract(lake.uri(PATH), partitions=4)
@@ -83,16 +83,14 @@ def test_the_whole_way_by_s3_and_back_with_the_report(
     assert list(temporary.iterdir()) == []
 
 
-def test_each_part_is_imported_by_itself(extract: Extract, lake: Lake, simulator: RunningSimulator) -> None:
+def test_each_part_is_imported_alone(extract: Extract, lake: Lake, simulator: RunningSimulator) -> None:
     parts = extract(lake.uri(PATH), partitions=3)["parts"]
     summaries = [imported(part, run_id=str(number)) for number, part in enumerate(parts)]
     assert sum(summary["rows_read"] for summary in summaries) == 2_000
     assert granted(simulator) == GRANTED
 
 
-def test_a_connection_that_is_lost_once_in_mid_read_is_not_even_noticed(
-    extract: Extract, lake: Lake, simulator: RunningSimulator
-) -> None:
+def test_a_connection_lost_once_is_not_noticed(extract: Extract, lake: Lake, simulator: RunningSimulator) -> None:
     dataset = extract(lake.uri(PATH))
     lake.faults.cut_reads = 1
     assert imported(dataset)["rows_read"] == 2_000
@@ -100,7 +98,7 @@ def test_a_connection_that_is_lost_once_in_mid_read_is_not_even_noticed(
     assert granted(simulator) == GRANTED
 
 
-def test_a_connection_that_is_lost_for_good_in_mid_read_sends_nothing_and_the_retry_sends_all_once(
+def test_a_connection_lost_for_good_sends_nothing(
     extract: Extract, lake: Lake, simulator: RunningSimulator, temporary: Path
 ) -> None:
     dataset = extract(lake.uri(PATH), partitions=2)
@@ -114,9 +112,7 @@ def test_a_connection_that_is_lost_for_good_in_mid_read_sends_nothing_and_the_re
     assert granted(simulator) == GRANTED
 
 
-def test_a_dataset_that_is_replaced_between_two_tries_is_never_mixed_with_its_successor(
-    extract: Extract, lake: Lake, simulator: RunningSimulator
-) -> None:
+def test_a_replaced_dataset_is_never_mixed(extract: Extract, lake: Lake, simulator: RunningSimulator) -> None:
     dataset = extract(lake.uri(PATH), customers=1_000, partitions=2)
     extract(lake.uri(PATH), customers=2_000, partitions=2)
     with pytest.raises(BadgeTaskFailed, match="no such file"):
@@ -150,7 +146,7 @@ print(json.dumps(peaks))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
-def test_a_large_file_goes_up_and_comes_down_in_bounded_memory(lake: Lake, tmp_path: Path) -> None:
+def test_a_large_file_takes_bounded_memory(lake: Lake, tmp_path: Path) -> None:
     command = [sys.executable, "-c", PEAKS, lake.uri("large"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]

@@ -42,7 +42,7 @@ def reads(lake: Lake) -> Counter[str]:
     return Counter(request for request in lake.faults.requests if ".csv" in request)
 
 
-def test_each_small_object_is_one_request_and_they_are_read_in_order(lake: Lake) -> None:
+def test_small_objects_take_one_request_each(lake: Lake) -> None:
     uri = fill(lake, parts())
     assert customers(uri) == [str(number) for number in range(MANY)]
     assert set(reads(lake).values()) == {1}
@@ -73,7 +73,7 @@ def test_the_next_objects_are_on_their_way_while_the_first_are_read(
         files.close()
 
 
-def test_memory_holds_no_more_small_objects_than_its_share(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_objects_in_memory_are_bounded(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[int] = []
     copy = remote_files.RemoteFiles.copy
 
@@ -90,7 +90,7 @@ def test_memory_holds_no_more_small_objects_than_its_share(lake: Lake, monkeypat
     assert 200 < max(held) < 400  # those being read, and the next
 
 
-def test_a_large_object_among_small_ones_is_copied_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_is_copied_in_pieces(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_files, "_SMALL_BYTES", 100)
     alone: list[str] = []
     copy = remote_files.copy_to_local
@@ -106,13 +106,13 @@ def test_a_large_object_among_small_ones_is_copied_in_pieces(lake: Lake, monkeyp
 
 
 @pytest.mark.parametrize("cuts", [1, 5])
-def test_objects_cut_in_the_middle_of_a_reply_are_read_again(lake: Lake, cuts: int) -> None:
+def test_objects_cut_once_are_read_again(lake: Lake, cuts: int) -> None:
     uri = fill(lake, parts())
     lake.faults.cut_reads = cuts
     assert customers(uri) == [str(number) for number in range(MANY)]
 
 
-def test_objects_whose_every_reply_is_cut_end_in_an_error_that_allows_a_retry(lake: Lake) -> None:
+def test_objects_always_cut_allow_a_retry(lake: Lake) -> None:
     uri = fill(lake, parts(3))
     lake.faults.cut_reads = 10_000
     with pytest.raises(RetryableError, match=r"part-00000\.csv: .*connection was lost"):
@@ -125,7 +125,7 @@ def test_each_broken_one_of_many_is_named(lake: Lake) -> None:
         customers(fill(lake, parts() | broken))
 
 
-def test_an_object_that_grew_since_the_listing_is_read_to_its_end(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_that_grew_is_read_whole(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = fill(lake, parts(4))
     listed = remote_files.sizes_of
 
@@ -138,7 +138,7 @@ def test_an_object_that_grew_since_the_listing_is_read_to_its_end(lake: Lake, mo
     assert customers(uri) == ["0", "1", "2", "99", "3"]
 
 
-def test_a_list_of_objects_in_many_folders_is_read_in_its_order(lake: Lake) -> None:
+def test_a_list_of_objects_keeps_its_order(lake: Lake) -> None:
     contents = {f"dt=2025-01-{day:02d}/{name}": content for day in (2, 1) for name, content in parts(3).items()}
     fill(lake, contents)
     uris = [lake.uri(f"in/{name}") for name in contents]
@@ -146,9 +146,7 @@ def test_a_list_of_objects_in_many_folders_is_read_in_its_order(lake: Lake) -> N
     assert customers(list(reversed(uris))) == ["2", "1", "0"] * 2
 
 
-def test_a_large_object_that_is_overwritten_while_it_is_read_is_named_as_such(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_large_overwritten_object_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 50_000)
     content = HEADER + b"".join(b"%06d,x\n" % number for number in range(50_000))
     lake.server.put(lake.bucket, "busy.csv", content)

@@ -18,7 +18,7 @@ def report(folder: Path, size: int = 10) -> list[Path]:
     return [path]
 
 
-def test_a_report_in_a_mistyped_bucket_is_refused_and_nothing_is_made(tmp_path: Path, lake: Lake) -> None:
+def test_a_report_in_a_wrong_bucket_is_refused(tmp_path: Path, lake: Lake) -> None:
     before = lake.server.buckets()
     with pytest.raises(ConfigurationError, match="there is no bucket 'badge-reprots'"):
         publish_files(report(tmp_path), lake.uri("night", bucket="badge-reprots"))

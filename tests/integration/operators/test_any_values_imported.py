@@ -85,7 +85,7 @@ def check_account(summary: dict[str, Any], read: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ALIKE)
-def test_rows_of_any_python_values_end_in_the_account(
+def test_any_python_values_end_in_the_account(
     simulator: RunningSimulator, task: Tasks, tmp_path: Path, kind: str
 ) -> None:
     for column in COLUMNS:
@@ -101,7 +101,7 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize("written", WRITTEN, ids=lambda text: text[:20])
-def test_json_lines_of_any_values_end_in_the_account(
+def test_any_json_lines_end_in_the_account(
     simulator: RunningSimulator, task: Tasks, tmp_path: Path, written: str
 ) -> None:
     for column in ("customerId", "note"):

@@ -94,7 +94,7 @@ def test_nothing_to_import_is_imported(simulator: RunningSimulator, task: Tasks,
     ],
     ids=["missing", "format", "too many rows", "columns", "no rows", "no parts"],
 )
-def test_a_dataset_that_is_no_good_fails_without_a_retry_and_sends_nothing(
+def test_a_bad_dataset_sends_nothing_and_is_not_retried(
     simulator: RunningSimulator, task: Tasks, dataset: Any, words: str
 ) -> None:
     error, pushed = task().fail(dataset)
@@ -124,7 +124,7 @@ def test_a_dry_run_given_as_text_sends_nothing(simulator: RunningSimulator, task
     assert simulator.simulator.summary()["grants"] == 0
 
 
-def test_the_configured_batch_size_counts_only_where_none_is_given(
+def test_the_configured_batch_size_is_only_a_default(
     simulator: RunningSimulator, task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = {"canary": False, "concurrency": 1}
@@ -134,7 +134,7 @@ def test_the_configured_batch_size_counts_only_where_none_is_given(
     assert task(run_id="c").run(rows(600, 2_001), batch_size=500, **plain)["requests"] == 2
 
 
-def test_columns_and_naive_timestamps_are_read_as_the_arguments_say(simulator: RunningSimulator, task: Tasks) -> None:
+def test_columns_and_naive_timestamps_follow_the_arguments(simulator: RunningSimulator, task: Tasks) -> None:
     given = [{"b": BADGE, "c": "77", "at": "2025-01-15T13:00:00", "until": "2026-01-15T13:00:00"}]
     mapping = {"badgeMetaId": "b", "customerId": "c", "earnEventDate": "at", "earnExpiresOn": "until"}
     assert ends(task().run(given, field_mapping=mapping, timezone="Europe/Berlin")) == {"accepted": 1}
@@ -145,7 +145,7 @@ def test_columns_and_naive_timestamps_are_read_as_the_arguments_say(simulator: R
 # -- What it returns
 
 
-def test_the_summary_has_the_promised_keys_and_is_small_and_json(simulator: RunningSimulator, task: Tasks) -> None:
+def test_the_summary_is_small_json_with_promised_keys(simulator: RunningSimulator, task: Tasks) -> None:
     given = [*rows(40), *rows(20, 41, badgeMetaId=DELETED), *({"badgeMetaId": f"bad {n}" * 50} for n in range(40))]
     summary = task().run(given, max_rejected="100%")
     assert list(summary)[: len(SUMMARY)] == SUMMARY
@@ -163,7 +163,7 @@ def test_the_summary_has_the_promised_keys_and_is_small_and_json(simulator: Runn
         assert set(reason) == {"stage", "code", "message", "rows"}
 
 
-def test_the_summary_stays_small_however_many_reasons_there_are(connect: Tasks, task: Tasks) -> None:
+def test_many_reasons_keep_the_summary_small(connect: Tasks, task: Tasks) -> None:
     simulator = connect()
     simulator.use_faults([RowErrorFault(code=1000 + n, message=f"{n} " + "ä" * 500, positions=(n,)) for n in (1,)])
     given = [*rows(5), *({**row, "customerId": "x" * n} for n, row in enumerate(rows(200, 6), 1))]
@@ -175,9 +175,7 @@ def test_the_summary_stays_small_however_many_reasons_there_are(connect: Tasks, 
 # -- Failures
 
 
-def test_too_many_refused_rows_fail_without_a_retry_with_the_summary_in_xcom(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_too_many_refusals_fail_with_the_summary(simulator: RunningSimulator, task: Tasks) -> None:
     error, pushed = task().fail([*rows(90), *rows(8, 91, badgeMetaId=DELETED), *rows(2, 99, customerId="nobody")])
     assert isinstance(error, AirflowFailException)
     assert pushed is not None
@@ -199,7 +197,7 @@ def test_too_many_refused_rows_fail_without_a_retry_with_the_summary_in_xcom(
         assert words in text
 
 
-def test_a_failure_without_xcom_to_push_to_is_the_same_failure(simulator: RunningSimulator, task: Tasks) -> None:
+def test_without_xcom_the_failure_is_the_same(simulator: RunningSimulator, task: Tasks) -> None:
     with pytest.raises(AirflowFailException, match="allowed: 0"):
         task().run([*rows(1), *rows(1, badgeMetaId="none")], max_rejected=0)
 
@@ -207,7 +205,7 @@ def test_a_failure_without_xcom_to_push_to_is_the_same_failure(simulator: Runnin
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "credentials"), (403, "access"), (405, "import_method to POST"), (404, "host")]
 )
-def test_what_a_person_must_fix_fails_without_a_retry(
+def test_what_a_person_must_fix_is_not_retried(
     simulator: RunningSimulator, task: Tasks, status: int, words: str
 ) -> None:
     simulator.use_faults([StatusFault(status=status)])
@@ -219,7 +217,7 @@ def test_what_a_person_must_fix_fails_without_a_retry(
     assert len(simulator.store) == 0
 
 
-def test_wrong_credentials_fail_without_a_retry_before_anything_is_sent(
+def test_wrong_credentials_send_nothing_and_are_not_retried(
     simulator: RunningSimulator, task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = json.loads(simulator.airflow_connection()) | {"password": "not-this-one"}
@@ -230,7 +228,7 @@ def test_wrong_credentials_fail_without_a_retry_before_anything_is_sent(
     assert len(simulator.store) == 0
 
 
-def test_a_server_that_gives_no_proof_is_tried_again_by_airflow(simulator: RunningSimulator, task: Tasks) -> None:
+def test_a_server_without_proof_is_retried_by_airflow(simulator: RunningSimulator, task: Tasks) -> None:
     simulator.use_faults([StatusFault(status=503, when="after")])
     arguments = {"on_unknown": "hold", "batch_size": 10, "canary": False, "max_unknown": "100%", "concurrency": 1}
     error, pushed = task().fail(rows(200), **arguments)
@@ -252,7 +250,7 @@ def test_unknown_rows_beyond_the_budget_fail_the_task(simulator: RunningSimulato
 # -- Which ledger
 
 
-def test_the_configured_ledger_is_used_and_the_argument_wins(
+def test_the_ledger_argument_overrides_the_option(
     simulator: RunningSimulator, task: Tasks, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("configured", "given"):
@@ -265,7 +263,7 @@ def test_the_configured_ledger_is_used_and_the_argument_wins(
 
 
 @pytest.mark.parametrize("executor", ["CeleryExecutor", "LocalExecutor,KubernetesExecutor"])
-def test_a_ledger_in_a_file_is_refused_where_tasks_may_run_elsewhere(
+def test_a_ledger_file_is_refused_for_remote_tasks(
     simulator: RunningSimulator, task: Tasks, home: Path, monkeypatch: pytest.MonkeyPatch, executor: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
@@ -279,9 +277,7 @@ def test_a_ledger_in_a_file_is_refused_where_tasks_may_run_elsewhere(
 # -- Mapping
 
 
-def test_mapped_over_parts_each_part_is_a_job_of_its_own_on_one_ledger(
-    simulator: RunningSimulator, task: Tasks, tmp_path: Path
-) -> None:
+def test_mapped_parts_are_jobs_of_one_ledger(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
     parts = [parquet(tmp_path / f"part-{n}.parquet", rows(10, n * 5)) for n in range(3)]  # neighbours overlap
     with DAG("nightly", schedule=None):
         mapped: Any = BadgeImportOperator.partial(task_id="import_badges", batch_size=5).expand(dataset=parts)
@@ -301,7 +297,7 @@ def test_mapped_over_parts_each_part_is_a_job_of_its_own_on_one_ledger(
 # -- What the log says
 
 
-def test_no_value_of_a_row_is_logged_or_returned(
+def test_row_values_are_neither_logged_nor_returned(
     simulator: RunningSimulator, task: Tasks, logged: Callable[[int], str]
 ) -> None:
     email: dict[str, Any] = {"email": "jane.recognisable@example.org"}
@@ -323,7 +319,7 @@ def test_no_value_of_a_row_is_logged_or_returned(
 
 @pytest.mark.parametrize("form", ["file", "rows"])
 @pytest.mark.parametrize("ends_well", [True, False])
-def test_a_dataset_is_not_read_after_it_was_closed(
+def test_a_closed_dataset_is_not_read(
     simulator: RunningSimulator,
     task: Tasks,
     tmp_path: Path,

@@ -17,9 +17,7 @@ from tests.integration.operators.given_rows import ends, granted_twice, rows
 Tasks = Callable[..., Any]
 
 
-def test_a_retry_goes_on_with_its_job_and_counts_what_the_first_try_had_accepted(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_a_retry_counts_what_was_accepted_before(simulator: RunningSimulator, task: Tasks) -> None:
     one = task(try_number=1)
     simulator.use_faults([StatusFault(status=403, first=3)])
     arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
@@ -33,9 +31,7 @@ def test_a_retry_goes_on_with_its_job_and_counts_what_the_first_try_had_accepted
     assert len(simulator.store) == 50
 
 
-def test_a_retry_settles_rows_without_proof_by_reading_back_and_grants_none_twice(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_a_retry_reads_back_and_grants_nothing_twice(simulator: RunningSimulator, task: Tasks) -> None:
     simulator.use_faults([DropFault(at="after_applying", numbers=(2,)), HangFault(numbers=(3,), seconds=0)])
     arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
     _, pushed = task().fail(rows(30), on_unknown="hold", **arguments)
@@ -50,7 +46,7 @@ def test_a_retry_settles_rows_without_proof_by_reading_back_and_grants_none_twic
 @pytest.mark.parametrize(
     "other", [{"max_tries": 7}, {"run_id": "scheduled__2025-01-16"}, {"map_index": 1}, {"task_id": "again"}]
 )
-def test_a_clear_and_any_other_task_begin_a_new_job_that_sends_nothing_again(
+def test_a_clear_begins_a_job_that_resends_nothing(
     simulator: RunningSimulator, task: Tasks, other: dict[str, Any]
 ) -> None:
     first = task().run(rows(20))
@@ -61,7 +57,7 @@ def test_a_clear_and_any_other_task_begin_a_new_job_that_sends_nothing_again(
     assert len(simulator.store) == 25
 
 
-def test_a_clear_may_bring_another_dataset_but_a_retry_may_not(simulator: RunningSimulator, task: Tasks) -> None:
+def test_a_clear_takes_another_dataset_and_a_retry_not(simulator: RunningSimulator, task: Tasks) -> None:
     task().run(rows(5))
     error, _ = task(try_number=2).fail(rows(6))
     assert isinstance(error, AirflowFailException)
@@ -69,9 +65,7 @@ def test_a_clear_may_bring_another_dataset_but_a_retry_may_not(simulator: Runnin
     assert ends(task(max_tries=7).run(rows(6))) == {"already_accepted": 5, "accepted": 1}
 
 
-def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_goes_on(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_a_kill_records_what_is_in_flight(simulator: RunningSimulator, task: Tasks) -> None:
     one = task()
     simulator.use_faults([HangFault(numbers=(3,), when="after", seconds=0.3)])
     killed = threading.Event()
@@ -98,7 +92,7 @@ def test_a_kill_stops_the_sending_records_what_was_in_flight_and_the_next_try_go
     assert granted_twice(simulator) == []
 
 
-def test_a_run_id_that_is_used_again_says_that_rejected_rows_are_not_sent_again(
+def test_a_reused_run_id_says_what_is_not_sent(
     simulator: RunningSimulator, task: Callable[..., Any], logged: Callable[[int], str]
 ) -> None:
     dates = {"earn_event_date": "2025-01-15T12:00:00Z", "earn_expires_on": "2026-01-15T12:00:00Z"}

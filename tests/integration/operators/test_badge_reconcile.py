@@ -48,7 +48,7 @@ def reconcile(task: Tasks, job: Any, **arguments: Any) -> dict[str, Any]:
     return operator.execute(context(task))
 
 
-def test_what_was_granted_is_accepted_what_was_not_is_free_and_nothing_is_sent(
+def test_granted_rows_are_accepted_and_others_freed(
     simulator: RunningSimulator, unknown: dict[str, Any], task: Tasks
 ) -> None:
     found = reconcile(task, unknown)
@@ -61,7 +61,7 @@ def test_what_was_granted_is_accepted_what_was_not_is_free_and_nothing_is_sent(
     assert simulator.simulator.summary()["grantedTwice"] == 0
 
 
-def test_the_report_of_the_import_tells_the_truth_afterwards(unknown: dict[str, Any], task: Tasks) -> None:
+def test_the_report_is_true_after_reconciliation(unknown: dict[str, Any], task: Tasks) -> None:
     reconcile(task, unknown)
     reported = BadgeErrorReportOperator(task_id="report", job=unknown, fail_with_import=False).execute(
         cast(Context, {})
@@ -75,7 +75,7 @@ def test_the_report_of_the_import_tells_the_truth_afterwards(unknown: dict[str, 
 
 
 @pytest.mark.parametrize("form", ["id", "summary", "list", "list of ids"])
-def test_a_job_is_named_as_the_report_takes_it(unknown: dict[str, Any], task: Tasks, form: str) -> None:
+def test_a_job_is_named_as_in_the_report(unknown: dict[str, Any], task: Tasks, form: str) -> None:
     job_id = unknown["job_id"]
     forms: dict[str, Any] = {"id": job_id, "summary": unknown, "list": [unknown, None], "list of ids": [job_id, job_id]}
     assert reconcile(task, forms[form])["unknown_before"] == 20
@@ -102,9 +102,7 @@ def test_to_leave_rows_is_no_failure(unknown: dict[str, Any], task: Tasks) -> No
     assert "9000" not in str(found)  # how many they are, not who
 
 
-def test_rows_that_stay_unknown_fail_the_task_with_the_counts_in_xcom(
-    simulator: RunningSimulator, unknown: dict[str, Any], task: Tasks
-) -> None:
+def test_rows_still_unknown_fail_with_counts(simulator: RunningSimulator, unknown: dict[str, Any], task: Tasks) -> None:
     simulator.use_faults([StatusFault(status=400, operation="customer_badge", first=3)])
     pushed: dict[str, Any] = {}
     operator = BadgeReconcileOperator(task_id="settle", job=unknown, verify_after=0, max_unknown="10%")
@@ -117,7 +115,7 @@ def test_rows_that_stay_unknown_fail_the_task_with_the_counts_in_xcom(
     assert reconcile(task, unknown, max_unknown="100%")["unknown"] == 18
 
 
-def test_an_api_that_cannot_be_used_is_tried_again_by_airflow(
+def test_an_unusable_api_is_retried_by_airflow(
     simulator: RunningSimulator, unknown: dict[str, Any], task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("airflow_provider_capillary.jobs.organisation.Backoff", lambda jitter: NoPatience())

@@ -48,7 +48,7 @@ def active(simulator: RunningSimulator) -> int:
     return int(simulator.simulator.summary()["active"])
 
 
-def test_by_default_it_only_says_what_it_would_take_back(
+def test_the_default_only_says_what_it_would_revoke(
     simulator: RunningSimulator, imported: dict[str, Any], task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_CAPILLARY_DEFAULT")  # which is not needed for it
@@ -79,7 +79,7 @@ def test_an_unclear_word_takes_nothing_back(
     assert active(simulator) == 20
 
 
-def test_a_later_import_of_the_same_rows_does_not_grant_them_again(
+def test_a_later_import_regrants_no_revoked_row(
     simulator: RunningSimulator, imported: dict[str, Any], task: Tasks
 ) -> None:
     revoke(task, imported, dry_run=False)
@@ -88,9 +88,7 @@ def test_a_later_import_of_the_same_rows_does_not_grant_them_again(
     assert active(simulator) == 5
 
 
-def test_what_was_refused_fails_the_task_with_the_counts_in_xcom(
-    simulator: RunningSimulator, imported: dict[str, Any], task: Tasks
-) -> None:
+def test_refusals_fail_with_counts(simulator: RunningSimulator, imported: dict[str, Any], task: Tasks) -> None:
     simulator.use_faults([StatusFault(status=400, code=1026, operation="revoke", numbers=(3,))])
     pushed: dict[str, Any] = {}
     with pytest.raises(AirflowFailException, match="1 of 20 badges are not revoked"):
@@ -113,7 +111,7 @@ def test_without_a_job_the_task_is_skipped(simulator: RunningSimulator, task: Ta
     ],
     ids=str,
 )
-def test_a_wrong_argument_is_said_and_takes_nothing_back(
+def test_a_wrong_argument_revokes_nothing(
     simulator: RunningSimulator, imported: dict[str, Any], task: Tasks, arguments: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=words):
@@ -137,7 +135,7 @@ def test_on_kill_before_anything_began_is_harmless() -> None:
     BadgeRevokeOperator(task_id="undo", job="x").on_kill()
 
 
-def test_asked_to_it_lets_the_next_import_grant_them_again(
+def test_freed_rows_are_granted_by_the_next_import(
     simulator: RunningSimulator, imported: dict[str, Any], task: Tasks
 ) -> None:
     found = revoke(task, imported, dry_run=False, import_again="True")

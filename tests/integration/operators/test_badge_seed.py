@@ -76,7 +76,7 @@ def test_repeating_a_seed_changes_nothing(simulator: RunningSimulator, task: Tas
     assert "task seed" in by
 
 
-def test_one_task_may_seed_another_dataset_and_import_besides(simulator: RunningSimulator, task: Tasks) -> None:
+def test_one_task_seeds_another_dataset_and_imports(simulator: RunningSimulator, task: Tasks) -> None:
     for count in (10, 20):
         context = task().context()
         BadgeSeedOperator(task_id="import_badges", dataset=export(count)).execute(context)
@@ -93,9 +93,7 @@ def test_equal_rows_with_two_ids_are_two_grants(simulator: RunningSimulator, tas
     assert ends(task().run(rows(1), on_duplicate="allow")) == {"already_accepted": 1}
 
 
-def test_invalid_rows_beyond_the_budget_leave_the_ledger_as_it_was(
-    simulator: RunningSimulator, task: Tasks, home: Path
-) -> None:
+def test_too_many_invalid_rows_leave_the_ledger(simulator: RunningSimulator, task: Tasks, home: Path) -> None:
     given = [*export(20), *export(2, customerId="x"), *export(1, earnEventDate="2025-01-15 12:00:00")]
     pushed: dict[str, Any] = {}
     with pytest.raises(
@@ -112,7 +110,7 @@ def test_invalid_rows_beyond_the_budget_leave_the_ledger_as_it_was(
         assert [issue.row_number for issue in ledger.issues(allowed["job_id"])] == [21, 22, 23]
 
 
-def test_rows_without_proof_are_accepted_in_the_import_s_own_account(
+def test_unproven_rows_are_accepted_in_their_import(
     connect: Callable[..., RunningSimulator], task: Tasks, home: Path
 ) -> None:
     simulator = connect()
@@ -134,7 +132,7 @@ def test_rows_without_proof_are_accepted_in_the_import_s_own_account(
     assert not granted_twice(simulator)
 
 
-def test_refused_rows_that_were_granted_elsewhere_are_not_sent_again(
+def test_refused_rows_granted_elsewhere_are_not_resent(
     connect: Callable[..., RunningSimulator], task: Tasks, home: Path
 ) -> None:
     simulator = connect()
@@ -147,9 +145,7 @@ def test_refused_rows_that_were_granted_elsewhere_are_not_sent_again(
     assert ends(task(max_tries=9).run(rows(10))) == {"already_accepted": 10}
 
 
-def test_rows_that_a_running_import_has_sent_are_left_alone(
-    simulator: RunningSimulator, task: Tasks, home: Path
-) -> None:
+def test_a_running_imports_rows_are_left(simulator: RunningSimulator, task: Tasks, home: Path) -> None:
     seed(task, export(1))  # makes the ledger, under the organisation's name
     with closing(Ledger(f"sqlite:///{home}/capillary_ledger.db", owner="elsewhere")) as ledger:
         [job] = ledger.jobs()
@@ -189,7 +185,7 @@ def test_a_dry_run_says_what_it_would_do(simulator: RunningSimulator, task: Task
     assert counts(seed(task, export(10))) == {"seeded": 6, "already_held": 4}
 
 
-def test_other_names_units_and_zones_lead_to_the_same_rows(simulator: RunningSimulator, task: Tasks) -> None:
+def test_names_units_and_zones_lead_to_the_same_rows(simulator: RunningSimulator, task: Tasks) -> None:
     in_ms = [row | {"earnedOn": row.pop("earnEventDate") * 1_000} for row in export(3)]
     seed(task, in_ms, field_mapping={"earnEventDate": "earnedOn", "earnedBadgeId": "earnId"}, timestamp_unit="ms")
     naive = export(3, earnEventDate="2025-01-15 17:30:00")

@@ -54,9 +54,7 @@ MIXED = [
 ]
 
 
-def test_corrected_rows_of_the_report_are_accepted_and_all_others_are_skipped(
-    simulator: RunningSimulator, task: Tasks, tmp_path: Path
-) -> None:
+def test_only_corrected_rows_of_a_report_are_sent(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
     _, summary = task().fail(MIXED, max_rejected=0)
     returned = report(summary)
     assert returned["rows_reported"] == 4
@@ -80,9 +78,7 @@ def test_corrected_rows_of_the_report_are_accepted_and_all_others_are_skipped(
     assert simulator.simulator.summary()["grantedTwice"] == 0
 
 
-def test_the_report_imported_as_it_is_tells_the_same_rows_again(
-    simulator: RunningSimulator, task: Tasks, tmp_path: Path
-) -> None:
+def test_an_unchanged_report_gives_the_same_rows(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
     _, summary = task().fail(MIXED, max_rejected=0)
     first = report(summary)
     again = task(run_id="as it is").run(first["errors_csv"], max_rejected="100%")
@@ -94,9 +90,7 @@ def test_the_report_imported_as_it_is_tells_the_same_rows_again(
     ]
 
 
-def test_rows_never_sent_and_rows_without_proof_are_in_the_report_and_can_be_imported_from_it(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_unsent_and_unproven_rows_are_imported_from_the_report(simulator: RunningSimulator, task: Tasks) -> None:
     simulator.use_faults([DropFault(at="after_applying", numbers=(2,)), StatusFault(status=403, first=3)])
     given = [row(9_000_000 + number) for number in range(1, 41)]
     arguments = {"batch_size": 10, "canary": False, "concurrency": 1, "on_unknown": "hold"}
@@ -112,9 +106,7 @@ def test_rows_never_sent_and_rows_without_proof_are_in_the_report_and_can_be_imp
     assert simulator.simulator.summary()["grantedTwice"] == 0
 
 
-def test_mapped_imports_of_which_one_failed_and_one_began_no_job_share_a_report(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_mapped_imports_share_a_report_with_failures(simulator: RunningSimulator, task: Tasks) -> None:
     good = task(map_index=0).run([row(1)])
     _, failed = task(map_index=1).fail([row(2), row("none")], max_rejected=0)
     _, none = task(map_index=2).fail("/none/such.csv")
@@ -124,15 +116,13 @@ def test_mapped_imports_of_which_one_failed_and_one_began_no_job_share_a_report(
     assert [line["customer_id"] for line in table(returned)] == ["none"]
 
 
-def test_an_import_that_began_no_job_leaves_nothing_to_report(simulator: RunningSimulator, task: Tasks) -> None:
+def test_an_import_without_a_job_reports_nothing(simulator: RunningSimulator, task: Tasks) -> None:
     _, summary = task().fail("/none/such.csv")
     with pytest.raises(AirflowSkipException):
         report(summary)
 
 
-def test_a_report_before_the_retry_of_its_import_is_replaced_by_the_one_after(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_a_later_report_replaces_the_earlier(simulator: RunningSimulator, task: Tasks) -> None:
     simulator.use_faults([StatusFault(status=403, first=2)])
     given = [row(number) for number in range(1, 21)]
     _, summary = task().fail(given, batch_size=10, canary=False, concurrency=1)

@@ -56,7 +56,7 @@ FILES = {
 
 
 @pytest.mark.parametrize(("name", "content", "line"), FILES.values(), ids=FILES)
-def test_what_is_wrong_is_shown_at_once_in_its_place_and_can_be_imported_when_corrected(
+def test_faults_are_shown_in_place_and_importable(
     simulator: RunningSimulator, task: Tasks, tmp_path: Path, name: str, content: bytes, line: int
 ) -> None:
     (tmp_path / name).write_bytes(content)

@@ -25,7 +25,7 @@ def semicolons(path: Path, line_end: str = "\n") -> Path:
     return path
 
 
-def test_what_is_assumed_of_the_files_stands_in_the_summary_and_in_the_log(
+def test_assumptions_about_files_are_in_summary_and_log(
     simulator: RunningSimulator, task: Tasks, tmp_path: Path, logged: Callable[[int], str]
 ) -> None:
     semicolons(tmp_path / "a.csv")
@@ -47,7 +47,7 @@ def test_what_is_assumed_of_the_files_stands_in_the_summary_and_in_the_log(
 
 
 @pytest.mark.parametrize(("on_empty", "kind"), [("skip", AirflowSkipException), ("fail", AirflowFailException)])
-def test_a_dataset_without_rows_ends_as_it_is_asked_to(
+def test_a_dataset_without_rows_ends_as_asked(
     simulator: RunningSimulator, task: Tasks, tmp_path: Path, on_empty: str, kind: type[Exception]
 ) -> None:
     empty = tmp_path / "night"
@@ -61,9 +61,7 @@ def test_a_dataset_without_rows_ends_as_it_is_asked_to(
     assert ends(task(run_id="three").run(rows(1), on_empty=on_empty)) == {"accepted": 1}
 
 
-def test_a_cut_file_is_refused_before_anything_is_sent(
-    simulator: RunningSimulator, task: Tasks, tmp_path: Path
-) -> None:
+def test_a_cut_file_is_refused_before_sending(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("badge_meta_id,earn_event_date,earn_expires_on,customer_id\n654e08f2041fd452b3ef5b2e,1,2,123")
     error, _ = task().fail(path)
@@ -72,7 +70,7 @@ def test_a_cut_file_is_refused_before_anything_is_sent(
     assert task().run(path, allow_cut_end=True, max_rejected=1)["rows_read"] == 1
 
 
-def test_a_format_and_a_unit_that_are_set_are_used(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
+def test_a_given_format_and_unit_are_used(simulator: RunningSimulator, task: Tasks, tmp_path: Path) -> None:
     given = rows(3)
     for row in given:
         row["earnEventDate"] *= 1_000

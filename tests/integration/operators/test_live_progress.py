@@ -74,7 +74,7 @@ def account(summary: dict[str, Any]) -> dict[str, Any]:
 # -- What it shows
 
 
-def test_the_store_shows_the_job_from_before_it_began_to_its_end(simulator: RunningSimulator, stored: Tasks) -> None:
+def test_the_store_shows_a_job_from_start_to_end(simulator: RunningSimulator, stored: Tasks) -> None:
     store = Store()
     given = [*rows(90), *rows(3, 91, customerId="nobody")]
     simulator.use_faults([RowErrorFault(code=1026, message="Customer 9000007 is gone", positions=(2,), times=1)])
@@ -89,7 +89,7 @@ def test_the_store_shows_the_job_from_before_it_began_to_its_end(simulator: Runn
     assert {(value["epoch"], value["try_number"]) for value in store.values} == {(5, 2)}
 
 
-def test_while_batches_are_slow_the_store_is_kept_up_to_date_by_the_tasks_own_thread(
+def test_slow_batches_keep_the_store_current(
     simulator: RunningSimulator, stored: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_progress, "CALM_SECONDS", 0.05)
@@ -104,9 +104,7 @@ def test_while_batches_are_slow_the_store_is_kept_up_to_date_by_the_tasks_own_th
     assert store.threads == {threading.get_ident()}
 
 
-def test_a_retry_shows_its_own_try_of_the_same_life_and_a_clear_another_life(
-    simulator: RunningSimulator, stored: Tasks
-) -> None:
+def test_a_retry_and_a_clear_show_their_own_life(simulator: RunningSimulator, stored: Tasks) -> None:
     store = Store()
     simulator.use_faults([StatusFault(status=403, first=3)])
     stored(store, try_number=1, max_tries=3).fail(rows(50), **SMALL)
@@ -124,9 +122,7 @@ def test_a_retry_shows_its_own_try_of_the_same_life_and_a_clear_another_life(
     assert len(simulator.store) == 50
 
 
-def test_a_life_that_fails_before_its_job_begins_replaces_what_an_earlier_life_showed(
-    simulator: RunningSimulator, stored: Tasks
-) -> None:
+def test_an_early_failure_replaces_an_earlier_life(simulator: RunningSimulator, stored: Tasks) -> None:
     store = Store()
     stored(store).run(rows(5), **SMALL)
     assert store.now["state"] == "finished"
@@ -139,7 +135,7 @@ def test_a_life_that_fails_before_its_job_begins_replaces_what_an_earlier_life_s
     assert (store.now["state"], store.now["epoch"], store.now["done"]) == ("failed", 9, 0)
 
 
-def test_a_job_that_breaks_off_is_shown_as_failed_under_its_name(simulator: RunningSimulator, stored: Tasks) -> None:
+def test_a_broken_off_job_is_shown_as_failed(simulator: RunningSimulator, stored: Tasks) -> None:
     store = Store()
     stored(store).fail([*rows(5), *rows(5)], on_duplicate="fail", **SMALL)
     assert store.states == ["checking", "running", "failed"]
@@ -148,7 +144,7 @@ def test_a_job_that_breaks_off_is_shown_as_failed_under_its_name(simulator: Runn
     assert len(simulator.store) == 0
 
 
-def test_a_kill_is_shown_with_what_was_not_sent(simulator: RunningSimulator, stored: Tasks) -> None:
+def test_a_kill_shows_what_was_not_sent(simulator: RunningSimulator, stored: Tasks) -> None:
     simulator.use_faults([HangFault(numbers=(3,), when="after", seconds=0.3)])
     store, done = Store(), threading.Event()
     one = stored(store)
@@ -169,9 +165,7 @@ def test_a_kill_is_shown_with_what_was_not_sent(simulator: RunningSimulator, sto
     assert store.now["share"] < 1
 
 
-def test_a_wait_before_reading_back_is_shown_with_its_end(
-    simulator: RunningSimulator, stored: Tasks, logged: Callable[[int], str]
-) -> None:
+def test_a_wait_before_reads_is_shown(simulator: RunningSimulator, stored: Tasks, logged: Callable[[int], str]) -> None:
     simulator.use_faults([StatusFault(status=503, when="after", first=2, times=1)])
     store, begun = Store(), datetime.now(UTC)
     summary = stored(store).run(rows(20), verify_after=2, **SMALL)
@@ -199,7 +193,7 @@ def test_a_wait_before_reading_back_is_shown_with_its_end(
     ],
     ids=["none", "fails at once", "fails when the job begins", "fails at the end", "reports that all is done"],
 )
-def test_whatever_the_store_is_the_same_rows_end_the_same_way(
+def test_the_store_changes_no_outcome(
     simulator: RunningSimulator,
     task: Tasks,
     stored: Tasks,
@@ -218,9 +212,7 @@ def test_whatever_the_store_is_the_same_rows_end_the_same_way(
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 2, 3])
-def test_a_failing_import_fails_with_its_own_error_whatever_the_store_does(
-    simulator: RunningSimulator, stored: Tasks, fail_at: int
-) -> None:
+def test_a_failing_import_keeps_its_own_error(simulator: RunningSimulator, stored: Tasks, fail_at: int) -> None:
     simulator.use_faults([StatusFault(status=403, first=2)])
     error, pushed = stored(Store(fail_at)).fail(rows(30), **SMALL)
     assert isinstance(error, AirflowFailException)
@@ -232,7 +224,7 @@ def test_a_failing_import_fails_with_its_own_error_whatever_the_store_does(
 # -- What it must not hold
 
 
-def test_no_row_no_id_and_no_secret_is_in_the_store(simulator: RunningSimulator, stored: Tasks) -> None:
+def test_the_store_has_no_row_id_or_secret(simulator: RunningSimulator, stored: Tasks) -> None:
     settings = simulator.simulator.settings
     said = f"Customer 9000007 'Jane Recognisable' jane@example.org of {BADGE}: {settings.password} " + "x" * 5_000
     simulator.use_faults([RowErrorFault(code=1026, message=said, positions=(1, 2)), StatusFault(status=403, first=4)])
@@ -250,7 +242,7 @@ def test_no_row_no_id_and_no_secret_is_in_the_store(simulator: RunningSimulator,
 
 
 @pytest.mark.parametrize("how", ["well", "refused", "no connection"])
-def test_the_group_in_the_log_is_closed_before_the_account_is_told(
+def test_the_log_group_closes_before_the_account(
     simulator: RunningSimulator, task: Tasks, logged: Callable[[int], str], how: str
 ) -> None:
     given = rows(30)

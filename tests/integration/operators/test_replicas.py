@@ -45,7 +45,7 @@ def night(
     return run
 
 
-def test_a_standby_that_no_commit_waits_for_is_warned_of_once(
+def test_an_unwaited_standby_is_warned_of_once(
     postgres_server: Any, simulator: RunningSimulator, night: Callable[[str], tuple[int, int]]
 ) -> None:
     ledger = postgres_server.uri_of(postgres_server.create_database())

@@ -109,7 +109,7 @@ def only_job(home: Path) -> str:
     return job.job_id
 
 
-def test_a_killed_import_is_found_and_its_report_fails_after_it_is_written(
+def test_a_killed_imports_report_fails_once_written(
     killed: dict[str, Any], home: Path, simulator: RunningSimulator, task: Tasks
 ) -> None:
     for job in (None, "None", [None]):  # what an import that returned nothing renders to
@@ -144,7 +144,7 @@ def test_a_killed_import_is_found_and_its_report_fails_after_it_is_written(
 
 
 @pytest.mark.parametrize("states", [{}, {"import_badges": "failed"}], ids=["plain context", "of Airflow"])
-def test_a_killed_import_is_found_by_reconciliation_and_revocation(
+def test_reconciliation_and_revocation_find_a_killed_import(
     killed: dict[str, Any], home: Path, simulator: RunningSimulator, states: dict[str, str]
 ) -> None:
     with DAG("nightly", schedule=None):
@@ -164,9 +164,7 @@ def test_a_killed_import_is_found_by_reconciliation_and_revocation(
         undo.execute(elsewhere)
 
 
-def test_parts_that_were_killed_are_reported_beside_those_that_returned(
-    simulator: RunningSimulator, task: Tasks
-) -> None:
+def test_killed_parts_are_reported_beside_others(simulator: RunningSimulator, task: Tasks) -> None:
     with DAG("nightly", schedule=None):
         imported = BadgeImportOperator.partial(task_id="import_badges").expand(dataset=[[], []])
         report = BadgeErrorReportOperator(task_id="report", job=imported.output)
@@ -193,14 +191,14 @@ def test_an_import_that_was_skipped_is_no_failure(simulator: RunningSimulator, t
         report.execute(context(import_badges="skipped"))
 
 
-def test_an_import_that_failed_before_it_began_a_job_fails_the_report(home: Path) -> None:
+def test_an_import_without_a_job_fails_the_report(home: Path) -> None:
     _, report = tasks()
     report.job = None
     with pytest.raises(AirflowFailException, match=r"import_badges began no job.*nothing was sent"):
         report.execute(context(import_badges="failed"))
 
 
-def test_an_older_success_does_not_hide_a_try_that_began_no_job(simulator: RunningSimulator, task: Tasks) -> None:
+def test_an_older_success_hides_no_failed_try(simulator: RunningSimulator, task: Tasks) -> None:
     _, report = tasks()
     task().run(rows(1))
     report.job = None
@@ -208,13 +206,13 @@ def test_an_older_success_does_not_hide_a_try_that_began_no_job(simulator: Runni
         report.execute(context(import_badges="failed"))
 
 
-def test_rows_within_the_budget_do_not_fail_the_report(simulator: RunningSimulator, task: Tasks) -> None:
+def test_rows_within_the_budget_fail_no_report(simulator: RunningSimulator, task: Tasks) -> None:
     _, report = tasks()
     report.job = task().run([*rows(1), {**rows(2)[1], "customer_id": "none"}], max_rejected=1)
     assert report.execute(context(import_badges="success"))["rows_reported"] == 1
 
 
-def test_a_job_elsewhere_is_waited_for_until_its_lease_is_over(home: Path, simulator: RunningSimulator) -> None:
+def test_a_remote_jobs_lease_is_waited_for(home: Path, simulator: RunningSimulator) -> None:
     from airflow_provider_capillary.ledger.facts import JobPlan, JobScope
 
     behind = [0.0]

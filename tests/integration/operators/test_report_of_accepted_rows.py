@@ -33,9 +33,7 @@ def report(job: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return returned, written["total"]
 
 
-def test_rows_sent_again_without_proof_are_told_as_granted_twice_perhaps_and_they_were(
-    simulator: RunningSimulator, task: Tasks, logged: Logged
-) -> None:
+def test_resent_rows_are_reported_as_perhaps_double(simulator: RunningSimulator, task: Tasks, logged: Logged) -> None:
     simulator.use_faults([LOST])
     summary = task().run(ROWS, on_unknown="resend", **IN_TENS)
     assert summary["accepted"] == 30
@@ -52,7 +50,7 @@ def test_rows_sent_again_without_proof_are_told_as_granted_twice_perhaps_and_the
 @pytest.mark.parametrize(
     "again", [{"try_number": 2}, {"max_tries": 7}, {"run_id": "later"}], ids=["retry", "clear", "later"]
 )
-def test_rows_whose_resend_was_stopped_are_told_as_granted_twice_perhaps_by_whoever_sends_them(
+def test_rows_of_a_stopped_resend_are_perhaps_double(
     simulator: RunningSimulator, task: Tasks, again: dict[str, Any]
 ) -> None:
     simulator.use_faults([LOST, StatusFault(status=403, numbers=(3,))])
@@ -67,9 +65,7 @@ def test_rows_whose_resend_was_stopped_are_told_as_granted_twice_perhaps_by_whoe
     assert Path(returned["may_be_granted_twice_csv"].removeprefix("file://")).read_text().count("may be granted") == 10
 
 
-def test_rows_found_by_reading_back_are_told_and_are_in_no_doubt(
-    simulator: RunningSimulator, task: Tasks, logged: Logged
-) -> None:
+def test_rows_found_by_reads_are_in_no_doubt(simulator: RunningSimulator, task: Tasks, logged: Logged) -> None:
     simulator.use_faults([LOST])
     summary = task().run(ROWS, verify_after=0, **IN_TENS)
     assert summary["accepted"] == 30
@@ -83,9 +79,7 @@ def test_rows_found_by_reading_back_are_told_and_are_in_no_doubt(
 
 
 @pytest.mark.parametrize("policy", ["resend", "verify"])
-def test_of_an_undisturbed_import_there_is_nothing_to_tell(
-    simulator: RunningSimulator, task: Tasks, policy: str
-) -> None:
+def test_an_undisturbed_import_reports_no_accepted_row(simulator: RunningSimulator, task: Tasks, policy: str) -> None:
     returned, total = report(task().run(ROWS, on_unknown=policy, **IN_TENS))
     assert returned["may_be_granted_twice"] == 0
     assert total["notes"] == {"rows": 0, "may_be_granted_twice": 0, "reasons": []}

@@ -40,7 +40,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("operation", "status"), [(IMPORT, 429), ("badge", 429), ("badge", 503)], ids=str)
 @pytest.mark.parametrize("written_as", ["seconds", "date"])
-def test_what_the_api_asks_for_last_is_how_long_airflow_waits(
+def test_airflow_waits_as_the_api_asked_last(
     simulator: RunningSimulator, task: Tasks, operation: str, status: int, written_as: Any
 ) -> None:
     asked: dict[str, Any] = {"operation": operation, "status": status}
@@ -63,7 +63,7 @@ def test_what_the_api_asks_for_last_is_how_long_airflow_waits(
     assert granted_twice(simulator) == []
 
 
-def test_a_wrong_password_is_not_tried_again_and_leaves_no_job(
+def test_a_wrong_password_leaves_no_job_and_no_retry(
     simulator: RunningSimulator, task: Tasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = json.loads(simulator.airflow_connection()) | {"password": "not this one"}
@@ -75,7 +75,7 @@ def test_a_wrong_password_is_not_tried_again_and_leaves_no_job(
     assert pushed is None
 
 
-def test_a_policy_of_the_dags_own_is_asked_about_what_may_pass(simulator: RunningSimulator, task: Tasks) -> None:
+def test_a_dags_own_policy_is_asked(simulator: RunningSimulator, task: Tasks) -> None:
     simulator.use_faults([StatusFault(status=503, when="after")])
     one = task()
     error, _ = one.fail(rows(200), on_unknown="hold", max_unknown="100%", retry_policy=None, **SMALL)
@@ -85,9 +85,7 @@ def test_a_policy_of_the_dags_own_is_asked_about_what_may_pass(simulator: Runnin
 
 @pytest.mark.parametrize("operation", [IMPORT, "badge"])
 @pytest.mark.parametrize("asked", [301, 7_200])
-def test_who_is_asked_to_wait_long_leaves_it_to_airflow(
-    simulator: RunningSimulator, task: Tasks, asked: int, operation: Any
-) -> None:
+def test_a_long_wait_is_left_to_airflow(simulator: RunningSimulator, task: Tasks, asked: int, operation: Any) -> None:
     simulator.use_faults([StatusFault(operation=operation, status=429, retry_after=asked)])
     one = task()
     error, _ = one.fail(rows(30), **SMALL)

@@ -97,7 +97,7 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("auth_type", ["basic", "oauth"])
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_credentials_and_values_of_rows_are_in_nothing_that_is_left_behind(
+def test_nothing_left_behind_has_credentials_or_rows(
     connect: Callable[..., Any],
     task: Callable[..., Any],
     logged: Callable[[int], str],

@@ -76,7 +76,7 @@ def run(
         return operator, pushed
 
 
-def test_files_read_and_badges_written_are_in_the_hook_level_lineage(
+def test_lineage_has_files_read_and_badges_written(
     simulator: RunningSimulator, collected: Collected, dataset: str
 ) -> None:
     run(dataset)
@@ -84,7 +84,7 @@ def test_files_read_and_badges_written_are_in_the_hook_level_lineage(
     assert collected() == ([f"file://{dataset}"], [f"capillary://{host}/badges"])
 
 
-def test_where_nobody_reads_lineage_no_collector_is_made(
+def test_without_readers_no_collector_is_made(
     simulator: RunningSimulator, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Airflow's collector, without a reader, would load half of the installed providers first."""
@@ -104,7 +104,7 @@ def test_a_dry_run_has_written_nothing(simulator: RunningSimulator, collected: C
     assert reported.run_facets["capillary_badgeImport"].dryRun is True  # type: ignore[attr-defined]
 
 
-def test_an_import_that_breaks_off_counts_nothing_and_tells_where_it_was_to_read_and_write(
+def test_a_broken_off_import_counts_nothing_but_names_places(
     simulator: RunningSimulator, collected: Collected, counted: dict[str, int]
 ) -> None:
     operator, summary = run("/none/such.csv")
@@ -118,7 +118,7 @@ def test_an_import_that_breaks_off_counts_nothing_and_tells_where_it_was_to_read
     assert reported.run_facets == {}
 
 
-def test_rows_are_counted_by_the_try_that_ends_the_job_and_requests_by_each(
+def test_rows_are_counted_once_and_requests_by_try(
     simulator: RunningSimulator, counted: dict[str, int], dataset: str
 ) -> None:
     simulator.use_faults([StatusFault(status=502, when="before", first=1)])
@@ -146,7 +146,7 @@ def test_the_event_of_the_outlet_has_the_counts(simulator: RunningSimulator, dat
     assert events[BADGES].extra["dataset"] == [f"file://{dataset}"]
 
 
-def test_nobody_who_watches_can_disturb_an_import(
+def test_no_observer_can_disturb_an_import(
     simulator: RunningSimulator, dataset: str, monkeypatch: pytest.MonkeyPatch, logged: Callable[[int], str]
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:

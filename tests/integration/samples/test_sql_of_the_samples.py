@@ -94,7 +94,7 @@ def extracted(folder: Path, badges: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "chosen", [[], ["big_basket"], ["century", "comeback"]], ids=lambda one: "+".join(one) or "all"
 )
-def test_each_engine_gives_the_rows_that_the_plain_query_gives_on_sqlite_of_the_chosen_badges(
+def test_each_engine_gives_the_plain_querys_rows(
     engine: str, chosen: list[str], sqlite_warehouse: Path, tmp_path: Path
 ) -> None:
     ids = [BADGES[name] for name in chosen]
@@ -110,5 +110,5 @@ def test_each_engine_gives_the_rows_that_the_plain_query_gives_on_sqlite_of_the_
     assert of_customers == sorted(of_customers)
 
 
-def test_a_value_is_bound_and_never_part_of_the_text(engine: str, tmp_path: Path) -> None:
+def test_a_value_is_bound_and_never_text(engine: str, tmp_path: Path) -> None:
     assert extracted(tmp_path / "set", "') or 1 = 1 --") == []

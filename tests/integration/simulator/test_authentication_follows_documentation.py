@@ -24,7 +24,7 @@ def status_with_token(simulator: RunningSimulator, token: str) -> int:
     return requests.get(simulator.url + BADGES, headers={"X-CAP-API-OAUTH-TOKEN": token}, timeout=20).status_code
 
 
-def test_the_documented_till_gets_in_with_the_documented_header(start_capillary_simulator: Start) -> None:
+def test_the_documented_header_gets_in(start_capillary_simulator: Start) -> None:
     simulator = start_capillary_simulator(username="store.server", password="server123")
     header = "Basic c3RvcmUuc2VydmVyOjhhMTZhNmI3MDUwNWViMWYxZmY3Y2RjMGNkNTU1OWE3"
     assert requests.get(simulator.url + BADGES, headers={"Authorization": header}, timeout=20).status_code == 200
@@ -39,9 +39,7 @@ def test_the_documented_till_gets_in_with_the_documented_header(start_capillary_
         ("another.till", hashlib.md5(b"simulated-password").hexdigest()),
     ],
 )
-def test_a_plain_or_wrong_password_gets_401_with_the_standard_envelope(
-    capillary_simulator: RunningSimulator, auth: tuple[str, str] | None
-) -> None:
+def test_a_wrong_password_gets_401(capillary_simulator: RunningSimulator, auth: tuple[str, str] | None) -> None:
     reply = requests.get(capillary_simulator.url + BADGES, auth=auth, timeout=20)
     message = "Authentication failed. Please check username and password."
     assert reply.status_code == 401
@@ -58,13 +56,13 @@ def test_a_damaged_authorization_header_gets_401(capillary_simulator: RunningSim
     assert requests.get(capillary_simulator.url + BADGES, headers=headers, timeout=20).status_code == 401
 
 
-def test_a_token_comes_in_capillarys_own_shape_and_opens_the_api(capillary_simulator: RunningSimulator) -> None:
+def test_a_token_in_capillarys_shape_opens_the_api(capillary_simulator: RunningSimulator) -> None:
     reply = token_of(capillary_simulator)
     assert reply == {"data": {"accessToken": reply["data"]["accessToken"], "ttlSeconds": 300}, "errors": None}
     assert status_with_token(capillary_simulator, reply["data"]["accessToken"]) == 200
 
 
-def test_every_call_gives_another_token_and_the_earlier_ones_stay_valid(capillary_simulator: RunningSimulator) -> None:
+def test_earlier_tokens_stay_valid(capillary_simulator: RunningSimulator) -> None:
     tokens = [token_of(capillary_simulator)["data"]["accessToken"] for _ in range(3)]
     assert len(set(tokens)) == 3
     assert [status_with_token(capillary_simulator, token) for token in tokens] == [200, 200, 200]
@@ -80,7 +78,7 @@ def test_a_token_expires_after_its_ttl(start_capillary_simulator: Start) -> None
     assert status_with_token(simulator, token) == 401
 
 
-def test_a_made_up_token_gets_401_even_beside_a_valid_password(capillary_simulator: RunningSimulator) -> None:
+def test_an_invented_token_gets_401(capillary_simulator: RunningSimulator) -> None:
     assert status_with_token(capillary_simulator, "made.up.token") == 401
 
 
@@ -91,6 +89,6 @@ def test_a_wrong_key_gets_no_token(capillary_simulator: RunningSimulator) -> Non
     assert reply.json()["errors"][0]["message"] == "Failed to generate OAuth token"
 
 
-def test_a_token_request_that_is_no_json_gets_400(capillary_simulator: RunningSimulator) -> None:
+def test_a_token_request_without_json_gets_400(capillary_simulator: RunningSimulator) -> None:
     headers = {"Content-Type": "application/json"}
     assert requests.post(capillary_simulator.url + TOKEN, data="key=1", headers=headers, timeout=20).status_code == 400

@@ -13,7 +13,7 @@ BADGES = "/api_gateway/v1/badges/badgeMeta"
 COMMAND = [sys.executable, "-m", "airflow_provider_capillary.simulator"]
 
 
-def test_it_serves_what_the_options_say_and_stops_on_sigterm(tmp_path: Path) -> None:
+def test_options_are_served_until_sigterm(tmp_path: Path) -> None:
     badges, customers, faults, port_file = (tmp_path / name for name in ("b.json", "c.json", "f.json", "port"))
     badges.write_text(json.dumps(["654e08f2041fd452b3ef5b2e", {"id": "0" * 24, "name": "Gold"}]))
     customers.write_text(json.dumps([{"id": 7, "mobile": "91911"}]))
@@ -45,14 +45,14 @@ def test_it_serves_what_the_options_say_and_stops_on_sigterm(tmp_path: Path) -> 
         (["--badges", "missing.json"], "missing.json"),
     ],
 )
-def test_a_wrong_option_is_named_and_ends_with_2(tmp_path: Path, options: list[str], said: str) -> None:
+def test_a_wrong_option_ends_with_2(tmp_path: Path, options: list[str], said: str) -> None:
     done = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_fault_plan_is_named_and_ends_with_2(tmp_path: Path) -> None:
+def test_a_wrong_fault_plan_ends_with_2(tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     plan.write_text('{"faults": [{"kind": "sabotage"}]}')
     done = subprocess.run([*COMMAND, "--faults", plan], capture_output=True, text=True, timeout=60, check=False)

@@ -64,7 +64,7 @@ def raw_reply_of_one(simulator: RunningSimulator) -> bytes:
         return received
 
 
-def test_the_right_reply_follows_after_the_seconds_asked_for(simulator_with: SimulatorWith) -> None:
+def test_the_right_reply_follows_in_time(simulator_with: SimulatorWith) -> None:
     simulator, _ = simulator_with({"kind": "interim", "seconds": 0.3})
     begun = time.monotonic()
     raw_reply_of_one(simulator)
@@ -80,9 +80,7 @@ def test_only_informational_statuses_may_come_first(status: int) -> None:
 @pytest.mark.parametrize(
     "fault", [{"kind": "drop", "at": "after_applying"}, {"kind": "status", "status": 504, "when": "after"}]
 )
-def test_a_share_of_the_rows_is_applied_and_the_same_in_each_run(
-    simulator_with: SimulatorWith, fault: dict[str, Any]
-) -> None:
+def test_a_share_of_rows_is_applied_repeatably(simulator_with: SimulatorWith, fault: dict[str, Any]) -> None:
     applied = []
     for _ in range(2):
         simulator, api = simulator_with(fault | {"applied_share": 0.5})
@@ -93,7 +91,7 @@ def test_a_share_of_the_rows_is_applied_and_the_same_in_each_run(
     assert 5 < len(applied[0]) < 35
 
 
-def test_a_gateway_answers_json_that_is_not_of_the_apis_shape(simulator_with: SimulatorWith) -> None:
+def test_a_gateway_answers_in_its_own_shape(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with({"kind": "status", "status": 408, "body": "gateway"})
     reply = api.put(IMPORT, json=rows(1))
     assert reply.status_code == 408
@@ -121,13 +119,13 @@ def test_a_stray_read_shows_the_next_badge(simulator_with: SimulatorWith) -> Non
     assert (data["id"], data["earnDetails"]["earnCount"]) == (NEXT_BADGE, 0)
 
 
-def test_a_stray_read_of_an_unknown_badge_or_customer_is_answered_too(simulator_with: SimulatorWith) -> None:
+def test_a_stray_read_of_an_unknown_is_answered(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with({"kind": "stray", "about": "badge", "numbers": [1]}, {"kind": "stray", "about": "customer"})
     assert read_back(api, badge="f" * 24)["id"] == BADGE
     assert api.get(f"{BASE}/management/nobody/badge/{BADGE}").json()["errors"][0]["code"] == 1026
 
 
-def test_a_stray_reply_leaves_calls_without_customer_and_badge_as_they_are(simulator_with: SimulatorWith) -> None:
+def test_a_stray_fault_leaves_other_calls(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with({"kind": "stray", "about": "badge", "operation": "any"})
     assert api.put(IMPORT, json=rows(1)).status_code == 200
 
@@ -172,7 +170,7 @@ def test_reads_may_show_another_instant_of_the_earn(
     assert (earn["earnEventDate"], earn["earnEventDateISO"]) == (shown, iso)
 
 
-def test_the_last_earn_may_be_the_one_sent_last(api_with: ApiWith) -> None:
+def test_the_last_earn_may_be_the_last_sent(api_with: ApiWith) -> None:
     api = api_with(last="posted")
     grant(api, earned=NOON)
     grant(api, earned=NOON - 100)

@@ -61,7 +61,7 @@ def token_of(simulator: RunningSimulator) -> str:
 
 @pytest.mark.parametrize(("when", "granted"), [("before", 0), ("after", 2), ("late", 0)])
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524])
-def test_a_status_comes_before_or_after_the_call_is_applied(
+def test_a_status_comes_before_or_after_applying(
     simulator_with: SimulatorWith, status: int, when: str, granted: int
 ) -> None:
     simulator, api = simulator_with({"kind": "status", "status": status, "when": when})
@@ -73,7 +73,7 @@ def test_a_status_comes_before_or_after_the_call_is_applied(
     assert len(simulator.store) == granted
 
 
-def test_a_late_commit_is_applied_when_it_is_released(simulator_with: SimulatorWith) -> None:
+def test_a_late_commit_is_applied_on_release(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "status", "status": 504, "when": "late", "times": 1})
     api.put(IMPORT, json=rows(1))
     assert len(simulator.store) == 0
@@ -82,7 +82,7 @@ def test_a_late_commit_is_applied_when_it_is_released(simulator_with: SimulatorW
     assert simulator.release_late() == 0
 
 
-def test_a_late_commit_with_a_time_is_applied_by_itself(simulator_with: SimulatorWith) -> None:
+def test_a_late_commit_is_applied_in_time(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "drop", "at": "late", "late_by": 0.01})
     with pytest.raises(requests.ConnectionError):
         api.put(IMPORT, json=rows(1))
@@ -92,14 +92,14 @@ def test_a_late_commit_with_a_time_is_applied_by_itself(simulator_with: Simulato
     assert len(simulator.store) == 1
 
 
-def test_a_late_commit_that_is_not_due_when_the_simulator_stops_never_happens(api_of: ApiOf) -> None:
+def test_a_stopped_simulator_commits_nothing_late(api_of: ApiOf) -> None:
     with running_simulator(faults=[{"kind": "status", "status": 504, "when": "late", "late_by": 60}]) as simulator:
         api_of(simulator).put(IMPORT, json=rows(1))
     assert simulator.release_late() == 0
     assert len(simulator.store) == 0
 
 
-def test_retry_after_comes_as_seconds_as_a_date_or_not_at_all(simulator_with: SimulatorWith) -> None:
+def test_retry_after_is_seconds_a_date_or_missing(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with(
         {"kind": "status", "status": 429, "retry_after": 1.5, "numbers": [1]},
         {"kind": "status", "status": 429, "retry_after": 90, "retry_after_as": "date", "numbers": [2]},
@@ -118,14 +118,14 @@ def test_a_body_above_a_size_gets_413(simulator_with: SimulatorWith) -> None:
     assert len(simulator.store) == 10
 
 
-def test_a_batch_above_a_number_of_rows_gets_1060(simulator_with: SimulatorWith) -> None:
+def test_too_many_rows_get_1060(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with({"kind": "status", "status": 400, "code": 1060, "min_rows": 11})
     replies = [api.put(IMPORT, json=rows(*range(size))) for size in (10, 11)]
     assert replies[0].status_code == 200
     assert replies[1].json()["errors"][0]["code"] == 1060
 
 
-def test_one_poison_row_refuses_every_batch_that_holds_it(simulator_with: SimulatorWith) -> None:
+def test_one_poison_row_refuses_its_batches(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "status", "status": 400, "customer_id": 3})
     statuses = [api.put(IMPORT, json=rows(*batch)).status_code for batch in ((1, 2, 3, 4), (1, 2), (3,), (4,))]
     assert statuses == [400, 200, 400, 200]
@@ -161,14 +161,14 @@ def test_a_connection_is_really_cut(simulator_with: SimulatorWith, at: str, gran
     assert api.put(IMPORT, json=rows(2)).status_code == 200
 
 
-def test_a_big_body_is_not_read_before_the_connection_is_dropped(simulator_with: SimulatorWith) -> None:
+def test_a_dropped_body_is_not_read(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "drop", "at": "before_reading"})
     with pytest.raises(requests.ConnectionError):
         api.put(IMPORT, json=rows(*range(100_000)))
     assert len(simulator.store) == 0
 
 
-def test_a_reply_cut_in_the_middle_promises_more_than_it_brings(simulator_with: SimulatorWith) -> None:
+def test_a_cut_reply_promises_more(simulator_with: SimulatorWith) -> None:
     simulator, _ = simulator_with({"kind": "drop", "at": "mid_reply", "reset": False})
     head, _, body = raw_reply(simulator, json.dumps(rows(1, 2)).encode()).partition(b"\r\n\r\n")
     promised = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -177,7 +177,7 @@ def test_a_reply_cut_in_the_middle_promises_more_than_it_brings(simulator_with: 
     assert len(simulator.store) == 2
 
 
-def test_a_reset_is_a_reset_and_a_close_is_a_close(simulator_with: SimulatorWith) -> None:
+def test_a_reset_and_a_close_differ(simulator_with: SimulatorWith) -> None:
     simulator, _ = simulator_with(
         {"kind": "drop", "at": "after_applying", "reset": True, "numbers": [1]},
         {"kind": "drop", "at": "after_applying", "reset": False, "numbers": [2]},
@@ -188,7 +188,7 @@ def test_a_reset_is_a_reset_and_a_close_is_a_close(simulator_with: SimulatorWith
     assert len(simulator.store) == 2
 
 
-def test_a_call_that_hangs_runs_into_the_callers_timeout(simulator_with: SimulatorWith) -> None:
+def test_a_hanging_call_runs_into_the_timeout(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "hang", "when": "after"})
     with pytest.raises(requests.ReadTimeout):
         api.put(IMPORT, json=rows(1), timeout=0.05)
@@ -203,7 +203,7 @@ def test_a_hang_with_an_end_cuts_the_connection(simulator_with: SimulatorWith) -
 
 
 @pytest.mark.parametrize("fault", [{"kind": "hang"}, {"kind": "slow", "seconds": 3_600, "pieces": 3}])
-def test_stopping_does_not_wait_for_calls_that_hang_or_are_slow(api_of: ApiOf, fault: dict[str, Any]) -> None:
+def test_stopping_does_not_wait_for_hanging_calls(api_of: ApiOf, fault: dict[str, Any]) -> None:
     def send(api: requests.Session) -> None:
         # A reply cut within its head is no error to http.client, so either end will do.
         with contextlib.suppress(requests.RequestException):
@@ -249,7 +249,7 @@ def test_latency_is_added_to_every_call(simulator_with: SimulatorWith) -> None:
         ("misnumbered", [1, 2, 3], [2, 3, 4]),
     ],
 )
-def test_a_wrong_array_still_means_that_all_was_applied(
+def test_a_wrong_array_still_applies_all(
     simulator_with: SimulatorWith, change: str, customers: list[int], numbers: list[int]
 ) -> None:
     simulator, api = simulator_with({"kind": "array", "change": change})
@@ -301,7 +301,7 @@ def test_an_echo_can_differ_from_what_was_sent(
     assert all(entry["data"].items() >= changed.items() for entry in again)
 
 
-def test_a_row_error_refuses_the_named_customer_for_a_while(simulator_with: SimulatorWith) -> None:
+def test_a_row_error_refuses_a_customer_for_a_while(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "row_error", "customer_id": 2, "times": 1})
     first, second = (api.put(IMPORT, json=rows(1, 2, 3)).json() for _ in range(2))
     assert [entry["errors"] and entry["errors"][0]["code"] for entry in first] == [None, 521, None]
@@ -315,7 +315,7 @@ def test_a_success_can_have_another_status(simulator_with: SimulatorWith) -> Non
     assert (reply.status_code, len(reply.json()), len(simulator.store)) == (201, 1, 1)
 
 
-def test_a_truncated_reply_is_complete_http_and_broken_json(simulator_with: SimulatorWith) -> None:
+def test_a_truncated_reply_is_broken_json(simulator_with: SimulatorWith) -> None:
     simulator, api = simulator_with({"kind": "truncated", "keep": 0.7})
     reply = api.put(IMPORT, json=rows(1, 2))
     assert reply.status_code == 200
@@ -325,7 +325,7 @@ def test_a_truncated_reply_is_complete_http_and_broken_json(simulator_with: Simu
     assert len(simulator.store) == 2
 
 
-def test_a_wrong_content_leaves_a_refused_call_as_it_is(simulator_with: SimulatorWith) -> None:
+def test_a_wrong_content_leaves_a_refused_call(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with({"kind": "array", "change": "short"})
     reply = api.put(IMPORT, data="[", headers={"Content-Type": "application/json"})
     assert reply.json()["errors"][0]["code"] == 400
@@ -346,7 +346,7 @@ def test_the_same_seed_fails_the_same_calls(start_capillary_simulator: Start, ap
     assert failed(2) != first
 
 
-def test_calls_of_other_operations_do_not_shift_the_numbers(simulator_with: SimulatorWith) -> None:
+def test_other_operations_shift_no_numbers(simulator_with: SimulatorWith) -> None:
     _, api = simulator_with({"kind": "status", "status": 503, "numbers": [2]})
     api.get("/api_gateway/v1/badges/badgeMeta")
     assert [api.put(IMPORT, json=rows(1)).status_code for _ in range(3)] == [200, 503, 200]

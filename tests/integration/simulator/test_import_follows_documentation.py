@@ -38,7 +38,7 @@ def row(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (plain | changes).items() if value is not None}
 
 
-def test_the_newer_pages_sample_gets_the_newer_pages_reply(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_the_newer_pages_sample_gets_its_reply(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     simulator = start_capillary_simulator(clock=lambda: float(0x697B5F6F))  # the time in the sample's earnedBadgeId
     base = "d9e144be-2450-4300-892f-798f9bb68ce2"
     reply = api_of(simulator).put(IMPORT, json=NEWER_SAMPLE, headers={"X-CAP-REQUEST-ID": base})
@@ -56,9 +56,7 @@ def test_the_newer_pages_sample_gets_the_newer_pages_reply(start_capillary_simul
     )
 
 
-def test_two_equal_rows_are_two_grants_with_ids_three_apart_as_in_the_older_pages_sample(
-    capillary_simulator: RunningSimulator, api: requests.Session
-) -> None:
+def test_equal_rows_are_two_grants_as_documented(capillary_simulator: RunningSimulator, api: requests.Session) -> None:
     entries = api.put(IMPORT, json=OLDER_SAMPLE).json()
     first, second = (int(entry["data"]["earnedBadgeId"], 16) for entry in entries)
     assert (second - first) % 2**24 == 3
@@ -66,7 +64,7 @@ def test_two_equal_rows_are_two_grants_with_ids_three_apart_as_in_the_older_page
     assert capillary_simulator.store.summary().granted_twice == 1
 
 
-def test_a_row_without_an_earn_event_date_is_granted_as_of_now(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_a_row_without_earn_date_is_granted_now(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     simulator = start_capillary_simulator(clock=lambda: 1_769_693_039.5)
     api_of(simulator).put(IMPORT, json=[row(earnEventDate=None)])
     assert [grant.earned_at for grant in simulator.store.grants()] == [1_769_693_039]
@@ -75,7 +73,7 @@ def test_a_row_without_an_earn_event_date_is_granted_as_of_now(start_capillary_s
 @pytest.mark.parametrize(
     ("zone", "printed"), [("UTC", "2024-01-21T09:06:51Z"), ("Asia/Kolkata", "2024-01-21T14:36:51+05:30")]
 )
-def test_the_expiry_is_printed_in_the_servers_zone_whatever_offset_was_sent(
+def test_the_expiry_is_printed_in_the_servers_zone(
     start_capillary_simulator: Start, api_of: ApiOf, zone: str, printed: str
 ) -> None:
     simulator = start_capillary_simulator(zone=zone)
@@ -87,9 +85,7 @@ def test_the_expiry_is_printed_in_the_servers_zone_whatever_offset_was_sent(
     ("milliseconds", "printed"),
     [(1765178896000, "+57906-04-18T07:06:40Z"), (1796275142001, "+58891-09-10T13:13:21Z")],
 )
-def test_milliseconds_are_read_as_seconds_without_a_word_as_in_capillarys_samples(
-    api: requests.Session, milliseconds: int, printed: str
-) -> None:
+def test_milliseconds_are_read_as_seconds(api: requests.Session, milliseconds: int, printed: str) -> None:
     reply = api.put(IMPORT, json=[row(earnExpiresOn=milliseconds)])
     assert reply.json()[0]["errors"] is None
     assert reply.json()[0]["data"]["expiresOnISO"] == printed
@@ -122,7 +118,7 @@ def test_fractions_of_a_second_keep_nine_decimals(api: requests.Session, sent: f
     assert f'"expiresOn":{printed},"expiresOnISO":"{iso}"' in text
 
 
-def test_request_ids_number_the_rows_of_the_calls_own_id(api: requests.Session) -> None:
+def test_request_ids_number_the_rows(api: requests.Session) -> None:
     given = api.put(IMPORT, json=[row(), row()], headers={"x-cap-request-id": "job-1.batch-2"})
     made_up = api.put(IMPORT, json=[row(), row()])
     other = api.put(IMPORT, json=[row()])
@@ -142,9 +138,7 @@ def test_an_unknown_badge_refuses_its_row_only(capillary_simulator: RunningSimul
     assert [grant.customer_id for grant in capillary_simulator.store.grants()] == [1, 3]
 
 
-def test_an_unknown_badge_refuses_the_whole_call_where_the_page_is_read_that_way(
-    start_capillary_simulator: Start, api_of: ApiOf
-) -> None:
+def test_an_unknown_badge_can_refuse_the_call(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     simulator = start_capillary_simulator(unknown_badge="call")
     reply = api_of(simulator).put(IMPORT, json=[row(), row(badgeMetaId="0" * 24)])
     assert reply.status_code == 400
@@ -183,7 +177,7 @@ def test_a_row_that_lacks_something_is_refused_alone(
         b'[{"badgeMetaId": "\xff"}]',
     ],
 )
-def test_a_body_that_is_no_array_of_objects_is_refused_with_jacksons_message(
+def test_a_body_that_is_no_array_gets_jacksons_message(
     capillary_simulator: RunningSimulator, api: requests.Session, body: bytes
 ) -> None:
     reply = api.put(IMPORT, data=body, headers={"Content-Type": "application/json"})
@@ -211,7 +205,7 @@ def test_a_body_that_is_no_array_of_objects_is_refused_with_jacksons_message(
         ("earnEventDateISO", 1674292011),
     ],
 )
-def test_one_value_of_a_wrong_type_refuses_the_whole_call_and_is_named(
+def test_one_wrong_type_refuses_the_call(
     capillary_simulator: RunningSimulator, api: requests.Session, name: str, value: Any
 ) -> None:
     reply = api.put(IMPORT, json=[row(), row(**{name: value}), row()])
@@ -221,13 +215,13 @@ def test_one_value_of_a_wrong_type_refuses_the_whole_call_and_is_named(
 
 
 @pytest.mark.parametrize(("sent", "read"), [("12098734", 12098734), (12.9, 12), (-5, -5)])
-def test_a_customer_id_is_read_as_leniently_as_by_jackson(
+def test_a_customer_id_is_read_leniently(
     capillary_simulator: RunningSimulator, api: requests.Session, sent: Any, read: int
 ) -> None:
     assert api.put(IMPORT, json=[row(customerId=sent)]).json()[0]["data"]["customerId"] == read
 
 
-def test_properties_that_the_api_does_not_know_are_ignored(api: requests.Session) -> None:
+def test_unknown_properties_are_ignored(api: requests.Session) -> None:
     assert api.put(IMPORT, json=[row(requestId="mine", note={"a": [1]})]).json()[0]["errors"] is None
 
 
@@ -252,7 +246,7 @@ def test_another_content_type_gets_415(api: requests.Session, content_type: str 
 @pytest.mark.parametrize(
     ("methods", "put", "post"), [(("PUT",), 200, 405), (("POST",), 405, 200), (("PUT", "POST"), 200, 200)]
 )
-def test_the_import_answers_to_the_methods_it_is_told_to(
+def test_the_import_answers_to_its_methods(
     start_capillary_simulator: Start, api_of: ApiOf, methods: tuple[str, ...], put: int, post: int
 ) -> None:
     api = api_of(start_capillary_simulator(methods=methods))
@@ -261,7 +255,7 @@ def test_the_import_answers_to_the_methods_it_is_told_to(
     assert {reply.headers["Allow"] for reply in replies if reply.status_code == 405} <= {", ".join(methods)}
 
 
-def test_a_repeated_request_id_is_granted_again_by_default(
+def test_a_repeated_request_id_is_granted_by_default(
     capillary_simulator: RunningSimulator, api: requests.Session
 ) -> None:
     for _ in range(2):
@@ -269,9 +263,7 @@ def test_a_repeated_request_id_is_granted_again_by_default(
     assert len(capillary_simulator.store) == 2
 
 
-def test_a_repeated_request_id_is_refused_with_809_where_the_server_checks_it(
-    start_capillary_simulator: Start, api_of: ApiOf
-) -> None:
+def test_a_checked_request_id_is_refused_with_809(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     simulator = start_capillary_simulator(refuse_repeated_request_ids=True)
     api = api_of(simulator)
     replies = [api.put(IMPORT, json=[row()], headers={"X-CAP-REQUEST-ID": "same"}) for _ in range(2)]
@@ -281,7 +273,7 @@ def test_a_repeated_request_id_is_refused_with_809_where_the_server_checks_it(
     assert len(simulator.store) == 1
 
 
-def test_a_path_that_the_api_does_not_have_gets_404(api: requests.Session) -> None:
+def test_an_unknown_path_gets_404(api: requests.Session) -> None:
     assert api.put("/api_gateway/v1/badges/import", json=[]).status_code == 404
 
 

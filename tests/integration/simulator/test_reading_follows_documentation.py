@@ -37,9 +37,7 @@ def read_back(api: requests.Session, customer: int = 7, badge: str = BADGE) -> A
     return api.get(f"{BASE}/management/{customer}/badge/{badge}?includeStatistics=true").json()["data"]
 
 
-def test_the_badge_list_comes_in_pages_of_ten_counted_from_zero(
-    start_capillary_simulator: Start, api_of: ApiOf
-) -> None:
+def test_the_badge_list_has_pages_of_ten(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     api = api_of(start_capillary_simulator(badges=catalogue(23)))
     pages = [api.get(f"{BASE}/badgeMeta", params={"page": page}).json()["data"] for page in range(4)]
     assert [len(page["metaBasicDetails"]) for page in pages] == [10, 10, 3, 0]
@@ -47,7 +45,7 @@ def test_the_badge_list_comes_in_pages_of_ten_counted_from_zero(
     assert len({badge["id"] for page in pages for badge in page["metaBasicDetails"]}) == 23
 
 
-def test_the_badge_list_takes_a_size_and_a_name(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_the_badge_list_takes_size_and_name(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     badges = catalogue([{"id": BADGE, "name": "Gold"}, {"id": OTHER_BADGE, "name": "Silver"}])
     api = api_of(start_capillary_simulator(badges=badges))
     assert api.get(f"{BASE}/badgeMeta?size=1").json()["data"]["pagination"]["totalPages"] == 2
@@ -62,19 +60,19 @@ def test_a_badge_is_found_by_its_id(api: requests.Session) -> None:
 
 
 @pytest.mark.parametrize("path", ["/badgeMeta/" + "0" * 24, "/management/7/badge/" + "0" * 24])
-def test_a_badge_of_another_organisation_gets_404_with_code_404(api: requests.Session, path: str) -> None:
+def test_another_organisations_badge_gets_404(api: requests.Session, path: str) -> None:
     reply = api.get(BASE + path)
     assert reply.status_code == 404
     assert reply.json()["errors"] == [{"code": 404, "message": "Passed badge is not found", "reference": None}]
 
 
-def test_reading_back_a_badge_that_was_never_earned_shows_zero(api: requests.Session) -> None:
+def test_a_badge_never_earned_shows_zero(api: requests.Session) -> None:
     data = read_back(api)
     assert data["earnDetails"] == {"earnCount": 0, "earns": []}
     assert (data["activeEarnedCount"], data["lastEarnEventDate"], data["lastEarnEventDateISO"]) == (0, None, None)
 
 
-def test_reading_back_shows_each_earn_and_the_last_one(api: requests.Session) -> None:
+def test_each_earn_and_the_last_are_shown(api: requests.Session) -> None:
     ids = [grant(api, 7, earned=1674292011), grant(api, 7, earned=1674292012), grant(api, 7, badge=OTHER_BADGE)]
     data = read_back(api)
     assert data["earnDetails"]["earnCount"] == 2
@@ -94,38 +92,38 @@ def test_reading_back_shows_each_earn_and_the_last_one(api: requests.Session) ->
     assert (data["lastEarnedOnDate"], data["lastEarnedOnDateISO"]) == (NOW, "2024-01-01T00:00:00Z")
 
 
-def test_earns_can_have_the_names_and_the_unit_of_events(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_earns_may_look_like_events(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     api = api_of(start_capillary_simulator(earns_shape="event"))
     earned_id = grant(api, 7, earned=1674292011)
     assert read_back(api)["earnDetails"]["earns"] == [{"earnId": earned_id, "earnedOn": 1674292011000}]
 
 
-def test_the_last_earn_event_is_the_latest_one_not_the_one_imported_last(api: requests.Session) -> None:
+def test_the_last_earn_is_the_latest_instant(api: requests.Session) -> None:
     grant(api, 7, earned=1674292012)
     grant(api, 7, earned=1600000000)
     assert read_back(api)["lastEarnEventDate"] == 1674292012
 
 
-def test_statistics_are_shown_only_where_they_are_asked_for(api: requests.Session) -> None:
+def test_statistics_are_shown_on_request(api: requests.Session) -> None:
     grant(api, 7)
     data = api.get(f"{BASE}/management/7/badge/{BADGE}").json()["data"]
     assert "earnDetails" not in data
     assert data["activeEarnedCount"] == 1
 
 
-def test_earns_can_be_empty_as_in_every_published_sample(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_earns_can_be_empty_as_published(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     api = api_of(start_capillary_simulator(earns_detail=False))
     grant(api, 7)
     assert read_back(api)["earnDetails"] == {"earnCount": 1, "earns": []}
 
 
-def test_an_expired_badge_counts_as_earned_but_not_as_active(api: requests.Session) -> None:
+def test_an_expired_badge_is_earned_but_inactive(api: requests.Session) -> None:
     grant(api, 7, expires=int(NOW) - 1)
     data = read_back(api)
     assert (data["earnDetails"]["earnCount"], data["activeEarnedCount"]) == (1, 0)
 
 
-def test_the_badges_of_a_customer_are_summed_up_by_badge(api: requests.Session) -> None:
+def test_a_customers_badges_are_summed_up(api: requests.Session) -> None:
     grant(api, 7)
     grant(api, 7)
     grant(api, 8, badge=OTHER_BADGE)
@@ -135,7 +133,7 @@ def test_the_badges_of_a_customer_are_summed_up_by_badge(api: requests.Session) 
     assert data["pagination"]["total"] == 1
 
 
-def test_expired_badges_of_a_customer_show_only_where_they_are_asked_for(api: requests.Session) -> None:
+def test_expired_badges_show_on_request(api: requests.Session) -> None:
     grant(api, 7, expires=int(NOW) - 1)
     grant(api, 7, badge=OTHER_BADGE)
 
@@ -147,7 +145,7 @@ def test_expired_badges_of_a_customer_show_only_where_they_are_asked_for(api: re
     assert shown("includeExpired=true") == [BADGE, OTHER_BADGE]
 
 
-def test_the_management_list_has_all_badges_or_only_the_earned_ones(api: requests.Session) -> None:
+def test_the_management_list_has_all_or_earned(api: requests.Session) -> None:
     grant(api, 7)
     every = api.get(f"{BASE}/management/7?size=50").json()["data"]
     earned = api.get(f"{BASE}/management/7?badgeType=EARNED").json()["data"]
@@ -162,7 +160,7 @@ def test_an_unknown_customer_gets_1026(start_capillary_simulator: Start, api_of:
     assert api.get(BASE + path).json()["errors"][0]["code"] == 1026
 
 
-def test_a_new_grant_can_be_read_only_after_the_read_delay(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_a_grant_is_readable_after_the_delay(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     now = [NOW]
     api = api_of(start_capillary_simulator(clock=lambda: now[0], read_delay_seconds=30))
     grant(api, 7)
@@ -173,9 +171,7 @@ def test_a_new_grant_can_be_read_only_after_the_read_delay(start_capillary_simul
     assert counts == [0, 1]
 
 
-def test_revoking_takes_a_grant_back_once_and_then_answers_814(
-    simulator: RunningSimulator, api: requests.Session
-) -> None:
+def test_revoking_twice_answers_814(simulator: RunningSimulator, api: requests.Session) -> None:
     kept, revoked = grant(api, 7), grant(api, 7)
     sent = {"badgeMetaId": BADGE, "customerId": 7, "earnedBadgeId": revoked}
     first, second = (api.post(f"{BASE}/customer/revokeEarn", json=sent) for _ in range(2))
@@ -192,7 +188,7 @@ def test_revoking_takes_a_grant_back_once_and_then_answers_814(
 
 
 @pytest.mark.parametrize("wrong", [{"customerId": 8}, {"badgeMetaId": OTHER_BADGE}, {"earnedBadgeId": "0" * 24}])
-def test_revoking_what_the_customer_does_not_have_answers_814(
+def test_revoking_a_missing_badge_answers_814(
     simulator: RunningSimulator, api: requests.Session, wrong: dict[str, Any]
 ) -> None:
     sent = {"badgeMetaId": BADGE, "customerId": 7, "earnedBadgeId": grant(api, 7)} | wrong
@@ -209,7 +205,7 @@ def test_a_customer_is_looked_up_by_an_identifier(start_capillary_simulator: Sta
     assert missing.json()["errors"][0]["code"] == 8015
 
 
-def test_a_customer_in_a_path_can_be_named_by_an_identifier(start_capillary_simulator: Start, api_of: ApiOf) -> None:
+def test_a_path_takes_a_customers_identifier(start_capillary_simulator: Start, api_of: ApiOf) -> None:
     api = api_of(start_capillary_simulator(clock=lambda: NOW, identifiers={("email", "tom.sawyer@example.com"): 7}))
     grant(api, 7)
     headers = {"X-CAP-CUSTOMER-IDENTIFIER": "email"}

@@ -66,7 +66,7 @@ def test_each_of_its_types_keeps_its_worth(
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_an_endless_instant_among_others_is_refused_with_its_row(extract: Extract, tmp_path: Path) -> None:
+def test_an_endless_instant_is_refused_with_its_row(extract: Extract, tmp_path: Path) -> None:
     sql = "SELECT unnest([TIMESTAMPTZ '2026-01-01 12:00:00+02', 'infinity'::TIMESTAMPTZ]) AS value"
     # DuckDB gives a naive datetime for the endless one, which is none that a person had meant.
     with pytest.raises(
@@ -76,9 +76,7 @@ def test_an_endless_instant_among_others_is_refused_with_its_row(extract: Extrac
     assert not (tmp_path / "out").exists()
 
 
-def test_setting_up_the_session_before_the_query_is_taken(
-    extract: Extract, warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_session_settings_before_the_query_work(extract: Extract, warehouse: Warehouse, tmp_path: Path) -> None:
     warehouse.run("CREATE TABLE earned AS SELECT range AS customer_id FROM range(25000)")
     result = extract("SET threads = 1; FROM earned ORDER BY customer_id DESC", tmp_path / "out", partitions=4)
     assert result["rows"] == 25_000

@@ -110,26 +110,26 @@ SELECT = 'SELECT n AS "CUSTOMER_ID", {} AS "Odd Name" FROM range(30) AS r(n)'
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("name", SAME)
-def test_each_type_that_comes_by_arrow_is_the_same_parts(extract: Extract, name: str) -> None:
+def test_types_by_arrow_give_the_same_parts(extract: Extract, name: str) -> None:
     for arguments in ({}, {"fetch_size": 7, "partitions": 3}):
         assert both_ways(extract, SELECT.format(SAME[name]), **arguments) == {pa.RecordBatch}
 
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("name", OTHERS)
-def test_each_type_that_arrow_would_change_comes_row_by_row(extract: Extract, name: str) -> None:
+def test_types_arrow_would_change_come_by_row(extract: Extract, name: str) -> None:
     assert both_ways(extract, SELECT.format(OTHERS[name]), fetch_size=7) == {list}
 
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("name", ODD)
-def test_days_beyond_the_calendar_come_row_by_row_and_no_others(extract: Extract, name: str) -> None:
+def test_only_impossible_days_come_by_row(extract: Extract, name: str) -> None:
     assert both_ways(extract, SELECT.format(ODD[name]), fetch_size=7) == {pa.RecordBatch, list}
 
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("name", UNHELD)
-def test_days_beyond_the_calendar_that_no_type_holds_are_refused(extract: Extract, tmp_path: Path, name: str) -> None:
+def test_impossible_days_are_refused(extract: Extract, tmp_path: Path, name: str) -> None:
     messages = set()
     for relation in (duckdb_arrow._relation, lambda *_: None):
         with patch.object(duckdb_arrow, "_relation", relation), pytest.raises(BadgeTaskFailed) as error:
@@ -175,7 +175,7 @@ def test_nothing_runs_twice_or_half(extract: Extract, warehouse: Warehouse, tmp_
         ("SELECT ('1' || repeat('x', n::INT))::INT AS a FROM range(30000) AS r(n)", {}, "1x"),
     ],
 )
-def test_what_is_wrong_is_said_as_it_is_row_by_row(
+def test_errors_are_the_same_as_by_row(
     extract: Extract, tmp_path: Path, sql: str, arguments: dict[str, Any], words: str
 ) -> None:
     with pytest.raises((BadgeTaskFailed, duckdb.Error), match=words) as by_arrow:

@@ -43,9 +43,7 @@ def temporary(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_killed_in_mid_write_it_leaves_the_earlier_dataset_whole_and_the_next_try_goes_on(
-    extract: Extract, tmp_path: Path, temporary: Path
-) -> None:
+def test_a_kill_during_writing_keeps_the_earlier_dataset(extract: Extract, tmp_path: Path, temporary: Path) -> None:
     target = str(tmp_path / "out")
     extract(ROWS.format(10), target, partitions=2)
     before = sorted(os.listdir(target))
@@ -64,9 +62,7 @@ def test_killed_in_mid_write_it_leaves_the_earlier_dataset_whole_and_the_next_tr
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_a_full_disk_is_named_and_leaves_the_earlier_dataset_whole(
-    extract: Extract, tmp_path: Path, temporary: Path
-) -> None:
+def test_a_full_disk_keeps_the_earlier_dataset(extract: Extract, tmp_path: Path, temporary: Path) -> None:
     target = str(tmp_path / "out")
     extract(ROWS.format(10), target, partitions=2)
     before = sorted(os.listdir(target))

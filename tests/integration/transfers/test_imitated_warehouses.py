@@ -71,7 +71,7 @@ def test_every_driver_s_values_are_the_same_badges(
 
 
 @pytest.mark.parametrize("name", [name for name, warehouse in WAREHOUSES.items() if warehouse.several])
-def test_rows_of_a_second_statement_are_not_lost_unseen(
+def test_a_second_statements_rows_are_not_lost(
     extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     Imitation(monkeypatch, WAREHOUSES[name])
@@ -80,7 +80,7 @@ def test_rows_of_a_second_statement_are_not_lost_unseen(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_that_its_encoding_cannot_read_does_not_stop_the_extract(
+def test_an_unreadable_name_does_not_stop_the_extract(
     extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     redshift = WAREHOUSES["Redshift"]
@@ -99,7 +99,7 @@ ODD_ROWS = {
 
 @pytest.mark.parametrize("rows", ODD_ROWS)
 @pytest.mark.parametrize("fetch_size", [3, 1_000])
-def test_tables_of_a_cursor_are_the_same_parts_as_its_rows(
+def test_tables_and_rows_give_the_same_parts(
     extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: str, fetch_size: int
 ) -> None:
     results = []
@@ -112,9 +112,7 @@ def test_tables_of_a_cursor_are_the_same_parts_as_its_rows(
     assert results[0]["rows"] == COUNT
 
 
-def test_a_cursor_that_has_no_tables_after_all_gives_its_rows(
-    extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_cursor_without_tables_gives_rows(extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     Imitation(monkeypatch, WAREHOUSES["Databricks"])
 
     def refused(self: Cursor, size: int) -> Any:
@@ -162,7 +160,7 @@ def test_hook_params_that_cannot_be_are_named(
         extract("SELECT 1 AS a", tmp_path / "out", hook_params=hook_params)
 
 
-def test_a_google_connection_names_the_type_that_is_for_bigquery(
+def test_a_google_connection_names_the_bigquery_type(
     extract: Extract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "google_cloud_platform"}))

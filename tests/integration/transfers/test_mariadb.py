@@ -59,7 +59,7 @@ def test_its_dates_of_zeros_are_never_an_instant(extract: Extract, warehouse: Wa
     assert (odd, good) == ("0000-00-00 00:00:00", "2025-01-31 00:00:00")
 
 
-def test_a_large_result_comes_whole_with_streaming_cursors_and_without(
+def test_a_large_result_comes_whole(
     extract: Extract, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql = "SELECT seq AS customer_id FROM seq_1_to_30000"

@@ -36,7 +36,7 @@ def extracting(rows: int, folder: Path, way: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)
-def test_peak_of_memory_does_not_grow_with_the_result(
+def test_memory_does_not_grow_with_the_result(
     tmp_path: Path, postgres_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_POSTGRES", postgres_connection(postgres_uri))

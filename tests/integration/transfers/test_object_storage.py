@@ -41,7 +41,7 @@ def names(lake: LakeFileSystem) -> set[str]:
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_extract_is_readable_from_the_storage_in_every_form(extract: Extract, lake: LakeFileSystem) -> None:
+def test_an_extract_is_read_from_storage_in_every_form(extract: Extract, lake: LakeFileSystem) -> None:
     result = extract(ROWS.format(100), URI, partitions=2)
     for form in (result, URI, f"{URI}/", result["parts"]):
         assert customers(form) == list(range(1, 101))
@@ -58,7 +58,7 @@ def test_second_run_replaces_everything_of_the_first(extract: Extract, lake: Lak
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize(("operation", "times"), [("put_file", 0), ("put_file", 2), ("pipe_file", 0)])
-def test_upload_that_fails_leaves_the_earlier_dataset_whole_and_nothing_of_its_own(
+def test_a_failed_upload_keeps_the_earlier_dataset(
     extract: Extract, lake: LakeFileSystem, operation: str, times: int
 ) -> None:
     extract(ROWS.format(10), URI, partitions=3)
@@ -71,7 +71,7 @@ def test_upload_that_fails_leaves_the_earlier_dataset_whole_and_nothing_of_its_o
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_leftovers_that_cannot_be_removed_are_told_and_are_no_part_of_the_dataset(
+def test_leftovers_that_stay_are_reported_and_not_read(
     extract: Extract, lake: LakeFileSystem, caplog: pytest.LogCaptureFixture
 ) -> None:
     extract(ROWS.format(10), URI, partitions=3)
@@ -94,7 +94,7 @@ def test_foreign_files_and_whole_buckets_are_left_alone(extract: Extract, lake: 
     assert lake.find("/") == ["/bucket/badges/20260101/precious.txt"]
 
 
-def test_remote_files_are_copied_once_and_removed_on_close(lake: LakeFileSystem, temporary: Path) -> None:
+def test_remote_files_are_copied_once_and_removed(lake: LakeFileSystem, temporary: Path) -> None:
     lake.pipe_file("/bucket/in/a.csv", b"customer_id\n1\n2\n")
     lake.pipe_file("/bucket/in/b.csv", b"customer_id\n3\n")
     dataset = open_dataset("memory://lake@bucket/in")
@@ -111,9 +111,7 @@ def test_remote_files_are_copied_once_and_removed_on_close(lake: LakeFileSystem,
     assert list(temporary.iterdir()) == []
 
 
-def test_remote_and_local_copies_of_the_same_files_have_the_same_fingerprint(
-    lake: LakeFileSystem, tmp_path: Path
-) -> None:
+def test_remote_and_local_fingerprints_agree(lake: LakeFileSystem, tmp_path: Path) -> None:
     content = b"customer_id\n1\n2\n"
     (tmp_path / "a.csv").write_bytes(content)
     lake.pipe_file("/bucket/in/a.csv", content)
@@ -147,7 +145,7 @@ def test_remote_file_without_permission_is_named(lake: LakeFileSystem, monkeypat
         open_dataset("memory://lake@bucket/a.csv").inspect()
 
 
-def test_unknown_storage_and_unknown_connection_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_storage_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)  # with credentials from elsewhere it would go on with these
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -159,9 +157,7 @@ def test_unknown_storage_and_unknown_connection_say_what_to_do(tmp_path: Path, m
         open_dataset("s3://there_is_none@bucket/a.csv")
 
 
-def test_trouble_that_may_pass_can_be_tried_again_and_names_itself(
-    lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_passing_trouble_can_be_retried(lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.pipe_file("/bucket/a.csv", b"x")
 
     def break_off(*arguments: Any, **named: Any) -> None:
@@ -172,7 +168,7 @@ def test_trouble_that_may_pass_can_be_tried_again_and_names_itself(
         open_dataset("memory://lake@bucket/a.csv").inspect()
 
 
-def test_a_file_that_ends_early_is_not_taken_for_whole(lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_ending_early_is_not_whole(lake: LakeFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.pipe_file("/bucket/a.csv", b"customer_id\n1\n")
 
     class Shortened(io.BytesIO):

@@ -68,9 +68,7 @@ def test_every_type_keeps_its_worth(extract: Extract, tmp_path: Path) -> None:
 
 @both_drivers
 @pytest.mark.parametrize("server_side", [True, False])
-def test_rows_come_complete_and_in_order_with_bound_parameters(
-    extract: Extract, tmp_path: Path, server_side: bool
-) -> None:
+def test_rows_come_in_order_with_bound_parameters(extract: Extract, tmp_path: Path, server_side: bool) -> None:
     where = "n > %(least)s AND 'O''N' < %(text)s"
     sql = f"SELECT n AS customer_id FROM generate_series(1, 2500) AS n WHERE {where} ORDER BY n"
     result = extract(
@@ -87,9 +85,7 @@ def test_empty_result_has_its_columns(extract: Extract, tmp_path: Path) -> None:
 
 
 @both_drivers
-def test_connection_that_asks_for_rows_as_dicts_is_served(
-    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_connection_of_dicts_is_served(extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_WAREHOUSE"])
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({**connection, "extra": {"cursor": "dictcursor"}}))
     result = extract("SELECT 2 AS b, 1 AS a", tmp_path / "out")
@@ -98,9 +94,7 @@ def test_connection_that_asks_for_rows_as_dicts_is_served(
 
 
 @both_drivers
-def test_statement_that_cannot_be_declared_runs_without_the_server_side_cursor(
-    extract: Extract, tmp_path: Path, postgres_uri: str
-) -> None:
+def test_an_undeclarable_statement_runs_without_cursor(extract: Extract, tmp_path: Path, postgres_uri: str) -> None:
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS granted")
         connection.execute("CREATE TABLE granted (customer_id int)")
@@ -112,9 +106,7 @@ def test_statement_that_cannot_be_declared_runs_without_the_server_side_cursor(
 
 
 @both_drivers
-def test_what_is_no_select_but_gives_rows_is_explained_and_not_run(
-    extract: Extract, tmp_path: Path, postgres_uri: str
-) -> None:
+def test_a_statement_with_rows_but_no_select_is_refused(extract: Extract, tmp_path: Path, postgres_uri: str) -> None:
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS granted")
         connection.execute("CREATE TABLE granted AS SELECT 7 AS customer_id")
@@ -127,7 +119,7 @@ def test_what_is_no_select_but_gives_rows_is_explained_and_not_run(
 
 
 @both_drivers
-def test_a_percent_sign_beside_parameters_is_explained_and_doubled_is_one(extract: Extract, tmp_path: Path) -> None:
+def test_a_percent_sign_beside_parameters_is_explained(extract: Extract, tmp_path: Path) -> None:
     sql = "SELECT 1 AS customer_id, 'a{0}' AS text WHERE 'abc' LIKE 'a{0}' AND 1 = %s"
     with pytest.raises(BadgeTaskFailed, match="every other % is written %%"):
         extract(sql.format("%"), tmp_path / "out", parameters=[1])
@@ -135,9 +127,7 @@ def test_a_percent_sign_beside_parameters_is_explained_and_doubled_is_one(extrac
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_endless_instants_are_never_a_date_that_would_be_sent(
-    extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_instants_are_never_a_date(extract: Extract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sql = "SELECT 'infinity'::timestamptz AS earn_expires_on"
     use_psycopg(2, monkeypatch)  # gives the last instant of Python's, which the import finds invalid
     assert column(extract(sql, tmp_path / "out"), "earn_expires_on") == [253_402_300_799]

@@ -34,7 +34,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_result_is_readable_by_the_import_as_uri_parts_or_returned_value(extract: Extract, tmp_path: Path) -> None:
+def test_a_result_is_read_in_every_form(extract: Extract, tmp_path: Path) -> None:
     target = tmp_path / "out" / "20260101"
     sql = CUSTOMERS.format(1_000) + "printf('%024x', i % 7) AS badge_meta_id FROM n"
     result = extract(sql, target, partitions=3, fetch_size=64)
@@ -115,7 +115,7 @@ def test_parameters_are_bound_and_never_logged(
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_second_run_replaces_everything_of_the_first_at_the_same_place(extract: Extract, tmp_path: Path) -> None:
+def test_a_second_run_replaces_the_first(extract: Extract, tmp_path: Path) -> None:
     target = tmp_path / "out"
     extract(CUSTOMERS.format(100) + "1 FROM n", target, partitions=5)
     result = extract(CUSTOMERS.format(10) + "1 FROM n", target, partitions=2)
@@ -125,7 +125,7 @@ def test_second_run_replaces_everything_of_the_first_at_the_same_place(extract: 
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_same_run_returns_the_same_and_leaves_the_same_bytes(extract: Extract, tmp_path: Path) -> None:
+def test_the_same_run_returns_and_writes_the_same(extract: Extract, tmp_path: Path) -> None:
     sql = CUSTOMERS.format(1_000) + "i * 2 AS value FROM n ORDER BY i"
     first = extract(sql, tmp_path / "out", partitions=3)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
@@ -141,7 +141,7 @@ def test_same_run_writes_the_same_bytes(extract: Extract, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_try_that_fails_in_mid_result_leaves_the_earlier_dataset_whole(extract: Extract, tmp_path: Path) -> None:
+def test_a_try_failing_midway_keeps_the_dataset(extract: Extract, tmp_path: Path) -> None:
     target = tmp_path / "out"
     extract(CUSTOMERS.format(10) + "1 FROM n", target)
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
@@ -153,7 +153,7 @@ def test_try_that_fails_in_mid_result_leaves_the_earlier_dataset_whole(extract: 
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("name", ["notes.txt", "part-1.parquet"])
-def test_folder_with_foreign_files_is_refused_and_left_alone(extract: Extract, tmp_path: Path, name: str) -> None:
+def test_a_folder_with_foreign_files_is_refused(extract: Extract, tmp_path: Path, name: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("precious")
     with pytest.raises(BadgeTaskFailed, match=f"holds '{name}', which no extract has written"):
@@ -214,7 +214,7 @@ def test_connection_that_is_no_database_is_refused(
 
 
 @pytest.mark.usefixtures("warehouse")
-def test_a_part_that_lost_rows_is_noticed_in_the_folder_too(extract: Extract, tmp_path: Path) -> None:
+def test_a_part_that_lost_rows_is_noticed(extract: Extract, tmp_path: Path) -> None:
     [part] = extract(CUSTOMERS.format(10) + "1 FROM n", tmp_path / "out")["parts"]
     pq.write_table(pq.read_table(part).slice(0, 9), part)
     with pytest.raises(DatasetError, match="reported 10 rows, but its files hold 9"):
@@ -237,7 +237,7 @@ class StubbornHook(SqliteHook):
 
 @pytest.mark.usefixtures("warehouse")
 @pytest.mark.parametrize("hook", [SplittingHook, StubbornHook])
-def test_results_of_two_statements_are_never_taken_for_one(hook: type[SqliteHook]) -> None:
+def test_two_statements_results_are_never_mixed_up(hook: type[SqliteHook]) -> None:
     taken: list[Any] = []
     query = Query("SELECT 1 AS a; SELECT 2 AS a", None, 10)
     with pytest.raises(ConfigurationError, match="more than one statement"):

@@ -49,11 +49,11 @@ def oauth(source: TokenSource, clock: Clock | None = None) -> OAuthAuth:
     return OAuthAuth(source, client_secret="s3cret", clock=clock or Clock())
 
 
-def test_the_documented_basic_header_is_made_byte_for_byte() -> None:
+def test_the_documented_header_is_made_exactly() -> None:
     assert BasicAuth("store.server", "server123").headers() == {"Authorization": DOCUMENTED}
 
 
-def test_a_password_that_is_a_digest_already_is_not_hashed_again() -> None:
+def test_a_digest_is_not_hashed_again() -> None:
     digest = md5_hex("server123").upper()
     assert BasicAuth("store.server", digest, password_is_md5=True).headers() == {"Authorization": DOCUMENTED}
 
@@ -63,18 +63,18 @@ def test_basic_has_nothing_to_renew() -> None:
     assert basic.renew(basic.headers()) is False
 
 
-def test_basic_names_every_form_of_its_password_as_a_secret() -> None:
+def test_every_form_of_the_password_is_secret() -> None:
     secrets = BasicAuth("store.server", "server123").secrets
     assert set(secrets) == {"server123", "8a16a6b70505eb1f1ff7cdc0cd5559a7", DOCUMENTED.removeprefix("Basic ")}
 
 
-def test_it_works_as_the_auth_of_a_requests_call() -> None:
+def test_it_authenticates_a_requests_call() -> None:
     request = requests.Request("GET", "https://host.example", auth=BasicAuth("store.server", "server123")).prepare()
     assert request.headers["Authorization"] == DOCUMENTED
 
 
 @pytest.mark.parametrize(("lifetime", "still_good", "renewed"), [(300, 269, 271), (3600, 3569, 3571), (10, 8.9, 9.1)])
-def test_a_token_is_used_until_shortly_before_it_expires(lifetime: float, still_good: float, renewed: float) -> None:
+def test_a_token_is_used_until_shortly_before_expiry(lifetime: float, still_good: float, renewed: float) -> None:
     clock, source = Clock(), TokenSource(lifetime)
     auth = oauth(source, clock)
     assert auth.headers() == {TOKEN_HEADER: "token-1"}
@@ -84,7 +84,7 @@ def test_a_token_is_used_until_shortly_before_it_expires(lifetime: float, still_
     assert auth.headers() == {TOKEN_HEADER: "token-2"}
 
 
-def test_threads_refused_with_one_token_fetch_one_new_token() -> None:
+def test_refused_threads_fetch_one_token() -> None:
     source = TokenSource()
     auth = oauth(source)
     stale = auth.headers()
@@ -100,7 +100,7 @@ def test_threads_refused_with_one_token_fetch_one_new_token() -> None:
     assert source.given == 2
 
 
-def test_a_token_known_to_be_bad_is_not_used_again_when_no_new_one_can_be_had() -> None:
+def test_a_bad_token_is_not_used_again() -> None:
     source = TokenSource()
     auth = oauth(source)
     stale = auth.headers()
@@ -121,7 +121,7 @@ def test_every_token_is_announced_as_a_secret() -> None:
     assert auth.secrets == ("s3cret", "token-1", "token-2")
 
 
-def test_a_token_stays_a_secret_while_no_new_one_can_be_had() -> None:
+def test_a_token_stays_secret_until_replaced() -> None:
     source = TokenSource()
     auth = oauth(source)
     stale = auth.headers()
@@ -138,7 +138,7 @@ def test_attribution_defaults_to_a_till() -> None:
     assert attribution_headers(settings) == {ATTRIBUTION_TYPE_HEADER: "TILL", ATTRIBUTION_CODE_HEADER: "t1"}
 
 
-def test_settings_do_not_show_who_calls() -> None:
+def test_settings_do_not_show_the_caller() -> None:
     shown = repr(ClientSettings(base_url="https://x", login="till.1", password="sesame"))
     assert "sesame" not in shown
     assert "till.1" not in shown

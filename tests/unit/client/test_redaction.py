@@ -57,7 +57,7 @@ def test_cutting_leaves_no_half_of_a_secret() -> None:
     assert "sesa" not in redacted(text, ["sesame-open"])
 
 
-def test_a_text_that_came_before_is_searched_for_the_secrets_of_now() -> None:
+def test_an_earlier_text_is_searched_for_current_secrets() -> None:
     for _ in range(2):
         assert redacted("the key is violet-42", ["violet-42"]) == "the key is ***"
         assert redacted("the key is violet-42", ["other"]) == "the key is violet-42"

@@ -26,7 +26,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_only_the_fact_that_the_body_has_left_decides_never_the_exception_s_name(error: Exception) -> None:
+def test_only_the_sent_body_decides(error: Exception) -> None:
     assert classify(error, body_has_left=True)[0] is Transmission.LOST
     assert classify(error, body_has_left=False)[0] is Transmission.NOT_WRITTEN
 
@@ -49,7 +49,7 @@ def test_only_the_fact_that_the_body_has_left_decides_never_the_exception_s_name
         ),
     ],
 )
-def test_the_story_is_for_people_and_repeats_no_request(error: Exception, reason: str) -> None:
+def test_the_reason_repeats_no_request(error: Exception, reason: str) -> None:
     assert classify(error, body_has_left=True)[2] == reason
 
 

@@ -102,9 +102,7 @@ def test_every_format_writes_the_same_instants(badge: EarnedBadge, timestamp_for
 
 
 @given(st.lists(earned_badges, min_size=1, max_size=20), formats)
-def test_the_size_of_a_body_is_known_exactly_from_its_rows(
-    badges: list[EarnedBadge], timestamp_format: TimestampFormat
-) -> None:
+def test_a_bodys_size_is_known_from_its_rows(badges: list[EarnedBadge], timestamp_format: TimestampFormat) -> None:
     body = encode_batch(badges, timestamp_format)
     assert len(body) == 1 + sum(row_size(badge, timestamp_format) for badge in badges)
 
@@ -140,7 +138,7 @@ def test_both_documented_replies_decode(body: bytes, earned_id: str, iso: str | 
     "errors",
     ['{"code": 1054, "message": "no such badge"}', '[{"code": "1054", "message": "no such badge", "reference": null}]'],
 )
-def test_errors_of_an_entry_come_as_object_or_array(errors: str) -> None:
+def test_errors_come_as_object_or_array(errors: str) -> None:
     reply = decoded(f'[{{"data": null, "errors": {errors}, "warnings": []}}]'.encode())
     assert reply.entries is not None
     errors_found = reply.entries[0].errors
@@ -148,7 +146,7 @@ def test_errors_of_an_entry_come_as_object_or_array(errors: str) -> None:
     assert listed == [ApiProblem(1054, "no such badge")]
 
 
-def test_an_error_with_unforeseen_names_keeps_what_it_says() -> None:
+def test_an_error_with_other_names_keeps_its_text() -> None:
     reply = decoded(b'[{"data": null, "errors": {"errorCode": 7, "errorMessage": "odd"}}, {"errors": {"why": "so"}}]')
     assert reply.entries is not None
     assert reply.entries[0].errors == [ApiProblem(7, "odd")]
@@ -197,7 +195,7 @@ EXPIRIES = st.sampled_from(
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EXPIRIES | st.none(), max_size=4))
-def test_expiries_read_together_are_those_read_one_by_one(expiries: list[str | None]) -> None:
+def test_expiries_read_together_equal_single_ones(expiries: list[str | None]) -> None:
     entries = ",".join(
         '{"data":{"earnedBadgeId":"a"}}' if text is None else f'{{"data":{{"earnedBadgeId":"a","expiresOn":{text}}}}}'
         for text in expiries
@@ -240,7 +238,7 @@ def _one_by_one(body: bytes) -> list[Any]:
         b'{"requestId": "base_1", "earnedBadgeId": {}}',
     ],
 )
-def test_an_echo_that_cannot_be_read_is_not_taken_for_one_left_out(data: bytes) -> None:
+def test_an_unreadable_echo_is_no_missing_echo(data: bytes) -> None:
     reply = decoded(b'[{"data": ' + data + b', "errors": [{"code": 1054, "message": "no"}]}]')
     assert judge([DOCUMENTED_ROW], reply).verdict is Verdict.UNKNOWN
 
@@ -256,7 +254,7 @@ def test_an_echo_that_cannot_be_read_is_not_taken_for_one_left_out(data: bytes) 
         (b"{}", []),
     ],
 )
-def test_an_envelope_of_the_api_s_own_shape_is_read(body: bytes, problems: list[ApiProblem]) -> None:
+def test_an_envelope_of_the_api_is_read(body: bytes, problems: list[ApiProblem]) -> None:
     reply = decoded(body, status=400)
     assert reply.envelope == problems
     assert reply.entries is None
@@ -280,7 +278,7 @@ def test_an_envelope_of_the_api_s_own_shape_is_read(body: bytes, problems: list[
         (b'{"data": [], "errors": [{"code": 400, "message": "beside data"}]}', "code 400: beside data"),
     ],
 )
-def test_what_a_gateway_or_framework_writes_is_shown_and_no_envelope(body: bytes, reported: str) -> None:
+def test_a_gateways_text_is_no_envelope(body: bytes, reported: str) -> None:
     reply = decoded(body, status=400)
     assert reply.envelope == []
     assert reported in reply.problem
@@ -304,14 +302,14 @@ def test_what_a_gateway_or_framework_writes_is_shown_and_no_envelope(body: bytes
         OLDER_REPLY + b"x",
     ],
 )
-def test_what_is_no_complete_json_array_or_object_is_neither_and_says_so(body: bytes) -> None:
+def test_incomplete_json_says_so(body: bytes) -> None:
     reply = decoded(body, content_type="text/html; charset=utf-8")
     assert reply.entries is None
     assert reply.envelope is None
     assert reply.problem
 
 
-def test_an_edge_server_s_page_is_told_by_its_title_only() -> None:
+def test_an_edge_page_is_named_by_its_title() -> None:
     reply = decoded(b"<html><title>502 Bad Gateway</title><p>ray 123</p></html>", 502, content_type="text/html")
     assert reply.problem == "57 bytes of text/html that are no complete JSON, titled '502 Bad Gateway'"
 
@@ -338,11 +336,11 @@ def test_an_edge_server_s_page_is_told_by_its_title_only() -> None:
         ("", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_and_nothing_absurd(header: str, seconds: float | None) -> None:
+def test_retry_after_is_sensible_or_nothing(header: str, seconds: float | None) -> None:
     assert retry_after(CaseInsensitiveDict({"retry-after": header}), now=NOW) == seconds
 
 
-def test_only_the_errors_field_counts_as_the_api_s_own_error() -> None:
+def test_only_the_errors_field_is_the_apis_error() -> None:
     spring = decode_envelope(b'{"status": 404, "error": "Not Found"}')
     own = decode_envelope(b'{"data": null, "errors": [{"code": 404, "message": "Passed badge is not found"}]}')
     assert spring is not None

@@ -101,9 +101,7 @@ def test_one_customer_is_never_in_two_lanes(customers: list[int], limits: BatchL
 
 @QUICK
 @given(CUSTOMERS, LIMITS, RAMPS)
-def test_no_batch_has_more_rows_or_bytes_than_allowed_but_for_a_row_that_is_too_large_alone(
-    customers: list[int], limits: BatchLimits, ramp: tuple[int, ...]
-) -> None:
+def test_no_batch_exceeds_rows_or_bytes(customers: list[int], limits: BatchLimits, ramp: tuple[int, ...]) -> None:
     for batch in batched(badges_of(customers), limits, ramp):
         assert len(batch.badges) <= limits.rows
         assert len(body_of(batch.badges)) <= limits.bytes or len(batch.badges) == 1
@@ -111,7 +109,7 @@ def test_no_batch_has_more_rows_or_bytes_than_allowed_but_for_a_row_that_is_too_
 
 @QUICK
 @given(CUSTOMERS, LIMITS)
-def test_a_batch_is_sent_short_only_where_the_next_row_would_not_fit(customers: list[int], limits: BatchLimits) -> None:
+def test_a_batch_is_short_only_where_needed(customers: list[int], limits: BatchLimits) -> None:
     of_lane: dict[int, list[Batch]] = defaultdict(list)
     for batch in batched(badges_of(customers), limits):
         of_lane[batch.lane].append(batch)
@@ -122,7 +120,7 @@ def test_a_batch_is_sent_short_only_where_the_next_row_would_not_fit(customers: 
 
 
 @pytest.mark.parametrize("rows", [1, 2, 17])
-def test_a_body_of_exactly_the_byte_limit_is_one_batch_and_one_byte_less_splits_it(rows: int) -> None:
+def test_the_byte_limit_is_exact(rows: int) -> None:
     badges = badges_of([5] * rows)
     size = len(body_of(badges))
     exact = BatchLimits(rows=1000, bytes=size, lanes=1, size_of=size_of)
@@ -139,29 +137,27 @@ def test_the_same_rows_always_make_the_same_batches(
     assert shape(batched(badges_of(customers), limits, ramp)) == shape(batched(badges_of(customers), limits, ramp))
 
 
-def test_the_ramp_is_1_10_100_and_then_full_batches() -> None:
+def test_the_ramp_is_1_10_100() -> None:
     limits = BatchLimits(rows=500, bytes=1_000_000, lanes=1, size_of=size_of)
     batches = batched(badges_of([5] * 1200), limits, RAMP)
     assert [len(batch.badges) for batch in batches] == [1, 10, 100, 500, 500, 89]
     assert [batch.canary for batch in batches] == [True, True, True, False, False, False]
 
 
-def test_a_canary_is_never_larger_than_a_batch_may_be() -> None:
+def test_a_canary_is_no_larger_than_a_batch() -> None:
     limits = BatchLimits(rows=4, bytes=1_000_000, lanes=1, size_of=size_of)
     assert [len(batch.badges) for batch in batched(badges_of([5] * 13), limits, RAMP)] == [1, 4, 4, 4]
 
 
 @QUICK
 @given(CUSTOMERS, LIMITS, RAMPS)
-def test_all_canaries_come_before_any_other_batch_and_no_more_of_them_than_the_ramp_has(
-    customers: list[int], limits: BatchLimits, ramp: tuple[int, ...]
-) -> None:
+def test_all_canaries_come_first(customers: list[int], limits: BatchLimits, ramp: tuple[int, ...]) -> None:
     canaries = [batch.canary for batch in batched(badges_of(customers), limits, ramp)]
     assert canaries == sorted(canaries, reverse=True)
     assert sum(canaries) <= len(ramp)
 
 
-def test_the_row_that_ends_the_ramp_by_its_bytes_goes_to_the_lane_of_its_own_customer() -> None:
+def test_a_ramp_ended_by_bytes_keeps_lanes() -> None:
     badges = badges_of([5, 5, 1, 2, 3])
     limits = BatchLimits(rows=500, bytes=len(body_of(badges[:2])) + 50, lanes=4, size_of=size_of)
     canary, *others = batched(badges, limits, (10,))
@@ -169,13 +165,13 @@ def test_the_row_that_ends_the_ramp_by_its_bytes_goes_to_the_lane_of_its_own_cus
     assert [(batch.lane, batch.badges[0].customer_id) for batch in others] == [(0, 3), (1, 1), (2, 2)]
 
 
-def test_what_is_left_comes_in_the_order_of_lanes() -> None:
+def test_what_is_left_comes_by_lane() -> None:
     limits = BatchLimits(rows=500, bytes=1_000_000, lanes=8, size_of=size_of)
     lanes = [batch.lane for batch in batched(badges_of(list(range(100, 0, -1))), limits)]
     assert lanes == list(range(8))
 
 
-def test_the_batcher_knows_whether_the_next_batch_is_a_canary() -> None:
+def test_the_batcher_knows_the_next_canary() -> None:
     limits = BatchLimits(rows=500, bytes=1_000_000, lanes=4, size_of=size_of)
     batcher = Batcher(limits, (1, 2))
     known = []
@@ -197,7 +193,7 @@ def test_what_was_flushed_does_not_come_again() -> None:
     assert batcher.flush() == []
 
 
-def test_a_batch_knows_each_origin_of_its_rows_once_in_order() -> None:
+def test_a_batch_knows_its_origins_in_order() -> None:
     first, second = object(), object()
     batcher = Batcher(BatchLimits(rows=4, bytes=1_000_000, lanes=1, size_of=size_of))
     full = [
@@ -211,7 +207,7 @@ def test_a_batch_knows_each_origin_of_its_rows_once_in_order() -> None:
 
 @QUICK
 @given(CUSTOMERS, LIMITS, RAMPS, st.integers(0, 60))
-def test_rows_given_many_at_a_time_make_the_batches_that_they_make_one_by_one(
+def test_rows_by_table_make_the_same_batches(
     customers: list[int], limits: BatchLimits, ramp: tuple[int, ...], cut: int
 ) -> None:
     badges = badges_of(customers)
@@ -223,13 +219,13 @@ def test_rows_given_many_at_a_time_make_the_batches_that_they_make_one_by_one(
         assert of_lane == [batch for batch in shape(expected + one_by_one.flush()) if batch[0] == lane]
 
 
-def test_no_lane_gets_its_second_batch_before_every_lane_got_its_first() -> None:
+def test_every_lane_gets_a_batch_before_a_second() -> None:
     limits = BatchLimits(rows=10, bytes=1_000_000, lanes=4, size_of=size_of, largest_row=size_of(LARGEST))
     batches = list(Batcher(limits).fill(badges_of(range(1, 401)), ["window"]))
     assert {batch.lane for batch in batches[:4]} == {0, 1, 2, 3}
 
 
-def test_a_canary_comes_out_before_the_next_row_is_dealt() -> None:
+def test_a_canary_leaves_before_the_next_row() -> None:
     batcher = Batcher(
         BatchLimits(rows=10, bytes=1_000_000, lanes=2, size_of=size_of, largest_row=size_of(LARGEST)), (1, 3)
     )
@@ -240,7 +236,7 @@ def test_a_canary_comes_out_before_the_next_row_is_dealt() -> None:
 
 @QUICK
 @given(st.integers(2, 40), st.integers(0, 5))
-def test_halves_hold_every_row_once_in_order_and_neither_is_empty(rows: int, tries: int) -> None:
+def test_halves_hold_every_row_once(rows: int, tries: int) -> None:
     batch = Batch(3, EarnedBadges.of(badges_of([5] * rows)), ["window"], canary=True, tries=tries, requests=tries + 1)
     first, second = batch.halves()
     assert [*first.badges, *second.badges] == list(batch.badges)
@@ -251,14 +247,14 @@ def test_halves_hold_every_row_once_in_order_and_neither_is_empty(rows: int, tri
         assert half.requests == batch.requests  # but its rows have left already
 
 
-def test_a_part_of_a_batch_keeps_its_tries_unless_told_otherwise() -> None:
+def test_a_part_keeps_the_batchs_tries() -> None:
     batch = Batch(1, EarnedBadges.of(badges_of([5, 6])), ["window"], tries=2)
     assert batch.part(batch.badges[:1]).tries == 2
     assert batch.part(batch.badges[:1], tries=3).tries == 3
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8])
-def test_neighbouring_customers_are_dealt_to_all_lanes_evenly(lanes: int) -> None:
+def test_neighbouring_customers_spread_over_lanes(lanes: int) -> None:
     rows = [0] * lanes
     for customer in range(382_442_802, 382_442_802 + 8000):
         rows[lane_of(customer, lanes)] += 1
@@ -266,23 +262,23 @@ def test_neighbouring_customers_are_dealt_to_all_lanes_evenly(lanes: int) -> Non
     assert min(rows) > 0.9 * 8000 / lanes
 
 
-def test_a_customer_s_lane_does_not_change_from_one_version_to_the_next() -> None:
+def test_a_customers_lane_is_the_same_in_every_version() -> None:
     assert [lane_of(customer, 4) for customer in (1, 2, 3, 382442802, 2**63 - 1)] == [1, 2, 0, 1, 2]
 
 
-def test_equal_bytes_have_equal_fingerprints_and_others_differ() -> None:
+def test_fingerprints_are_equal_only_for_equal_bytes() -> None:
     assert fingerprint(b"[1]") == fingerprint(bytes([91, 49, 93]))
     assert len({fingerprint(body) for body in (b"", b"[]", b"[1]", b"[1] ", b"[2]")}) == 5
 
 
-def test_a_fingerprint_is_32_hexadecimal_digits_that_stay_the_same_over_versions() -> None:
+def test_a_fingerprint_is_the_same_in_every_version() -> None:
     assert fingerprint(b"[]") == "7ebb3c7c2a87b1a2f8a7ed729ecb040d"
 
 
 BASE = ("job", "1fff64c0431f25d0", 7, 1, 0)
 
 
-def test_the_same_attempt_has_the_same_request_id_in_any_process() -> None:
+def test_an_attempt_has_one_request_id_everywhere() -> None:
     assert request_id(*BASE) == request_id(*BASE)
     assert request_id(*BASE) == str(uuid.UUID(request_id(*BASE)))
     assert request_id(*BASE) == "5f7f6d5c-4541-59c4-81ed-81f3b40be8e4"
@@ -305,5 +301,5 @@ def test_another_attempt_never_reuses_a_request_id(other: tuple[str, str, int, i
 
 @QUICK
 @given(st.sets(st.tuples(st.integers(1, 200), st.integers(0, 200)), min_size=2, max_size=20))
-def test_attempts_of_one_batch_all_have_their_own_request_id(attempts: set[tuple[int, int]]) -> None:
+def test_attempts_of_a_batch_have_different_ids(attempts: set[tuple[int, int]]) -> None:
     assert len({request_id("job", "f" * 32, 1, fence, tries) for fence, tries in attempts}) == len(attempts)

@@ -53,7 +53,7 @@ def test_absence_needs_both_count_and_control(earned: int, known: int, control: 
         pytest.param(2, 2, Control.NONE_YET, NO_CONTROL, id="it may be one of two other rows"),
     ],
 )
-def test_an_earn_that_may_be_another_rows_needs_a_control(
+def test_an_earn_perhaps_anothers_needs_a_control(
     earned: int, possible: int, control: Control, why: Disbelief | None
 ) -> None:
     assert disbelieved(GRANTED, view(earned), known=0, possible=possible, control=control) is why
@@ -91,5 +91,5 @@ def test_what_another_row_says_of_the_count(state: RowState, known: int, possibl
         pytest.param([EARLY, EARLY], view(1, EARLY), 0, id="two rows of one instant: either may be meant"),
     ],
 )
-def test_an_unknown_row_that_the_read_shows_is_known(others: list[int], seen: CustomerBadgeView, known: int) -> None:
+def test_an_unknown_row_the_read_shows_is_known(others: list[int], seen: CustomerBadgeView, known: int) -> None:
     assert earns_known([OtherRow(RowState.UNKNOWN, instant) for instant in others], seen) == known

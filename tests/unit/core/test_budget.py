@@ -14,7 +14,7 @@ QUICK = settings(max_examples=25, deadline=None)
 
 
 @pytest.mark.parametrize("value", [5, "5", " 5 "])
-def test_a_count_allows_that_many_rows_and_not_one_more_whatever_was_read(value: int | str) -> None:
+def test_a_count_is_an_exact_limit(value: int | str) -> None:
     budget = parse_budget("max_rejected", value)
     for rows_read in (5, 6, 1_000_000):
         assert not budget.exceeded(5, rows_read)
@@ -29,12 +29,12 @@ def test_a_budget_of_nothing_allows_nothing(value: int | str) -> None:
     assert budget.exceeded(1, 1_000_000)
 
 
-def test_a_share_of_no_rows_is_not_exceeded_by_none() -> None:
+def test_no_rows_do_not_exceed_a_share() -> None:
     assert not parse_budget("max_rejected", "5%").exceeded(0, 0)
 
 
 @pytest.mark.parametrize("value", ["100%", "100.0 %"])
-def test_all_rows_are_a_share_that_cannot_be_exceeded(value: str) -> None:
+def test_a_share_of_all_is_never_exceeded(value: str) -> None:
     assert not parse_budget("max_rejected", value).exceeded(7, 7)
 
 
@@ -43,7 +43,7 @@ def test_all_rows_are_a_share_that_cannot_be_exceeded(value: str) -> None:
 @example(percent=29, hundreds=1)
 @example(percent=57, hundreds=1)
 @example(percent=7, hundreds=1)
-def test_a_share_allows_exactly_its_part_of_the_rows_read(percent: int, hundreds: int) -> None:
+def test_a_share_is_an_exact_part(percent: int, hundreds: int) -> None:
     budget = parse_budget("max_rejected", f"{percent}%")
     assert not budget.exceeded(percent * hundreds, 100 * hundreds)
     assert budget.exceeded(percent * hundreds + 1, 100 * hundreds)
@@ -85,11 +85,11 @@ def test_a_share_with_a_decimal_is_as_exact(per_mille: int, rows: int, rows_read
     ],
     ids=repr,
 )
-def test_what_is_no_budget_is_refused_by_name_with_what_to_give(value: Any) -> None:
+def test_a_wrong_budget_is_refused_with_advice(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"max_rejected is .*; it may be a number of rows .* or a share"):
         parse_budget("max_rejected", value)
 
 
 @pytest.mark.parametrize(("value", "text"), [(100, "100"), (" 5% ", "5%")])
-def test_a_budget_is_shown_as_the_user_wrote_it(value: int | str, text: str) -> None:
+def test_a_budget_is_shown_as_written(value: int | str, text: str) -> None:
     assert parse_budget("max_rejected", value).text == text

@@ -11,7 +11,7 @@ from airflow_provider_capillary.exceptions import ConfigurationError, DatasetErr
 BADGE_ID = "654e08f2041fd452b3ef5b2e"
 
 
-def test_api_names_and_snake_case_names_are_found_without_a_mapping() -> None:
+def test_api_and_snake_case_names_are_found() -> None:
     choices = column_choices(None)
     for names in zip(*FIELD_COLUMNS.values(), strict=False):
         assert resolve_columns(choices, names[::-1]) == Columns(*names)
@@ -30,11 +30,11 @@ LOOSE_NAMES = [
 
 
 @pytest.mark.parametrize("found", LOOSE_NAMES, ids=str)
-def test_columns_are_found_without_regard_to_case_blanks_and_underscores(found: list[str]) -> None:
+def test_columns_are_found_in_any_case_and_spacing(found: list[str]) -> None:
     assert resolve_columns(column_choices(None), ["other", *found]) == Columns(*found)
 
 
-def test_a_mapped_column_is_found_in_the_case_of_the_warehouse() -> None:
+def test_a_mapped_column_is_found_in_any_case() -> None:
     found = ["BADGE_ID", "CUSTOMER_ID", "EARN_EVENT_DATE", "EARN_EXPIRES_ON"]
     assert resolve_columns(column_choices({"badgeMetaId": "badge_id"}), found) == Columns(*found)
 
@@ -49,7 +49,7 @@ TWO_FOR_ONE = [
 
 
 @pytest.mark.parametrize(("field", "both"), TWO_FOR_ONE, ids=str)
-def test_two_columns_for_one_field_are_refused_until_field_mapping_names_one(field: str, both: list[str]) -> None:
+def test_two_columns_for_a_field_need_a_mapping(field: str, both: list[str]) -> None:
     found = [name for name in FIELD_COLUMNS if name != field] + both
     with pytest.raises(DatasetError) as caught:
         resolve_columns(column_choices(None), found)
@@ -59,13 +59,13 @@ def test_two_columns_for_one_field_are_refused_until_field_mapping_names_one(fie
         assert name in msgspec.structs.astuple(resolve_columns(column_choices({field: name}), found))
 
 
-def test_two_columns_for_a_mapped_name_that_is_there_in_neither_spelling_are_refused() -> None:
+def test_two_columns_near_a_mapped_name_are_refused() -> None:
     found = ["BADGE", "Badge", "customerId", "earnEventDate", "earnExpiresOn"]
     with pytest.raises(DatasetError, match="'BADGE', 'Badge'"):
         resolve_columns(column_choices({"badgeMetaId": "badge"}), found)
 
 
-def test_epoch_and_iso_columns_of_one_instant_are_picked_to_be_compared() -> None:
+def test_two_columns_of_an_instant_are_compared() -> None:
     found = ["badgeMetaId", "customerId", "earnEventDateISO", "earnEventDate", "earn_expires_on", "earnExpiresOnISO"]
     assert resolve_columns(column_choices(None), found) == Columns(
         "badgeMetaId", "customerId", "earnEventDate", "earn_expires_on", "earnEventDateISO", "earnExpiresOnISO"
@@ -75,7 +75,7 @@ def test_epoch_and_iso_columns_of_one_instant_are_picked_to_be_compared() -> Non
 
 
 @pytest.mark.parametrize("field", ["badgeMetaId", "badge_meta_id"])
-def test_a_mapped_field_is_taken_from_its_column_only(field: str) -> None:
+def test_a_mapped_field_uses_only_its_column(field: str) -> None:
     choices = column_choices({field: "trophy"})
     found = ["badgeMetaId", "customerId", "earnEventDate", "earnExpiresOn"]
     assert resolve_columns(choices, [*found, "trophy"]).badge_meta_id == "trophy"
@@ -83,12 +83,12 @@ def test_a_mapped_field_is_taken_from_its_column_only(field: str) -> None:
         resolve_columns(choices, found)
 
 
-def test_a_mapping_of_an_unknown_field_is_refused_and_the_known_ones_are_named() -> None:
+def test_an_unknown_mapped_field_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"unknown field\(s\) badge, when; known: badgeMetaId, customerId"):
         column_choices({"when": "x", "badge": "y"})
 
 
-def test_missing_columns_are_all_named_beside_those_found_and_what_to_do() -> None:
+def test_missing_columns_are_named_with_advice() -> None:
     with pytest.raises(DatasetError) as caught:
         resolve_columns(column_choices({"customerId": "who"}), ["badge_meta_id", "price"])
     message = str(caught.value)
@@ -98,6 +98,6 @@ def test_missing_columns_are_all_named_beside_those_found_and_what_to_do() -> No
     assert "field_mapping=" in message
 
 
-def test_a_dataset_without_any_row_may_have_no_columns_either() -> None:
+def test_a_dataset_without_rows_needs_no_columns() -> None:
     columns = resolve_columns(column_choices({"customerId": "who"}), [])
     assert (columns.badge_meta_id, columns.customer_id) == ("badgeMetaId", "who")

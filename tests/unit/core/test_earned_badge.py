@@ -12,7 +12,7 @@ BADGE = EarnedBadge(7, "654e08f2041fd452b3ef5b2e", 382_442_802, 1_674_292_011, 1
 
 
 @pytest.mark.parametrize("changed", [{"row_number": 8}, {"expires_at": 1_800_000_000}], ids=["row number", "expiry"])
-def test_the_place_in_the_dataset_and_the_expiry_do_not_make_another_badge(changed: dict[str, Any]) -> None:
+def test_place_and_expiry_are_no_identity(changed: dict[str, Any]) -> None:
     assert msgspec.structs.replace(BADGE, **changed).identity == BADGE.identity
 
 
@@ -21,7 +21,7 @@ def test_the_place_in_the_dataset_and_the_expiry_do_not_make_another_badge(chang
     [{"badge_meta_id": "0" * 24}, {"customer_id": 1}, {"earned_at": 1_674_292_012}, {"occurrence": 2}],
     ids=["badge", "customer", "earn instant", "occurrence"],
 )
-def test_another_badge_customer_earn_instant_or_occurrence_is_another_badge(changed: dict[str, Any]) -> None:
+def test_badge_customer_instant_and_occurrence_are_identity(changed: dict[str, Any]) -> None:
     assert msgspec.structs.replace(BADGE, **changed).identity != BADGE.identity
 
 
@@ -30,6 +30,6 @@ def test_a_checked_row_cannot_be_changed() -> None:
         BADGE.customer_id = 1  # type: ignore[misc]  # the point of the test
 
 
-def test_the_bounds_of_an_instant_are_the_first_moments_of_2000_and_2100() -> None:
+def test_instants_lie_between_2000_and_2100() -> None:
     assert datetime(2000, 1, 1, tzinfo=UTC).timestamp() == EARLIEST_INSTANT
     assert datetime(2100, 1, 1, tzinfo=UTC).timestamp() == LATEST_INSTANT

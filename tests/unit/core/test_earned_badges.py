@@ -63,7 +63,7 @@ def test_rows_of_one_customer_keep_their_order(given_rows: list[EarnedBadge]) ->
 
 
 @given(st.lists(badges, min_size=1, max_size=20), st.data())
-def test_parts_of_a_table_hold_what_parts_of_lists_hold(given_rows: list[EarnedBadge], data: st.DataObject) -> None:
+def test_table_parts_equal_list_parts(given_rows: list[EarnedBadge], data: st.DataObject) -> None:
     rows = EarnedBadges.of(given_rows).by_customer()  # a table without lists
     wanted = sorted(given_rows, key=lambda row: row.customer_id)
     first, last = (data.draw(st.integers(0, len(given_rows))) for _ in range(2))

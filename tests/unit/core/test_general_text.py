@@ -33,7 +33,7 @@ def test_an_object_id_does_not_survive(object_id: str) -> None:
 
 @pytest.mark.parametrize("object_id", ["654e08f2041fd452b3ef5b2e", "f" * 24, "0" * 24, "ABCDEFABCDEFABCDEFABCDEF"])
 @pytest.mark.parametrize("template", ["badge {} is unknown", "badge_{} is unknown", "({})", "{}: no such badge", "{}"])
-def test_an_object_id_does_not_survive_wherever_it_stands(object_id: str, template: str) -> None:
+def test_an_object_id_anywhere_does_not_survive(object_id: str, template: str) -> None:
     assert object_id not in general(template.format(object_id))
 
 
@@ -45,7 +45,7 @@ def test_an_object_id_does_not_survive_wherever_it_stands(object_id: str, templa
         "abcdefab-cdef-4bcd-8bcd-abcdefabcdef",
     ],
 )
-def test_both_documented_forms_of_a_request_id_leave_one_equal_text_for_every_row(base: str) -> None:
+def test_request_ids_leave_equal_texts(base: str) -> None:
     texts = {general(f"request {base}_{position} was refused") for position in (1, 2, 30)}
     assert len(texts) == 1
     assert not any(part in next(iter(texts)) for part in base.split("-"))
@@ -53,7 +53,7 @@ def test_both_documented_forms_of_a_request_id_leave_one_equal_text_for_every_ro
 
 @QUICK
 @given(st.uuids(), st.uuids())
-def test_messages_that_differ_only_in_a_uuid_are_equal(one: object, other: object) -> None:
+def test_uuids_leave_equal_texts(one: object, other: object) -> None:
     assert general(f"request {one} was refused") == general(f"request {other} was refused")
 
 
@@ -67,28 +67,28 @@ def test_a_quoted_value_does_not_survive(name: str, quote: str) -> None:
 @given(st.text(max_size=30))
 @example("'\" Gold Member")
 @example("ends with a backslash\\")
-def test_a_value_as_python_shows_it_does_not_survive(value: str) -> None:
+def test_a_python_value_does_not_survive(value: str) -> None:
     assert general(f"column {value!r} cannot be read") == "column … cannot be read"
 
 
 @pytest.mark.parametrize("reported", ["Customer doesn't have", "can't find", "it's not a", "customers' list lacks"])
-def test_an_apostrophe_before_a_quoted_value_does_not_uncover_it(reported: str) -> None:
+def test_an_apostrophe_does_not_expose_a_value(reported: str) -> None:
     shown = general(f"{reported} badge 'Gold Member'")
     assert "Gold" not in shown
     assert shown.startswith(reported.split("'")[0])
 
 
-def test_an_escaped_quote_does_not_end_a_quoted_value() -> None:
+def test_an_escaped_quote_does_not_end_a_value() -> None:
     assert general(r"Unexpected token 'Ann\'s card' here") == "Unexpected token … here"
 
 
 @pytest.mark.parametrize("message", ["unknown name 'Ann Smi", 'unknown name "Ann Smi', "unknown 'card' of 'Ann Smi"])
-def test_a_quoted_value_whose_end_was_cut_off_does_not_survive(message: str) -> None:
+def test_a_cut_quoted_value_does_not_survive(message: str) -> None:
     assert "Smi" not in general(message)
 
 
 @pytest.mark.parametrize("quote", ["'", '"'])
-def test_a_quote_within_a_quoted_value_does_not_end_it(quote: str) -> None:
+def test_a_quote_within_does_not_end_a_value(quote: str) -> None:
     assert general(f"no customer {quote}O{quote}Brien{quote} here") == "no customer … here"
 
 
@@ -116,7 +116,7 @@ def test_a_value_with_control_characters_does_not_survive() -> None:
     assert "382442802" not in general("row\t382442802\n")
 
 
-def test_cutting_a_long_message_leaves_no_half_of_a_value() -> None:
+def test_cutting_leaves_no_half_of_a_value() -> None:
     assert "38244" not in general("x " * 77 + "382442802382442802")
 
 
@@ -141,7 +141,7 @@ def test_a_message_without_values_stays_as_it_is(message: str) -> None:
 
 @QUICK
 @given(st.text(max_size=200))
-def test_a_general_text_stays_the_same_when_made_general_again(message: str) -> None:
+def test_a_general_text_is_stable(message: str) -> None:
     printable = "".join(character for character in message if character.isprintable() and character not in "'\"\\@")
     once = general(printable)
     assert general(once) == once
@@ -169,7 +169,7 @@ PIECES = [
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join), st.lists(st.sampled_from(PIECES)).map("".join))
-def test_what_is_remembered_of_a_message_is_what_would_be_found_anew(text: str, value: str) -> None:
+def test_a_remembered_text_equals_a_new_one(text: str, value: str) -> None:
     faults = f"customer_id '{value}' is not Capillary's own; earn '{value}y' is bad"
     for message in (text, faults):
         assert general(message) == general_text._general(message)

@@ -35,11 +35,11 @@ def row_ids(judgement: Judgement) -> list[str | None]:
     return [row.earned_badge_id for row in judgement.rows]
 
 
-def test_a_reply_that_accepts_every_row_leaves_no_id_over() -> None:
+def test_a_fully_accepting_reply_leaves_no_id() -> None:
     assert judged([grant(1), grant(2)]).given == ()
 
 
-def test_a_reordered_reply_gives_each_id_to_the_row_it_names() -> None:
+def test_a_reordered_reply_gives_ids_by_name() -> None:
     found = judged([grant(2), grant(3), grant(1)])
     assert found.verdict is Verdict.UNKNOWN
     assert ids(found) == own(2, 3, 1)
@@ -47,7 +47,7 @@ def test_a_reordered_reply_gives_each_id_to_the_row_it_names() -> None:
 
 
 @pytest.mark.parametrize("entries", [1, 2, 4, 5])
-def test_a_reply_of_the_wrong_length_keeps_all_its_ids(entries: int) -> None:
+def test_a_reply_of_wrong_length_keeps_ids(entries: int) -> None:
     found = judged([grant(position) for position in range(1, entries + 1)], rows=3)
     assert ids(found) == own(*range(1, entries + 1))
     named = row_ids(found)
@@ -55,7 +55,7 @@ def test_a_reply_of_the_wrong_length_keeps_all_its_ids(entries: int) -> None:
     assert set(named[entries:]) <= {None}
 
 
-def test_an_id_that_names_no_row_is_kept_without_one() -> None:
+def test_an_id_of_no_row_is_kept() -> None:
     found = judged([grant(1, badge_meta_id=OTHER_BADGE_ID), grant(2), grant(3, customer_id=None)])
     assert ids(found) == own(1, 2, 3)
     assert row_ids(found) == [None, *own(2), None]
@@ -63,7 +63,7 @@ def test_an_id_that_names_no_row_is_kept_without_one() -> None:
 
 
 @pytest.mark.parametrize("customer", [1002, "1002"])
-def test_two_ids_for_one_row_are_kept_and_neither_is_its_own(customer: int | str) -> None:
+def test_two_ids_of_a_row_are_both_kept(customer: int | str) -> None:
     found = judged([grant(1, customer_id=customer), grant(2)])
     assert ids(found) == own(1, 2)
     assert row_ids(found) == [None, None]
@@ -73,24 +73,24 @@ def test_the_same_id_twice_is_one_id() -> None:
     assert row_ids(judged([grant(1), grant(1)])) == [*own(1), None]
 
 
-def test_two_rows_of_one_customer_and_badge_get_no_id_from_an_unproven_reply() -> None:
+def test_two_equal_rows_get_no_unproven_id() -> None:
     rows = [EarnedBadge(number, BADGE_ID, 1001, number, EXPIRES) for number in (1, 2)]
     found = judge(rows, Reply(Transmission.REPLIED, 200, [grant(1)]))
     assert (ids(found), row_ids(found)) == (own(1), [None, None])
 
 
-def test_an_entry_with_both_an_id_and_errors_keeps_its_id() -> None:
+def test_an_entry_with_id_and_errors_keeps_it() -> None:
     found = judged([grant(1), refusal(BUSY, data=echo(2))])
     assert (found.verdict, ids(found)) == (Verdict.PER_ROW, own(2))
 
 
-def test_ids_in_any_spelling_of_customer_and_badge_find_their_row() -> None:
+def test_ids_find_their_row_in_any_spelling() -> None:
     found = judged([grant(2, customer_id="1002"), grant(1, badge_meta_id=BADGE_ID.upper())])
     assert row_ids(found) == own(1, 2)
 
 
 @pytest.mark.parametrize("customer", ["", "x", "-1", "٣", "9" * 19, "9" * 5_000, 0, -5, 2**63, 2**80])
-def test_a_customer_that_is_no_number_of_ours_is_left_out(customer: int | str) -> None:
+def test_an_impossible_customer_is_left_out(customer: int | str) -> None:
     [one] = judged([grant(1, customer_id=customer)], rows=2).given
     assert (one.customer_id, one.row) == (None, None)
 
@@ -98,7 +98,7 @@ def test_a_customer_that_is_no_number_of_ours_is_left_out(customer: int | str) -
 @pytest.mark.parametrize(
     "status", [301, 302, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 499, 500, 502, 503]
 )
-def test_a_status_that_denies_what_its_body_grants_proves_nothing(status: int) -> None:
+def test_a_contradicting_status_proves_nothing(status: int) -> None:
     """Taken at its word, the rows would be sent again."""
     found = judge(batch_of(2), Reply(Transmission.REPLIED, status, [grant(1), grant(2)]))
     assert (found.verdict, states(found)) == (Verdict.UNKNOWN, [UNKNOWN] * 2)
@@ -107,7 +107,7 @@ def test_a_status_that_denies_what_its_body_grants_proves_nothing(status: int) -
 
 
 @pytest.mark.parametrize("entries", [[], [Entry()], [refusal(ApiProblem(1054, "no"))]])
-def test_a_refusal_whose_array_gives_no_id_is_judged_as_before(entries: list[Entry]) -> None:
+def test_a_refusal_without_ids_is_judged_as_such(entries: list[Entry]) -> None:
     assert judge(batch_of(1), Reply(Transmission.REPLIED, 429, entries)).verdict is Verdict.RETRY_LATER
 
 
@@ -118,5 +118,5 @@ def test_an_entry_that_contradicts_itself_means_no_row() -> None:
 
 
 @pytest.mark.parametrize("request_id", [None, "", "f93f", "f93f_", "f93f_x"])
-def test_an_id_without_a_position_goes_by_customer_and_badge(request_id: str | None) -> None:
+def test_an_id_without_position_goes_by_customer(request_id: str | None) -> None:
     assert row_ids(judged([grant(2, request_id=request_id), grant(1)])) == own(1, 2)

@@ -67,9 +67,7 @@ def test_the_shorter_of_two_times_counts(then: Moment, now: Moment, seconds: flo
     began=st.floats(0, 1e6),
     server=st.sampled_from([None, 1.0]),
 )
-def test_on_one_boot_no_set_clock_makes_a_moment_older(
-    passed: float, set_by: float, began: float, server: float | None
-) -> None:
+def test_a_set_clock_ages_nothing_on_one_boot(passed: float, set_by: float, began: float, server: float | None) -> None:
     then = Moment(NOON, server, HERE, began)
     now = Moment(NOON + passed + set_by, server, HERE, began + passed)
     assert 0 <= least_seconds_between(then, now) <= passed + 1e-6

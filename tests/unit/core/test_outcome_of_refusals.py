@@ -28,7 +28,7 @@ from .row_replies import (
 )
 
 
-def test_refusals_without_an_echo_are_placed_by_their_position() -> None:
+def test_refusals_without_echo_go_by_position() -> None:
     judgement = judged([grant(1), refusal(NOT_FOUND), grant(3), refusal(BUSY)])
     assert judgement.verdict is Verdict.PER_ROW
     assert states(judgement) == [ACCEPTED, REJECTED, ACCEPTED, REJECTED]
@@ -36,12 +36,12 @@ def test_refusals_without_an_echo_are_placed_by_their_position() -> None:
     assert not judgement.proof_failed
 
 
-def test_an_array_of_nothing_but_refusals_without_echo_is_placed_by_position() -> None:
+def test_refusals_alone_go_by_position() -> None:
     assert states(judged([refusal(NOT_FOUND)] * 3)) == [REJECTED] * 3
 
 
 @pytest.mark.parametrize("changed", GRANT_MISSES_ITS_PLACE)
-def test_a_refusal_beside_a_misplaced_echo_is_not_placed_the_whole_batch_is_unknown(changed: dict[str, Any]) -> None:
+def test_a_refusal_beside_misplaced_echoes_is_unknown(changed: dict[str, Any]) -> None:
     assert_all_unknown(judged([refusal(NOT_FOUND), grant(2, **changed), grant(3)]), 3)
 
 
@@ -55,7 +55,7 @@ def test_a_refusal_beside_a_misplaced_echo_is_not_placed_the_whole_batch_is_unkn
         pytest.param({}, id="an empty echo"),
     ],
 )
-def test_a_refusal_may_echo_a_part_if_the_part_is_about_its_row(partial: dict[str, Any]) -> None:
+def test_a_refusal_may_echo_a_matching_part(partial: dict[str, Any]) -> None:
     assert states(judged([grant(1), refusal(NOT_FOUND, data=EntryData(**partial))])) == [ACCEPTED, REJECTED]
 
 
@@ -68,7 +68,7 @@ def test_a_refusal_may_echo_a_part_if_the_part_is_about_its_row(partial: dict[st
         pytest.param({"customer_id": 1002, "request_id": "base_3"}, id="its customer at another position"),
     ],
 )
-def test_a_refusal_that_echoes_another_row_makes_the_whole_batch_unknown(partial: dict[str, Any]) -> None:
+def test_a_refusal_echoing_another_row_is_unknown(partial: dict[str, Any]) -> None:
     assert_all_unknown(judged([grant(1), refusal(NOT_FOUND, data=EntryData(**partial))]), 2)
 
 
@@ -81,7 +81,7 @@ def test_a_refusal_that_echoes_another_row_makes_the_whole_batch_unknown(partial
         pytest.param([ApiProblem()], id="array of an empty object"),
     ],
 )
-def test_errors_that_say_nothing_do_not_spoil_a_grant_nor_prove_a_refusal(
+def test_empty_errors_neither_spoil_nor_prove(
     errors: list[ApiProblem] | ApiProblem | None,
 ) -> None:
     assert states(judged([Entry(echo(1), errors)])) == [ACCEPTED]
@@ -100,9 +100,7 @@ def test_errors_that_say_nothing_do_not_spoil_a_grant_nor_prove_a_refusal(
     ],
 )
 @pytest.mark.parametrize("data", [None, EntryData(), echo(1, earned_badge_id=None)], ids=["null", "empty", "echo"])
-def test_errors_without_an_earned_badge_id_are_a_refusal_with_its_code_and_message(
-    errors: list[ApiProblem] | ApiProblem, data: EntryData | None
-) -> None:
+def test_errors_without_id_are_a_refusal(errors: list[ApiProblem] | ApiProblem, data: EntryData | None) -> None:
     (row,) = judged([Entry(data, errors)]).rows
     assert (row.state, row.code, row.message) == (REJECTED, 1054, "GLOBAL.BADGE_NOT_FOUND")
     assert not row.passing
@@ -125,7 +123,7 @@ def test_warnings_alone_prove_nothing() -> None:
     assert states(judged([Entry(None, None, ApiProblem(900, "already claimed"))])) == [UNKNOWN]
 
 
-def test_an_earned_badge_id_beside_errors_is_unknown_and_the_id_is_kept_so_that_it_can_be_revoked() -> None:
+def test_an_id_beside_errors_is_unknown_and_kept() -> None:
     judgement = judged([Entry(echo(1), [NOT_FOUND])])
     assert states(judgement) == [UNKNOWN]
     assert judgement.proof_failed
@@ -134,7 +132,7 @@ def test_an_earned_badge_id_beside_errors_is_unknown_and_the_id_is_kept_so_that_
 
 @pytest.mark.parametrize("form", [lambda busy: [busy], lambda busy: busy], ids=["array", "object"])
 @pytest.mark.parametrize("code", sorted(PASSING))
-def test_a_row_refused_with_a_passing_code_is_worth_another_try(code: int, form: Callable[[ApiProblem], Any]) -> None:
+def test_a_passing_code_is_worth_another_try(code: int, form: Callable[[ApiProblem], Any]) -> None:
     errors = form(ApiProblem(code, "try later"))
     judgement = judged([grant(1), Entry(None, errors), refusal(NOT_FOUND)])
     assert states(judgement) == [ACCEPTED, REJECTED, REJECTED]

@@ -91,7 +91,7 @@ NO_PROOF = [
 
 
 @pytest.mark.parametrize(("reply", "verdict"), NOT_WRITTEN + REFUSED)
-def test_what_proves_that_nothing_was_applied_is_not_called_unknown(reply: Reply, verdict: Verdict) -> None:
+def test_what_was_not_applied_is_not_unknown(reply: Reply, verdict: Verdict) -> None:
     judgement = judge(BATCH, reply)
     assert judgement.verdict is verdict
     assert judgement.rows == ()
@@ -101,7 +101,7 @@ def test_what_proves_that_nothing_was_applied_is_not_called_unknown(reply: Reply
 
 
 @pytest.mark.parametrize("reply", NO_PROOF)
-def test_without_proof_every_row_is_unknown_and_none_is_lost(reply: Reply) -> None:
+def test_without_proof_every_row_is_unknown(reply: Reply) -> None:
     judgement = judge(BATCH, reply)
     assert judgement.verdict is Verdict.UNKNOWN
     assert [row.state for row in judgement.rows] == [RowState.UNKNOWN] * len(BATCH)
@@ -110,40 +110,40 @@ def test_without_proof_every_row_is_unknown_and_none_is_lost(reply: Reply) -> No
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
-def test_a_success_that_tells_nothing_of_the_rows_is_a_failed_proof(status: int) -> None:
+def test_a_success_without_rows_fails_the_proof(status: int) -> None:
     assert judge(BATCH, replied(status)).proof_failed
 
 
 @pytest.mark.parametrize("status", [400, 408, 500, 502, 524])
-def test_a_failure_without_proof_contradicts_nothing_that_was_sent(status: int) -> None:
+def test_a_failure_without_proof_contradicts_nothing(status: int) -> None:
     assert not judge(BATCH, replied(status)).proof_failed
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, 17.5])
-def test_429_hands_on_how_long_the_server_asked_to_wait(asked: float | None) -> None:
+def test_a_429_carries_its_wait(asked: float | None) -> None:
     assert judge(BATCH, replied(429, retry_after=asked)).retry_after == asked
 
 
-def test_a_reused_request_id_is_told_by_its_code_in_each_row() -> None:
+def test_a_reused_request_id_is_named_per_row() -> None:
     judgement = judge(BATCH, replied(400, 809))
     assert judgement.code == 809
     assert [row.code for row in judgement.rows] == [809] * len(BATCH)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_redirect_stops_the_job_and_nothing_else_does_so_without_proof(status: int) -> None:
+def test_only_a_redirect_stops_without_proof(status: int) -> None:
     assert judge(BATCH, replied(status)).redirected
     assert not judge(BATCH, replied(408)).redirected
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 1060), (400, 1054), (403, 403), (409, 810), (429, 429)])
-def test_the_reason_names_the_status_the_code_and_what_the_api_said(status: int, code: int) -> None:
+def test_the_reason_names_status_code_and_text(status: int, code: int) -> None:
     judgement = judge(BATCH, replied(status, code))
     assert judgement.code == code
     assert judgement.reason == f"HTTP {status}, code {code}: reported {code}"
 
 
-def test_without_an_envelope_the_reason_is_what_the_transport_said() -> None:
+def test_without_envelope_the_transport_gives_the_reason() -> None:
     reply = Reply(Transmission.REPLIED, 502, problem="512 bytes of text/html")
     assert judge(BATCH, reply).reason == "HTTP 502, 512 bytes of text/html"
     assert judge(BATCH, Reply(Transmission.LOST, problem="read timeout")).reason == "read timeout"
@@ -152,7 +152,7 @@ def test_without_an_envelope_the_reason_is_what_the_transport_said() -> None:
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 207])
-def test_any_2xx_with_a_proven_array_is_judged_entry_by_entry(status: int) -> None:
+def test_any_2xx_with_proofs_is_judged(status: int) -> None:
     judgement = judge(BATCH, replied(status, entries=GRANTS))
     assert judgement.verdict is Verdict.PER_ROW
     assert [row.state for row in judgement.rows] == [RowState.ACCEPTED] * len(BATCH)

@@ -34,7 +34,7 @@ QUICK = settings(max_examples=25, deadline=None)
 
 @QUICK
 @given(st.integers(1, 120))
-def test_where_every_proof_holds_each_row_is_accepted_with_its_own_earned_badge_id(rows: int) -> None:
+def test_with_all_proofs_each_row_is_accepted(rows: int) -> None:
     judgement = judged([grant(n) for n in range(1, rows + 1)])
     assert judgement.verdict is Verdict.PER_ROW
     assert states(judgement) == [ACCEPTED] * rows
@@ -73,9 +73,7 @@ ODD_ECHOES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("odd", ODD_ECHOES, ids=str)
 @pytest.mark.parametrize("errors", [None, [], [ApiProblem()], [NOT_FOUND]], ids=str)
-def test_a_batch_seen_at_one_glance_is_judged_as_row_by_row(
-    odd: dict[str, Any], errors: list[ApiProblem] | None
-) -> None:
+def test_the_quick_check_equals_the_slow(odd: dict[str, Any], errors: list[ApiProblem] | None) -> None:
     """The short way may only say what the long way says: here the long way is forced by a refusal at the end."""
     entries = [grant(1), Entry(echo(2, **odd), errors), grant(3)]
     judgement = judged(entries)
@@ -95,12 +93,12 @@ def test_no_text_in_a_requestid_takes_another_position(request_ids: list[str]) -
 
 
 @pytest.mark.parametrize("entries", [0, 1, 2, 4])
-def test_an_array_of_another_length_proves_nothing_of_any_row(entries: int) -> None:
+def test_a_wrong_length_proves_nothing(entries: int) -> None:
     assert_all_unknown(judged([grant(n) for n in range(1, entries + 1)], rows=3), 3)
 
 
 @pytest.mark.parametrize("changed", GRANT_MISSES_ITS_PLACE)
-def test_one_grant_that_is_not_about_its_row_makes_the_whole_batch_unknown(changed: dict[str, Any]) -> None:
+def test_one_wrong_grant_makes_the_batch_unknown(changed: dict[str, Any]) -> None:
     judgement = judged([grant(1), grant(2, **changed), grant(3)])
     assert_all_unknown(judgement, 3)
     assert "entry 2" in judgement.reason
@@ -138,7 +136,7 @@ def test_entries_in_another_order_are_never_matched_up(order: tuple[int, ...]) -
         pytest.param({"expires_on_iso": "2024-01-21T14:36:50+05:30"}, id="ISO 1 s early, India server"),
     ],
 )
-def test_every_documented_form_of_an_echo_is_a_proof(changed: dict[str, Any]) -> None:
+def test_every_documented_echo_is_a_proof(changed: dict[str, Any]) -> None:
     assert states(judged([grant(1), grant(2, **changed), grant(3)])) == [ACCEPTED] * 3
 
 
@@ -184,7 +182,7 @@ def is_proven(position: int, entry: Entry) -> bool:
 
 @settings(max_examples=150, deadline=None)
 @given(_REPLIES)
-def test_whatever_comes_back_each_row_has_one_outcome_and_none_is_accepted_without_all_proofs(
+def test_no_reply_accepts_a_row_without_proofs(
     entries: list[Entry],
 ) -> None:
     judgement = judged(entries, rows=2)

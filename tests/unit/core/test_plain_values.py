@@ -111,13 +111,13 @@ class NaTType(datetime):
         pytest.param(NaTType(1, 1, 1), None, id="pandas.NaT"),
     ],
 )
-def test_a_value_of_another_class_is_its_built_in_value(value: Any, expected: Any) -> None:
+def test_a_subclassed_value_is_its_built_in(value: Any, expected: Any) -> None:
     result = plain(value)
     assert result == expected
     assert type(result) is type(expected)
 
 
-def test_plain_values_and_unknown_objects_are_left_as_they_are() -> None:
+def test_plain_and_unknown_values_stay() -> None:
     for value in (None, True, 5, 5.5, "x", [1], {"a": 1}, NINE, timedelta(1), object()):
         assert plain(value) is value
 
@@ -138,7 +138,7 @@ def test_an_object_that_cannot_be_read_never_raises(value: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [2, 4])
-def test_a_narrow_float_that_may_have_lost_digits_is_odd(width: int) -> None:
+def test_a_narrow_float_with_lost_digits_is_odd(width: int) -> None:
     limit = float(FLOAT_LIMITS[width])
     assert plain(Scalar(limit - 1, "f", width)) == limit - 1
     assert isinstance(plain(Scalar(limit, "f", width)), OddValue)

@@ -38,7 +38,7 @@ def once(*of_badge: Held) -> Plan:
     return plan_once(list(of_badge), job=OURS, row_number=ROW, earned_at=DATE)
 
 
-def test_a_row_that_the_ledger_does_not_know_is_sent() -> None:
+def test_an_unknown_row_is_sent() -> None:
     assert plan_row(None, job=OURS, row_number=ROW) is Plan.SEND
 
 
@@ -52,12 +52,12 @@ def test_a_row_that_the_ledger_does_not_know_is_sent() -> None:
         (REJECTED, Plan.REJECTED),
     ],
 )
-def test_a_retry_resumes_each_row_where_the_earlier_try_left_it(state: RowState, plan: Plan) -> None:
+def test_a_retry_resumes_each_row(state: RowState, plan: Plan) -> None:
     assert plan_row(held(state, job=OURS), job=OURS, row_number=ROW) is plan
 
 
 @pytest.mark.parametrize("state", IN_LEDGER)
-def test_a_row_that_stands_earlier_in_the_dataset_is_not_sent_again(state: RowState) -> None:
+def test_a_repeat_in_the_dataset_is_not_sent(state: RowState) -> None:
     assert plan_row(held(state, job=OURS, row_number=ROW - 1), job=OURS, row_number=ROW) is Plan.DUPLICATE
 
 
@@ -77,9 +77,7 @@ OTHER_JOBS = {
 
 @pytest.mark.parametrize("row_number", [ROW, ROW + 1], ids=["same row number", "another row number"])
 @pytest.mark.parametrize(("state", "alive"), OTHER_JOBS, ids=str)
-def test_a_row_of_another_job_is_planned_by_its_state_and_whether_that_job_lives(
-    state: RowState, alive: bool, row_number: int
-) -> None:
+def test_another_jobs_row_is_planned_by_its_state(state: RowState, alive: bool, row_number: int) -> None:
     plan = plan_row(held(state, alive=alive, row_number=row_number), job=OURS, row_number=ROW)
     assert plan is OTHER_JOBS[state, alive]
 
@@ -87,22 +85,18 @@ def test_a_row_of_another_job_is_planned_by_its_state_and_whether_that_job_lives
 @pytest.mark.parametrize(
     ("state", "job", "alive", "row_number"), list(product(IN_LEDGER, (OURS, OTHERS), (False, True), (ROW, ROW + 1)))
 )
-def test_only_what_is_proven_not_to_be_at_the_api_is_sent(
-    state: RowState, job: int, alive: bool, row_number: int
-) -> None:
+def test_only_proven_absent_rows_are_sent(state: RowState, job: int, alive: bool, row_number: int) -> None:
     plan = plan_row(held(state, job=job, alive=alive, row_number=row_number), job=OURS, row_number=ROW)
     assert plan is not Plan.SEND or state in (PLANNED, REJECTED)
 
 
 @pytest.mark.parametrize(("state", "job", "alive"), list(product(IN_LEDGER, (OURS, OTHERS), (False, True))))
-def test_once_per_customer_changes_nothing_where_only_this_earn_date_is_held(
-    state: RowState, job: int, alive: bool
-) -> None:
+def test_once_per_customer_is_harmless_for_the_same_date(state: RowState, job: int, alive: bool) -> None:
     found = held(state, job=job, alive=alive)
     assert once(found) is plan_row(found, job=OURS, row_number=ROW)
 
 
-def test_once_per_customer_sends_what_the_ledger_does_not_know() -> None:
+def test_once_per_customer_sends_unknown_rows() -> None:
     assert once() is Plan.SEND
 
 
@@ -131,27 +125,25 @@ def test_once_per_customer_sends_what_the_ledger_does_not_know() -> None:
         ),
     ],
 )
-def test_once_per_customer_another_earn_date_of_the_badge_counts_too(of_another_date: Held, plan: Plan) -> None:
+def test_once_per_customer_counts_other_dates(of_another_date: Held, plan: Plan) -> None:
     assert once(of_another_date) is plan
 
 
 @pytest.mark.parametrize("own", [PLANNED, REJECTED])
 @pytest.mark.parametrize("other", [ACCEPTED, INTENT, UNKNOWN])
-def test_once_per_customer_a_badge_of_another_date_stops_a_row_that_would_be_sent(
-    own: RowState, other: RowState
-) -> None:
+def test_once_per_customer_another_date_stops_a_row(own: RowState, other: RowState) -> None:
     here, elsewhere = held(own), held(other, earned_at=ANOTHER_DATE)
     assert once(here, elsewhere) is once(elsewhere, here)
     assert once(here, elsewhere) in (Plan.ALREADY_ACCEPTED, Plan.BUSY)
 
 
-def test_once_per_customer_a_row_accepted_by_an_earlier_try_stays_accepted() -> None:
+def test_once_per_customer_an_accepted_row_stays() -> None:
     assert once(held(ACCEPTED, job=OURS), held(REJECTED, earned_at=ANOTHER_DATE)) is Plan.ACCEPTED
 
 
 @pytest.mark.parametrize("second", [ACCEPTED, INTENT, UNKNOWN])
 @pytest.mark.parametrize("swapped", [False, True], ids=["in order", "swapped"])
-def test_once_per_customer_every_occurrence_of_the_instant_counts(second: RowState, swapped: bool) -> None:
+def test_once_per_customer_counts_every_occurrence(second: RowState, swapped: bool) -> None:
     """An earlier job with ``on_duplicate=allow`` may have left a rejected row and another one behind it."""
     pair = [held(REJECTED, occurrence=1), held(second, occurrence=2, row_number=ROW + 1)]
     assert once(*(pair[::-1] if swapped else pair)) is not Plan.SEND
@@ -168,21 +160,19 @@ def test_what_was_revoked_is_never_sent_again(job: int, row_number: int, alive: 
 
 @pytest.mark.parametrize("job", [OURS, OTHERS])
 @pytest.mark.parametrize("own", [None, PLANNED, REJECTED])
-def test_once_per_customer_a_badge_that_was_revoked_is_not_granted_for_another_date(
-    own: RowState | None, job: int
-) -> None:
+def test_once_per_customer_a_revoked_badge_is_not_regranted(own: RowState | None, job: int) -> None:
     revoked = held(RowState.REVOKED, job=job, earned_at=ANOTHER_DATE)
     assert once(revoked, *([held(own)] if own else [])) is Plan.REVOKED
 
 
-def test_once_per_customer_a_badge_that_is_held_counts_before_one_that_was_revoked() -> None:
+def test_once_per_customer_held_comes_before_revoked() -> None:
     revoked = held(RowState.REVOKED, earned_at=ANOTHER_DATE)
     assert once(revoked, held(ACCEPTED, earned_at=ANOTHER_DATE, occurrence=2)) is Plan.ALREADY_ACCEPTED
 
 
 @pytest.mark.parametrize("row_number", [ROW, ROW + 1])
 @pytest.mark.parametrize("job", [OURS, OTHERS])
-def test_what_was_revoked_and_set_aside_stands_in_nobody_s_way(job: int, row_number: int) -> None:
+def test_what_was_revoked_and_freed_blocks_nothing(job: int, row_number: int) -> None:
     aside = held(RowState.REVOKED, job=job, row_number=row_number, occurrence=-1)
     elsewhere = held(RowState.REVOKED, job=job, row_number=row_number, occurrence=-2, earned_at=ANOTHER_DATE)
     assert once(aside, elsewhere) is Plan.SEND
@@ -192,15 +182,13 @@ def test_what_was_revoked_and_set_aside_stands_in_nobody_s_way(job: int, row_num
 @pytest.mark.parametrize("own", [ACCEPTED, REJECTED, INTENT, UNKNOWN])
 @pytest.mark.parametrize("other", IN_LEDGER)
 @pytest.mark.parametrize("job", [OURS, OTHERS])
-def test_once_per_customer_a_row_of_this_job_ends_as_the_ledger_has_it(
-    own: RowState, other: RowState, job: int
-) -> None:
+def test_once_per_customer_own_rows_end_as_held(own: RowState, other: RowState, job: int) -> None:
     """Whatever became of another date since: the job's counts are compared with its rows in the ledger."""
     here, elsewhere = held(own, job=OURS), held(other, job=job, row_number=ROW + 1, earned_at=ANOTHER_DATE)
     assert once(elsewhere, here) is plan_row(here, job=OURS, row_number=ROW)
 
 
 @pytest.mark.parametrize("row_number", [ROW - 1, ROW + 1])
-def test_once_per_customer_of_two_rows_that_wait_the_earlier_one_is_sent(row_number: int) -> None:
+def test_once_per_customer_the_earlier_waiting_row_is_sent(row_number: int) -> None:
     here, elsewhere = held(PLANNED, job=OURS), held(PLANNED, job=OURS, row_number=row_number, earned_at=ANOTHER_DATE)
     assert once(here, elsewhere) is (Plan.DUPLICATE if row_number < ROW else Plan.SEND)

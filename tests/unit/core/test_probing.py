@@ -90,7 +90,7 @@ def test_what_an_answer_means(reply: Reply, end: End, has_id: bool) -> None:
     assert (tried.end, tried.earned_badge_id is not None) == (end, has_id)
 
 
-def test_the_server_s_zone_and_the_fate_of_the_request_id_are_read_off_the_reply() -> None:
+def test_zone_and_request_id_are_read_off_the_reply() -> None:
     tried = judge_try(PUT, BADGE, replied(200, entry(expires_on_iso="2025-02-20T05:30:37+05:30")), "r")
     assert (tried.offset, tried.echoes_request_id) == ("+05:30", True)
     assert judge_try(PUT, BADGE, replied(200, entry()), "other").echoes_request_id is False
@@ -123,7 +123,7 @@ def test_which_way_comes_next(so_far: list[tuple[str, str, End]], way: Way | Non
     assert next_way(tried(*so_far), "PUT") == way
 
 
-def test_whatever_the_answers_are_no_more_than_three_badges_are_granted() -> None:
+def test_no_probe_grants_more_than_three() -> None:
     ends = [end for end in End if end is not End.LATER]
     for answers in itertools.product(ends, repeat=5):
         so_far: list[Tried] = []
@@ -174,7 +174,7 @@ def view(count: int, last: int | None, *earns: tuple[str | None, int | None]) ->
         (view(0, SENT, ("x", SENT)), None),
     ],
 )
-def test_a_grant_is_found_by_its_id_or_by_the_count(seen: CustomerBadgeView, found: Sight | None) -> None:
+def test_a_grant_is_found_by_id_or_count(seen: CustomerBadgeView, found: Sight | None) -> None:
     assert sight(BADGE, "mine", Before(0, (), 5), seen, 1) == found
 
 
@@ -189,7 +189,7 @@ def test_a_grant_is_found_by_its_id_or_by_the_count(seen: CustomerBadgeView, fou
         ([("a", None)], []),
     ],
 )
-def test_a_lost_grant_is_sought_among_earns_that_nothing_else_explains(
+def test_a_lost_grant_is_sought_among_unexplained_earns(
     earns: list[tuple[str | None, int | None]], found: list[str]
 ) -> None:
     assert ids_of_lost(SENT, {"known"}, view(2, None, *earns)) == found

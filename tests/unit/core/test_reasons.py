@@ -122,14 +122,14 @@ def test_a_row_of_many_faults_names_several_entries() -> None:
     assert names("validate", None, message) == "badge-id, customer-id, instant-without-offset"
 
 
-def test_every_code_that_an_outcome_depends_on_is_explained() -> None:
+def test_every_deciding_code_is_explained() -> None:
     codes = {*outcome.ARRAY_REFUSED, outcome.BATCH_TOO_LARGE, outcome.REQUEST_ID_REUSED, row_check.NOT_FOUND_CODE}
     silent = codes - API_CODES.keys()
     assert not silent, f"{silent}: say in core/reason_table.py (API_CODES) what they mean and what to do"
 
 
 @pytest.mark.parametrize("plan", [Plan.REJECTED, Plan.REVOKED, Plan.DUPLICATE, Plan.BUSY])
-def test_every_plan_that_ends_a_row_unsent_is_explained(plan: Plan) -> None:
+def test_every_plan_of_an_unsent_row_is_explained(plan: Plan) -> None:
     assert {names("plan", None, message) for message in both_forms(plan.value)} <= set(REGISTRY) - {OTHER.name}
 
 
@@ -150,7 +150,7 @@ def test_a_row_that_repeats_another_is_explained(ends: Any) -> None:
         (reconcile.ABSENT, "proven-absent"),
     ],
 )
-def test_what_a_read_has_shown_comes_before_what_the_reply_lacked(why: str, name: str) -> None:
+def test_a_read_outranks_the_replys_fault(why: str, name: str) -> None:
     for message in both_forms(f"{PROOF_LACKING}; {why}"):
         assert explain("verify", None, message)[0].name == name
     assert explain("verify", 404, f"{PROOF_LACKING}; {why}")[0].name == name
@@ -175,7 +175,7 @@ def test_what_a_read_has_shown_comes_before_what_the_reply_lacked(why: str, name
         ("the job stopped: stopped early: 5 batches in a row were refused", "job-stopped"),
     ],
 )
-def test_every_other_reason_has_an_entry_of_its_own(message: str, name: str) -> None:
+def test_every_other_reason_has_its_entry(message: str, name: str) -> None:
     assert explain("send", None, message)[0].name == name
 
 
@@ -184,7 +184,7 @@ def test_every_trouble_of_the_network_is_explained(trouble: Trouble) -> None:
     assert explain("send", None, f"{trouble.value} (errno 104)")[0].name == "no-reply"
 
 
-def test_a_code_of_the_api_decides_and_an_unknown_one_says_so() -> None:
+def test_an_api_code_decides() -> None:
     assert names("send", 1054, "HTTP 503 is missing") == names("badge_check", 1054, "x") == "api-1054"
     assert names("send", 4711, "whatever") == "api-other"
 
@@ -197,7 +197,7 @@ def test_every_reason_has_an_entry(stage: str, code: int | None, message: str) -
     assert explain("validate", None, "\0")[0] is OTHER_INVALID
 
 
-def test_names_are_anchors_and_every_entry_says_what_it_means() -> None:
+def test_every_entry_has_an_anchor_and_a_meaning() -> None:
     for name, entry in REGISTRY.items():
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*|[A-Z]\w+Error", name), name
         assert entry.title, name
@@ -205,7 +205,7 @@ def test_names_are_anchors_and_every_entry_says_what_it_means() -> None:
         assert not entry.to_do or entry.to_do.endswith("."), name
 
 
-def test_every_error_that_can_end_a_task_says_what_to_do() -> None:
+def test_every_ending_error_says_what_to_do() -> None:
     def leaves(kind: type[exceptions.CapillaryError]) -> set[type[exceptions.CapillaryError]]:
         below = set().union(*(leaves(each) for each in kind.__subclasses__() if each.__module__ == exceptions.__name__))
         return below or {kind}

@@ -28,7 +28,7 @@ IDS = [f"{old}>{new}" for old, new in MATRIX]
 
 
 @pytest.mark.parametrize(("old", "new"), MATRIX, ids=IDS)
-def test_a_row_may_change_its_state_only_as_promised(old: RowState, new: RowState) -> None:
+def test_a_row_changes_state_only_as_promised(old: RowState, new: RowState) -> None:
     assert may_become(old, new) == ((old.value, new.value) in ALLOWED)
 
 
@@ -37,24 +37,24 @@ def test_what_is_settled_for_good_never_changes_again(final: RowState) -> None:
     assert not [new for new in RowState if may_become(final, new)]
 
 
-def test_what_was_accepted_is_never_sent_again_only_taken_back() -> None:
+def test_an_accepted_row_is_only_revoked() -> None:
     assert {new for new in RowState if may_become(RowState.ACCEPTED, new)} == {RowState.REVOKED}
 
 
-def test_no_row_is_accepted_or_rejected_without_an_intent_or_a_doubt_before() -> None:
+def test_accepted_and_rejected_follow_intent_or_doubt() -> None:
     assert {old for old, new in TRANSITIONS if new is RowState.ACCEPTED} == {RowState.INTENT, RowState.UNKNOWN}
     assert {old for old, new in TRANSITIONS if new is RowState.REJECTED} == {RowState.INTENT}
 
 
-def test_an_unknown_row_is_never_sent_without_being_proven_absent_first() -> None:
+def test_an_unknown_row_is_sent_only_when_absent() -> None:
     assert not may_become(RowState.UNKNOWN, RowState.INTENT)
 
 
-def test_every_change_says_who_may_do_it() -> None:
+def test_every_change_names_its_actor() -> None:
     assert all(TRANSITIONS.values())
 
 
-def test_only_what_is_proven_not_to_be_at_the_api_may_be_claimed() -> None:
+def test_only_proven_absent_rows_may_be_claimed() -> None:
     assert {RowState.PLANNED, RowState.REJECTED} == FREE
     assert not FREE & UNPROVEN
 

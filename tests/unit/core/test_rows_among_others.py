@@ -52,7 +52,7 @@ ODD_VALUES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changed", ODD_VALUES, ids=str)
-def test_a_row_is_read_among_good_ones_as_it_is_alone(changed: dict[str, Any]) -> None:
+def test_a_row_reads_alike_alone_and_among_others(changed: dict[str, Any]) -> None:
     """Windows of nothing but good rows are not looked at row by row: no odd row may pass among them."""
     reader = RowReader(COLUMNS, None)
     read(reader, GOOD)  # the badge is known from now on
@@ -61,14 +61,14 @@ def test_a_row_is_read_among_good_ones_as_it_is_alone(changed: dict[str, Any]) -
     assert odd == read_one(**changed)
 
 
-def test_columns_of_different_lengths_are_never_cut_to_the_shortest() -> None:
+def test_columns_of_different_lengths_are_refused() -> None:
     reader = RowReader(COLUMNS, None)
     read(reader, GOOD)
     with pytest.raises(ValueError, match="zip"):
         list(reader.read(1, [BADGE_ID] * 2, [1, 2], [GOOD["earned"]] * 2, [GOOD["expires"]]))
 
 
-def test_rows_keep_their_order_and_number_and_a_bad_one_stops_none() -> None:
+def test_rows_keep_order_and_number() -> None:
     rows = [GOOD, {**GOOD, "customer": None}, {**GOOD, "customer": "5"}, {**GOOD, "badge": []}, GOOD]
     results = read(RowReader(COLUMNS, None), *rows, first=100)
     assert [result.row_number for result in results] == [100, 101, 102, 103, 104]
@@ -90,7 +90,7 @@ def test_rows_keep_their_order_and_number_and_a_bad_one_stops_none() -> None:
     ],
     ids=str,
 )
-def test_a_row_of_a_badge_seen_before_is_checked_no_less(changed: dict[str, Any]) -> None:
+def test_a_row_of_a_known_badge_is_checked(changed: dict[str, Any]) -> None:
     reader = RowReader(COLUMNS, None)
     fresh = read_one(**changed)
     assert read(reader, GOOD, {**GOOD, **changed}, {**GOOD, **changed}, first=6)[1] == fresh
@@ -113,7 +113,7 @@ def test_a_row_of_a_badge_seen_before_is_checked_no_less(changed: dict[str, Any]
     ],
     ids=str,
 )
-def test_columns_of_arrow_are_checked_as_their_values_are(changed: dict[str, Any], unit: str) -> None:
+def test_arrow_columns_are_checked_like_values(changed: dict[str, Any], unit: str) -> None:
     rows = [dict(GOOD), {**GOOD, **changed}, dict(GOOD)]
     for row in rows if unit == "ms" else []:
         row.update({name: row[name] and row[name] * 1000 for name in ("earned", "expires")})
@@ -151,7 +151,7 @@ ANYTHING = st.one_of(
     expires=ANYTHING,
     zone=st.sampled_from([None, "Europe/Berlin", "America/New_York"]),
 )
-def test_no_value_whatever_makes_more_than_its_own_row_invalid(
+def test_no_value_spoils_more_than_its_row(
     badge: Any, customer: Any, earned: Any, expires: Any, zone: str | None
 ) -> None:
     row = {"badge": badge, "customer": customer, "earned": earned, "expires": expires}
@@ -185,7 +185,7 @@ def test_numbers_are_milliseconds_where_the_unit_says_so(changed: dict[str, Any]
     assert read(reader, {**GOOD, **changed}) == [EXPECTED]  # the badge is known now, which is another way through
 
 
-def test_seconds_given_as_milliseconds_are_caught_and_shown_as_they_were() -> None:
+def test_seconds_given_as_milliseconds_are_caught() -> None:
     reader = RowReader(COLUMNS, None, "ms")
     [result] = read(reader, GOOD)
     assert isinstance(result, InvalidRow)
@@ -216,11 +216,11 @@ def read_twice(earned_iso: Any, expires_iso: Any, **changed: Any) -> EarnedBadge
         ("2023-01-21T09:06:51Z", "2024-01-21T09:06:51Z", {"earned": "", "expires": " "}),
     ],
 )
-def test_two_forms_of_one_instant_that_agree_are_fine(earned_iso: Any, expires_iso: Any, changed: Any) -> None:
+def test_two_agreeing_forms_are_accepted(earned_iso: Any, expires_iso: Any, changed: Any) -> None:
     assert read_twice(earned_iso, expires_iso, **changed) == EXPECTED
 
 
-def test_two_instants_for_one_field_make_the_row_invalid_and_both_are_shown() -> None:
+def test_two_different_instants_are_invalid() -> None:
     result = read_twice("2023-01-21T09:06:52Z", "2024-02-21T14:36:51+05:30")
     assert isinstance(result, InvalidRow)
     assert [fault.column for fault in result.faults] == ["earned", "expires"]
@@ -228,7 +228,7 @@ def test_two_instants_for_one_field_make_the_row_invalid_and_both_are_shown() ->
     assert "field_mapping" in result.message
 
 
-def test_a_second_form_that_is_no_instant_makes_the_row_invalid() -> None:
+def test_a_second_form_must_be_an_instant() -> None:
     result = read_twice("soon", None)
     assert isinstance(result, InvalidRow)
     assert [fault.column for fault in result.faults] == ["earned_iso"]

@@ -37,7 +37,7 @@ def test_what_becomes_of_a_row_by_its_state(state: RowState | None, alive: bool,
 
 
 @pytest.mark.parametrize("name", ["earnedBadgeId", "earned_badge_id", "earnId", "earn_id", "EARNID"])
-def test_the_id_is_found_under_the_names_of_exports(name: str) -> None:
+def test_an_id_is_found_under_export_names(name: str) -> None:
     assert seed_choices(None).resolve([*NAMES, name, "earnExpiresOn"]).earned_badge_id == name
 
 
@@ -80,7 +80,7 @@ def read(ids: list[Any], **columns: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("ids", [["a1", "b2"], ["a1", None], ["", " b2 "], [17, "b2"], [None, None]])
-def test_ids_of_any_exact_form_are_kept_and_missing_ones_are_no_fault(ids: list[Any]) -> None:
+def test_exact_ids_are_kept_and_missing_ones_allowed(ids: list[Any]) -> None:
     badges, kept, invalid = read(ids)
     assert len(badges) == 2
     assert not invalid
@@ -88,18 +88,18 @@ def test_ids_of_any_exact_form_are_kept_and_missing_ones_are_no_fault(ids: list[
 
 
 @pytest.mark.parametrize("value", ["x" * 101, "a\nb", 1.5, True, ["a"]])
-def test_a_value_that_is_no_id_makes_the_row_invalid(value: Any) -> None:
+def test_a_value_that_is_no_id_is_invalid(value: Any) -> None:
     badges, kept, invalid = read(["a1", value])
     assert (len(badges), kept, len(invalid)) == (1, ["a1"], 1)
     assert invalid[0].message.startswith("earnId ")
 
 
-def test_every_fault_of_a_row_is_named_but_none_of_its_expiry() -> None:
+def test_every_fault_but_the_expirys_is_named() -> None:
     _, _, invalid = read(["a\tb"], customers=[0], earned=[None])
     assert [fault.column for fault in invalid[0].faults] == ["customerId", "earnEventDate", "earnId"]
 
 
-def test_the_latest_instant_of_an_earn_is_good_without_an_expiry() -> None:
+def test_the_latest_instant_needs_no_expiry() -> None:
     badges, _, invalid = read(["a1"], earned=[4_102_444_798])
     assert not invalid
     assert badges[0].expires_at == 0

@@ -38,7 +38,7 @@ def summary(rows_read: int, counts: dict[str, int], reasons: tuple[Reason, ...] 
     )
 
 
-def test_a_row_ends_in_one_of_six_states_and_no_other() -> None:
+def test_a_row_ends_in_one_of_six_states() -> None:
     assert NAMES == ["accepted", "already_accepted", "rejected", "invalid", "unknown", "not_sent"]
 
 
@@ -50,13 +50,13 @@ def test_an_account_that_adds_up_is_taken(counts: dict[str, int]) -> None:
 
 @QUICK
 @given(COUNTS, st.integers(-5, 5).filter(bool))
-def test_an_account_that_does_not_add_up_is_refused_with_both_numbers(counts: dict[str, int], off: int) -> None:
+def test_an_account_that_differs_is_refused(counts: dict[str, int], off: int) -> None:
     total = sum(counts.values())
     with pytest.raises(UnaccountedRowsError, match=rf"rows_read={total + off}, but {total} rows are accounted for"):
         summary(total + off, counts)
 
 
-def test_a_summary_is_plain_json_with_the_promised_names() -> None:
+def test_a_summary_is_plain_json() -> None:
     reasons = (Reason("send", 1054, "GLOBAL.BADGE_NOT_FOUND", 2),)
     plain = summary(2, {**dict.fromkeys(NAMES, 0), "rejected": 2}, reasons=reasons).as_dict()
     assert json.loads(json.dumps(plain)) == plain
@@ -92,7 +92,7 @@ def test_a_reason_alone_counts_no_row() -> None:
     assert tally.total() == 0
 
 
-def test_reasons_that_differ_only_in_the_values_of_their_rows_are_one_reason() -> None:
+def test_reasons_differing_in_values_are_one() -> None:
     tally = Tally()
     for customer in range(382_442_802, 382_442_902):
         tally.explain("send", 1026, f"Customer {customer} is not found")
@@ -108,7 +108,7 @@ def test_reasons_of_another_stage_or_code_stay_apart() -> None:
 
 @QUICK
 @given(st.permutations(range(TOP_REASONS + 5)))
-def test_the_most_frequent_reasons_come_first_in_whatever_order_they_were_met(order: list[int]) -> None:
+def test_the_most_frequent_reasons_come_first(order: list[int]) -> None:
     tally = Tally()
     for number in order:
         tally.explain("send", number, "no", rows=100 - number)
@@ -117,7 +117,7 @@ def test_the_most_frequent_reasons_come_first_in_whatever_order_they_were_met(or
 
 @QUICK
 @given(st.permutations(["apple", "pear", "plum", "quince"]))
-def test_reasons_of_equal_frequency_come_in_a_fixed_order(order: list[str]) -> None:
+def test_equally_frequent_reasons_have_a_fixed_order(order: list[str]) -> None:
     tally = Tally()
     for message in order:
         tally.explain("send", None, message)

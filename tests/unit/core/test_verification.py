@@ -58,7 +58,7 @@ def test_a_read_proves_what_the_table_says(
 
 
 @pytest.mark.parametrize(("seen", "finding", "earned_badge_id"), CASES)
-def test_with_another_row_of_our_ledger_at_the_instant_a_sighting_proves_nothing(
+def test_a_sighting_beside_another_row_proves_nothing(
     seen: CustomerBadgeView, finding: Finding, earned_badge_id: str | None
 ) -> None:
     expected = UNDECIDED if finding is GRANTED else finding
@@ -76,9 +76,7 @@ _VIEWS = st.builds(
 
 @QUICK
 @given(_VIEWS, st.integers(0, 2))
-def test_nothing_is_found_absent_beside_any_sign_of_our_instant_or_a_later_one(
-    seen: CustomerBadgeView, others: int
-) -> None:
+def test_any_sign_of_an_instant_prevents_absence(seen: CustomerBadgeView, others: int) -> None:
     reported = [seen.last_earned_at, *(sighting.earned_at for sighting in seen.sightings)]
     if settle(OURS, seen, others_at_instant=others).finding is ABSENT:
         assert not [instant for instant in reported if instant is not None and instant >= OURS]

@@ -35,9 +35,7 @@ def renew(before: Witness | None, commits: Mapping[str, int], job: str) -> Witne
         (LedgerState("a", True, {}), WitnessFault.OLDER),
     ],
 )
-def test_a_ledger_is_the_right_one_only_with_its_identity_and_every_commit(
-    state: LedgerState, fault: WitnessFault | None
-) -> None:
+def test_a_ledger_needs_identity_and_every_commit(state: LedgerState, fault: WitnessFault | None) -> None:
     assert find_fault(Witness("a", {"one": 7, "two": 3}), state) is fault
 
 
@@ -59,14 +57,14 @@ def test_other_text_is_no_witness(text: str) -> None:
     assert decode(text) is None
 
 
-def test_jobs_side_by_side_keep_each_other_and_the_newest_stand_last() -> None:
+def test_parallel_jobs_keep_each_other() -> None:
     first = renew(None, {"one": 1}, "one")
     second = renew(first, {"one": 5, "two": 1}, "two")
     third = renew(second, {"one": 6, "two": 2}, "one")
     assert (list(second.jobs.items()), list(third.jobs.items())) == ([("one", 5), ("two", 1)], [("two", 2), ("one", 6)])
 
 
-def test_jobs_that_the_ledger_names_are_kept_although_no_note_is_left_of_them() -> None:
+def test_jobs_named_by_the_ledger_are_kept() -> None:
     state = LedgerState("a", False, {"one": 4, "two": 3, "three": 1})
     noted = renewed(
         Witness("a", {"two": 1}), state, job_id="one", newest=["one", "two", "three"], ledger="x", noted_at="now"

@@ -35,11 +35,11 @@ def test_missing_file_is_named_with_what_to_do(tmp_path: Path) -> None:
     assert "Check the path" in problem
 
 
-def test_missing_path_without_a_known_name_is_a_missing_file_not_an_unknown_format(tmp_path: Path) -> None:
+def test_a_path_without_a_name_is_a_missing_file(tmp_path: Path) -> None:
     assert "no such file" in problem_of(str(tmp_path / "2026-01-01"))
 
 
-def test_all_missing_files_of_a_list_are_named_at_once(tmp_path: Path) -> None:
+def test_all_missing_files_are_named(tmp_path: Path) -> None:
     problem = problem_of([str(tmp_path / "a.csv"), str(tmp_path / "b.csv")])
     assert "2 problems" in problem
     assert "a.csv: no such file" in problem
@@ -74,7 +74,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize(("name", "content"), UNKNOWN)
-def test_unknown_format_lists_the_known_ones_and_what_to_set(tmp_path: Path, name: str, content: bytes) -> None:
+def test_an_unknown_format_lists_known_ones(tmp_path: Path, name: str, content: bytes) -> None:
     problem = problem_of(written(tmp_path / name, content))
     assert f"{name}: unknown format" in problem
     assert ".parquet" in problem
@@ -126,7 +126,7 @@ def test_truncated_parquet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("column", [0, 1])
-def test_corrupt_data_page_in_the_middle_of_a_parquet_file(tmp_path: Path, column: int) -> None:
+def test_a_corrupt_page_in_parquet(tmp_path: Path, column: int) -> None:
     path = tmp_path / "a.parquet"
     parquet(path)
     chunk = pq.ParquetFile(path).metadata.row_group(0).column(column)
@@ -139,7 +139,7 @@ def test_corrupt_data_page_in_the_middle_of_a_parquet_file(tmp_path: Path, colum
     assert "again" in problem
 
 
-def test_flipped_bit_that_still_decodes_is_found_by_the_page_checksum(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found_by_checksum(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     table = pa.table({"customerId": pa.array(range(1_000), pa.int64())})
     pq.write_table(table, path, compression="none", use_dictionary=False, write_page_checksum=True)
@@ -149,7 +149,7 @@ def test_flipped_bit_that_still_decodes_is_found_by_the_page_checksum(tmp_path: 
     assert "broken Parquet" in problem_of(str(path))
 
 
-def test_text_in_parquet_that_is_not_utf8_names_the_column(tmp_path: Path) -> None:
+def test_parquet_text_not_in_utf8_names_the_column(tmp_path: Path) -> None:
     not_text = pa.array([b"ok", b"\xff\xfe"], pa.binary()).view(pa.string())
     problem = problem_of(parquet(tmp_path / "a.parquet", badgeMetaId=not_text))
     assert "column 'badgeMetaId', rows 1 to 2" in problem
@@ -157,7 +157,7 @@ def test_text_in_parquet_that_is_not_utf8_names_the_column(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])
-def test_names_of_columns_that_are_not_utf8_are_a_broken_file(tmp_path: Path, name: str) -> None:
+def test_column_names_not_in_utf8_break_a_file(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     table = pa.table({"customerId": [1, 2]})
     if name == "a.arrow":
@@ -204,7 +204,7 @@ def test_only_whole_arrow_files_are_read(tmp_path: Path) -> None:
     ],
     ids=["text", "offsets", "indices"],
 )
-def test_an_arrow_column_that_is_none_is_refused_by_name(tmp_path: Path, column: Any) -> None:
+def test_a_broken_arrow_column_is_named(tmp_path: Path, column: Any) -> None:
     problem = problem_of(arrow(tmp_path / "a.arrow", pa.table({"badgeMetaId": column})))
     assert "column 'badgeMetaId', rows 1 to 2: invalid values" in problem
 
@@ -257,7 +257,7 @@ def test_header_that_two_delimiters_would_divide_is_refused(tmp_path: Path) -> N
     assert "csv_delimiter=" in problem
 
 
-def test_required_column_that_one_part_lacks_is_named_with_the_part(tmp_path: Path) -> None:
+def test_a_column_missing_in_a_part_is_named(tmp_path: Path) -> None:
     written(tmp_path / "1.csv", GOOD_CSV)
     written(tmp_path / "2.csv", b"badgeMetaId,customer\nb,1\n")
     problem = problem_of(str(tmp_path), REQUIRED)
@@ -292,7 +292,7 @@ def test_utf16_csv_is_called_by_its_name(tmp_path: Path) -> None:
     assert "UTF-16" in problem_of(written(tmp_path / "a.csv", "badgeMetaId,customerId\n".encode("utf-16")))
 
 
-def test_ragged_csv_rows_are_all_named_with_their_lines(tmp_path: Path) -> None:
+def test_ragged_rows_are_named_with_lines(tmp_path: Path) -> None:
     content = b'a,b\n1,2\n1\n"x\ny",2\n1,2,3\n'
     problem = problem_of(written(tmp_path / "a.csv", content))
     assert "2 problems" in problem
@@ -307,7 +307,7 @@ def test_broken_csv_quoting(tmp_path: Path, content: bytes) -> None:
     assert "broken quoting" in problem
 
 
-def test_unclosed_csv_quote_does_not_swallow_a_big_file_into_memory(tmp_path: Path) -> None:
+def test_an_unclosed_quote_takes_bounded_memory(tmp_path: Path) -> None:
     problem = problem_of(written(tmp_path / "a.csv", b'a,b\n1,"2\n' + b"3,4\n" * 3_000_000))
     assert "field larger than field limit" in problem
 
@@ -320,9 +320,7 @@ def test_line_that_is_no_json_object_is_named(tmp_path: Path, line: bytes) -> No
     assert "a.jsonl, line 3: not one JSON object" in problem
 
 
-def test_json_on_one_endless_line_is_refused_without_reading_it_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_json_is_refused_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airflow_provider_capillary.datasets.jsonl_file.LONGEST_LINE", 1 << 20)
     uri = written(tmp_path / "a.jsonl", b'{"a": [1' + b", 1" * 400_000 + b"]}")
     assert "line 1: longer than 1 MiB" in problem_of(uri)
@@ -330,7 +328,7 @@ def test_json_on_one_endless_line_is_refused_without_reading_it_all(
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "badges"])
 @pytest.mark.parametrize("content", [b'[{"a": 1}, {"a": 1}]', b'\n [\n{"a": 1}\n]\n'], ids=["one line", "several"])
-def test_json_array_is_called_by_its_name_with_the_way_out(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_json_array_is_explained(tmp_path: Path, name: str, content: bytes) -> None:
     problem = problem_of(written(tmp_path / name, gzip.compress(content) if name.endswith(".gz") else content))
     assert f"{name}: a JSON array, not JSON Lines" in problem
     assert "jq -c" in problem
@@ -354,7 +352,7 @@ def test_problems_of_all_parts_come_in_one_error(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------ other forms
 
 
-def test_more_than_ten_thousand_rows_are_sent_the_file_way() -> None:
+def test_too_many_rows_are_sent_to_a_file() -> None:
     problem = problem_of([{"a": 1}] * 10_001)
     assert "10001 rows" in problem
     assert "Parquet, CSV or JSON Lines file" in problem
@@ -374,7 +372,7 @@ def test_extract_whose_files_were_replaced_since_is_refused(tmp_path: Path) -> N
     assert "reported 3 rows, but its files hold 2" in problem_of({"uri": str(tmp_path), "parts": [uri], "rows": 3})
 
 
-def test_file_that_changes_after_inspection_is_not_read_on(tmp_path: Path) -> None:
+def test_a_file_changing_after_inspection_is_refused(tmp_path: Path) -> None:
     uri = written(tmp_path / "a.csv", GOOD_CSV)
     dataset = open_dataset(uri)
     dataset.inspect()

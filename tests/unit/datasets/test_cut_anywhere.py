@@ -131,7 +131,7 @@ def test_the_whole_file_is_read(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*FILES, *PACKED])
-def test_a_file_cut_at_any_byte_gives_no_row_that_it_does_not_hold(tmp_path: Path, name: str) -> None:
+def test_a_file_cut_anywhere_gives_no_wrong_row(tmp_path: Path, name: str) -> None:
     content, path = (FILES | PACKED)[name], tmp_path / name
     refused = 0
     for size in range(len(content)):
@@ -148,7 +148,7 @@ def test_a_file_cut_at_any_byte_gives_no_row_that_it_does_not_hold(tmp_path: Pat
 @pytest.mark.parametrize("name", [*FILES])
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_a_file_with_a_piece_missing_or_strange_bytes_ends_in_rows_or_in_a_dataset_error(
+def test_a_damaged_file_gives_rows_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
 ) -> None:
     content = FILES[name]

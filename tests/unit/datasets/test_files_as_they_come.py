@@ -46,7 +46,7 @@ TSV = CSV.replace(b",", b"\t")
         ("unnamed", b"\xef\xbb\xbf" + CSV),
     ],
 )
-def test_a_file_is_read_by_its_name_or_by_its_first_bytes(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_is_read_by_name_or_first_bytes(tmp_path: Path, name: str, content: bytes) -> None:
     assert customers(written(tmp_path / name, content)) == [1, 2]
 
 
@@ -60,7 +60,7 @@ def test_arrow_of_any_name_is_read(tmp_path: Path, name: str) -> None:
     assert customers(arrow(tmp_path / name, 1, 2)) == [1, 2]
 
 
-def test_dataset_format_decides_where_name_and_content_say_otherwise(tmp_path: Path) -> None:
+def test_dataset_format_overrides_name_and_content(tmp_path: Path) -> None:
     assert customers(written(tmp_path / "a.jsonl"), read_options("csv")) == [1, 2]
     assert customers(written(tmp_path / "b.csv", JSONL), read_options("jsonl")) == [1, 2]
     assert customers(parquet(tmp_path / "c.dat", 3), read_options("parquet")) == [3]
@@ -70,14 +70,14 @@ def test_dataset_format_decides_where_name_and_content_say_otherwise(tmp_path: P
 
 
 @pytest.mark.parametrize("nothing", [None, "", "None", " "])
-def test_an_option_without_a_value_is_as_one_not_given(nothing: Any) -> None:
+def test_an_empty_option_is_none(nothing: Any) -> None:
     assert read_options(nothing, nothing) == ReadOptions()
 
 
 @pytest.mark.parametrize(
     ("arguments", "why"), [(("xlsx",), "'parquet', 'arrow', 'csv', 'jsonl'"), ((None, ";;"), "'tab'")]
 )
-def test_an_option_that_cannot_be_names_what_may_be(arguments: tuple[Any, ...], why: str) -> None:
+def test_an_impossible_option_names_the_possible(arguments: tuple[Any, ...], why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         read_options(*arguments)
 
@@ -92,9 +92,7 @@ def test_broken_zstd_is_called_by_its_name(tmp_path: Path, cut: int) -> None:
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_the_delimiter_is_taken_from_the_header_and_said(
-    tmp_path: Path, mark: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_delimiter_is_found_and_reported(tmp_path: Path, mark: str, caplog: pytest.LogCaptureFixture) -> None:
     content = CSV.replace(b",", mark.encode()) + f'b3{mark}"3"\n'.encode()
     with caplog.at_level(logging.INFO):
         dataset = opened(written(tmp_path / "a.csv", content))
@@ -111,7 +109,7 @@ def test_other_marks_within_the_header_are_no_delimiters(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("announced", [b"sep=;\n", b'"sep=;"\r\n', b"\xef\xbb\xbfsep=;\r\n"])
-def test_a_line_that_announces_the_delimiter_is_no_header(tmp_path: Path, announced: bytes) -> None:
+def test_a_line_naming_the_delimiter_is_no_header(tmp_path: Path, announced: bytes) -> None:
     path = written(tmp_path / "a.csv", announced + CSV.replace(b",", b";"))
     assert customers(path) == [1, 2]
     assert "line 5: 1 values" in problem_of(written(tmp_path / "b.csv", path.read_bytes() + b"x\n"))
@@ -132,14 +130,14 @@ def test_the_delimiter_is_part_of_the_fingerprint(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------------------- spreadsheets
 
 
-def test_trailing_empty_columns_and_rows_of_delimiters_are_left_out(tmp_path: Path) -> None:
+def test_trailing_empty_columns_and_rows_are_skipped(tmp_path: Path) -> None:
     content = b"badge_meta_id,customer_id,,\nb1,1,,\n,,,\nb2,2\n\n,,\n"
     assert rows_of(opened(written(tmp_path / "a.csv", content))) == [
         {"badge_meta_id": "b1", "customer_id": "1"}, {"badge_meta_id": "b2", "customer_id": "2"},
     ]  # fmt: skip
 
 
-def test_a_value_behind_the_named_columns_is_never_dropped(tmp_path: Path) -> None:
+def test_a_value_beyond_the_columns_is_not_dropped(tmp_path: Path) -> None:
     assert "3 values" in problem_of(written(tmp_path / "a.csv", b"badge_meta_id,customer_id,\nb1,1,lost\n"))
 
 
@@ -158,7 +156,7 @@ def test_text_stored_as_binary_is_text(tmp_path: Path, kind: Any) -> None:
     assert window.original(0)["badge_meta_id"] == badge.decode()
 
 
-def test_one_value_that_is_no_text_leaves_the_others_text(tmp_path: Path) -> None:
+def test_one_value_without_text_leaves_the_others(tmp_path: Path) -> None:
     kept = pa.array([b"text", b"\xff" * 12, None], pa.binary())
     table = pa.table({"badge_meta_id": kept, "customer_id": [1, 2, 3]})
     pq.write_table(table, tmp_path / "a.parquet")

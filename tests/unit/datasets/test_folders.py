@@ -14,7 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from .files import CSV, JSONL, customers, opened, parquet, problem_of, rows_of, written
 
 
-def test_an_empty_folder_and_empty_files_have_no_rows(tmp_path: Path) -> None:
+def test_empty_folders_and_files_have_no_rows(tmp_path: Path) -> None:
     assert customers(tmp_path) == []
     written(tmp_path / "_SUCCESS", b"")
     assert customers(tmp_path) == []
@@ -29,9 +29,7 @@ def test_an_empty_folder_and_empty_files_have_no_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.csv.metadata", "manifest", "_manifest", "a.csv.crc", "_schema.json", "a_$folder$"])
-def test_what_other_tools_write_beside_data_is_left_out(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_other_tools_files_are_skipped(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     written(tmp_path / "a.csv")
     written(tmp_path / name, b'{"entries": []}')
     with caplog.at_level(logging.INFO):
@@ -48,7 +46,7 @@ def test_data_of_another_format_is_never_left_out(tmp_path: Path) -> None:
     assert "mixes formats" in problem_of(tmp_path)
 
 
-def test_folders_within_are_read_by_name_and_their_values_are_columns(tmp_path: Path) -> None:
+def test_folder_values_become_columns(tmp_path: Path) -> None:
     parquet(tmp_path / "dt=2025-02-01" / "country=US%20A" / "part-0.parquet", 3)
     parquet(tmp_path / "dt=2025-01-31" / "country=__HIVE_DEFAULT_PARTITION__" / "part-1.parquet", 2)
     parquet(tmp_path / "dt=2025-01-31" / "country=IN" / "part-0.parquet", 1)
@@ -59,13 +57,13 @@ def test_folders_within_are_read_by_name_and_their_values_are_columns(tmp_path: 
     assert customers(tmp_path / "dt=2025-02-01" / "country=US%20A" / "part-0.parquet") == [3]
 
 
-def test_a_link_that_leads_back_ends_in_an_error(tmp_path: Path) -> None:
+def test_a_link_back_is_an_error(tmp_path: Path) -> None:
     written(tmp_path / "a.csv")
     (tmp_path / "again").symlink_to(tmp_path)
     assert "a link may lead back" in problem_of(tmp_path)
 
 
-def test_a_folder_s_value_can_be_a_field_but_never_replaces_a_column(tmp_path: Path) -> None:
+def test_a_folder_value_never_replaces_a_column(tmp_path: Path) -> None:
     path = tmp_path / "CUSTOMER_ID=7" / "badge_meta_id=x" / "a.csv"
     written(path, b"badge_meta_id,note\nb1,1\n")
     [row] = rows_of(opened(tmp_path))
@@ -91,12 +89,12 @@ def test_a_pattern_stands_for_its_files_by_name(tmp_path: Path, pattern: str) ->
     assert customers(f"file://{tmp_path}/in/*.csv") == [1, 2, 3, 4]
 
 
-def test_a_pattern_without_a_file_is_an_error_and_a_name_with_its_marks_is_a_name(tmp_path: Path) -> None:
+def test_a_pattern_without_files_is_an_error(tmp_path: Path) -> None:
     assert "no such file, and none with a name of this pattern" in problem_of(f"{tmp_path}/*.csv")
     assert customers(written(tmp_path / "a[1].csv")) == [1, 2]
 
 
-def test_patterns_and_folders_on_any_storage_keep_the_connection() -> None:
+def test_patterns_and_folders_keep_the_connection() -> None:
     filesystem = MemoryFileSystem()
     attach("memory", conn_id="patterns", fs=filesystem)
     for number, folder in enumerate(("dt=1", "dt=2")):
@@ -110,7 +108,7 @@ def test_patterns_and_folders_on_any_storage_keep_the_connection() -> None:
 # --------------------------------------------------------------------------------------- paths, columns, binary values
 
 
-def test_paths_of_any_class_are_datasets_alone_and_in_a_list(tmp_path: Path) -> None:
+def test_paths_of_any_class_are_datasets(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv")
     stored = ObjectStoragePath(f"file://{path}")
     for dataset in (path, stored, [path], [stored], (stored,), [str(path)]):
@@ -121,14 +119,14 @@ def test_paths_of_any_class_are_datasets_alone_and_in_a_list(tmp_path: Path) -> 
     assert customers([ObjectStoragePath("memory://paths@lake/paths/a.csv")]) == [1, 2]
 
 
-def test_a_uri_with_escapes_names_the_file_unless_there_is_one_of_that_very_name(tmp_path: Path) -> None:
+def test_an_escaped_uri_names_the_file(tmp_path: Path) -> None:
     plain = written(tmp_path / "a b.csv")
     assert customers(plain.as_uri()) == [1, 2]
     written(tmp_path / "a%20b.csv", b"badge_meta_id,customer_id\nb,9\n")
     assert customers(plain.as_uri()) == [9]
 
 
-def test_files_may_differ_in_columns_that_are_not_needed(tmp_path: Path) -> None:
+def test_files_may_differ_in_unneeded_columns(tmp_path: Path) -> None:
     parquet(tmp_path / "1.parquet", 1, old=["x"])
     parquet(tmp_path / "2.parquet", 2, new=["y"], at=pa.array([0], pa.timestamp("s", "UTC")))
     rows = rows_of(opened(tmp_path))

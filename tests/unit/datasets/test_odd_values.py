@@ -90,7 +90,7 @@ def nested(inner: st.SearchStrategy[pa.Array[Any]]) -> st.SearchStrategy[pa.Arra
 
 @settings(max_examples=400, deadline=None)
 @given(st.one_of(FLAT, nested(FLAT), nested(nested(FLAT))))
-def test_no_value_of_any_type_raises_and_the_report_can_carry_it(array: pa.Array[Any]) -> None:
+def test_no_value_raises_and_all_are_reported(array: pa.Array[Any]) -> None:
     assert len(python_values(array)) == len(array)
     for index in range(len(array)):
         json.dumps(original_value(array, index), allow_nan=False).encode()
@@ -99,7 +99,7 @@ def test_no_value_of_any_type_raises_and_the_report_can_carry_it(array: pa.Array
 
 @settings(max_examples=100, deadline=None)
 @given(st.one_of(FLAT, nested(FLAT)))
-def test_an_arrow_file_of_any_type_is_read_whole_or_refused(
+def test_any_arrow_file_is_read_whole_or_refused(
     tmp_path_factory: pytest.TempPathFactory, array: pa.Array[Any]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.arrow"
@@ -126,19 +126,19 @@ def test_an_arrow_file_of_any_type_is_read_whole_or_refused(
     ],
     ids=lambda value: str(getattr(value, "type", value)),
 )
-def test_what_python_cannot_hold_is_text_for_the_check_and_for_the_report(array: pa.Array[Any], text: str) -> None:
+def test_what_python_cannot_hold_is_text(array: pa.Array[Any], text: str) -> None:
     [value] = python_values(array)
     assert isinstance(value, OddValue)
     assert value.text == original_value(array, 0) == text
 
 
-def test_the_odd_part_of_a_nested_value_is_text_and_the_rest_is_kept() -> None:
+def test_only_the_odd_part_of_a_value_is_text() -> None:
     kind = pa.struct([("id", pa.int64()), ("at", pa.list_(pa.timestamp("ns", "UTC")))])
     array = pa.array([{"id": 7, "at": [1_700_000_000_000_000_007, None]}], kind)
     assert original_value(array, 0) == {"id": 7, "at": ["2023-11-14T22:13:20.000000007+00:00", None]}
 
 
-def test_whole_numbers_of_narrow_floats_are_taken_only_while_they_are_exact() -> None:
+def test_narrow_floats_are_taken_while_exact() -> None:
     values = python_values(pa.array([2**24 - 1, 2**24, None], pa.float32()))
     assert values[0] == 2**24 - 1
     assert isinstance(values[1], OddValue)
@@ -148,7 +148,7 @@ def test_whole_numbers_of_narrow_floats_are_taken_only_while_they_are_exact() ->
 
 
 @pytest.mark.parametrize("kind", [pa.date64(), pa.time32("s"), pa.time64("ns")], ids=str)
-def test_a_value_out_of_range_in_any_column_is_no_broken_dataset(tmp_path: Path, kind: Any) -> None:
+def test_a_value_out_of_range_breaks_no_dataset(tmp_path: Path, kind: Any) -> None:
     storage = pa.int32() if kind.bit_width == 32 else pa.int64()
     array = pa.array([1, 2**30], storage).view(kind)
     table = pa.table({"n": [1, 2], "odd": array, "more": pa.array([[1], [2]])})
@@ -177,7 +177,7 @@ def int96(path: Path, *moments: datetime) -> Dataset:
     return open_dataset(str(path))
 
 
-def test_timestamps_of_96_bits_are_read_as_they_are_up_to_the_last_year(tmp_path: Path) -> None:
+def test_96_bit_timestamps_are_read_to_the_last_year(tmp_path: Path) -> None:
     moments = [datetime(2025, 1, 31, 9, 0, 0, 123_456), datetime(5000, 1, 1), datetime(9999, 12, 31, 23, 59, 59)]
     dataset = int96(tmp_path / "a.parquet", *moments)
     [window] = dataset.windows(10)
@@ -188,7 +188,7 @@ def test_timestamps_of_96_bits_are_read_as_they_are_up_to_the_last_year(tmp_path
 
 
 @pytest.mark.parametrize("day", [2**31 - 1, 2_440_588 + 2**64 // 86_400_000_000 + 1 + 20_000])
-def test_timestamps_of_96_bits_never_wrap_around_to_another_instant(tmp_path: Path, day: int) -> None:
+def test_96_bit_timestamps_never_wrap(tmp_path: Path, day: int) -> None:
     path, marked = tmp_path / "a.parquet", datetime(2025, 1, 31)
     table = pa.table({"at": pa.array([marked, datetime(2025, 2, 1)], pa.timestamp("us"))})
     pq.write_table(table, path, use_deprecated_int96_timestamps=True, use_dictionary=False, compression="none")
@@ -219,7 +219,7 @@ def the_row(value: Any) -> tuple[Any, Any]:
     return window.column("a")[0], window.original(0)["a"]
 
 
-def test_pendulum_values_in_rows_are_datetimes_as_any_other() -> None:
+def test_pendulum_values_are_datetimes() -> None:
     value, original = the_row(pendulum.datetime(2025, 1, 31, 9))
     assert value == datetime(2025, 1, 31, 9, tzinfo=UTC)
     assert type(value) is datetime
@@ -243,7 +243,7 @@ def holding_itself() -> list[Any]:
         lambda: Decimal("sNaN"),
     ],
 )
-def test_an_object_that_fails_can_be_fingerprinted_and_reported(make: Callable[[], Any]) -> None:
+def test_a_failing_object_is_fingerprinted_and_reported(make: Callable[[], Any]) -> None:
     def fingerprint() -> str:
         return open_dataset([{"a": make()}]).inspect().fingerprint
 

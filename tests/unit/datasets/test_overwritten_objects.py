@@ -45,7 +45,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> None:
     Busy().pipe_file("/bucket/a.csv", OLD)
 
 
-def test_an_object_in_pieces_that_is_overwritten_meanwhile_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_overwritten_between_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_files, "_AHEAD_BYTES", 1_000)
     monkeypatch.setattr(Busy, "replacement", OLD)
     with pytest.raises(DatasetError, match=r"a\.csv: was overwritten while it was read \(etag changed\)"):

@@ -61,7 +61,7 @@ def test_the_tests_below_read_every_format() -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("rows", [1, 3, 7, 1_000])
-def test_windows_never_cross_a_file_and_number_the_rows_of_the_whole(tmp_path: Path, suffix: str, rows: int) -> None:
+def test_windows_number_rows_and_cross_no_file(tmp_path: Path, suffix: str, rows: int) -> None:
     first, second = numbered(tmp_path, suffix, 1, 10), numbered(tmp_path, suffix, 11, 17)
     (tmp_path / ".hidden").write_bytes(b"x")
     (tmp_path / "_SUCCESS").write_bytes(b"x")
@@ -80,7 +80,7 @@ def test_windows_never_cross_a_file_and_number_the_rows_of_the_whole(tmp_path: P
     assert seen == list(range(1, 18))
 
 
-def test_every_accepted_form_of_a_file_dataset_reads_the_same_rows(tmp_path: Path) -> None:
+def test_every_form_reads_the_same_rows(tmp_path: Path) -> None:
     first, second = numbered(tmp_path, ".csv", 1, 2), numbered(tmp_path, ".csv", 3, 4)
     extract = {"uri": str(tmp_path), "parts": [first, second], "rows": 4, "columns": ["n"]}
     forms: list[Any] = [
@@ -101,7 +101,7 @@ def test_dataset_can_be_read_as_often_as_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_fingerprint_is_of_the_content_not_of_its_place(tmp_path: Path, suffix: str) -> None:
+def test_a_fingerprint_is_of_the_content(tmp_path: Path, suffix: str) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -125,7 +125,7 @@ def test_dataset_without_rows_is_valid(tmp_path: Path, name: str, content: bytes
     assert list(dataset.windows(10)) == []
 
 
-def test_parquet_without_rows_is_valid_and_has_its_columns(tmp_path: Path) -> None:
+def test_parquet_without_rows_has_columns(tmp_path: Path) -> None:
     dataset = parquet(tmp_path / "a.parquet", a=pa.array([], pa.int64()))
     assert dataset.inspect().columns == ("a",)
     assert list(dataset.windows(10)) == []
@@ -148,7 +148,7 @@ def test_csv_values_come_back_exactly(tmp_path: Path, start: bytes, end: bytes) 
     ]
 
 
-def test_csv_parts_with_columns_in_another_order_are_read_by_name(tmp_path: Path) -> None:
+def test_csv_parts_are_read_by_column_name(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
     (tmp_path / "2.csv").write_bytes(b"b,a\n4,3\n")
     dataset = open_dataset(str(tmp_path))
@@ -168,7 +168,7 @@ def test_json_numbers_of_any_size_and_floats_survive(tmp_path: Path) -> None:
     assert originals(dataset)[0] == {"n": big, "f": 0.1}
 
 
-def test_json_columns_are_the_union_over_all_rows_and_files(tmp_path: Path) -> None:
+def test_json_columns_are_a_union(tmp_path: Path) -> None:
     (tmp_path / "1.jsonl").write_text('{"a": 1}\n{"b": 2, "a": null}\n')
     (tmp_path / "2.jsonl").write_text('{"c": {"x": [1]}}\n')
     dataset = open_dataset(str(tmp_path), required_columns=[("a",), ("z", "c")])
@@ -184,7 +184,7 @@ UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "+05:30"])
-def test_instants_with_a_zone_are_floored_to_whole_epoch_seconds(tmp_path: Path, unit: Any, zone: str) -> None:
+def test_instants_are_floored_to_seconds(tmp_path: Path, unit: Any, zone: str) -> None:
     per = UNITS[unit]
     ticks = [0, 1_700_000_000 * per, 1_700_000_000 * per + per - 1, -1, -per, -per - 1, None]
     dataset = parquet(tmp_path / "a.parquet", at=pa.array(ticks, pa.timestamp(unit, zone)))
@@ -245,7 +245,7 @@ def test_nan_stays_a_float_nan(tmp_path: Path) -> None:
     assert values[1] == 1.5
 
 
-def test_originals_of_parquet_are_json_ready_exact_and_in_order(tmp_path: Path) -> None:
+def test_originals_of_parquet_are_exact_json(tmp_path: Path) -> None:
     dataset = parquet(
         tmp_path / "a.parquet",
         berlin=pa.array([1_700_000_000_123_000], pa.timestamp("us", "Europe/Berlin")),
@@ -303,7 +303,7 @@ def test_texts_of_rows_are_reported_whole(tmp_path: Path, text: str) -> None:
         assert row.get(text, [text]) == [text]
 
 
-def test_texts_that_differ_in_what_looks_like_an_address_are_two_datasets() -> None:
+def test_texts_like_addresses_are_different_datasets() -> None:
     first, second = (open_dataset([{"a": f"at 0x{digit}"}]).inspect().fingerprint for digit in "12")
     assert first != second
 
@@ -316,6 +316,6 @@ def test_rows_have_a_fingerprint_of_their_content() -> None:
     assert len({fingerprint({"a": 1}), fingerprint({"a": "1"}), fingerprint({"b": 1}), fingerprint({"a": None})}) == 4
 
 
-def test_ten_thousand_rows_are_still_taken_and_none_is_an_empty_dataset() -> None:
+def test_ten_thousand_rows_are_a_dataset() -> None:
     assert open_dataset([{"a": 1}] * 10_000).inspect().rows == 10_000
     assert open_dataset([], required_columns=[("a",)]).inspect().rows == 0

@@ -41,9 +41,7 @@ TABLES = [(delta, "Delta Lake"), (hudi, "Apache Hudi"), (iceberg, "Apache Iceber
 
 
 @pytest.mark.parametrize(("make", "name"), TABLES)
-def test_a_table_s_files_are_refused_however_they_are_named(
-    tmp_path: Path, make: Callable[[Path], None], name: str
-) -> None:
+def test_a_tables_files_are_refused(tmp_path: Path, make: Callable[[Path], None], name: str) -> None:
     make(tmp_path / "lake" / "badges")
     files = [path for path in (tmp_path / "lake").rglob("*.parquet")]
     assert files
@@ -54,7 +52,7 @@ def test_a_table_s_files_are_refused_however_they_are_named(
     assert f"a table of {name}" in problem_of(f"{tmp_path}/lake/*/*/*.parquet")
 
 
-def test_a_folder_named_metadata_is_no_table_by_its_name(tmp_path: Path) -> None:
+def test_a_folder_named_metadata_is_no_table(tmp_path: Path) -> None:
     parquet(tmp_path / "data" / "a.parquet", 1)
     written(tmp_path / "metadata" / "_notes.txt", b"x")
     assert customers(tmp_path) == [1]
@@ -64,7 +62,7 @@ def test_a_folder_named_metadata_is_no_table_by_its_name(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_a_csv_cut_within_a_row_is_never_taken_as_whole(tmp_path: Path, line_end: bytes) -> None:
+def test_a_csv_cut_within_a_row_is_refused(tmp_path: Path, line_end: bytes) -> None:
     content = b"".join(line + line_end for line in (b"badge_meta_id,customer_id", b"b1,1234", b"b2,5678", b"b3,9012"))
     whole = [1234, 5678, 9012]
     for size in range(1, len(content) + 1):
@@ -77,7 +75,7 @@ def test_a_csv_cut_within_a_row_is_never_taken_as_whole(tmp_path: Path, line_end
         assert content[:size].endswith((b"\n", b"\r"))
 
 
-def test_a_csv_without_a_last_line_end_is_read_where_that_is_allowed_or_harmless(tmp_path: Path) -> None:
+def test_a_csv_without_last_line_end_needs_permission(tmp_path: Path) -> None:
     path = written(tmp_path / "a.csv", CSV[:-1])
     problem = problem_of(path)
     assert "a.csv: the last line has no line end" in problem
@@ -88,11 +86,11 @@ def test_a_csv_without_a_last_line_end_is_read_where_that_is_allowed_or_harmless
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zstd])
-def test_compressed_csv_cut_before_it_was_packed_is_refused_too(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+def test_a_csv_cut_before_compression_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     assert "no line end" in problem_of(written(tmp_path / "a.csv", pack(CSV[:-1])))
 
 
-def test_a_json_line_is_whole_where_its_object_closes(tmp_path: Path) -> None:
+def test_a_json_line_ends_with_its_object(tmp_path: Path) -> None:
     content = b'{"badge_meta_id": "b", "customer_id": 1234}'
     assert customers(written(tmp_path / "a.jsonl", content)) == [1234]
     for size in range(1, len(content)):
@@ -118,7 +116,7 @@ class AzureSettings:
 @pytest.mark.parametrize(
     "stated", [{"contentEncoding": "gzip"}, {"ContentEncoding": "gzip"}, {"content_settings": AzureSettings()}]
 )
-def test_what_a_storage_decompresses_as_it_serves_it_is_refused(stated: dict[str, Any]) -> None:
+def test_content_a_storage_decompresses_is_refused(stated: dict[str, Any]) -> None:
     filesystem = Served()
     Served.stated = {**stated, "size": 20}
     filesystem.pipe_file("/bucket/a.csv", CSV)
@@ -146,7 +144,7 @@ class Compressing(Served):
 
 
 @pytest.mark.parametrize("size", range(1, len(CSV)))
-def test_an_object_that_is_longer_than_its_stated_size_is_never_taken_as_whole(size: int) -> None:
+def test_an_object_longer_than_stated_is_refused(size: int) -> None:
     filesystem = Compressing()
     Served.stated = {"size": size}
     filesystem.pipe_file("/bucket/longer.csv", CSV)

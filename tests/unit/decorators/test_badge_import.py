@@ -43,14 +43,14 @@ def test_airflow_finds_it_under_its_name() -> None:
     assert task.capillary_badge_import is badge_import_task
 
 
-def test_editors_see_the_operator_s_parameters_without_dataset() -> None:
+def test_editors_see_the_operators_parameters() -> None:
     _, with_arguments = get_overloads(badge_import_task)
     wanted = keywords(BadgeImportOperator.__init__)
     del wanted["dataset"]
     assert list(keywords(with_arguments).items()) == list(wanted.items())
 
 
-def test_every_parameter_reaches_the_operator_and_what_is_not_given_is_left_to_the_dag_s_default_args() -> None:
+def test_every_parameter_reaches_the_operator() -> None:
     # What 3.2 has no use for is taken and left out; see airflow_installation.py.
     names = keywords(BadgeImportOperator.__init__).keys() - {"dataset"}
     names -= set() if HAS_RETRY_POLICIES else {"retry_policy"}
@@ -63,7 +63,7 @@ def test_every_parameter_reaches_the_operator_and_what_is_not_given_is_left_to_t
     assert (operator.max_rejected, operator.retries, operator.on_unknown) == ("1%", 2, "verify")
 
 
-def test_the_templates_are_the_operator_s_and_the_function_s_arguments_but_never_what_it_returns() -> None:
+def test_templates_cover_arguments_but_no_result() -> None:
     expected = ["op_args", "op_kwargs", *BadgeImportOperator.template_fields]
     expected.remove("dataset")
     assert list(BadgeImportDecoratedOperator.template_fields) == expected
@@ -73,7 +73,7 @@ def test_the_templates_are_the_operator_s_and_the_function_s_arguments_but_never
 
 
 @pytest.mark.parametrize("bare", [True, False])
-def test_a_task_is_named_and_described_by_its_function_and_returns_one_value(bare: bool) -> None:
+def test_a_task_is_named_by_its_function(bare: bool) -> None:
     def import_badges() -> dict[str, Any]:
         """Yesterday's badges."""
         return {}
@@ -103,7 +103,7 @@ def test_it_can_be_overridden_mapped_and_stored() -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"dataset": []}, {"multiple_outputs": True}], ids=lambda one: next(iter(one)))
-def test_an_argument_that_would_be_ignored_is_refused_while_the_dag_file_is_read(arguments: dict[str, Any]) -> None:
+def test_an_ignored_argument_is_refused_while_parsing(arguments: dict[str, Any]) -> None:
     [name] = arguments
     with pytest.raises(TypeError, match=f"takes no {name}"):
         badge_import_task(**arguments)
@@ -112,7 +112,7 @@ def test_an_argument_that_would_be_ignored_is_refused_while_the_dag_file_is_read
             badge_import_task(a_list_of_rows).override(**arguments)()
 
 
-def test_an_async_function_is_refused_while_the_dag_file_is_read() -> None:
+def test_an_async_function_is_refused_while_parsing() -> None:
     async def later() -> list[Any]:
         return []
 
@@ -144,7 +144,7 @@ def generated() -> Iterator[dict[str, Any]]:
     ],
     ids=["None", "generator", "iterator", "template", "set", "one row", "no text", "too many rows"],
 )
-def test_what_is_no_dataset_fails_without_a_retry_and_says_what_to_return(
+def test_what_is_no_dataset_says_what_to_return(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, function: Callable[[], Any], said: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
@@ -153,7 +153,7 @@ def test_what_is_no_dataset_fails_without_a_retry_and_says_what_to_return(
     assert not (tmp_path / "home").exists()
 
 
-def test_an_error_of_the_function_itself_is_airflow_s_to_retry() -> None:
+def test_the_functions_own_error_is_retried() -> None:
     def unreachable() -> list[Any]:
         raise ConnectionError("the warehouse is down")
 

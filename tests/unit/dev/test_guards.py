@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("guard", GUARDS, ids=lambda guard: guard.name)
-def test_every_switch_still_finds_the_guard_that_it_turns_off(guard: Guard) -> None:
+def test_every_switch_finds_its_guard(guard: Guard) -> None:
     for path, old, new in guard.edits:
         text = (ROOT / path).read_text()
         assert guard.switched_off(text, old, new) != text

@@ -15,7 +15,7 @@ from dev.interrupts import (
 
 
 @pytest.mark.parametrize("number", INTERRUPTS)
-def test_an_interrupt_waits_until_processes_are_started_or_stopped_and_comes_then(number: signal.Signals) -> None:
+def test_an_interrupt_waits_for_starts_and_stops(number: signal.Signals) -> None:
     done = []
 
     def starts_something() -> None:
@@ -42,7 +42,7 @@ def test_a_second_interrupt_does_not_disturb_the_stopping() -> None:
     assert [signal.getsignal(number) for number in INTERRUPTS] == before
 
 
-def test_ctrl_c_works_where_the_shell_had_it_ignored() -> None:
+def test_ctrl_c_works_where_it_was_ignored() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with pytest.raises(KeyboardInterrupt), one_interrupt():

@@ -64,7 +64,7 @@ def lives(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("everyone", [True, False])
-def test_stopping_ends_children_too_and_no_process_of_somebody_else(
+def test_stopping_ends_children_and_no_others(
     processes: Processes, bystander: subprocess.Popen[bytes], tmp_path: Path, everyone: bool
 ) -> None:
     started, child = parent_and_child(processes, tmp_path / "log")
@@ -77,7 +77,7 @@ def test_stopping_ends_children_too_and_no_process_of_somebody_else(
     assert processes.started() == left_over(tmp_path / "record") == []
 
 
-def test_who_does_not_listen_is_killed(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deaf_process_is_killed(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager, "SECONDS_TO_STOP", 0.2)
     log = tmp_path / "log"
     child = processes.start("deaf", [sys.executable, "-c", DEAF], os.environ, log)
@@ -86,7 +86,7 @@ def test_who_does_not_listen_is_killed(processes: Processes, tmp_path: Path, mon
     assert child.returncode == -signal.SIGKILL
 
 
-def test_where_the_record_was_removed_processes_are_stopped_all_the_same(tmp_path: Path) -> None:
+def test_without_the_record_processes_are_stopped(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     processes = Processes(tmp_path / "gone" / "record")
     child = processes.start("ours", [sys.executable, "-c", WAITS], os.environ, tmp_path / "log")
@@ -96,7 +96,7 @@ def test_where_the_record_was_removed_processes_are_stopped_all_the_same(tmp_pat
     assert processes.started() == []
 
 
-def test_a_child_whose_parent_was_killed_is_found_by_the_record_and_ended(
+def test_a_killed_parents_child_is_found_and_ended(
     processes: Processes, bystander: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     started, child = parent_and_child(processes, tmp_path / "log")
@@ -108,7 +108,7 @@ def test_a_child_whose_parent_was_killed_is_found_by_the_record_and_ended(
     assert not lives(child)
 
 
-def test_a_number_that_is_another_process_by_now_is_left_alone(
+def test_a_reused_process_number_is_spared(
     processes: Processes, bystander: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     processes.start("ours", [sys.executable, "-c", WAITS], os.environ, tmp_path / "log")
@@ -129,14 +129,14 @@ def test_a_record_that_cannot_be_read_names_nothing(tmp_path: Path, content: byt
     assert left_over(tmp_path / "none") == []
 
 
-def test_who_ended_by_itself_is_named(processes: Processes, tmp_path: Path) -> None:
+def test_a_process_that_ended_is_named(processes: Processes, tmp_path: Path) -> None:
     processes.start("stays", [sys.executable, "-c", WAITS], os.environ, tmp_path / "log")
     assert processes.ended() is None
     processes.start("goes", [sys.executable, "-c", ""], os.environ, tmp_path / "log").wait()
     assert processes.ended() == "goes"
 
 
-def test_ctrl_c_of_a_terminal_does_not_reach_what_was_started(processes: Processes, tmp_path: Path) -> None:
+def test_a_terminals_ctrl_c_does_not_arrive(processes: Processes, tmp_path: Path) -> None:
     child = processes.start("ours", [sys.executable, "-c", WAITS], os.environ, tmp_path / "log")
     assert os.getpgid(child.pid) != os.getpgrp()
     assert os.getsid(child.pid) == child.pid

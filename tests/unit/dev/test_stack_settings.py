@@ -15,7 +15,7 @@ def env_of(tmp_path: Path) -> dict[str, str]:
     return environment(tmp_path, [tmp_path / "a", tmp_path / "b"], "postgresql://", 8123, tmp_path / "reports")
 
 
-def test_another_airflow_of_the_machine_has_no_part_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_airflow_has_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "of production")
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "of production")
     monkeypatch.setenv("AIRFLOW_HOME", "/of/production")
@@ -30,7 +30,7 @@ def test_everything_is_on_loopback(tmp_path: Path) -> None:
     assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
 
 
-def test_a_proxy_does_not_come_between_tasks_and_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_comes_before_loopback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "intra.example")
     monkeypatch.delenv("NO_PROXY", raising=False)
     env = env_of(tmp_path)
@@ -38,13 +38,13 @@ def test_a_proxy_does_not_come_between_tasks_and_loopback(tmp_path: Path, monkey
     assert env["NO_PROXY"] == "127.0.0.1,localhost"
 
 
-def test_all_folders_of_dags_are_bundles_with_names_of_their_own(tmp_path: Path) -> None:
+def test_dag_folders_are_bundles_of_different_names(tmp_path: Path) -> None:
     bundles = json.loads(env_of(tmp_path)["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
     assert len({bundle["name"] for bundle in bundles}) == 2
     assert [bundle["kwargs"]["path"] for bundle in bundles] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 
-def test_the_first_free_port_that_is_wanted_is_taken_else_any() -> None:
+def test_the_first_free_port_is_taken() -> None:
     with socket.socket() as busy, socket.socket() as other:
         for taken in (busy, other):
             taken.bind((LOOPBACK, 0))

@@ -10,12 +10,12 @@ from dev.versions import environments
 from dev.versions.environments import CHECKOUT, ENVIRONMENTS, EVERYTHING, find_python, named_by_us, overlaid, pins
 
 
-def test_a_layer_takes_the_place_of_lines_before_it_and_adds_its_own() -> None:
+def test_a_layer_replaces_and_adds_lines() -> None:
     assert overlaid(["# why\na==1\nb==2\n", "B==3\nc==4"]) == "a==1\nB==3\nc==4\n"
 
 
 @pytest.mark.parametrize("name", sorted({name for each in ENVIRONMENTS for name in each.instead}))
-def test_what_takes_the_place_of_a_constraint_is_a_pin_of_another_version(name: str) -> None:
+def test_a_replaced_constraint_is_another_pin(name: str) -> None:
     text = Path(environments.__file__).with_name(name).read_text("utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     instead, usual = pins(text), pins((CHECKOUT / "constraints.txt").read_text("utf-8"))
@@ -24,7 +24,7 @@ def test_what_takes_the_place_of_a_constraint_is_a_pin_of_another_version(name: 
     assert [line for line in lines if line in usual.values()] == []
 
 
-def test_lowest_versions_are_those_of_what_we_name_ourselves() -> None:
+def test_lowest_versions_are_those_we_name() -> None:
     resolved = """
 apache-airflow-core==3.2.0  # via apache-airflow, apache-airflow-task-sdk
 attrs==26.1.0             # via apache-airflow-core
@@ -39,7 +39,7 @@ def test_this_python_is_found() -> None:
     assert find_python("2.6") is None
 
 
-def test_each_version_of_python_that_is_promised_is_tried_with_all_tests() -> None:
+def test_each_promised_python_gets_all_tests() -> None:
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
     promised = {line.rpartition(" ")[2] for line in project["classifiers"] if ":: Python :: 3." in line}
     assert promised == {each.python for each in ENVIRONMENTS if each.tests == EVERYTHING}

@@ -51,7 +51,7 @@ def test_all_purchases_of_all_customers_are_there(warehouse: sqlite3.Connection)
     assert warehouse.execute(query).fetchone() == (69_659, 23_570, "2025-01-01", "2026-06-30")
 
 
-def test_purchases_earn_51410_badges_and_each_is_a_badge_of_its_own(everything: list[Row]) -> None:
+def test_purchases_earn_51410_different_badges(everything: list[Row]) -> None:
     from_purchases = [row for row in everything if row.note in BADGES]
     assert Counter(row.note for row in from_purchases) == {
         "first_purchase": 23_570,
@@ -64,7 +64,7 @@ def test_purchases_earn_51410_badges_and_each_is_a_badge_of_its_own(everything: 
     assert len({row[:3] for row in from_purchases}) == 51_410
 
 
-def test_every_badge_from_purchases_is_fit_to_be_sent(everything: list[Row]) -> None:
+def test_every_earned_badge_can_be_sent(everything: list[Row]) -> None:
     for row in everything:
         if row.note in BADGES:
             assert row.badge_meta_id == BADGES[row.note]
@@ -74,14 +74,14 @@ def test_every_badge_from_purchases_is_fit_to_be_sent(everything: list[Row]) -> 
             assert 365 <= (datetime.fromisoformat(row.earn_expires_on or "") - begins).days <= 366
 
 
-def test_days_asked_one_by_one_give_what_the_whole_range_gives(warehouse: sqlite3.Connection) -> None:
+def test_days_add_up_to_the_range(warehouse: sqlite3.Connection) -> None:
     days = ["2025-01-07", "2025-01-08", "2025-01-09", "2025-01-10"]
     singly = [row for day, next_day in pairwise(days) for row in earned(warehouse, day, next_day)]
     assert len(singly) > 500
     assert sorted(singly, key=str) == sorted(earned(warehouse, days[0], days[-1]), key=str)
 
 
-def test_the_same_question_gives_the_same_rows_in_the_same_order(warehouse: sqlite3.Connection) -> None:
+def test_a_query_repeats_its_rows_and_order(warehouse: sqlite3.Connection) -> None:
     assert earned(warehouse, "2025-01-01", "2025-02-01") == earned(warehouse, "2025-01-01", "2025-02-01")
 
 
@@ -122,13 +122,11 @@ BAD_IN_WHICH_WAY: dict[str, Callable[[Row], bool]] = {
 
 
 @pytest.mark.parametrize("way", BAD_IN_WHICH_WAY)
-def test_the_first_quarter_holds_a_row_that_is_bad_in_this_way_and_says_so(everything: list[Row], way: str) -> None:
+def test_the_first_quarter_has_each_bad_row(everything: list[Row], way: str) -> None:
     assert [row for row in everything if way in row.note and BAD_IN_WHICH_WAY[way](row)]
 
 
-def test_all_corrections_fall_into_the_quarter_that_the_demo_imports(
-    warehouse: sqlite3.Connection, everything: list[Row]
-) -> None:
+def test_corrections_fall_into_the_demos_quarter(warehouse: sqlite3.Connection, everything: list[Row]) -> None:
     query = "select count(*) from badge_corrections where recorded_on between '2025-01-01' and '2025-03-31'"
     assert warehouse.execute(query).fetchone() == (16,)
     assert len([row for row in everything if row.note not in BADGES]) == 16
@@ -139,6 +137,6 @@ def test_the_duplicate_repeats_a_badge_that_purchases_earned(everything: list[Ro
     assert [row.note for row in everything if row[:4] == duplicate[:4] and row is not duplicate] == ["first_purchase"]
 
 
-def test_the_deleted_badge_is_not_among_the_badges_of_the_organisation() -> None:
+def test_the_deleted_badge_is_not_listed() -> None:
     assert re.fullmatch("[0-9a-f]{24}", DELETED_BADGE)
     assert DELETED_BADGE not in BADGES.values()

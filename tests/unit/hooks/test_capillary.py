@@ -97,7 +97,7 @@ def test_making_the_hook_touches_nothing() -> None:
     assert CapillaryBadgeHook("no_such_connection").capillary_conn_id == "no_such_connection"
 
 
-def test_the_client_is_made_once_from_the_environment_s_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host="https://eu.api.example.com", extra={"requests_per_minute": 90})
     hook = CapillaryBadgeHook()
     assert hook.get_conn() is hook.get_conn()
@@ -113,7 +113,7 @@ def test_a_connection_uri_works_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.base_url, found.auth_type, found.timeout) == ("https://eu.api.example.com:8443", "oauth", 9.0)
 
 
-def test_a_connection_of_another_type_works_and_is_warned_of(
+def test_a_connection_of_another_type_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     given = {"conn_type": "http", "host": "https://eu.api.example.com", "login": "till", "password": "secret"}
@@ -147,7 +147,7 @@ def test_a_wrong_connection_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) 
 # -- Test connection: what is reported for each way of being wrong is in tests/integration/hooks
 
 
-def test_a_good_connection_is_told_so_by_one_read(api: Callable[..., Api]) -> None:
+def test_a_good_connection_takes_one_read(api: Callable[..., Api]) -> None:
     server = api(LIST)
     good, message = CapillaryBadgeHook().test_connection()
     assert good, message
@@ -156,7 +156,7 @@ def test_a_good_connection_is_told_so_by_one_read(api: Callable[..., Api]) -> No
     ]
 
 
-def test_what_is_wrong_with_a_field_is_told_without_the_connection_s_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_field_is_named_without_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
     connect(monkeypatch, host="https://eu.api.example.com", extra={"tiemout": 5})
     good, message = CapillaryBadgeHook().test_connection()
     assert not good
@@ -180,7 +180,7 @@ def test_what_is_wrong_with_a_field_is_told_without_the_connection_s_id(monkeypa
     ],
     ids=["API names", "snake case", "earned badge"],
 )
-def test_rows_are_sent_in_one_request_and_outcomes_come_in_their_order(api: Callable[..., Api], row: Any) -> None:
+def test_rows_take_one_request_and_keep_order(api: Callable[..., Api], row: Any) -> None:
     refused = {"data": None, "errors": {"code": 1054, "message": "no such badge"}, "warnings": None}
     server = api([granted(1), refused, granted(3)])
     outcomes = CapillaryBadgeHook().import_badges([row] * 3)
@@ -211,7 +211,7 @@ def test_no_rows_send_nothing(api: Callable[..., Api]) -> None:
     ],
     ids=["customer", "naive", "missing", "too many"],
 )
-def test_a_row_that_is_not_valid_keeps_all_from_being_sent(api: Callable[..., Api], rows: Any, named: str) -> None:
+def test_an_invalid_row_sends_nothing(api: Callable[..., Api], rows: Any, named: str) -> None:
     server = api([])
     with pytest.raises(DatasetError, match=named):
         CapillaryBadgeHook().import_badges(rows)

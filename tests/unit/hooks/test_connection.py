@@ -53,7 +53,7 @@ def test_a_connection_needs_host_login_and_password_only() -> None:
         ({"host": "http://[::1]:8080"}, "http://[::1]:8080"),
     ],
 )
-def test_the_address_is_put_together_from_host_schema_and_port(fields: dict[str, Any], base_url: str) -> None:
+def test_the_address_is_host_schema_and_port(fields: dict[str, Any], base_url: str) -> None:
     assert settings(**fields).client.base_url == base_url
 
 
@@ -140,7 +140,7 @@ def test_no_extra_means_the_defaults(extra: str | None) -> None:
     assert settings(extra) == settings()
 
 
-def test_an_unknown_extra_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_extra_names_the_known() -> None:
     message = refusal({"import_metod": "POST"})
     assert "import_metod" in message
     assert all(name in message for name in KNOWN_EXTRAS)
@@ -196,7 +196,7 @@ def test_fields_do_not_show_secrets() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"])
-def test_a_line_end_behind_the_password_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture, end: str) -> None:
+def test_a_passwords_line_end_is_dropped_with_a_warning(caplog: pytest.LogCaptureFixture, end: str) -> None:
     assert settings(password=f"sesame{end}", login=f"till.1{end}") == settings()
     [warned] = caplog.messages
     assert "line end" in warned

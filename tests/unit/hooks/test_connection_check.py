@@ -12,7 +12,7 @@ class Broken(BadgeClient):
         raise RuntimeError("a bug")
 
 
-def test_an_error_that_nobody_foresaw_is_raised_where_the_caller_waits() -> None:
+def test_an_unforeseen_error_reaches_the_caller() -> None:
     settings = ClientSettings(base_url="http://127.0.0.1:9", login="till.1", password="open-sesame")
     with pytest.raises(RuntimeError, match="a bug"):
         checked(Broken(settings))

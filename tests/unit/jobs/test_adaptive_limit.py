@@ -20,13 +20,13 @@ def test_it_starts_at_the_most_that_is_allowed() -> None:
     assert AdaptiveLimit(16).limit == 16
 
 
-def test_a_server_that_asks_for_less_gets_much_less_at_once() -> None:
+def test_a_server_asking_for_less_gets_it() -> None:
     adaptive = AdaptiveLimit(10)
     assert adaptive.observe(0.1, ROWS, pushed_back=True)
     assert adaptive.limit == int(10 * AdaptiveLimit.DECREASE)
 
 
-def test_it_comes_back_by_about_one_for_as_many_good_answers_as_are_in_flight() -> None:
+def test_the_limit_grows_by_one_per_round() -> None:
     adaptive = AdaptiveLimit(10)
     for _ in range(20):
         adaptive.observe(0.1, ROWS, pushed_back=True)
@@ -47,7 +47,7 @@ def test_latency_far_above_the_usual_counts_as_pressure() -> None:
     assert adaptive.limit < 8
 
 
-def test_quick_answers_are_never_pressure_however_quick_the_usual_ones_are() -> None:
+def test_quick_answers_are_never_pressure() -> None:
     adaptive = AdaptiveLimit(8)
     for _ in range(50):
         adaptive.observe(0.01, ROWS, pushed_back=False)
@@ -84,7 +84,7 @@ def test_pressure_shows_beside_requests_of_other_sizes(before: list[int]) -> Non
     assert small.observe(4.0, 10, pushed_back=False)  # fewer rows excuse nothing
 
 
-def test_the_quick_refusal_of_a_request_does_not_make_others_look_slow() -> None:
+def test_a_quick_refusal_makes_no_other_slow() -> None:
     adaptive = AdaptiveLimit(4)
     for _ in range(20):
         adaptive.observe(0.02, 500, pushed_back=False, judged=False)

@@ -62,7 +62,7 @@ def test_what_the_api_asks_for_is_waited_for() -> None:
 
 
 @pytest.mark.parametrize("asked", [300.1, 86_400.0])
-def test_a_wait_that_is_too_long_is_left_to_airflow(asked: float) -> None:
+def test_too_long_a_wait_is_left_to_airflow(asked: float) -> None:
     time, error = Time(), unavailable(asked)
     with pytest.raises(ApiUnavailableError) as raised:
         pace(time).call(failing(error))

@@ -14,7 +14,7 @@ from airflow_provider_capillary.ledger.engine import make_engine
 @pytest.mark.parametrize(
     "url", ["mysql://h/d", "mssql+pyodbc://h/d", "oracle://h/d", "snowflake://h/d", "duckdb:///file", "mariadb://h/d"]
 )
-def test_a_database_that_is_not_promised_is_refused_by_name(url: str) -> None:
+def test_an_unsupported_database_is_named(url: str) -> None:
     with pytest.raises(ConfigurationError, match=f"ledger on {url.partition(':')[0].partition('+')[0]} is not supp"):
         make_engine(url)
 
@@ -35,20 +35,20 @@ def test_a_ledger_in_memory_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["", "ledger.db", "/var/lib/ledger.db", "postgresql://host:port/database"])
-def test_what_is_no_url_is_refused_with_an_example(url: str) -> None:
+def test_a_wrong_url_gets_an_example(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"sqlite:////path/ledger\.db"):
         make_engine(url)
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg", "postgresql+psycopg2"])
-def test_postgresql_is_reached_by_one_driver_whatever_the_url_names(driver: str) -> None:
+def test_postgresql_has_one_driver(driver: str) -> None:
     engine = make_engine(f"{driver}://user:secret@host:5433/database")
     assert (engine.dialect.name, engine.dialect.driver) == ("postgresql", "psycopg")
     assert shown(engine.url) == "postgresql+psycopg://user:***@host:5433/database"
 
 
 @pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?uri=true", "sqlite+aiosqlite:///{}"])
-def test_the_folder_of_a_file_is_made_and_no_other(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_files_own_folder_is_made(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     engine = make_engine(form.format(tmp_path / "new" / "deep" / "ledger.db"))
     assert (engine.dialect.name, engine.dialect.driver) == ("sqlite", "pysqlite")

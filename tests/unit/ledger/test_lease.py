@@ -16,13 +16,13 @@ from airflow_provider_capillary.ledger.lease import is_certainly_dead, this_proc
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no process is ever taken for dead")
 
 
-def test_this_process_is_alive_and_always_has_the_same_name() -> None:
+def test_this_process_lives_under_one_name() -> None:
     assert this_process() == this_process()
     assert f"/{os.getpid()}/" in this_process()
     assert not is_certainly_dead(this_process())
 
 
-def test_a_process_that_was_killed_is_dead_even_before_its_parent_noticed() -> None:
+def test_a_killed_process_is_dead_before_its_parent_looks() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
     machine, _, _ = this_process().split("/")
     with open(f"/proc/{child.pid}/stat") as status:
@@ -36,7 +36,7 @@ def test_a_process_that_was_killed_is_dead_even_before_its_parent_noticed() -> N
     assert is_certainly_dead(name)
 
 
-def test_another_process_under_the_same_number_is_not_taken_for_the_dead_one() -> None:
+def test_a_reused_number_is_another_process() -> None:
     machine, number, start_time = this_process().split("/")
     assert is_certainly_dead(f"{machine}/{number}/{int(start_time) + 1}")
 
@@ -45,7 +45,7 @@ def test_another_process_under_the_same_number_is_not_taken_for_the_dead_one() -
     "name",
     ["another-boot.4026531836/1/1", "unknown/1/1", "", "no structure", "{machine}/x/1", "{machine}/1/unknown"],
 )
-def test_of_processes_elsewhere_and_of_names_it_cannot_read_nothing_is_said(name: str) -> None:
+def test_remote_and_unreadable_names_prove_nothing(name: str) -> None:
     assert not is_certainly_dead(name.format(machine=this_process().split("/")[0]))
 
 
@@ -63,7 +63,7 @@ def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hidden")
-def test_a_process_that_proc_hides_is_not_taken_for_dead() -> None:
+def test_a_hidden_process_is_not_dead() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
     name = f"{this_process().split('/')[0]}/{child.pid}/123"
     assert not is_certainly_dead(name)
@@ -73,9 +73,7 @@ def test_a_process_that_proc_hides_is_not_taken_for_dead() -> None:
 
 
 @pytest.mark.parametrize("unreadable", ["/proc/self/ns/pid", "boot id"])
-def test_on_machines_without_a_name_no_process_is_taken_for_dead(
-    monkeypatch: pytest.MonkeyPatch, unreadable: str
-) -> None:
+def test_unnamed_machines_have_no_dead_process(monkeypatch: pytest.MonkeyPatch, unreadable: str) -> None:
     stat = os.stat
     if unreadable == "boot id":
         monkeypatch.setattr(lease, "boot_id", lambda: None)
@@ -92,7 +90,7 @@ def test_on_machines_without_a_name_no_process_is_taken_for_dead(
     assert not is_certainly_dead(f"{machine}/{2**22 + 1}/1")
 
 
-def test_of_a_proc_of_another_namespace_nothing_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_namespaces_proc_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, number, start_time = this_process().split("/")
     monkeypatch.setattr(os, "readlink", lambda path: "1")
     assert this_process() == f"{machine}/{number}/unknown"

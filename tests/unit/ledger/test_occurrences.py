@@ -30,14 +30,14 @@ def counter() -> Iterator[OccurrenceCounter]:
     found.close()
 
 
-def test_each_identity_is_counted_by_itself_within_a_call_and_across_calls(counter: OccurrenceCounter) -> None:
+def test_each_identity_is_counted_across_calls(counter: OccurrenceCounter) -> None:
     rows = [badge(), badge(customer=8), badge(), badge(name=SILVER), badge(earned=1_700_000_001), badge(row=9)]
     assert counter.count(rows) == [1, 1, 2, 1, 1, 3]
     assert counter.count(rows) == [4, 2, 5, 2, 2, 6]
     assert counter.count([]) == []
 
 
-def test_with_any_date_the_earn_instant_makes_no_difference() -> None:
+def test_any_date_ignores_the_instant() -> None:
     counter = OccurrenceCounter(any_date=True)
     assert counter.count([badge(), badge(earned=1_800_000_000), badge(name=SILVER)]) == [1, 2, 1]
     counter.close()
@@ -54,7 +54,7 @@ def test_two_counters_know_nothing_of_each_other() -> None:
     second.close()
 
 
-def test_many_rows_are_on_disk_in_a_file_that_no_death_can_leave_behind() -> None:
+def test_many_rows_lie_in_a_temporary_file() -> None:
     before = nameless_files()
     counter = OccurrenceCounter()
     counter.count([badge(customer=number) for number in range(60_000)])

@@ -42,7 +42,7 @@ def test_rows_come_out_as_they_went_in(rows: BatchColumns) -> None:
 @pytest.mark.parametrize(
     ("largest", "width"), [(255, 1), (256, 2), (65_535, 2), (65_536, 4), (2**32 - 1, 4), (2**32, 8), (2**63 - 1, 8)]
 )
-def test_a_column_takes_no_more_bytes_than_its_largest_number_needs(largest: int, width: int) -> None:
+def test_a_column_takes_as_few_bytes_as_needed(largest: int, width: int) -> None:
     same = [0] * 10
     column = [*range(9), largest]
     packed = pack_rows(BatchColumns(same, same, column, same, same, same))

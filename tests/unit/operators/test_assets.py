@@ -40,14 +40,14 @@ def report(*jobs: JobFacts) -> ReportFacts:
     return ReportFacts(Total(len(jobs), len(jobs), {}, NOTHING, Notes(0, 0, ())), jobs, "ledger.db")
 
 
-def test_the_counts_stand_in_the_event_of_each_asset_and_of_nothing_else() -> None:
+def test_each_assets_event_has_the_counts() -> None:
     events = OutletEventAccessors()
     fill_events(cast(Context, {"outlet_events": events}), [BADGES, AssetAlias("any"), "text"], {"accepted": 4})
     assert events[BADGES].extra == {"accepted": 4}
     assert events[AssetAlias("any")].extra == {}
 
 
-def test_what_somebody_else_put_into_the_event_stays() -> None:
+def test_others_entries_of_an_event_stay() -> None:
     events = OutletEventAccessors()
     events[BADGES].extra["night"] = "2025-01-15"
     fill_events(cast(Context, {"outlet_events": events}), [BADGES], {"accepted": 4})
@@ -58,12 +58,12 @@ def test_without_airflow_s_context_nothing_happens() -> None:
     fill_events(cast(Context, {"ti": None}), [BADGES], {"accepted": 4})
 
 
-def test_an_event_that_cannot_be_written_does_not_fail_the_task(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unwritable_event_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
     fill_events(cast(Context, {"outlet_events": {}}), [BADGES], {"accepted": 4})
     assert "fill_events failed; the task's own work is not affected: KeyError" in caplog.text
 
 
-def test_an_import_tells_counts_job_and_datasets_but_no_word_of_the_api() -> None:
+def test_an_event_has_counts_and_no_api_text() -> None:
     facts = import_facts(SUMMARY, ["s3://aws:secret@bucket/rows.csv", "rows"], -1)
     assert facts == ENDS | {
         **{"job_id": "job-1", "rows_read": 10, "dry_run": False, "dataset": ["s3://bucket/rows.csv"]},
@@ -71,7 +71,7 @@ def test_an_import_tells_counts_job_and_datasets_but_no_word_of_the_api() -> Non
     assert import_facts(SUMMARY, [], 7)["map_index"] == 7
 
 
-def test_an_event_stays_small_however_many_files_and_jobs_there_are() -> None:
+def test_an_event_stays_small() -> None:
     many = [f"s3://bucket/{'x' * 200}/{number}.csv" for number in range(5_000)]
     assert len(json.dumps(import_facts(SUMMARY, many, -1))) < 5_000
     facts = report_facts(report(*(job(number) for number in range(1_024))), {}, {})
@@ -88,7 +88,7 @@ def test_an_event_stays_small_however_many_files_and_jobs_there_are() -> None:
         ({"state": "failed"}, True),  # settled since,
     ],
 )
-def test_a_report_says_whether_all_of_its_imports_succeeded(changes: dict[str, Any], succeeded: bool) -> None:
+def test_a_report_says_whether_all_succeeded(changes: dict[str, Any], succeeded: bool) -> None:
     facts = report_facts(report(job(1), job(2, **changes)), {"jobs": 2, "accepted": 7}, {"report_html": "file:///r"})
     assert facts == {
         **{"jobs": 2, "accepted": 7, "succeeded": succeeded, "dry_run": False, "job_ids": ["job-1", "job-2"]},

@@ -74,7 +74,7 @@ def logged(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) 
     return lambda: "".join((*capfd.readouterr(), caplog.text))
 
 
-def test_a_job_is_reported_to_a_folder_of_its_own_below_airflow_home(home: Path, job_id: str) -> None:
+def test_each_job_has_its_report_folder(home: Path, job_id: str) -> None:
     returned = report({"job_id": job_id, "rows_read": 3})
     folder = home / "capillary_reports" / "nightly" / "manual__2025-01-15T12_00_00_00_00" / job_id
     assert returned["errors_csv"] == f"file://{folder}/errors.csv"
@@ -92,7 +92,7 @@ def test_what_is_returned_is_small_and_json(job_id: str) -> None:
     assert len(json.dumps(report(job_id))) < 1_000
 
 
-def test_a_retry_writes_the_same_bytes_to_the_same_place(home: Path, job_id: str) -> None:
+def test_a_retry_writes_the_same_bytes(home: Path, job_id: str) -> None:
     first = report(job_id)
     before = {path: path.read_bytes() for path in (home / "capillary_reports").rglob("*.*") if path.is_file()}
     assert report(job_id) == first
@@ -115,9 +115,7 @@ class LazyXComs(Sequence[Any]):
 
 
 @pytest.mark.parametrize("kind", [list, tuple, LazyXComs])
-def test_mapped_imports_share_one_report_and_those_without_a_job_are_told_of(
-    home: Path, kind: Any, logged: Callable[[], str]
-) -> None:
+def test_mapped_imports_share_a_report_and_gaps_are_named(home: Path, kind: Any, logged: Callable[[], str]) -> None:
     first, second = (imported(home / "capillary_ledger.db", map_index=index) for index in (0, 1))
     returned = report(kind([{"job_id": first}, None, second, {"job_id": first}]))
     assert [row["job_id"] for row in rows(returned["errors_csv"])] == [first, second]
@@ -126,7 +124,7 @@ def test_mapped_imports_share_one_report_and_those_without_a_job_are_told_of(
 
 
 @pytest.mark.parametrize("nothing", [None, "None", "", [], [None, None]])
-def test_without_a_job_the_task_is_skipped_rather_than_green(home: Path, nothing: Any) -> None:
+def test_without_a_job_the_task_is_skipped_and_not_green(home: Path, nothing: Any) -> None:
     with pytest.raises(AirflowSkipException, match="no job to report on"):
         report(nothing)
     assert not home.exists()
@@ -136,14 +134,12 @@ def test_without_a_job_the_task_is_skipped_rather_than_green(home: Path, nothing
     ("job", "words"),
     [(7, "job is a int"), ({"rows_read": 3}, "job is a dict"), ([["x"]], "job is a list"), ("x", "holds no job 'x'")],
 )
-def test_what_is_no_job_fails_without_a_retry_and_says_what_to_give(home: Path, job: Any, words: str) -> None:
+def test_what_is_no_job_says_what_to_give(home: Path, job: Any, words: str) -> None:
     with pytest.raises(AirflowFailException, match=words):
         report(job)
 
 
-def test_the_report_path_is_the_argument_else_the_option(
-    tmp_path: Path, job_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_path_argument_overrides_the_option(tmp_path: Path, job_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__CAPILLARY__REPORT_PATH", f"file://{tmp_path}/option")
     assert report(job_id)["errors_csv"].startswith(f"file://{tmp_path}/option/nightly/")
     assert report(job_id, report_path=f"{tmp_path}/argument/")["errors_csv"].startswith(
@@ -160,7 +156,7 @@ def test_the_ledger_is_that_of_the_import(tmp_path: Path, home: Path, monkeypatc
         report(job)
 
 
-def test_a_job_without_an_end_and_rows_that_are_not_listed_are_warned_of(home: Path, logged: Callable[[], str]) -> None:
+def test_an_unfinished_job_and_unlisted_rows_are_warned_of(home: Path, logged: Callable[[], str]) -> None:
     open_job = imported(home / "capillary_ledger.db", map_index=0, ended=False)
     short = imported(home / "capillary_ledger.db", map_index=1, not_sent=2)
     report([open_job, short])
@@ -169,9 +165,7 @@ def test_a_job_without_an_end_and_rows_that_are_not_listed_are_warned_of(home: P
     assert f"Job {short}: the import counted 2 rows as not_sent, the ledger lists 0" in text
 
 
-def test_rows_that_may_be_granted_twice_are_counted_listed_apart_and_warned_of(
-    home: Path, logged: Callable[[], str]
-) -> None:
+def test_rows_perhaps_double_are_counted_and_warned_of(home: Path, logged: Callable[[], str]) -> None:
     jobs = [imported(home / "capillary_ledger.db", map_index=index, doubtful=index == 1) for index in (0, 1)]
     returned = report(jobs)
     assert (returned["rows_reported"], returned["may_be_granted_twice"]) == (2, 1)
@@ -188,7 +182,7 @@ def test_without_a_doubt_nothing_is_warned_of(job_id: str, logged: Callable[[], 
     assert "granted twice" not in logged()
 
 
-def test_the_outlet_s_event_and_lineage_tell_of_all_jobs_together(home: Path) -> None:
+def test_event_and_lineage_cover_all_jobs(home: Path) -> None:
     reports, events = Asset("capillary://shop.example/reports"), OutletEventAccessors()
     jobs = [imported(home / "capillary_ledger.db", map_index=index, ended=index == 0) for index in (0, 1)]
     operator = BadgeErrorReportOperator(task_id="report", job=jobs, outlets=[reports], fail_with_import=False)
@@ -204,7 +198,7 @@ def test_the_outlet_s_event_and_lineage_tell_of_all_jobs_together(home: Path) ->
 
 
 @pytest.mark.parametrize(("dry_runs", "reported"), [((True, True), False), ((True, False), True), ((False,), True)])
-def test_outlets_are_told_unless_all_was_a_dry_run(home: Path, dry_runs: tuple[bool, ...], reported: bool) -> None:
+def test_only_dry_runs_emit_nothing(home: Path, dry_runs: tuple[bool, ...], reported: bool) -> None:
     reports, events = Asset("capillary://shop.example/reports"), OutletEventAccessors()
     jobs = [imported(home / "capillary_ledger.db", map_index=nth, dry_run=dry) for nth, dry in enumerate(dry_runs)]
     declared = [reports]

@@ -95,7 +95,7 @@ def test_parameters_and_defaults_are_those_promised() -> None:
     assert set(given) == {*PARAMETERS, "retry_policy"}  # Airflow's own; test_retry.py has its default
 
 
-def test_each_parameter_is_kept_under_its_name_as_it_was_given() -> None:
+def test_each_parameter_is_kept_as_given() -> None:
     values = {name: object() for name in PARAMETERS}
     operator = BadgeImportOperator(task_id="import", **cast("dict[str, Any]", values))
     assert {name: getattr(operator, name) for name in PARAMETERS} == values
@@ -128,7 +128,7 @@ def test_the_world_out_of_reach_is_noticed(no_world: Path) -> None:
         operator.execute(context())
 
 
-def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> None:
+def test_a_dag_with_the_operator_is_stored_and_shown() -> None:
     with DAG("nightly", schedule=None) as dag:
         BadgeImportOperator(task_id="import", dataset="file:///d.parquet", field_mapping={"customerId": "{{ c }}"})
         BadgeImportOperator.partial(task_id="mapped", max_rejected="1%").expand(dataset=["/a.parquet", "/b.parquet"])
@@ -169,9 +169,7 @@ def test_a_dag_with_the_operator_can_be_stored_and_shown_with_its_values() -> No
     ],
     ids=lambda value: None if isinstance(value, str) else str(value)[:40],
 )
-def test_a_wrong_value_that_a_template_gives_fails_without_a_retry_and_touches_nothing(
-    no_world: Path, arguments: dict[str, Any], named: str
-) -> None:
+def test_a_wrong_templated_value_fails_without_retry(no_world: Path, arguments: dict[str, Any], named: str) -> None:
     templates: dict[str, Any] = {"dataset": []} | dict.fromkeys(arguments, "{{ value }}")
     operator = BadgeImportOperator(task_id="import", **templates)
     for name, value in arguments.items():  # as Airflow does when it renders templates
@@ -218,9 +216,7 @@ NAMES = [f"{name}={value!r}" for arguments, _ in WRONG for name, value in argume
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=NAMES)
 @pytest.mark.parametrize("kind", ["operator", "decorator"])
-def test_a_wrong_value_that_is_known_fails_while_the_dag_is_parsed(
-    arguments: dict[str, Any], message: str, kind: str
-) -> None:
+def test_a_wrong_known_value_fails_while_parsing(arguments: dict[str, Any], message: str, kind: str) -> None:
     def build() -> None:
         if kind == "operator":
             BadgeImportOperator(task_id="import", dataset="{{ dataset }}", **arguments)
@@ -243,12 +239,12 @@ def assert_for_people(message: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(TEMPLATED) - {"dataset", "field_mapping"}))
 @pytest.mark.parametrize("template", ["{{ params.value }}", "{% if a %}hold{% endif %}", "a{{ b }}"])
-def test_a_template_is_never_refused_while_the_dag_is_parsed(name: str, template: str) -> None:
+def test_a_template_is_never_refused_while_parsing(name: str, template: str) -> None:
     operator = BadgeImportOperator(task_id="import", **{"dataset": [], name: template})  # type: ignore[arg-type]
     assert getattr(operator, name) == template
 
 
-def test_another_task_s_output_is_never_refused_while_the_dag_is_parsed() -> None:
+def test_another_tasks_output_is_never_refused_while_parsing() -> None:
     with DAG("nightly", schedule=None):
         first = BadgeImportOperator(task_id="first", dataset=[])
         second = BadgeImportOperator(
@@ -261,7 +257,7 @@ def test_another_task_s_output_is_never_refused_while_the_dag_is_parsed() -> Non
 
 
 @pytest.mark.parametrize("nothing", ["", "None", " ", None])
-def test_a_template_without_a_value_is_as_not_given_where_that_is_safe(nothing: Any) -> None:
+def test_an_empty_template_is_a_missing_value(nothing: Any) -> None:
     given = ("timezone", "batch_size", "on_unknown", "on_duplicate", "timestamp_unit")
     assert import_settings(**dict.fromkeys(given, nothing)) == import_settings()
 
@@ -270,15 +266,13 @@ def test_a_field_mapping_may_be_json_text() -> None:
     assert import_settings(field_mapping='{"customerId": "id"}').field_mapping == {"customerId": "id"}
 
 
-def test_a_wrong_configured_batch_size_is_named_as_the_option(monkeypatch: pytest.MonkeyPatch, no_world: Path) -> None:
+def test_a_wrong_configured_batch_size_names_the_option(monkeypatch: pytest.MonkeyPatch, no_world: Path) -> None:
     monkeypatch.setenv("AIRFLOW__CAPILLARY__DEFAULT_BATCH_SIZE", "many")
     with pytest.raises(AirflowFailException, match="default_batch_size"):
         BadgeImportOperator(task_id="import", dataset=[]).execute(context())
 
 
-def test_a_missing_connection_fails_without_a_retry_and_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_connection_is_named_without_retry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
     operator = BadgeImportOperator(task_id="import", dataset=[], capillary_conn_id="nowhere")
     with pytest.raises(AirflowFailException, match=r"no connection 'nowhere'.*capillary_conn_id"):
@@ -286,7 +280,7 @@ def test_a_missing_connection_fails_without_a_retry_and_is_named(
     assert not (tmp_path / "home").exists()
 
 
-def test_a_kill_before_the_import_began_is_no_error() -> None:
+def test_a_kill_before_the_start_is_harmless() -> None:
     BadgeImportOperator(task_id="import", dataset=[]).on_kill()
 
 
@@ -302,14 +296,14 @@ WRONG_WHEN_MAPPED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", WRONG_WHEN_MAPPED)
-def test_a_wrong_argument_of_a_mapped_import_fails_while_the_dag_is_parsed(name: str) -> None:
+def test_a_wrong_mapped_argument_fails_while_parsing(name: str) -> None:
     with pytest.raises(AirflowFailException, match=name):
         BadgeImportOperator.partial(task_id="import_badges", **{name: WRONG_WHEN_MAPPED[name]})
     with pytest.raises(AirflowFailException, match=name):
         badge_import_task(**{name: WRONG_WHEN_MAPPED[name]})
 
 
-def test_arguments_of_a_mapped_import_that_are_rendered_later_are_left_alone() -> None:
+def test_later_mapped_arguments_are_left_alone() -> None:
     with DAG(dag_id="mapped", schedule=None):
         templates = {name: "{{ params.value }}" for name in ("batch_size", "on_unknown", "timezone", "dataset_format")}
         mapped: Any = BadgeImportOperator.partial(task_id="import_badges", retries=2, **templates)

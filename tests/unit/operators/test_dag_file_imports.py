@@ -64,6 +64,6 @@ def test_a_dag_file_does_not_load(loaded: list[str], module: str) -> None:
     assert [name for name in loaded if name == module or name.startswith(f"{module}.")] == []
 
 
-def test_what_is_wrong_in_a_dag_file_is_found_there(loaded: list[str]) -> None:
+def test_a_dag_files_fault_is_found_there(loaded: list[str]) -> None:
     """The checks of arguments are what may be loaded."""
     assert {"airflow_provider_capillary.jobs.settings", "airflow_provider_capillary.datasets.options"} <= set(loaded)

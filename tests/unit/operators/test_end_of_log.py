@@ -22,14 +22,14 @@ def lines(**counts: Any) -> list[str]:
     return list(end_block(ImportResult(summary)))
 
 
-def test_a_whole_success_has_counts_and_nothing_to_do() -> None:
+def test_a_success_has_counts_and_no_advice() -> None:
     assert lines(accepted=2, requests=1) == [
         f"Job {JOB}",
         "2 rows read: 2 accepted, 0 already accepted, 0 rejected, 0 invalid, 0 unknown, 0 not sent; 1 requests",
     ]
 
 
-def test_each_reason_has_a_line_and_a_single_row_is_one() -> None:
+def test_each_reason_has_its_line() -> None:
     reasons = (Reason("send", 1054, "no such badge", 1), Reason("validate", None, "no customer", 3))
 
     found = lines(rejected=1, reasons=reasons)
@@ -50,7 +50,7 @@ def test_each_reason_has_a_line_and_a_single_row_is_one() -> None:
         ("not_sent", "clear"),
     ],
 )
-def test_the_advice_names_what_a_reader_of_the_log_has(state: str, named: str) -> None:
+def test_the_advice_fits_a_reader_of_the_log(state: str, named: str) -> None:
     text = "\n".join(lines(**{state: 2}))
 
     assert named in text
@@ -60,5 +60,5 @@ def test_the_advice_names_what_a_reader_of_the_log_has(state: str, named: str) -
     assert max(map(len, text.splitlines())) <= 120
 
 
-def test_a_dataset_without_rows_is_said_to_be_one() -> None:
+def test_a_dataset_without_rows_is_named() -> None:
     assert lines()[2].startswith("The dataset has no rows. If that is not right")

@@ -24,7 +24,7 @@ ERRORS = [one for _, one in inspect.getmembers(exceptions, inspect.isclass) if i
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_only_what_may_pass_by_itself_is_tried_again(kind: type[CapillaryError]) -> None:
+def test_only_passing_errors_are_retried(kind: type[CapillaryError]) -> None:
     reported = as_airflow_error(kind("reported"))
     assert isinstance(reported, AirflowException)
     assert isinstance(reported, BadgeTaskInterrupted) is issubclass(kind, RetryableError)
@@ -37,7 +37,7 @@ def test_only_what_may_pass_by_itself_is_tried_again(kind: type[CapillaryError])
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, -5.0, math.nan, math.inf, -math.inf])
-def test_a_wish_that_is_none_is_not_passed_on(asked: float | None) -> None:
+def test_a_missing_wait_is_not_passed_on(asked: float | None) -> None:
     reported = as_airflow_error(ApiUnavailableError("reported", retry_after=asked))
     assert isinstance(reported, BadgeTaskInterrupted)
     assert (str(reported), reported.retry_after) == ("reported", None)
@@ -59,10 +59,10 @@ def test_the_message_says_how_long_was_asked_for(error: RetryableError, seconds:
     assert seconds in str(as_airflow_error(error, "counts and reasons"))
 
 
-def test_the_message_does_not_speak_of_a_wait_that_nobody_asked_for() -> None:
+def test_the_message_invents_no_wait() -> None:
     assert str(as_airflow_error(ImportInterruptedError("asked to stop"))) == "asked to stop"
 
 
-def test_the_error_keeps_its_wait_when_it_is_copied_to_another_process() -> None:
+def test_a_copied_error_keeps_its_wait() -> None:
     one = pickle.loads(pickle.dumps(BadgeTaskInterrupted("reported", retry_after=7.0)))
     assert (str(one), one.retry_after) == ("reported", 7.0)

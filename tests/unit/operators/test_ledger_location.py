@@ -62,24 +62,22 @@ def connection(monkeypatch: pytest.MonkeyPatch, name: str, **fields: Any) -> Non
         ("localexecutor", "localexecutor"),
     ],
 )
-def test_only_executors_known_to_stay_on_one_machine_are_trusted(executors: str, elsewhere: str | None) -> None:
+def test_only_local_executors_are_trusted(executors: str, elsewhere: str | None) -> None:
     assert remote_executor(executors, {}) == elsewhere
 
 
-def test_a_pod_of_the_kubernetes_executor_is_known_though_its_own_configuration_says_local() -> None:
+def test_a_kubernetes_pod_is_recognised() -> None:
     assert remote_executor("LocalExecutor", {"AIRFLOW_IS_K8S_EXECUTOR_POD": "True"}) == "KubernetesExecutor"
 
 
-def test_without_any_setting_the_ledger_is_a_file_in_airflow_home(home: Path) -> None:
+def test_the_default_ledger_is_a_file(home: Path) -> None:
     ledger = open_ledger(None)
     ledger.close()
     assert (home / "capillary_ledger.db").is_file()
     assert str(home / "capillary_ledger.db") in ledger.description
 
 
-def test_the_option_names_the_ledger_and_the_argument_wins(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_argument_overrides_the_ledger_option(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connection(monkeypatch, "of_option", conn_type="sqlite", host=str(tmp_path / "option.db"))
     connection(monkeypatch, "of_argument", conn_type="sqlite", host=str(tmp_path / "argument.db"))
     monkeypatch.setenv("AIRFLOW__CAPILLARY__LEDGER_CONN_ID", "of_option")
@@ -90,7 +88,7 @@ def test_the_option_names_the_ledger_and_the_argument_wins(
 
 
 @pytest.mark.parametrize("ledger_conn_id", [None, "a_file"])
-def test_a_file_is_refused_before_it_is_made_where_tasks_may_run_elsewhere(
+def test_a_file_for_remote_tasks_is_refused_unmade(
     home: Path, monkeypatch: pytest.MonkeyPatch, ledger_conn_id: str | None
 ) -> None:
     connection(monkeypatch, "a_file", conn_type="sqlite", host=str(home / "ledger.db"))
@@ -116,7 +114,7 @@ def test_a_database_server_serves_any_executor(monkeypatch: pytest.MonkeyPatch) 
     assert type(unreachable.value).__name__ == "LedgerUnavailableError"  # it was tried, so it was not refused
 
 
-def test_a_password_of_any_characters_reaches_the_driver_and_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_password_reaches_only_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     password = "p@ss/w:rd%40?#[]é "
     connection(
         monkeypatch, "pg", conn_type="postgres", host="db", login="a@b", password=password, port=5433, schema="x"
@@ -140,7 +138,7 @@ def test_any_spelling_of_postgresql_is_taken(monkeypatch: pytest.MonkeyPatch, sc
     assert ledger_url("pg").render_as_string(hide_password=False) == expected
 
 
-def test_extras_of_the_driver_are_kept_and_all_others_left_out() -> None:
+def test_only_driver_extras_are_kept() -> None:
     extra = {"sslmode": "require", "connect_timeout": 5, "cursor": "dictcursor", "iam": False, "sslrootcert": ""}
     url = url_of(Connection(conn_id="pg", conn_type="postgres", host="db", extra=json.dumps(extra)))
     assert dict(url.query) == {"sslmode": "require", "connect_timeout": "5"}
@@ -163,9 +161,7 @@ def test_a_unix_socket_may_stand_in_the_extras(monkeypatch: pytest.MonkeyPatch) 
         ('{"conn_type": "sqlite", "host": "x.db"}', "{home}/x.db"),
     ],
 )
-def test_the_file_of_a_connection_is_the_same_in_every_working_directory(
-    home: Path, monkeypatch: pytest.MonkeyPatch, uri: str, path: str
-) -> None:
+def test_a_file_is_the_same_from_every_folder(home: Path, monkeypatch: pytest.MonkeyPatch, uri: str, path: str) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_A_FILE", uri)
     url = ledger_url("a_file")
     assert (url.drivername, url.database, dict(url.query)) == ("sqlite", path.format(home=home), {})
@@ -179,7 +175,7 @@ def test_the_file_of_a_connection_is_the_same_in_every_working_directory(
         ({"conn_type": "sqlite", "host": ":memory:"}, "names no file"),
     ],
 )
-def test_a_connection_that_can_hold_no_ledger_is_refused(
+def test_an_unsuitable_connection_is_refused(
     monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], words: str
 ) -> None:
     connection(monkeypatch, "unfit", **fields)
@@ -192,7 +188,7 @@ def test_a_missing_connection_is_named() -> None:
         open_ledger("nowhere")
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_folder_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "taken").write_text("a file")
     connection(monkeypatch, "a_file", conn_type="sqlite", host=str(tmp_path / "taken" / "ledger.db"))
     with pytest.raises(ConfigurationError, match="cannot be made"):
@@ -200,14 +196,14 @@ def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "None"])
-def test_a_template_without_a_value_never_stands_for_another_ledger(home: Path, nothing: str) -> None:
+def test_an_empty_template_never_chooses_another_ledger(home: Path, nothing: str) -> None:
     with pytest.raises(ConfigurationError, match=r"ledger_conn_id is .*template without a value.*connection"):
         open_ledger(nothing)
     assert not home.exists()
 
 
 @pytest.mark.parametrize("extra", ['{"iam": true}', '{"iam": "True"}'])
-def test_a_ledger_by_tokens_of_the_cloud_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
+def test_cloud_tokens_for_a_ledger_are_refused(monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
     connection(monkeypatch, "tokens", conn_type="postgres", host="db", login="u", extra=extra)
     with pytest.raises(ConfigurationError, match=r"connection 'tokens' has the extra 'iam'.*password"):
         open_ledger("tokens")

@@ -87,7 +87,7 @@ def names(datasets: Sequence[Any]) -> list[tuple[str, str]]:
         (7, ()),
     ],
 )
-def test_the_files_that_an_argument_names_are_told_and_nothing_is_fetched_for_it(dataset: Any, uris: Any) -> None:
+def test_named_files_are_reported_without_fetching(dataset: Any, uris: Any) -> None:
     assert uris_of(dataset) == uris
 
 
@@ -106,15 +106,13 @@ def test_the_files_that_an_argument_names_are_told_and_nothing_is_fetched_for_it
         ("capillary://host:8080/badges", ("capillary://host:8080", "badges"), "capillary://host:8080/badges"),
     ],
 )
-def test_datasets_have_the_names_that_openlineage_and_assets_give_them(
-    uri: str, named: tuple[str, str], as_asset: str
-) -> None:
+def test_datasets_have_the_names_of_openlineage(uri: str, named: tuple[str, str], as_asset: str) -> None:
     assert dataset_name(uri) == named
     assert asset_uri(uri) == as_asset
 
 
 @pytest.mark.parametrize("uri", ["file:///data/rows.csv", "s3://aws@bucket/a/rows.csv"])
-def test_names_are_those_that_airflow_s_own_providers_give_to_the_asset(uri: str) -> None:
+def test_assets_are_named_as_by_airflows_providers(uri: str) -> None:
     from airflow.providers.amazon.aws.assets import s3
     from airflow.providers.common.io.assets import file
 
@@ -123,7 +121,7 @@ def test_names_are_those_that_airflow_s_own_providers_give_to_the_asset(uri: str
     assert (theirs.namespace, theirs.name) == dataset_name(uri)
 
 
-def test_of_many_files_the_folders_are_told() -> None:
+def test_of_many_files_folders_are_named() -> None:
     uris = [f"s3://bucket/{number % 3}/{number}.parquet" for number in range(MOST_FILES + 1)]
     assert few(uris) == ["s3://bucket/0", "s3://bucket/1", "s3://bucket/2"]
     assert few(uris[:MOST_FILES]) == uris[:MOST_FILES]
@@ -131,7 +129,7 @@ def test_of_many_files_the_folders_are_told() -> None:
     assert few(["rows", "file:///a", "file:///a"]) == ["file:///a"]
 
 
-def test_the_badges_asset_is_that_of_host_and_port_and_holds_no_credentials() -> None:
+def test_the_badges_asset_has_no_credentials() -> None:
     assert badge_asset_uri("https://EU.api.capillarytech.com") == "capillary://eu.api.capillarytech.com/badges"
     assert badge_asset_uri("http://till:secret@127.0.0.1:8080/prefix") == "capillary://127.0.0.1:8080/badges"
     assert create_asset(host="h").uri == "capillary://h/badges"
@@ -139,7 +137,7 @@ def test_the_badges_asset_is_that_of_host_and_port_and_holds_no_credentials() ->
         badge_asset_uri("nonsense")
 
 
-def test_a_person_s_own_asset_of_the_scheme_is_taken_as_it_is_unless_it_has_no_host() -> None:
+def test_a_persons_own_asset_is_kept() -> None:
     assert sanitize_uri(urlsplit("capillary://badges")).geturl() == "capillary://badges"
     with pytest.raises(ValueError, match="must contain a host"):
         sanitize_uri(urlsplit("capillary:///badges"))
@@ -148,7 +146,7 @@ def test_a_person_s_own_asset_of_the_scheme_is_taken_as_it_is_unless_it_has_no_h
     assert convert_asset_to_openlineage(Asset(uri="capillary://shop"), None).name == "badges"
 
 
-def test_before_the_work_the_files_are_told_and_after_it_all_that_became_of_the_rows() -> None:
+def test_lineage_has_files_before_and_counts_after() -> None:
     task = Task(["s3://lake@bucket/rows.csv"])
     before = task.get_openlineage_facets_on_start()
     assert before is not None
@@ -171,7 +169,7 @@ def test_before_the_work_the_files_are_told_and_after_it_all_that_became_of_the_
         }
 
 
-def test_an_import_that_broke_off_before_its_end_tells_what_it_knew() -> None:
+def test_a_broken_off_import_has_partial_lineage() -> None:
     task = Task("/data/rows.csv")
     assert names(task.get_openlineage_facets_on_failure(None).inputs) == [("file", "/data/rows.csv")]  # type: ignore[union-attr]
     task.work_done = WorkDone(("/data/rows.csv",), ("capillary://h/badges",))
@@ -181,7 +179,7 @@ def test_an_import_that_broke_off_before_its_end_tells_what_it_knew() -> None:
     assert reported.run_facets == {}
 
 
-def test_a_report_tells_its_files_and_its_counts() -> None:
+def test_a_reports_lineage_has_files_and_counts() -> None:
     counts = {"jobs": 3, "rows_reported": 5, "may_be_granted_twice": 2, "accepted": 9}
     reported = operator_lineage(
         WorkDone(("/data/rows.csv",), ("file:///r/errors.csv", "file:///r/report.html"), report=counts)
@@ -235,7 +233,7 @@ class TestHookLevel:
         assert [one.asset.uri for one in collected.inputs] == ["file:///a.csv", "s3://bucket/b.csv"]
         assert [one.asset.uri for one in collected.outputs] == ["capillary://h/badges"]
 
-    def test_a_collector_that_fails_does_not_fail_the_task(
+    def test_a_failing_collector_fails_no_task(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr("airflow.sdk.lineage.get_hook_lineage_collector", lambda: 1 / 0)

@@ -63,7 +63,7 @@ def facts(state: Any = "running", rows: int = 200, accepted: int = 50, **changes
 # -- What is stored
 
 
-def test_the_value_tells_whose_life_it_is_about_and_how_far_the_job_is() -> None:
+def test_the_value_names_life_and_progress() -> None:
     store = Store()
     reasons = (Reason("send", 1026, "refused", 4), Reason("validate", None, "no date", 1))
     live(store).show(facts(counts={RowState.ACCEPTED: 45, RowState.REJECTED: 5}, reasons=reasons))
@@ -95,7 +95,7 @@ def test_the_value_tells_whose_life_it_is_about_and_how_far_the_job_is() -> None
     ]
 
 
-def test_the_value_has_the_same_keys_from_the_first_write_to_the_last() -> None:
+def test_the_value_always_has_the_same_keys() -> None:
     store = Store()
     with live(store) as progress:
         progress.show(facts())
@@ -127,7 +127,7 @@ def test_the_value_stays_small_whatever_the_api_says() -> None:
 
 
 @pytest.mark.parametrize("fail_at", [1, 2, 3])
-def test_a_store_that_fails_is_warned_of_once_and_left_alone(fail_at: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_store_is_warned_of_once(fail_at: int, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(fail_at)
     with live(store) as progress:
         progress.show(facts())
@@ -139,7 +139,7 @@ def test_a_store_that_fails_is_warned_of_once_and_left_alone(fail_at: int, caplo
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_a_showing_that_is_cut_off_from_outside_is_not_taken_for_a_failing_one(error: type[BaseException]) -> None:
+def test_an_interrupted_display_is_no_failing_one(error: type[BaseException]) -> None:
     calls: list[int] = []
 
     def cut_off() -> None:
@@ -169,7 +169,7 @@ def markers(caplog: pytest.LogCaptureFixture) -> list[str]:
         (["running", "running"], KeyboardInterrupt),
     ],
 )
-def test_a_group_is_opened_once_and_closed_once_however_it_ends(
+def test_a_group_opens_and_closes_once(
     steps: list[str], error: type[BaseException] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -188,7 +188,7 @@ def test_there_is_no_group_where_nothing_was_begun(caplog: pytest.LogCaptureFixt
     assert markers(caplog) == []
 
 
-def test_a_row_that_was_not_sent_has_no_outcome() -> None:
+def test_an_unsent_row_has_no_outcome() -> None:
     counts = {RowState.ACCEPTED: 5, RowState.UNKNOWN: 1, RowState.NOT_SENT: 160}
     stopped = progress_value(facts("failed", rows=166, accepted=0, counts=counts))
     assert (stopped["done"], stopped["share"]) == (6, 0.0361)
@@ -214,7 +214,7 @@ def begun(clock: Callable[[], float], show: Any) -> tuple[Progress, Account]:
     return progress, account
 
 
-def test_it_is_told_at_the_beginning_every_ten_seconds_and_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_comes_every_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock, shown = Clock(), list[ProgressFacts]()
     progress, account = begun(clock, shown.append)
@@ -235,7 +235,7 @@ def test_it_is_told_at_the_beginning_every_ten_seconds_and_at_the_end(caplog: py
     assert len(lines) == 3
 
 
-def test_the_reading_thread_shows_its_own_wait_at_once() -> None:
+def test_the_reading_threads_wait_shows_at_once() -> None:
     clock, shown = Clock(), list[ProgressFacts]()
     progress, _ = begun(clock, shown.append)
     with progress.waiting(clock.now + 60):
@@ -244,7 +244,7 @@ def test_the_reading_thread_shows_its_own_wait_at_once() -> None:
     assert [(one.state, one.wait) for one in shown] == [("running", None), (WAITING, 60.0), ("finished", None)]
 
 
-def test_waits_of_lanes_are_shown_once_no_row_ends_any_more() -> None:
+def test_lane_waits_show_once_rows_stop() -> None:
     clock, shown = Clock(), list[ProgressFacts]()
     progress, account = begun(clock, shown.append)
     waits, ends = threading.Event(), threading.Event()
@@ -269,7 +269,7 @@ def test_waits_of_lanes_are_shown_once_no_row_ends_any_more() -> None:
     assert [(one.state, one.wait) for one in shown] == [("running", None), (WAITING, 57.0), ("running", None)]
 
 
-def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_display_leaves_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock, calls = Clock(), list[ProgressFacts]()
 
@@ -286,7 +286,7 @@ def test_a_display_that_fails_is_called_no_more_and_the_log_goes_on(caplog: pyte
     assert sum(record.levelno == logging.WARNING for record in caplog.records) == 1
 
 
-def test_while_lanes_are_busy_the_waiting_thread_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_waiting_thread_reports_busy_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "_LOOK_AGAIN_SECONDS", 0.005)
     reporters: list[threading.Thread] = []
     more = threading.Semaphore(0)

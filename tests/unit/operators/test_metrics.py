@@ -73,7 +73,7 @@ def statsd(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> I
             one.statsd.close()
 
 
-def test_rows_requests_and_duration_are_counted_under_names_that_need_no_tags(statsd: Received) -> None:
+def test_metrics_need_no_tags(statsd: Received) -> None:
     count_import(task_instance(), SUMMARY, None, 1.5)
     assert statsd() == [
         "airflow.capillary.import.duration:1500.000000|ms",
@@ -105,7 +105,7 @@ def test_tags_are_those_of_airflow_s_own_task_metrics(statsd: Received, tags: di
         (ApiUnavailableError("out of reach"), 4, True),  # the last one: max_tries is 3 retries
     ],
 )
-def test_rows_of_a_job_are_counted_once_however_often_it_is_tried(
+def test_a_jobs_rows_are_counted_once(
     statsd: Received, error: CapillaryError | None, try_number: int, rows_are_counted: bool
 ) -> None:
     count_import(task_instance(try_number=try_number), SUMMARY, error, 1.0)

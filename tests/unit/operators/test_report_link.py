@@ -31,7 +31,7 @@ def test_an_import_leads_to_its_own_tab() -> None:
     )
 
 
-def test_each_mapped_import_leads_to_the_tab_of_its_own_index() -> None:
+def test_each_mapped_import_has_its_tab() -> None:
     operator = BadgeImportOperator(task_id="import", dataset=[])
 
     address = BadgeImportLink().get_link(operator, ti_key=OF_TASK._replace(map_index=12))
@@ -39,7 +39,7 @@ def test_each_mapped_import_leads_to_the_tab_of_its_own_index() -> None:
     assert address.endswith("/tasks/group.import/mapped/12/plugin/badge-import")
 
 
-def test_a_report_leads_to_the_imports_of_its_run() -> None:
+def test_a_report_links_to_its_runs_imports() -> None:
     operator = BadgeErrorReportOperator(task_id="report", job="4f")
     (link,) = operator.operator_extra_links
 
@@ -50,7 +50,7 @@ def test_a_report_leads_to_the_imports_of_its_run() -> None:
 
 
 @pytest.mark.parametrize("link", [BadgeImportLink(), BadgeReportLink()])
-def test_a_hostile_id_stays_one_part_of_the_address(link: Any) -> None:
+def test_a_hostile_id_stays_one_path_part(link: Any) -> None:
     address = link.get_link(None, ti_key=Key('a/../"x', "r?y#z", "t/u", 0))
 
     assert address.startswith("dags/a%2F..%2F%22x/runs/r%3Fy%23z/")

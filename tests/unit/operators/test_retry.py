@@ -80,7 +80,7 @@ def test_every_error_has_a_decision() -> None:
 
 
 @pytest.mark.parametrize(("name", "action"), TABLE.items())
-def test_an_error_is_decided_the_same_whether_it_passed_the_operators_door_or_not(name: str, action: Any) -> None:
+def test_an_error_is_decided_alike_everywhere(name: str, action: Any) -> None:
     error = getattr(exceptions, name)("reported")
     assert decide(error).action is action
     reported = as_airflow_error(error)
@@ -107,9 +107,7 @@ def test_errors_of_others_are_left_to_airflow(error: BaseException) -> None:
 
 @pytest.mark.parametrize("name", ASKING)
 @pytest.mark.parametrize(("asked", "chance"), [(0.25, 0.999), (59.4, 0.0), (86_400.0, 0.5)])
-def test_the_wait_is_never_shorter_than_what_was_asked_and_little_longer(
-    name: str, chance: float, asked: float
-) -> None:
+def test_the_wait_is_hardly_longer_than_asked(name: str, chance: float, asked: float) -> None:
     error = getattr(exceptions, name)("reported", retry_after=asked)
     for one in (error, as_airflow_error(error)):
         decision = decide(one, chance)
@@ -118,19 +116,19 @@ def test_the_wait_is_never_shorter_than_what_was_asked_and_little_longer(
 
 
 @pytest.mark.parametrize("asked", [86_401.0, 1e12, 1e300])
-def test_more_than_a_day_is_taken_for_a_day(asked: float) -> None:
+def test_more_than_a_day_is_a_day(asked: float) -> None:
     assert decide(RetryableError("reported", retry_after=asked)).retry_delay == timedelta(hours=24)
 
 
 @pytest.mark.parametrize("asked", [None, 0.0, -0.0, -5.0, math.nan, math.inf, -math.inf])
-def test_a_wish_that_is_none_leaves_the_tasks_own_delay(asked: float | None) -> None:
+def test_a_missing_wait_uses_the_tasks_delay(asked: float | None) -> None:
     error = ApiUnavailableError("reported", retry_after=asked)
     for one in (error, as_airflow_error(error)):
         decision = decide(one)
         assert (decision.action, decision.retry_delay) == (RetryAction.DEFAULT, None)
 
 
-def test_the_reason_that_airflow_keeps_is_of_this_packages_own_words() -> None:
+def test_airflow_keeps_only_our_own_reason() -> None:
     error = ApiUnavailableError("customer 9000017 of jane@example.org", retry_after=2.0)
     assert decide(error).reason == "asked to wait 2.0 s before the next try"
     assert "9000017" not in str(decide(exceptions.AuthenticationError("customer 9000017")).reason)
@@ -141,7 +139,7 @@ def test_the_reason_that_airflow_keeps_is_of_this_packages_own_words() -> None:
 OTHER = ExceptionRetryPolicy(rules=[])
 
 
-def test_the_operator_has_the_policy_unless_it_is_given_another_one() -> None:
+def test_the_operator_has_the_policy_by_default() -> None:
     assert isinstance(BadgeImportOperator(task_id="a", dataset=[]).retry_policy, CapillaryRetryPolicy)
     assert BadgeImportOperator(task_id="b", dataset=[], retry_policy=OTHER).retry_policy is OTHER
     assert BadgeImportOperator(task_id="c", dataset=[], retry_policy=None).retry_policy is None
@@ -152,7 +150,7 @@ def test_the_report_has_the_policy_too() -> None:
     assert BadgeErrorReportOperator(task_id="b", job="b", retry_policy=OTHER).retry_policy is OTHER
 
 
-def test_default_args_may_name_the_policy_and_the_task_has_the_last_word() -> None:
+def test_the_task_overrides_default_args() -> None:
     own = CapillaryRetryPolicy()
     with DAG("nightly", schedule=None, default_args={"retry_policy": OTHER, "retries": 2}):
         assert BadgeImportOperator(task_id="a", dataset=[]).retry_policy is OTHER
@@ -169,7 +167,7 @@ def test_a_mapped_task_has_the_policy_too() -> None:
     assert other.unmap({"dataset": "a"}).retry_policy is OTHER
 
 
-def test_a_stored_dag_says_only_that_there_is_a_policy() -> None:
+def test_a_stored_dag_names_the_policy() -> None:
     with DAG("nightly", schedule=None) as dag:
         BadgeImportOperator(task_id="plain", dataset=[])
         BadgeImportOperator.partial(task_id="mapped").expand(dataset=["a", "b"])
@@ -207,7 +205,7 @@ def airflow_3_2(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return loaded
 
 
-def test_on_airflow_3_2_no_policy_is_handed_over_and_everything_can_be_imported(airflow_3_2: dict[str, Any]) -> None:
+def test_airflow_3_2_gets_no_policy(airflow_3_2: dict[str, Any]) -> None:
     versions, policies = airflow_3_2["airflow_installation"], airflow_3_2["retry"]
     assert versions.HAS_RETRY_POLICIES is False
     assert versions.retry_arguments(OTHER) == {}
@@ -215,6 +213,6 @@ def test_on_airflow_3_2_no_policy_is_handed_over_and_everything_can_be_imported(
     assert policies.CapillaryRetryPolicy()
 
 
-def test_on_airflow_3_3_the_policy_is_handed_over() -> None:
+def test_airflow_3_3_gets_the_policy() -> None:
     assert airflow_installation.retry_arguments(OTHER) == {"retry_policy": OTHER}
     assert isinstance(retry.RETRY_POLICY, CapillaryRetryPolicy)

@@ -24,9 +24,7 @@ def files(folder: Path, text: str) -> list[Path]:
     return made
 
 
-def test_each_job_has_a_folder_of_its_own_with_a_name_that_every_storage_takes(
-    ledger: Ledger, recorded: Callable[..., Job]
-) -> None:
+def test_each_job_has_a_folder_with_a_safe_name(ledger: Ledger, recorded: Callable[..., Job]) -> None:
     one, two = recorded([], map_index=0).job_id, recorded([], map_index=1).job_id
     alone, together = survey(ledger, [one]).facts, survey(ledger, [one, two]).facts
     below = "s3://c@bucket/r/badges.daily/manual__2025-01-15T12_00_00_00_00"
@@ -37,7 +35,7 @@ def test_each_job_has_a_folder_of_its_own_with_a_name_that_every_storage_takes(
 
 
 @pytest.mark.parametrize("prefix", ["", "file://"])
-def test_a_retry_replaces_each_file_as_a_whole_and_leaves_nothing_else(tmp_path: Path, prefix: str) -> None:
+def test_a_retry_replaces_each_file_whole(tmp_path: Path, prefix: str) -> None:
     folder = tmp_path / "a folder" / "50%20off"
     for text in ("first, and longer", "second"):
         uris = publish_files(files(tmp_path / "made", text), f"{prefix}{folder}")
@@ -46,7 +44,7 @@ def test_a_retry_replaces_each_file_as_a_whole_and_leaves_nothing_else(tmp_path:
     assert [ObjectStoragePath(uri).read_text() for uri in uris] == ["second", "second"]
 
 
-def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path: Path) -> None:
+def test_a_reader_of_the_old_file_finishes(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     publish_files(files(tmp_path / "made", "old"), str(folder))
     with (folder / "errors.csv").open() as reader:
@@ -63,7 +61,7 @@ def test_files_go_to_any_storage_that_airflow_knows(tmp_path: Path) -> None:
     assert [ObjectStoragePath(uri).read_text() for uri in uris] == ["second", "second"]
 
 
-def test_a_folder_that_cannot_be_is_refused_in_words(tmp_path: Path) -> None:
+def test_an_impossible_report_folder_is_explained(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(ConfigurationError, match="report_path"):
         publish_files(files(tmp_path / "made", "x"), str(tmp_path / "taken" / "reports"))

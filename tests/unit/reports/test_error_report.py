@@ -55,7 +55,7 @@ def earned_badges(dataset: Any) -> list[Any]:
     return list(RowReader(columns, None).read(1, *(window.column(name) for name in names)))
 
 
-def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
+def test_a_reported_row_has_columns_then_reasons(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     row = {"z_note": "x", "customer_id": 7, "a_shop": None}
@@ -69,7 +69,7 @@ def test_a_reported_row_has_its_columns_in_the_datasets_order_and_then_why(
     ]
 
 
-def test_every_row_that_was_not_accepted_is_reported_and_no_other(
+def test_exactly_the_unaccepted_rows_are_reported(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     states = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
@@ -79,9 +79,7 @@ def test_every_row_that_was_not_accepted_is_reported_and_no_other(
     assert report.facts.total.problems.rows == 4
 
 
-def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_many_jobs_share_one_file(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
     first = recorded([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
     second = recorded([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
     write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
@@ -92,7 +90,7 @@ def test_rows_of_many_jobs_share_one_file_whatever_their_columns(
     assert [one["job_id"], two["job_id"]] == [first.job_id, second.job_id]
 
 
-def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strings(
+def test_a_reimported_report_gives_the_same_badges(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     earned = datetime(2025, 1, 31, 9, tzinfo=UTC)
@@ -112,7 +110,7 @@ def test_a_report_imported_again_gives_the_same_earned_badges_and_the_same_strin
     assert list(window.column("note")) == [good["note"], good["note"], ""]
 
 
-def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
+def test_a_report_of_a_report_replaces_reasons(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     rows = [{"id": "-1", "state": "CA", "note": "=1+1"}, {"id": "007", "state": "x\r\ny", "note": "\x07"}]
@@ -127,7 +125,7 @@ def test_a_report_of_a_report_replaces_the_old_reasons_and_keeps_every_string(
     assert {(row["import_state"], row["job_id"]) for row in second} == {("not_sent", again.job_id)}
 
 
-def test_a_name_that_a_spreadsheet_would_run_is_harmless_in_the_header(
+def test_a_formula_in_the_header_is_harmless(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     job = recorded([issue(1, RowState.INVALID, {"=1+1": "x"})])
@@ -141,7 +139,7 @@ def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledg
     assert summary(tmp_path)["total"]["counts"]["accepted"] == 9
 
 
-def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
+def test_the_summary_counts_per_job_and_in_total(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     first = recorded(
@@ -173,7 +171,7 @@ def test_the_summary_tells_counts_reasons_and_badges_per_job_and_in_total(
     assert (one["dag_id"], one["task_id"], one["map_index"]) == ("badges.daily", "import", 0)
 
 
-def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_in_total(
+def test_notable_accepted_rows_are_counted(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     twice = issue(1, RowState.ACCEPTED, stage="send", message="sent again without proof: may be granted twice")
@@ -201,7 +199,7 @@ def test_accepted_rows_of_which_there_is_something_to_tell_are_told_per_job_and_
     assert report.facts.total.problems.reasons[0].message == "refused"
 
 
-def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
+def test_equal_reasons_are_one_for_any_values(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, message=f"no customer {9_000_000 + n} ('Zoë {n}')") for n in range(1, 41)]
@@ -213,9 +211,7 @@ def test_equal_reasons_are_one_whatever_values_of_the_row_they_name(
     assert {row["message"] for row in errors(tmp_path)} == {issue.message for issue in issues}
 
 
-def test_each_of_many_jobs_keeps_fewer_badges_apart_and_the_total_keeps_them_all(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_many_jobs_keep_fewer_badges_each(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
     rows = MOST_KEPT_APART_OF_MANY + 50
     issues = [issue(number, RowState.REJECTED, badge_meta_id=f"{number:024x}") for number in range(1, rows + 1)]
     jobs = [recorded(issues, map_index=index) for index in (0, 1)]
@@ -247,9 +243,7 @@ def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, r
         write_error_report(ledger, [job.job_id], tmp_path)
 
 
-def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_a_dead_job_is_reported_uncounted(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
     dead = recorded([issue(1, RowState.REJECTED)], ended=False, map_index=0)
     done = recorded([], accepted=3, map_index=1)
     write_error_report(ledger, [dead.job_id, done.job_id], tmp_path)
@@ -260,13 +254,13 @@ def test_a_job_that_has_died_is_reported_with_what_is_known_and_counted_nowhere(
     assert written["total"]["counts"]["rows_read"] == 3
 
 
-def test_a_job_that_the_ledger_does_not_know_is_named_with_the_ledger(tmp_path: Path, ledger: Ledger) -> None:
+def test_a_missing_job_is_named_with_the_ledger(tmp_path: Path, ledger: Ledger) -> None:
     with pytest.raises(ConfigurationError, match=r"ledger\.db holds no job 'no-such-job'.*ledger_conn_id"):
         write_error_report(ledger, ["no-such-job"], tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["settled", "went on with more rows", "went on with other columns"])
-def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
+def test_page_and_csv_agree_while_the_ledger_changes(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     rows = [issue(number, RowState.UNKNOWN, {"id": str(number)}) for number in (1, 2, 3)]
@@ -293,7 +287,7 @@ def test_page_and_csv_are_about_the_same_rows_while_the_ledger_changes(
     ]
 
 
-def test_memory_does_not_grow_with_the_rows_even_where_every_message_and_badge_differs(
+def test_memory_does_not_grow_with_reported_rows(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be recorded as a value of the row

@@ -39,7 +39,7 @@ from airflow_provider_capillary.reports.errors_csv import (
         ({"a": [1, None]}, '{"a":[1,null]}'),
     ],
 )
-def test_a_value_becomes_text_that_the_import_reads_as_the_same(value: Any, cell: str) -> None:
+def test_a_value_survives_as_text(value: Any, cell: str) -> None:
     assert original_cell(value) == cell
 
 
@@ -64,7 +64,7 @@ def test_a_value_becomes_text_that_the_import_reads_as_the_same(value: Any, cell
         "'quoted",
     ],
 )
-def test_numbers_offsets_instants_and_common_text_come_back_as_they_were(text: str) -> None:
+def test_common_values_come_back_unchanged(text: str) -> None:
     assert original_cell(text) == text
 
 
@@ -94,7 +94,7 @@ def test_what_a_spreadsheet_would_run_gets_an_apostrophe(text: str, cell: str) -
 
 
 @given(st.text(alphabet=st.sampled_from("=+-@;|\t\r\n \"'a1.:,e\uff1d"), max_size=12))
-def test_no_cell_begins_a_formula_wherever_a_spreadsheet_splits_it(text: str) -> None:
+def test_no_cell_begins_a_formula(text: str) -> None:
     cell = original_cell(text)
     for split in (";", "\t", "|", "\n", "\r"):
         for part in cell.replace('"', " ").split(split):
@@ -105,13 +105,13 @@ def test_no_cell_begins_a_formula_wherever_a_spreadsheet_splits_it(text: str) ->
 
 
 @given(st.text(max_size=30))
-def test_a_defused_text_is_not_changed_again_when_the_report_is_imported_and_reported(text: str) -> None:
+def test_a_defused_text_is_not_changed_again(text: str) -> None:
     cell = original_cell(text)
     assert original_cell(cell) == cell
 
 
 @given(st.lists(st.text(max_size=20), min_size=2, max_size=5))
-def test_any_row_is_read_back_as_it_was_written(values: list[str]) -> None:
+def test_any_row_is_read_back_as_written(values: list[str]) -> None:
     cells = [original_cell(value) for value in values]
     written = io.StringIO(newline="")
     csv.writer(written, lineterminator="\r\n").writerow(cells)
@@ -130,29 +130,29 @@ def test_words_of_the_api_are_one_harmless_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 300_000, "=;" * 150_000, "\x00" * 300_000, "\t" * 300_000])
-def test_no_cell_is_longer_than_readers_of_csv_allow(text: str) -> None:
+def test_no_cell_is_too_long_for_readers(text: str) -> None:
     cell = original_cell(text)
     assert len(cell) == LONGEST_TEXT < csv.field_size_limit()
 
 
-def test_columns_keep_their_order_and_are_joined_as_first_seen() -> None:
+def test_columns_are_joined_as_first_seen() -> None:
     plan = plan_columns([("z", "a"), ("a", "m"), ("z", "b")])
     assert plan.dataset == ("z", "a", "m", "b")
     assert plan.report == REPORT_COLUMNS
 
 
-def test_columns_of_an_earlier_report_are_replaced_not_doubled() -> None:
+def test_an_earlier_reports_columns_are_replaced() -> None:
     plan = plan_columns([("customer_id", *REPORT_COLUMNS)])
     assert plan.dataset == ("customer_id",)
     assert plan.report == REPORT_COLUMNS
 
 
-def test_an_earlier_report_is_known_though_somebody_took_columns_out_and_added_one() -> None:
+def test_an_edited_report_is_still_recognised() -> None:
     kept = ("message", "code", "attempt", "stage", "request_id")
     assert own_columns((*kept[:2], "customer_id", *kept[2:], "remark")) == ("customer_id", "remark")
 
 
-def test_a_dataset_keeps_its_own_column_of_a_report_columns_name() -> None:
+def test_a_datasets_column_of_a_report_name_stays() -> None:
     plan = plan_columns([("customer_id", "state", "source")])
     assert plan.dataset == ("customer_id", "state", "source")
     renamed = {"state": "import_state", "source": "import_source"}
@@ -171,7 +171,7 @@ def test_the_page_shows_columns_that_have_a_label_and_a_value() -> None:
     assert labelled_values(msgspec.structs.replace(issue, request_id=None, line=0)) == []
 
 
-def test_such_a_dataset_keeps_it_through_any_number_of_reports() -> None:
+def test_such_a_column_survives_many_reports() -> None:
     for own in [("customer_id", "state"), ("code", "import_code", "id"), ("import_stage",)]:
         columns = own
         for _ in range(3):

@@ -105,9 +105,7 @@ def silent(page: Page) -> None:
     assert len(page.of("style")) == 1
 
 
-def test_the_page_asks_for_nothing_and_its_policy_lets_nothing_else_in(
-    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_the_page_loads_nothing(page: Callable[..., Page], recorded: Recorded, issue: MakeIssue) -> None:
     found = page(recorded([issue(1, RowState.REJECTED, badge_meta_id=BADGE), issue(2, RowState.ACCEPTED)], accepted=1))
     silent(found)
     digest = base64.b64encode(hashlib.sha256(found.style.encode()).digest()).decode()
@@ -204,7 +202,7 @@ def test_what_others_wrote_is_text_wherever_it_stands(tmp_path: Path, attack: st
 
 
 @pytest.mark.parametrize("state", [RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT])
-def test_each_state_is_counted_explained_and_says_what_to_do_next(
+def test_each_state_says_what_to_do(
     page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, state: RowState
 ) -> None:
     words = page(recorded([issue(number, state) for number in (1, 2, 3)], accepted=997)).words
@@ -217,7 +215,7 @@ def test_each_state_is_counted_explained_and_says_what_to_do_next(
         assert not wording.STATES[other].to_do or wording.STATES[other].to_do not in words
 
 
-def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page], recorded: Recorded) -> None:
+def test_a_flawless_import_asks_for_nothing(page: Callable[..., Page], recorded: Recorded) -> None:
     found = page(recorded([], accepted=30_124))
     assert "Every row is accepted" in found.words
     assert "30,124 rows read" in found.words
@@ -225,7 +223,7 @@ def test_an_import_without_a_flaw_gives_nothing_to_do(page: Callable[..., Page],
     assert found.of("a") == []
 
 
-def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
+def test_reasons_have_code_and_stage_and_no_values(
     page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [issue(n, RowState.REJECTED, code=1054, message=f"no badge for customer {9_000_000 + n}") for n in (1, 2)]
@@ -236,7 +234,7 @@ def test_reasons_stand_with_code_rows_and_stage_and_without_values_of_rows(
     assert "900000" not in found.words
 
 
-def test_badges_are_told_with_their_states_and_a_row_without_a_badge_too(
+def test_badges_have_states_and_rows_without_badge_too(
     page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     issues = [
@@ -250,7 +248,7 @@ def test_badges_are_told_with_their_states_and_a_row_without_a_badge_too(
     assert "1 rejected, 1 unknown" in [svg.get("aria-label") for svg in found.of("svg")]
 
 
-def test_badges_are_shown_by_the_names_that_the_ledger_knows(
+def test_badges_have_the_ledgers_names(
     page: Callable[..., Page], ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     ledger.name_badges({BADGE: "Big <b>basket</b>"})
@@ -260,7 +258,7 @@ def test_badges_are_shown_by_the_names_that_the_ledger_knows(
     assert f"Big <b>basket</b> {BADGE} 1 rejected" in found.words
 
 
-def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_them(
+def test_rows_perhaps_double_are_an_alert(
     page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, tmp_path: Path
 ) -> None:
     twice = [issue(n, RowState.ACCEPTED, message="sent again without proof") for n in (1, 2)]
@@ -274,9 +272,7 @@ def test_rows_that_may_be_granted_twice_are_an_alert_with_the_file_that_lists_th
     assert (tmp_path / str(link["href"])).read_bytes().count(b"\r\n") == 3
 
 
-def test_a_dry_run_is_marked_and_its_rows_are_not_called_unsent(
-    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_a_dry_run_is_marked(page: Callable[..., Page], recorded: Recorded, issue: MakeIssue) -> None:
     counts = {"rows_read": 10, "accepted": 0, "already_accepted": 1, "rejected": 0, "invalid": 2, "unknown": 0}
     issues = [issue(n, RowState.INVALID, stage="validate") for n in (1, 2)]
     found = page(recorded(issues, accepted=8, summary=counts | {"not_sent": 7, "dry_run": True, "requests": 0}))
@@ -286,9 +282,7 @@ def test_a_dry_run_is_marked_and_its_rows_are_not_called_unsent(
     assert wording.STATES[RowState.NOT_SENT].to_do not in found.words
 
 
-def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accepted(
-    page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_an_unfinished_import_is_marked(page: Callable[..., Page], recorded: Recorded, issue: MakeIssue) -> None:
     found = page(recorded([issue(1, RowState.REJECTED)], accepted=9, ended=False))
     assert "The import has not ended; 1 row needs attention so far" in found.words
     assert wording.NOT_ENDED in found.words
@@ -297,7 +291,7 @@ def test_an_import_that_runs_or_was_killed_is_marked_and_nothing_is_called_accep
     assert "0 accepted" in found.words
 
 
-def test_times_have_their_zone_and_rates_are_of_the_whole_time(
+def test_times_have_a_zone_and_rates_a_period(
     tmp_path: Path, page: Callable[..., Page], ledger: Ledger, recorded: Recorded
 ) -> None:
     facts = survey(ledger, [recorded([], accepted=600).job_id]).facts
@@ -309,9 +303,7 @@ def test_times_have_their_zone_and_rates_are_of_the_whole_time(
     assert {"2025-01-15T12:00:00+00:00"} <= {time["datetime"] for time in found.of("time")}
 
 
-def test_sources_and_ledger_are_told_without_their_password(
-    tmp_path: Path, ledger: Ledger, page: Callable[..., Page], issue: MakeIssue
-) -> None:
+def test_sources_show_no_password(tmp_path: Path, ledger: Ledger, page: Callable[..., Page], issue: MakeIssue) -> None:
     sources = tuple(f"s3://key:hush-hush@bucket/{n}.csv" for n in range(9))
     job = ledger.open_job(JobScope("d", "t", "r"), JobPlan("shop", "https://api", "f", 0, {}, sources))
     found = page(job)
@@ -339,9 +331,7 @@ def test_the_same_jobs_give_the_same_page(
     assert (tmp_path / "report.html").read_bytes() == first
 
 
-def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_a_thousand_imports_are_folded(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
     facts = survey(ledger, [recorded([], accepted=3, map_index=0).job_id]).facts
     bad = survey(ledger, [recorded([issue(1, RowState.REJECTED)], map_index=700).job_id]).facts.jobs[0]
     good = [msgspec.structs.replace(facts.jobs[0], map_index=index) for index in range(1_024)]
@@ -356,7 +346,7 @@ def test_a_thousand_imports_are_folded_and_those_with_problems_stand_in_front(
     assert len(text) < 1_500_000
 
 
-def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
+def test_a_thousand_badges_are_folded(
     page: Callable[..., Page], recorded: Recorded, issue: MakeIssue, tmp_path: Path
 ) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n % 1_000:024x}") for n in range(1, 1_002)]
@@ -366,9 +356,7 @@ def test_a_thousand_badges_are_folded_and_the_worst_stand_in_front(
     assert folded.count('<bdi class="id">0000') == 980
 
 
-def test_the_page_takes_a_few_times_its_own_size_in_memory(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_the_page_takes_bounded_memory(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
     issues = [issue(n, RowState.REJECTED, badge_meta_id=f"{n:024x}", message="m" * n) for n in range(1, 300)]
     facts = survey(ledger, [recorded(issues).job_id]).facts
     many = msgspec.structs.replace(facts, jobs=facts.jobs * 100)
@@ -380,7 +368,7 @@ def test_the_page_takes_a_few_times_its_own_size_in_memory(
     assert peak < (tmp_path / "report.html").stat().st_size * 10
 
 
-def test_what_is_told_of_rows_in_another_state_is_left_out(
+def test_remarks_on_rows_of_other_states_are_left_out(
     page: Callable[..., Page], recorded: Recorded, issue: MakeIssue
 ) -> None:
     found = page(recorded([issue(1, RowState.ALREADY_ACCEPTED, message="accepted in the meantime")], accepted=2))

@@ -48,7 +48,7 @@ def headline(view: ReportView) -> tuple[str, str]:
 
 
 @given(st.lists(ends, min_size=1, max_size=4))
-def test_every_row_is_in_the_states_and_in_the_bar_once(counts: list[Ends]) -> None:
+def test_every_row_is_counted_and_drawn_once(counts: list[Ends]) -> None:
     view = arrange(facts(*(record(index, one) for index, one in enumerate(counts))))
     rows = sum(sum(one.values()) for one in counts)
     assert view.rows == sum(state.rows for state in view.states) == rows
@@ -57,7 +57,7 @@ def test_every_row_is_in_the_states_and_in_the_bar_once(counts: list[Ends]) -> N
 
 
 @given(ends)
-def test_a_bar_has_no_gap_fills_its_width_and_shows_even_a_single_row(counts: Ends) -> None:
+def test_a_bar_is_full_and_shows_single_rows(counts: Ends) -> None:
     bar = arrange(facts(record(0, counts))).bar
     assert sum(part.width for part in bar) == (BAR if sum(counts.values()) else 0)
     x = 0
@@ -68,7 +68,7 @@ def test_a_bar_has_no_gap_fills_its_width_and_shows_even_a_single_row(counts: En
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=30))
-def test_bars_of_badges_can_be_compared_and_none_is_wider_than_the_longest(rows: list[int]) -> None:
+def test_badge_bars_are_comparable(rows: list[int]) -> None:
     report = facts(record(0, {"rejected": sum(rows)}))
     [rejected] = [issue(1, RowState.REJECTED, badge="b")]
     tally = IssueTally()
@@ -118,7 +118,7 @@ def test_the_headline_says_what_matters_most(jobs: list[JobRecord], recorded: tu
     assert headline(arrange(facts(*jobs))) == recorded
 
 
-def test_a_row_that_may_be_granted_twice_is_never_under_a_good_headline() -> None:
+def test_a_row_perhaps_double_spoils_the_headline() -> None:
     job = record(0, {"accepted": 3})
     doubt = arrange(facts(job, issues={0: [issue(1, RowState.ACCEPTED, "send")]}))
     assert headline(doubt) == ("attention", "Every row is accepted, but some may be granted twice")
@@ -128,7 +128,7 @@ def test_a_row_that_may_be_granted_twice_is_never_under_a_good_headline() -> Non
     assert not proven.jobs[0].needs_attention
 
 
-def test_rows_of_a_dry_run_that_would_be_sent_are_no_rows_to_mend() -> None:
+def test_a_dry_runs_rows_need_no_correction() -> None:
     busy = issue(9, RowState.NOT_SENT, "plan")
     view = arrange(facts(record(0, {"not_sent": 10, "already_accepted": 1}, dry=True), issues={0: [busy]}))
     assert {state.state: state.rows for state in view.states} == {"planned": 9, "already_accepted": 1, "not_sent": 1}
@@ -136,13 +136,13 @@ def test_rows_of_a_dry_run_that_would_be_sent_are_no_rows_to_mend() -> None:
     assert headline(view) == ("dry", "Dry run: nothing was sent; 1 row needs attention")
 
 
-def test_a_dry_run_beside_a_real_import_is_told_apart() -> None:
+def test_a_dry_run_is_apart_from_a_real_import() -> None:
     view = arrange(facts(record(0, {"not_sent": 10}, dry=True), record(1, {"accepted": 5})))
     assert {state.state: state.rows for state in view.states if state.rows} == {"planned": 10, "accepted": 5}
     assert headline(view) == ("dry", "In part a dry run")
 
 
-def test_of_an_import_that_has_not_ended_the_rows_are_counted_that_are_known() -> None:
+def test_an_unfinished_import_counts_known_rows() -> None:
     listed = [issue(1, RowState.INVALID, "validate"), issue(2, RowState.UNKNOWN)]
     view = arrange(facts(record(0, None, rows=100, state="open"), record(1, {"accepted": 7}), issues={0: listed}))
     found = {state.state: state.rows for state in view.states if state.rows}
@@ -152,14 +152,14 @@ def test_of_an_import_that_has_not_ended_the_rows_are_counted_that_are_known() -
     assert view.finished_at is None
 
 
-def test_states_that_need_a_person_say_what_to_do_and_only_those() -> None:
+def test_only_states_for_a_person_have_advice() -> None:
     view = arrange(facts(record(0, {state.value: 1 for state in FINAL_STATES})))
     assert [state.state for state in view.to_do] == ["rejected", "invalid", "unknown", "not_sent"]
     assert set(STATES) == set(FINAL_STATES)
     assert all(words.title and words.meaning for words in STATES.values())
 
 
-def test_imports_that_have_not_ended_come_first_then_failed_ones_then_those_with_rows_to_mend() -> None:
+def test_imports_that_need_attention_come_first() -> None:
     jobs = [
         record(0, {"accepted": 1}),
         record(1, {"rejected": 1}),
@@ -174,13 +174,13 @@ def test_imports_that_have_not_ended_come_first_then_failed_ones_then_those_with
     assert view.jobs[0].name == "import [3]"
 
 
-def test_the_time_is_from_the_first_start_to_the_last_end() -> None:
+def test_time_runs_from_first_start_to_last_end() -> None:
     view = arrange(facts(record(0, {"accepted": 1}), record(40, {"accepted": 1})))
     assert (view.started_at, view.finished_at) == ("2025-01-15T12:00:00+00:00", "2025-01-15T12:01:40+00:00")
     assert view.seconds == 100
 
 
-def test_jobs_of_several_runs_are_not_told_as_one() -> None:
+def test_jobs_of_several_runs_stay_apart() -> None:
     jobs = [msgspec.structs.replace(record(index, {"accepted": 1}), run_id=f"run {index}") for index in range(3)]
     view = arrange(facts(*jobs))
     assert (view.dag, view.run) == ("nightly", "run 0 and 2 more")

@@ -25,12 +25,12 @@ from airflow_provider_capillary.reports.wording import duration, instant, share,
         ("tag\U000e0041", r"tag\U000e0041"),
     ],
 )
-def test_what_is_invisible_or_turns_the_reading_round_is_written_out(text: str, seen: str) -> None:
+def test_invisible_characters_are_written_out(text: str, seen: str) -> None:
     assert shown(text) == seen
 
 
 @given(st.text(st.characters()), st.integers(1, 50))
-def test_shown_text_is_one_line_never_too_long_and_can_be_written(text: str, longest: int) -> None:
+def test_shown_text_is_one_short_line(text: str, longest: int) -> None:
     seen = shown(text, longest)
     assert len(seen) <= longest * 10  # each character may be written out
     assert not {unicodedata.category(c) for c in seen} & {"Cc", "Cs", "Zl", "Zp"}
@@ -84,11 +84,11 @@ def test_a_share_is_never_rounded_to_none_or_all(part: int, whole: int, recorded
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_is_told_in_two_units(seconds: int, recorded: str) -> None:
+def test_a_duration_has_two_units(seconds: int, recorded: str) -> None:
     assert duration(seconds) == recorded
 
 
-def test_an_instant_is_told_with_its_time_zone_and_a_naive_one_is_refused() -> None:
+def test_an_instant_has_its_zone() -> None:
     assert instant("2025-01-15T12:00:00+00:00") == "2025-01-15 12:00:00 UTC"
     assert instant("2025-01-15T12:00:00+05:30") == "2025-01-15 12:00:00 UTC+05:30"
     with pytest.raises(ValueError, match="no offset"):

@@ -24,7 +24,7 @@ def earn(position: int = 1, customer: int = 7, badge: str = GOLD, earned: tuple[
 
 
 @given(EARNS)
-def test_every_earn_is_a_grant_and_the_summary_counts_those_granted_twice(
+def test_every_earn_is_a_grant_and_doubles_are_counted(
     earns: list[tuple[int, str, tuple[int, int]]],
 ) -> None:
     store = BadgeStore()
@@ -38,7 +38,7 @@ def test_every_earn_is_a_grant_and_the_summary_counts_those_granted_twice(
 
 
 @given(EARNS)
-def test_the_grants_of_a_customer_are_those_among_all_grants(earns: list[tuple[int, str, tuple[int, int]]]) -> None:
+def test_a_customers_grants_are_found(earns: list[tuple[int, str, tuple[int, int]]]) -> None:
     store = BadgeStore()
     numbered = [earn(place, customer, badge, earned) for place, (customer, badge, earned) in enumerate(earns, 1)]
     store.grant(numbered, "request", 1_000)
@@ -56,7 +56,7 @@ def test_a_grant_is_read_as_it_was_given() -> None:
     assert grant == (2**63 - 1, SILVER, earned_badge_id, 100.5, 4_102_444_800_000, 99, "base_3", True)
 
 
-def test_ids_are_object_ids_of_the_moment_and_never_repeat() -> None:
+def test_ids_are_object_ids_without_repeats() -> None:
     store = BadgeStore()
     ids = [
         identifier

@@ -84,14 +84,14 @@ def test_two_faults_of_one_plan_are_drawn_apart() -> None:
     assert 200 < counts[1] < 300  # half of what the first one leaves, not all or nothing of it
 
 
-def test_before_the_body_is_read_only_a_drop_before_reading_can_be_chosen() -> None:
+def test_only_early_drops_precede_the_body() -> None:
     plan = read_plan([{"kind": "hang"}, {"kind": "drop", "at": "mid_reply"}, {"kind": "drop", "at": "before_reading"}])
     assert choose_fault(plan, call(rows=None)) == 2
     looks_into_rows = read_plan([{"kind": "drop", "at": "before_reading", "customer_id": 7}])
     assert choose_fault(looks_into_rows, call(rows=None)) is None
 
 
-def test_a_plan_reads_the_same_from_json_from_a_dict_from_a_list_and_from_structs() -> None:
+def test_a_plan_reads_alike_in_every_form() -> None:
     plan = FaultPlan(faults=(DropFault(at="late", numbers=(1, 2)),))
     fault = {"kind": "drop", "at": "late", "numbers": [1, 2]}
     as_json = b'{"faults": [{"kind": "drop", "at": "late", "numbers": [1, 2]}]}'

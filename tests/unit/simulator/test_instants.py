@@ -20,12 +20,12 @@ def test_iso_text_is_what_datetime_says(seconds: int) -> None:
 
 
 @given(st.integers(min_value=0, max_value=253_402_200_000), st.sampled_from(["Asia/Kolkata", "America/New_York"]))
-def test_iso_text_in_another_zone_is_what_datetime_says(seconds: int, zone: str) -> None:
+def test_iso_text_of_another_zone_equals_datetimes(seconds: int, zone: str) -> None:
     assert ServerZone(zone).iso(seconds) == datetime.fromtimestamp(seconds, ZoneInfo(zone)).isoformat()
 
 
 @given(SECONDS_WITHIN_DATETIME)
-def test_what_was_printed_is_read_as_the_same_instant(seconds: int) -> None:
+def test_a_printed_instant_reads_back(seconds: int) -> None:
     assert read_iso(ServerZone("UTC").iso(seconds)) == (seconds, 0)
 
 

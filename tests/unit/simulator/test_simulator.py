@@ -38,7 +38,7 @@ def test_a_row_error_refuses_the_given_positions(positions: tuple[int, ...]) -> 
     ]
 
 
-def test_a_share_of_rows_is_refused_and_another_share_the_next_time() -> None:
+def test_a_share_of_rows_is_refused() -> None:
     def refused(simulator: Simulator) -> list[int]:
         entries = json.loads(send(simulator, *range(1, 201)).reply.content())
         return [place for place, entry in enumerate(entries) if entry["errors"]]
@@ -67,7 +67,7 @@ def test_numbers_and_counts_of_faults_hold_over_threads() -> None:
     assert simulator.arrive("PUT", IMPORT, 0).call.number == 81
 
 
-def test_late_work_is_done_once_and_never_after_it_was_discarded() -> None:
+def test_late_work_is_done_once_or_discarded() -> None:
     done: list[str] = []
     late = LateCommits()
     late.add(lambda: done.append("first"), None)
@@ -87,7 +87,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         SimulatorSettings(methods=("PATCH",))
 
 
-def test_a_catalogue_can_be_made_up_or_given_in_several_ways() -> None:
+def test_a_catalogue_is_given_in_several_ways() -> None:
     assert catalogue(3) == numbered_badges(3)
     assert len({badge.id for badge in numbered_badges(1_000)}) == 1_000
     assert all(len(badge.id) == 24 and int(badge.id, 16) for badge in numbered_badges(1_000))

@@ -51,7 +51,7 @@ def stored(*shares: list[Any]) -> tuple[pa.DataType, list[Any]]:
     ],
     ids=str,
 )
-def test_values_of_one_sort_keep_their_type_and_their_worth(values: list[Any], kind: pa.DataType) -> None:
+def test_values_of_one_type_keep_it(values: list[Any], kind: pa.DataType) -> None:
     assert stored(values) == (kind, values)
 
 
@@ -65,7 +65,7 @@ def test_values_of_one_sort_keep_their_type_and_their_worth(values: list[Any], k
     ],
     ids=str,
 )
-def test_values_without_a_type_of_their_own_become_text(values: list[Any], texts: list[Any]) -> None:
+def test_values_without_a_type_become_text(values: list[Any], texts: list[Any]) -> None:
     assert stored(values) == (pa.string(), texts)
 
 
@@ -84,7 +84,7 @@ HELD = ({"whole numbers", "decimals"}, {"whole numbers", "floats"})
 
 
 @pytest.mark.parametrize(("first", "second"), [pair for pair in permutations(SORTS, 2) if {*pair} not in HELD])
-def test_two_sorts_are_refused_with_the_row_of_each(first: str, second: str) -> None:
+def test_two_sorts_are_refused_with_their_rows(first: str, second: str) -> None:
     words = rf"Column 'value' .*holds {first} \(first in row 2\) and {second} \(first in row 4\).*in the SQL"
     one, other = SORTS[first], SORTS[second]
     for shares in ([[None, one, None, other]], [[None, one], [None], [other, one]], [[None], [one, None, other]]):
@@ -98,7 +98,7 @@ def test_whole_numbers_and_floats_are_floats(shares: list[list[Any]]) -> None:
 
 
 @pytest.mark.parametrize("shares", [[[2**53 + 1, 2.5]], [[2**53 + 1], [2.5]], [[2.5], [-(2**53) - 1]]], ids=str)
-def test_a_whole_number_that_a_float_would_round_is_refused(shares: list[list[Any]]) -> None:
+def test_a_number_a_float_would_round_is_refused(shares: list[list[Any]]) -> None:
     with pytest.raises(
         DatasetError, match=r"whole numbers \(first in row \d\).* holds all of them unchanged.*in the SQL"
     ):
@@ -157,7 +157,7 @@ def tried(*shares: list[Any]) -> Any:
 
 
 @given(st.lists(st.lists(NUMBERS, max_size=3) | st.lists(VALUES | INSTANTS | st.datetimes(), max_size=2), max_size=4))
-def test_a_type_does_not_depend_on_how_the_rows_are_grouped(shares: list[list[Any]]) -> None:
+def test_types_do_not_depend_on_grouping(shares: list[list[Any]]) -> None:
     assert tried(*shares) == tried([value for share in shares for value in share])
 
 

@@ -29,7 +29,7 @@ def column(table: pa.Table, name: str) -> list[Any]:
     return table.column(name).to_pylist()
 
 
-def test_rows_of_a_customer_are_in_one_part_in_the_order_of_the_result(tmp_path: Path) -> None:
+def test_a_customers_rows_share_a_part_in_order(tmp_path: Path) -> None:
     rows = [(number % 50, number) for number in range(1_000)]
     parts = written(tmp_path, rows[:300], rows[300:], partitions=4)
     seen: dict[int, int] = {}
@@ -65,7 +65,7 @@ def test_empty_result_has_its_columns(tmp_path: Path) -> None:
     ids=["late first value", "beyond 64 bits", "finer decimals", "late floats", "late text"],
 )
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_later_rows_widen_what_is_already_written_without_changing_it(
+def test_widening_changes_no_written_row(
     tmp_path: Path, groups: list[list[Any]], kind: pa.DataType, values: list[Any], partitions: int
 ) -> None:
     parts = written(tmp_path, *[[(1, value) for value in group] for group in groups], partitions=partitions)
@@ -92,7 +92,7 @@ def test_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-def test_many_rows_are_flushed_on_the_way_not_held(tmp_path: Path) -> None:
+def test_many_rows_are_flushed(tmp_path: Path) -> None:
     writer = PartWriter(tmp_path, ["customer_id"], 64, "customer_id")
     for start in range(0, 200_000, 10_000):
         writer.write([(number,) for number in range(start, start + 10_000)])
@@ -109,7 +109,7 @@ def test_unfit_values_name_the_column_and_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_a_whole_number_that_is_no_float_is_refused_at_the_end(tmp_path: Path, partitions: int) -> None:
+def test_a_number_no_float_holds_is_refused(tmp_path: Path, partitions: int) -> None:
     with pytest.raises(
         DatasetError, match=r"whole numbers \(first in row 1\) and floats \(first in row 2\).*unchanged"
     ):
@@ -119,7 +119,7 @@ def test_a_whole_number_that_is_no_float_is_refused_at_the_end(tmp_path: Path, p
 @pytest.mark.parametrize(
     "same", [[7, "7", " 007 ", "+7", "7.0", "7.000 ", Decimal("7.0"), Decimal(7), 7.0], [0, "0", "000"]]
 )
-def test_customer_written_in_another_way_is_still_the_same_customer(same: list[Any]) -> None:
+def test_a_customer_written_otherwise_is_the_same(same: list[Any]) -> None:
     assert len({partition_of(customer, 97) for customer in same}) == 1
 
 
@@ -135,7 +135,7 @@ def test_customers_are_spread_evenly() -> None:
         assert max(shares.values()) < 1.3 * 10_000 / partitions
 
 
-def test_part_of_a_customer_is_the_same_in_every_release() -> None:
+def test_a_customers_part_is_the_same_in_every_release() -> None:
     assert [partition_of(customer, 8) for customer in (1, 2, 98662653, "abc", None)] == [7, 5, 4, 2, 1]
 
 
@@ -151,7 +151,7 @@ def test_a_thousand_parts_need_no_open_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_wide_rows_are_written_before_they_fill_the_memory(tmp_path: Path, partitions: int) -> None:
+def test_wide_rows_are_written_early(tmp_path: Path, partitions: int) -> None:
     writer = PartWriter(tmp_path, ["customer_id", "value"], partitions, "customer_id")
     for number in range(40):
         writer.write([(number, chr(65 + number) * 1_000_000)])
@@ -178,7 +178,7 @@ def contents(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.rglob("*.parquet"))]
 
 
-def test_whole_numbers_have_their_part_as_any_other_value_has() -> None:
+def test_whole_numbers_have_a_part() -> None:
     customers = [0, 7, -7, 98662653, 2**63 - 1, 2**70, -(2**70)]
     assert partitions_of(customers, 97) == [partition_of(str(customer), 97) for customer in customers]
     assert partitions_of([*customers, None, True], 97) == [partition_of(one, 97) for one in (*customers, None, True)]

@@ -42,7 +42,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*")}
 
 
-def test_what_is_published_is_what_is_read_in_order(tmp_path: Path) -> None:
+def test_published_rows_are_read_in_order(tmp_path: Path) -> None:
     target = tmp_path / "out" / "20260101"
     uris = publish(made(tmp_path / "made", "new"), str(target), 7)
     assert [Path(uri).read_text() for uri in uris] == whole("new") == read(target)
@@ -50,7 +50,7 @@ def test_what_is_published_is_what_is_read_in_order(tmp_path: Path) -> None:
     assert names(target) == {*(Path(uri).name for uri in uris), "_manifest.json"}
 
 
-def test_same_parts_are_published_under_the_same_names_and_others_under_none_of_them(tmp_path: Path) -> None:
+def test_same_parts_get_the_same_names(tmp_path: Path) -> None:
     first = publish(made(tmp_path / "made", "a"), str(tmp_path / "out"), 7)
     content = (tmp_path / "out" / "_manifest.json").read_bytes()
     assert publish(made(tmp_path / "made", "a"), str(tmp_path / "out"), 7) == first
@@ -59,7 +59,7 @@ def test_same_parts_are_published_under_the_same_names_and_others_under_none_of_
     assert not set(publish(changed, str(tmp_path / "out"), 7)) & set(first)
 
 
-def test_a_reader_of_the_earlier_parts_gets_them_or_is_told_but_never_gets_new_ones(tmp_path: Path) -> None:
+def test_a_reader_never_gets_newer_parts(tmp_path: Path) -> None:
     earlier = publish(made(tmp_path / "made", "old"), str(tmp_path / "out"), 7)
     manifest = tmp_path / "out" / "_manifest.json"
     reported = manifest.read_text()
@@ -123,7 +123,7 @@ def killed_at_every_call(target: Path, new: list[Path], anew: bool) -> list[Any]
     return ends
 
 
-def test_killed_at_any_instant_the_earlier_dataset_is_whole_or_the_new_one_is(tmp_path: Path) -> None:
+def test_a_kill_at_any_instant_leaves_a_whole_dataset(tmp_path: Path) -> None:
     publish(made(tmp_path / "made", "old"), str(tmp_path / "out"), 7)
     ends = killed_at_every_call(tmp_path / "out", made(tmp_path / "made", "new"), anew=True)
     assert len(ends) > 20
@@ -132,7 +132,7 @@ def test_killed_at_any_instant_the_earlier_dataset_is_whole_or_the_new_one_is(tm
     assert ends == [whole("old")] * turn + [whole("new")] * (len(ends) - turn)
 
 
-def test_killed_again_and_again_each_try_begins_where_it_must_and_the_last_leaves_nothing_over(tmp_path: Path) -> None:
+def test_repeated_kills_leave_a_whole_dataset(tmp_path: Path) -> None:
     publish(made(tmp_path / "made", "old"), str(tmp_path / "out"), 7)
     new = made(tmp_path / "made", "new")
     ends = killed_at_every_call(tmp_path / "out", new, anew=False)
@@ -141,7 +141,7 @@ def test_killed_again_and_again_each_try_begins_where_it_must_and_the_last_leave
     assert len(names(tmp_path / "out")) == PARTS + 1
 
 
-def test_killed_in_a_first_try_no_half_dataset_is_ever_read(tmp_path: Path) -> None:
+def test_a_killed_first_try_is_never_read(tmp_path: Path) -> None:
     ends = killed_at_every_call(tmp_path / "out", made(tmp_path / "made", "new"), anew=True)
     halves = [end for end in ends if end != whole("new")]
     assert halves
@@ -199,9 +199,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, count: int, meanwhile: Callable[[],
 
 
 @pytest.mark.parametrize("other", ["theirs", "ours", "old"])
-def test_two_tries_at_once_leave_one_whole_dataset_wherever_the_second_comes_in_between(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
-) -> None:
+def test_two_tries_at_once_leave_one_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str) -> None:
     steps = 0
     while True:
         steps += 1
@@ -220,9 +218,7 @@ def test_two_tries_at_once_leave_one_whole_dataset_wherever_the_second_comes_in_
     assert steps > 2 * PARTS
 
 
-def test_a_try_whose_parts_are_taken_away_again_and_again_gives_up_for_a_retry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disturbed_try_gives_up_for_a_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Leaky(Folder):
         def put(self, source: Path, name: str) -> None:
             super().put(source, name)
@@ -269,7 +265,7 @@ def test_files_of_killed_tries_are_replaced(tmp_path: Path) -> None:
     assert len(names(tmp_path / "out")) == PARTS + 1
 
 
-def test_a_folder_that_lost_a_part_is_refused_and_mended_by_the_next_try(tmp_path: Path) -> None:
+def test_a_folder_that_lost_a_part_is_refused(tmp_path: Path) -> None:
     uris = publish(made(tmp_path / "made", "new"), str(tmp_path / "out"), 7)
     Path(uris[1]).unlink()
     with pytest.raises(DatasetError, match=f"parts are gone .*'{Path(uris[1]).name}'"):
@@ -278,7 +274,7 @@ def test_a_folder_that_lost_a_part_is_refused_and_mended_by_the_next_try(tmp_pat
     assert read(tmp_path / "out") == whole("new")
 
 
-def test_a_manifest_that_is_none_is_refused_and_replaced_by_the_next_try(tmp_path: Path) -> None:
+def test_a_broken_manifest_is_refused_then_replaced(tmp_path: Path) -> None:
     publish(made(tmp_path / "made", "new"), str(tmp_path / "out"), 7)
     for broken in (b"", b"\xff", b"[]", b'{"parts": 3}'):
         (tmp_path / "out" / "_manifest.json").write_bytes(broken)
@@ -294,7 +290,7 @@ def test_a_relative_target_is_refused(target: str) -> None:
         check_target(target)
 
 
-def test_a_target_below_a_file_or_in_a_folder_without_rights_is_refused_in_words(tmp_path: Path) -> None:
+def test_an_impossible_target_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("precious")
     with pytest.raises((ConfigurationError, DatasetError), match=r"file/out: not a file"):
         publish(made(tmp_path / "made", "new"), str(tmp_path / "file" / "out"), 7)

@@ -42,7 +42,7 @@ def test_sql_files_are_templates_and_shown_as_sql() -> None:
     }
 
 
-def test_a_sql_file_is_rendered_and_what_is_a_parameter_stays_one(tmp_path: Path) -> None:
+def test_a_sql_file_is_rendered_with_parameters_bound(tmp_path: Path) -> None:
     (tmp_path / "earned.sql").write_text("SELECT * FROM earned_{{ ds_nodash }} WHERE day = %(day)s AND name = %(name)s")
     with DAG("nightly", schedule=None, template_searchpath=[str(tmp_path)]) as dag:
         operator = extract(sql="earned.sql", parameters={"day": "{{ ds }}", "name": "{{ name }}"}, partitions="{{ n }}")
@@ -55,13 +55,13 @@ def test_a_sql_file_is_rendered_and_what_is_a_parameter_stays_one(tmp_path: Path
 
 
 @pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": "many"}, {"partitions": 1_025}, {"fetch_size": 0}])
-def test_wrong_numbers_are_refused_while_the_dag_is_parsed(wrong: dict[str, Any]) -> None:
+def test_wrong_numbers_are_refused_while_parsing(wrong: dict[str, Any]) -> None:
     arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
     with pytest.raises(BadgeTaskFailed, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
         SqlToBadgeDatasetOperator(task_id="extract", **arguments)
 
 
-def test_a_wrong_number_of_a_template_is_refused_before_any_connection_is_looked_up() -> None:
+def test_a_wrong_templated_number_is_refused_early() -> None:
     operator = extract(conn_id="there_is_none", partitions="{{ n }}")
     operator.partitions = "many"  # type: ignore[assignment] # as Airflow renders it
     with pytest.raises(BadgeTaskFailed, match=r"partitions is 'many'; it must be a whole number"):
@@ -76,9 +76,7 @@ def test_a_wrong_number_of_a_template_is_refused_before_any_connection_is_looked
         ({"parameters": "{'day': '2026-01-01'}"}, "parameters is a text"),
     ],
 )
-def test_sql_and_parameters_that_cannot_be_meant_are_refused_while_the_dag_is_parsed(
-    wrong: dict[str, Any], reason: str
-) -> None:
+def test_impossible_sql_is_refused_while_parsing(wrong: dict[str, Any], reason: str) -> None:
     arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
     with pytest.raises(BadgeTaskFailed, match=reason):
         SqlToBadgeDatasetOperator(task_id="extract", **arguments)
@@ -98,7 +96,7 @@ WRONG_WHEN_PARSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", WRONG_WHEN_PARSED)
-def test_a_wrong_argument_fails_while_the_dag_is_parsed_mapped_or_not(name: str) -> None:
+def test_a_wrong_extract_argument_fails_while_parsing(name: str) -> None:
     wrong = {name: WRONG_WHEN_PARSED[name]}
     with pytest.raises(BadgeTaskFailed, match=name):
         extract(**wrong)
@@ -107,12 +105,12 @@ def test_a_wrong_argument_fails_while_the_dag_is_parsed_mapped_or_not(name: str)
 
 
 @pytest.mark.parametrize("place", ["s3://lake@bucket", "file:///", "", None, 7, "file://badges/today"])
-def test_a_place_that_no_dataset_can_have_is_refused_while_the_dag_is_parsed(place: Any) -> None:
+def test_an_impossible_place_is_refused_while_parsing(place: Any) -> None:
     with pytest.raises(BadgeTaskFailed, match=r"dataset_path|top folder|three slashes"):
         extract(dataset_path=place)
 
 
-def test_arguments_of_a_mapped_extract_that_are_rendered_later_are_left_alone() -> None:
+def test_later_mapped_extract_arguments_are_left_alone() -> None:
     with DAG("nightly", schedule=None):
         given = {name: value for name, value in TEMPLATES.items() if name != "sql"}
         mapped: Any = SqlToBadgeDatasetOperator.partial(task_id="extract", retries=2, **given)
@@ -120,18 +118,18 @@ def test_arguments_of_a_mapped_extract_that_are_rendered_later_are_left_alone() 
 
 
 @pytest.mark.parametrize("name", ["conn_id", "dataset_path", "partitions", "sql"])
-def test_what_a_template_renders_to_nothing_is_named_before_any_connection_is_looked_up(name: str) -> None:
+def test_an_empty_template_is_named_early(name: str) -> None:
     operator = extract(conn_id="there_is_none")
     setattr(operator, name, "None" if name != "sql" else "")
     with pytest.raises(BadgeTaskFailed, match=name):
         operator.execute({})
 
 
-def test_a_path_object_is_a_place_as_its_text_is(tmp_path: Path) -> None:
+def test_a_path_object_is_a_place(tmp_path: Path) -> None:
     assert extract(dataset_path=tmp_path / "out").dataset_path == str(tmp_path / "out")
 
 
-def test_progress_is_told_at_a_calm_pace() -> None:
+def test_progress_is_logged_calmly() -> None:
     seconds, reported = iter([0.0, 1.0, 9.9, 10.0, 11.0, 19.0, 20.5]), []
     log = SimpleNamespace(info=lambda text, *values: reported.append(text % values))
     progress = _Progress(log, lambda: next(seconds))
@@ -145,7 +143,7 @@ def extract(**arguments: Any) -> SqlToBadgeDatasetOperator:
     return SqlToBadgeDatasetOperator(task_id="extract", **given | arguments)
 
 
-def test_parts_can_be_mapped_over_by_way_of_one_small_task() -> None:
+def test_parts_are_mapped_by_a_small_task() -> None:
     with DAG("nightly", schedule=None) as dag:
         extracted = extract(partitions=2)
         for name in ("import", "import_again"):
@@ -157,7 +155,7 @@ def test_parts_can_be_mapped_over_by_way_of_one_small_task() -> None:
     assert restored.get_task("import").is_mapped
 
 
-def test_the_small_task_stands_beside_its_extract_in_a_task_group() -> None:
+def test_the_small_task_stands_beside_its_extract() -> None:
     with DAG("nightly", schedule=None) as dag, TaskGroup("group"):
         extracted = extract()
     assert extracted.output["uri"] is not None
@@ -165,7 +163,7 @@ def test_the_small_task_stands_beside_its_extract_in_a_task_group() -> None:
     assert dag.get_task("group.extract_uri").task_group is extracted.task_group
 
 
-def test_the_whole_output_and_other_keys_are_as_airflow_has_them() -> None:
+def test_the_output_is_as_airflow_has_it() -> None:
     with DAG("nightly", schedule=None) as dag:
         extracted = extract()
         BadgeImportOperator(task_id="import", dataset=extracted.output)
@@ -175,12 +173,12 @@ def test_the_whole_output_and_other_keys_are_as_airflow_has_them() -> None:
 
 
 @pytest.mark.parametrize("value", ["uri", "parts", "rows", "columns"])
-def test_the_small_task_returns_the_value_and_nothing_else(value: str) -> None:
+def test_the_small_task_returns_only_the_value(value: str) -> None:
     returned = {"uri": "file:///d", "parts": ["file:///d/0"], "rows": 7, "columns": ["a"]}
     assert ExtractedValueOperator(task_id="x", extracted=returned, value=value).execute({}) == returned[value]
 
 
 @pytest.mark.parametrize("returned", [None, {"uri": "file:///d"}, "None"])
-def test_the_small_task_fails_without_a_retry_where_the_extract_returned_something_else(returned: Any) -> None:
+def test_the_small_task_refuses_other_values(returned: Any) -> None:
     with pytest.raises(BadgeTaskFailed, match="'parts'"):
         ExtractedValueOperator(task_id="x", extracted=returned, value="parts").execute({})

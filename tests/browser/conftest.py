@@ -39,7 +39,8 @@ class Stack:
         self.ledger = f"host={up.folder / 'postgres'} user=postgres dbname=ledger"
 
 
-@pytest.fixture(scope="session")
+# For the module only: the browser leaves an event loop running in its thread, where other tests could begin none.
+@pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     chromium()
     folder = Path(tempfile.mkdtemp(prefix="capillary-browser-"))
@@ -55,7 +56,7 @@ def stack() -> Iterator[Stack]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(stack: Stack) -> Iterator[Any]:
     SHOTS.mkdir(exist_ok=True)
     with sync_api.sync_playwright() as playwright:
@@ -100,7 +101,7 @@ class Visitor:
         self.page.screenshot(path=SHOTS / f"{name}.png", **settings)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def admin(browser: Any, stack: Stack) -> Iterator[Visitor]:
     visitor = Visitor(browser, stack, USER)
     yield visitor

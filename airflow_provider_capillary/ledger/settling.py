@@ -20,7 +20,7 @@ from airflow_provider_capillary.ledger import listing
 from airflow_provider_capillary.ledger.changes import DOUBT_OF_ID, Change, LockedBatch, key_values
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import (
-    Hearsay,
+    DependentRow,
     Job,
     LedgerRow,
     Proof,
@@ -176,7 +176,7 @@ def _doubt(connection: sa.Connection, one: Settled) -> str | None:
 
 
 def _doubtful_issue(one: Settled, doubt: str) -> RowIssue:
-    """For a row that a job left without an issue when it died; the ledger does not keep the dataset's own columns."""
+    """An issue for a row whose job died before it wrote one. The ledger lacks its own columns."""
     badge = one.row.badge
     return RowIssue(
         badge.row_number,

@@ -205,7 +205,7 @@ def test_the_store_changes_no_outcome(
     summary = stored(store).run(given, **SMALL)
     assert ends(summary) == {"accepted": 50, "invalid": 2}
     assert len(simulator.store) == 50
-    assert sum("shown no more" in record.getMessage() for record in caplog.records) == warned
+    assert sum("no longer shown" in record.getMessage() for record in caplog.records) == warned
     # the same task again, without any store: it goes on with the same job, whatever the store had said
     assert account(task(try_number=2).run(given, **SMALL)) == account(summary) | {"requests": 0}
     assert granted_twice(simulator) == []

@@ -201,9 +201,9 @@ def report_unread(ledger: Ledger, job: Job, account: Account, rows_read: int) ->
     columns.
     """
     for page in ledger.settlements.unproven(job.job_id):
-        untold = [_as_left(row) for row in page if row.badge.row_number > rows_read and row.message is None]
-        if untold:
-            ledger.record(job, [Issues(untold, only_if_untold=True)])
+        unreported = [_as_left(row) for row in page if row.badge.row_number > rows_read and row.message is None]
+        if unreported:
+            ledger.record(job, [Issues(unreported, keep_earlier=True)])
     for issue in ledger.issues(job.job_id):
         if issue.row_number > rows_read and issue.state in (RowState.UNKNOWN, RowState.REJECTED):
             account.explain(issue.stage, issue.code, issue.message)

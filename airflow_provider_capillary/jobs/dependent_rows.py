@@ -20,7 +20,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.jobs.settings import OnDuplicate
-from airflow_provider_capillary.ledger.facts import Hearsay, Job, RowEnd
+from airflow_provider_capillary.ledger.facts import DependentRow, Job, RowEnd
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
         return 0  # the report does not say which of several equal rows is meant
     once = settings.get("once_per_customer") == "True"
     changed = 0
-    for rows in ledger.settlements.hearsay(job):
+    for rows in ledger.settlements.dependent_rows(job):
         badges = list(_badges(rows, settings))
         held = ledger.find(job, badges, any_date=once) if badges else {}
         ends = [
@@ -52,11 +52,11 @@ def settle_dependent_rows(ledger: Ledger, job: Job) -> int:
             for badge in badges
             if (end := _end(held.get((badge.customer_id, badge.badge_meta_id), ()), None if once else badge.earned_at))
         ]
-        changed += ledger.settlements.retell(job, ends) if ends else 0
+        changed += ledger.settlements.report_ends(job, ends) if ends else 0
     return changed
 
 
-def _badges(rows: Sequence[Hearsay], settings: dict[str, str]) -> Iterator[EarnedBadge]:
+def _badges(rows: Sequence[DependentRow], settings: dict[str, str]) -> Iterator[EarnedBadge]:
     """The rows as the import read them, with the settings of the job."""
     try:
         choices = column_choices(dict(msgspec.json.decode(settings.get("field_mapping") or "[]")))

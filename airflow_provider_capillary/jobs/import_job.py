@@ -310,7 +310,7 @@ class ImportJob:
             report_unread(self._ledger, job, self._account, self._rows_read)
         count_unread(self._account, facts.rows - self._rows_read, in_ledger)
         if count_late(self._account, in_ledger, len(self._ledger.accepted_elsewhere)):
-            self._ledger.settlements.retell_late(job)
+            self._ledger.settlements.report_late_replies(job)
         summary = summarised(
             self._account,
             job_id=job.job_id,

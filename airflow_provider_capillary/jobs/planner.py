@@ -250,7 +250,7 @@ class Planner:
                 if plan in (Plan.REJECTED, Plan.REVOKED):
                     self._account.explain("plan", None, plan.value)
         self.record(busy)
-        self.record(in_doubt, only_if_unreported=True)
+        self.record(in_doubt, keep_earlier=True)
         self.forget_doubts(doubts)
 
     def end_unsent(self, batch: Batch, why: str) -> None:
@@ -258,8 +258,8 @@ class Planner:
         self.record([issue_of(badge, batch.origins, RowState.NOT_SENT, "send", why) for badge in batch.badges])
         self.forget_doubts(batch.badges.row_numbers)
 
-    def record(self, issues: Sequence[RowIssue], *, only_if_unreported: bool = False) -> None:
+    def record(self, issues: Sequence[RowIssue], *, keep_earlier: bool = False) -> None:
         """Commit the issues of rows that end with one, and count them."""
         if issues:
-            self._ledger.record(Issues(issues, only_if_unreported))
+            self._ledger.record(Issues(issues, keep_earlier))
             self._account.close_rows(issues)

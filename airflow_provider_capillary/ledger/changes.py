@@ -1,7 +1,7 @@
-"""The one way in which rows that were sent change their state, within the caller's transaction.
+"""Changes the states of rows that were sent, within the caller's transaction. There is no other way to change them.
 
-Where all rows of a batch come to the same state, the batch changes, and no row is touched. Where they differ, the batch
-takes the most frequent state and the others get states of their own. Every writer locks the batch first.
+If all rows of a batch come to the same state, the batch changes, and no row is touched. If they differ, the batch takes
+the most frequent state, and the other rows get states of their own. Every writer locks the batch first.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from airflow_provider_capillary.ledger.packing import (
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, OwnState, Rows
 
-#: Of a row that a read found absent, although a reply without proof gave an id for it.
+#: The doubt of a row that a read found absent, although a reply without proof gave an id for it.
 DOUBT_OF_ID = "the API gave {} for this row without proof, and a read did not show it: may be granted twice"
 _KEY = itemgetter(0, 1, 2, 3)  #: of an ``OwnState``
 _PROVEN = frozenset({RowState.ACCEPTED, RowState.PLANNED})
@@ -57,7 +57,7 @@ class OddRow(msgspec.Struct, frozen=True):
 
 
 class LockedBatch:
-    """A batch in whose rows no other transaction can change a state meanwhile."""
+    """A batch that is locked, so that no other transaction can change the state of one of its rows."""
 
     def __init__(self, connection: sa.Connection, rows: Rows, batch: int) -> None:
         self._connection = connection
@@ -79,7 +79,7 @@ class LockedBatch:
         return unpack_rows(self._packed, self._row_count)
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
-        """Those of the keys that still belong to this batch."""
+        """The keys that still belong to this batch."""
         if not self._gone:
             return set(keys)
         found = map(Found._make, self._rows.find(self._connection, sorted(keys), any_date=False))
@@ -91,18 +91,18 @@ class LockedBatch:
         return odd.state if odd else self.state
 
     def owner_of(self, key: Key) -> int:
-        """The job, by its number, in whose account a row of this batch is."""
+        """The job, by its number, that a row of this batch counts for."""
         odd = self.odd.get(key)
         return odd.job if odd else self.job
 
     def plain_rows(self) -> int:
-        """How many rows are as the batch is."""
+        """How many rows have the batch's state."""
         return self._row_count - self._gone - sum(key[3] > 0 for key in self.odd)
 
     def change(self, changes: Sequence[Change], proof: Proof) -> list[Change]:
-        """Change rows that are unproven and still of this batch; give those that were, with the state they came to.
+        """Change rows that are unproven and still belong to this batch; give these, with their new states.
 
-        A refusal that comes late, for a row that is unknown by now, proves that it is not there: planned.
+        A late refusal of a row that is unknown now proves that the badge is not there, so the row becomes planned.
         """
         here = self.present([change.key for change in changes])
         done: list[Change] = []
@@ -119,13 +119,13 @@ class LockedBatch:
         return done
 
     def is_untouched(self, rows: int) -> bool:
-        """Whether the batch is in flight with so many rows: none has left it or has a state of its own."""
+        """Whether the batch is in flight with so many rows, none of which has left it or has a state of its own."""
         return self.state is RowState.INTENT and self._row_count == rows and not self._gone and not self.odd
 
     def settle_untouched(self, outcome: Outcome, badge_keys: Mapping[str, int]) -> None:
-        """Settle all rows of an untouched batch: each may come to any state, so none is looked at.
+        """Settle all rows of an untouched batch. They are all intents, so every state is allowed, and none is checked.
 
-        Rows that the outcome accepts together get objects only where the batch is not accepted itself.
+        Rows that the outcome accepts together get objects only if the batch itself does not become accepted.
 
         :param badge_keys: ``badge_meta_id`` -> the ledger's number, of every row of the outcome.
         """
@@ -152,7 +152,7 @@ class LockedBatch:
         self.state = state
 
     def take_id(self, key: Key, row_number: int, earned_badge_id: str) -> None:
-        """Give a row that was accepted without an id, or is unknown, the id that is proven to be its own."""
+        """Give a row that was accepted without an id, or is unknown, an id that is proven to be its own."""
         if key in self.odd:
             self.change_odd(Change(key, row_number, 0, self.odd[key].state, earned_badge_id), None)
         elif self.state is RowState.ACCEPTED:
@@ -172,16 +172,18 @@ class LockedBatch:
         self._rows.change_odd(self._connection, [_own_state(change, proof, 0)])
 
     def _change_plain(self, changes: Sequence[Change], proof: Proof) -> None:
-        """First the rows that get a state of their own, while the batch still has the one that they come from."""
+        """Change rows that have the batch's state. Rows that get a state of their own come first, while the batch still
+        has the state that they come from.
+        """
         if not changes:
             return
         all_together = len(changes) == self.plain_rows()
         state = _most_frequent(Counter(change.state for change in changes)) if all_together else None
-        apart = [change for change in changes if not _rides_with(change, state)]
+        apart = [change for change in changes if not _follows(change, state)]
         own = [_own_state(change, proof, self.job) for change in apart]
         self._rows.add_odd(self._connection, self.key, sorted(own, key=_KEY))
         if state is not None and state is not self.state:
-            ids = {change.row_number: change.earned_badge_id for change in changes if _rides_with(change, state)}
+            ids = {change.row_number: change.earned_badge_id for change in changes if _follows(change, state)}
             self._connection.execute(QUERIES["change_batch"], self._batch_values(state, proof, ids))
             self.state = state
 
@@ -203,7 +205,7 @@ def _own_state(change: Change, proof: Proof | None, job: int) -> OwnState:
 
 
 def _said_by(proof: Proof | None, state: RowState) -> str | None:
-    """What the state rests on, as the ledger keeps it: of rows that were granted, or are proven not to be there."""
+    """The proof that the ledger keeps with a state: only for rows that were granted, or are proven not to be there."""
     return proof.value if proof is not None and state in _PROVEN else None
 
 
@@ -240,13 +242,13 @@ def key_values(key: Key) -> dict[str, object]:
 
 
 def _most_frequent(counts: Mapping[RowState, int]) -> RowState:
-    """What a batch becomes whose rows come to these states, so many to each.
+    """The state of a batch whose rows come to these states, so many to each.
 
-    Where all rows were rejected none is as the batch; then it is planned.
+    A batch cannot be rejected. If all its rows were, each has a state of its own, and the batch is planned.
     """
     return max(_SAID_BY_BATCH, key=lambda state: (counts.get(state, 0), state is RowState.PLANNED))
 
 
-def _rides_with(change: Change, state: RowState | None) -> bool:
-    """Whether a row's state is that of its batch; a batch keeps the ids of accepted rows only."""
+def _follows(change: Change, state: RowState | None) -> bool:
+    """Whether a row needs no state of its own beside its batch's; a batch keeps the ids of accepted rows only."""
     return change.state is state and (change.earned_badge_id is None or state is RowState.ACCEPTED)

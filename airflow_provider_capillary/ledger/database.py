@@ -1,4 +1,4 @@
-"""A ledger's database: its transactions, which the guarantees rest on, and the clock of all who share the ledger."""
+"""Opens transactions on a ledger's database, with the durability that the guarantees need, and reads its clock."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from airflow_provider_capillary.ledger.rows import rows_for
 
 _PURPOSE = "capillary_purpose"
 _WRITING, _SNAPSHOT = "writing", "snapshot"
-# Local to the transaction, so that they hold behind a pooler too. A role's own stronger setting stays. Without the
-# first two as they are by default, the server would take other bytes and nulls than those that were sent.
-# Without two joins and the scan each row is looked up alone; by statistics that lag behind, the whole table would
-# be read.
-# BEGIN is ours, not the driver's: with the settings it takes one trip to the server.
+# The settings are local to the transaction, so that they also hold behind a pooler. A role's stronger setting stays. If
+# the first two were not at their defaults, the server would store other bytes and nulls than those that were sent.
+# Without two joins and the scan, each row is looked up alone. With statistics that lag behind, the planner would else
+# read the whole table. BEGIN is ours, not the driver's, because with the settings it takes one trip to the server.
 _POSTGRES_BEGIN = """
     BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('standard_conforming_strings', 'on', true), set_config('array_nulls', 'on', true),
@@ -37,10 +36,10 @@ _POSTGRES_BEGIN = """
         CASE WHEN current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')
             THEN set_config('synchronous_commit', 'on', true) END
 """
-_TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and free to be tried again
-_NO_RIGHT = "42501"  # insufficient privilege; since PostgreSQL 15 not everybody may make tables in public
+_TAKEN_BACK = ("40001", "40P01")  # serialization failure, deadlock: rolled back, and may be tried again
+_NO_RIGHT = "42501"  # insufficient privilege; since PostgreSQL 15 not every role may make tables in public
 _TRIES = 5
-#: What SQLite refuses for good: a wrong statement or a missing table, a right, a damaged file, another kind of file.
+#: SQLite refuses these for good: a wrong statement or a missing table, a right, a damaged file, another kind of file.
 _SQLITE_REFUSALS = frozenset(
     {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )
@@ -49,7 +48,7 @@ _Result = TypeVar("_Result")
 
 
 class Database:
-    """What the parts of a ledger share; for the parameters see ``Ledger``."""
+    """The database that the parts of a ledger share; for the parameters see ``Ledger``."""
 
     def __init__(
         self,
@@ -61,7 +60,7 @@ class Database:
         without_wal: bool,
     ) -> None:
         self.engine = engine
-        self.file = file_of(engine)  #: of SQLite
+        self.file = file_of(engine)  #: of an SQLite ledger, else ``None``
         if self.file is not None:
             sqlite_file.refuse_unfit(self.file, without_wal=without_wal)
         self.description = shown(engine.url)  #: where it is, without credentials
@@ -84,22 +83,22 @@ class Database:
         return reading(self.engine)
 
     def snapshot(self) -> AbstractContextManager[sa.Connection]:
-        """A connection on which all that is read is of one moment."""
+        """A connection whose reads all show the same moment."""
         return snapshot(self.engine)
 
     def now(self, connection: sa.Connection) -> float:
-        """Epoch seconds: the database's clock, or this machine's where the ledger is a file."""
+        """Epoch seconds: by the database's clock, or by this machine's if the ledger is a file."""
         return self._clock() if self.is_sqlite else float(connection.execute(QUERIES["now"]).scalar_one())
 
     def moment(self, connection: sa.Connection) -> Moment:
-        """This moment by every clock there is."""
+        """This moment, by all clocks that there are."""
         at, server = self._clock(), None
         if not self.is_sqlite:
             at, server = connection.execute(QUERIES["now_by_server"]).one()
         return self.moment_at(at, server)
 
     def moment_at(self, at: float, server: float | None) -> Moment:
-        """A moment of which the database's clocks are read already."""
+        """A moment for which the database's clocks were read already."""
         time_of_day = None if server is None else self._clock()
         boot_seconds = None if self._boot_id is None else self._steady()
         return Moment(at, server, self._boot_id, boot_seconds, time_of_day)
@@ -126,7 +125,7 @@ def moment_values(now: Moment) -> dict[str, Any]:
 def durably(engine: sa.Engine, work: Callable[[sa.Connection], _Result]) -> _Result:
     """Do the work in one durable transaction.
 
-    It is done anew where the database took it back to end a deadlock, or the connection broke before the work began.
+    If the database rolled it back to end a deadlock, or the connection broke before the work began, it is done again.
     """
     for _ in range(_TRIES - 1):
         begun = False
@@ -143,8 +142,10 @@ def durably(engine: sa.Engine, work: Callable[[sa.Connection], _Result]) -> _Res
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection for reading. What the database cannot do now becomes ``LedgerUnavailableError``, what it refuses
-    for good ``LedgerUnusableError``.
+    """A connection for reading.
+
+    :raises LedgerUnavailableError: the database cannot be used now.
+    :raises LedgerUnusableError: the database refuses a statement, and would refuse it again.
     """
     with _translated(engine), engine.connect() as connection:
         yield connection
@@ -152,7 +153,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """The same, where all that is read is of one moment."""
+    """A connection whose reads all show the same moment. It raises as ``reading`` does."""
     options: dict[str, Any] = {_PURPOSE: _SNAPSHOT}
     if engine.dialect.name == "postgresql":
         options["isolation_level"] = "REPEATABLE READ"
@@ -164,20 +165,23 @@ def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 def _writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     options: dict[str, Any] = {_PURPOSE: _WRITING}
     if engine.dialect.name == "postgresql":
-        options["isolation_level"] = "AUTOCOMMIT"  # no BEGIN of the driver's before ours
+        options["isolation_level"] = "AUTOCOMMIT"  # so that the driver sends no BEGIN before ours
     with _translated(engine), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
 class Watched:
-    """Sees that the name still leads to the file that is open."""
+    """Checks that the ledger's name still leads to the file that is open."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: tuple[int, int] | None = None
 
     def look(self) -> None:
-        """Raise ``LedgerUnusableError`` where the file was removed or replaced since the first look."""
+        """Compare the file with that of the first look.
+
+        :raises LedgerUnusableError: it was removed or replaced since.
+        """
         try:
             found = os.stat(self._path)
             file = (found.st_dev, found.st_ino)
@@ -193,8 +197,8 @@ class Watched:
 
 
 def begin_of(dialect: str, patience: float, watched: Watched | None) -> Callable[[sa.Connection], None]:
-    """What a connection executes where a transaction begins."""
-    # IMMEDIATE: a reader that turns writer in mid-transaction would fail instead of waiting
+    """Give the function that a connection calls when a transaction begins."""
+    # IMMEDIATE, because a reader that becomes a writer within a transaction would fail instead of waiting
     on_postgres = {_WRITING: _POSTGRES_BEGIN.format(milliseconds=int(patience * 1000))}
     statements = {_WRITING: "BEGIN IMMEDIATE", _SNAPSHOT: "BEGIN"} if dialect == "sqlite" else on_postgres
 
@@ -222,7 +226,7 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
                 f"the ledger {shown(engine.url)} is sealed: it was copied to another place. Nothing was sent that is "
                 "not recorded. Set ledger_conn_id to that place"
             ) from error
-        raise  # a defect of the caller, not trouble of the database
+        raise  # a defect of the caller, not of the database
     except (DBAPIError, sa.exc.TimeoutError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         if isinstance(error, DBAPIError) and _is_refused_for_good(error):
@@ -231,15 +235,15 @@ def _translated(engine: sa.Engine) -> Iterator[None]:
                 f"{_advice(cause, engine.url)}. Nothing was sent that is not recorded"
             ) from error
         raise LedgerUnavailableError(
-            f"the ledger {shown(engine.url)} cannot be used: {cause}. Nothing was sent that is not recorded; "
-            "see that the database is reachable, writable and has space"
+            f"the ledger {shown(engine.url)} cannot be used: {cause}. Nothing was sent that is not recorded. "
+            "Check that the database is reachable, writable and has space"
         ) from error
 
 
 def _advice(refusal: BaseException | None, url: URL) -> str:
     if getattr(refusal, "sqlstate", None) != _NO_RIGHT:
         return (
-            "See that its user may read and write, that its tables are those of this version of the provider, and "
+            "Check that its user may read and write, that its tables are those of this version of the provider, and "
             "that the file or schema is the right one"
         )
     user = url.username or "its user"
@@ -254,7 +258,7 @@ def _is_refused_for_good(error: DBAPIError) -> bool:
     if isinstance(error, (ProgrammingError, DataError, NotSupportedError)):
         return not error.connection_invalidated
     code = getattr(error.orig, "sqlite_errorcode", None)
-    # The other read-only codes speak of locks and recovery, or of a file that was moved.
+    # The other read-only codes are about locks and recovery, or a file that was moved.
     return code is not None and (code & 0xFF in _SQLITE_REFUSALS or code == sqlite3.SQLITE_READONLY)
 
 
@@ -263,12 +267,12 @@ def _was_taken_back(error: LedgerUnavailableError) -> bool:
 
 
 def _was_cut_off(error: LedgerUnavailableError) -> bool:
-    """Whether a connection that was there is gone; one that could not be made is another matter."""
+    """Whether an open connection broke; a connection that could not be made does not count."""
     return isinstance(error.__cause__, DBAPIError) and error.__cause__.connection_invalidated
 
 
 def shown(url: URL) -> str:
-    """The URL without its secrets, wherever they stand in it."""
+    """The URL without its secrets, also those in its query."""
     secrets = [name for name in url.query if "password" in name.lower()]
     return url.difference_update_query(secrets).render_as_string(hide_password=True)
 

@@ -1,4 +1,4 @@
-"""A ledger URL -> a SQLAlchemy engine with the durability that the guarantees rest on."""
+"""Makes the SQLAlchemy engine for a ledger's URL, with the durability that the guarantees need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_capillary.ledger.database import Watched, begin_of, file_o
 
 SUPPORTED = ("sqlite", "postgresql")
 PATIENCE_SECONDS = 60.0
-#: A server or a network that vanished is noticed within a minute, not after hours. A URL's own values win.
+#: With these a server or a network that is gone is noticed within a minute, not after hours. A URL's own values win.
 _POSTGRES_DEFAULTS = {
     "fallback_application_name": "airflow-provider-capillary",
     "connect_timeout": 10,
@@ -27,16 +27,18 @@ _POSTGRES_DEFAULTS = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
-    "client_encoding": "utf8",  # else a text of the API may have no form that can be sent
+    "client_encoding": "utf8",  # else some texts of the API could not be sent to the server
 }
-_WARM_SECONDS = 1.0  # a connection that was used so lately is not asked whether it is there
+_WARM_SECONDS = 1.0  # a connection that was used so recently is not pinged
 _USED_AT = "capillary_used_at"
 
 
 def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Engine:
-    """Build the engine; nothing is opened yet. SQLite and PostgreSQL are supported, others are refused.
+    """Build the engine; nothing is opened yet.
 
+    :param url: of SQLite or PostgreSQL.
     :param patience: seconds to wait for what another process has locked.
+    :raises ConfigurationError: it is no SQLAlchemy URL, or one of another database.
     """
     try:
         parsed = make_url(url)
@@ -51,13 +53,13 @@ def make_engine(url: str | URL, *, patience: float = PATIENCE_SECONDS) -> sa.Eng
     watched = Watched(file) if (file := file_of(engine)) is not None else None
     sa.event.listen(engine, "begin", begin_of(dialect, patience, watched))
     if file is not None:
-        # the process that closes the file last must leave it so, also one that only read
+        # the process that closes the file last switches the WAL off, also if it only read
         sa.event.listen(engine, "engine_disposed", lambda _: sqlite_file.end_wal(file))
     return engine
 
 
 def make_reading_engine(url: URL, *, patience: float = PATIENCE_SECONDS) -> sa.Engine:
-    """Build an engine that changes nothing, not even how an SQLite file is kept; it holds no file open."""
+    """Build an engine that changes nothing, not even the mode of an SQLite file, and keeps no file open."""
     if url.get_backend_name() != "sqlite":
         return make_engine(url, patience=patience)
     name = f"{sqlite_file.path_of(url.database or '').as_uri()}?mode=ro"
@@ -74,10 +76,10 @@ def _postgres(url: URL) -> sa.Engine:
     defaults = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
     engine = sa.create_engine(
         url.set(drivername="postgresql+psycopg"),
-        # Claims rest on seeing what others committed while this one waited.
+        # A claim must see what others committed while it waited for a lock.
         isolation_level="READ COMMITTED",
         hide_parameters=True,
-        # Prepared statements would be lost between two transactions behind a pooler.
+        # Behind a pooler, prepared statements would be lost between two transactions.
         connect_args={"prepare_threshold": None, **defaults},
     )
     sa.event.listen(engine, "connect", _pass_lists_binary)
@@ -94,7 +96,7 @@ def _pass_lists_binary(connection: Any, _pooled: Any) -> None:
 
 
 def _ping_unless_warm(engine: sa.Engine) -> Callable[[Any, Any, Any], None]:
-    """Each question to the server costs a commit of an import about a tenth, and a warm connection is seldom gone."""
+    """Ping only connections that were idle: a ping costs about a tenth of a commit, and a warm one is rarely gone."""
 
     def ping(connection: Any, record: Any, _pooled: Any) -> None:
         used_at = record.info.get(_USED_AT)

@@ -1,4 +1,4 @@
-"""What goes into the ledger and what comes out of it. Times are epoch seconds by the ledger's clock."""
+"""The structs that go into the ledger and come out of it. Times are epoch seconds by the ledger's clock."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from airflow_provider_capillary.exceptions import CapillaryError
 
 
 class Proof(StrEnum):
-    """What it rests on that a row was granted, or was not."""
+    """The proof that a row was granted, or was not."""
 
     REPLY = "reply"  #: the API's reply to the import
     READ = "read"  #: the badge was read back
     PERSON = "person"  #: a person said so
-    SEED = "seed"  #: noted as granted outside this ledger
+    SEED = "seed"  #: recorded as granted outside this ledger
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------------
 
 
 class JobScope(msgspec.Struct, frozen=True):
-    """Whose job it is. The same scope resumes the job; a clear in Airflow changes ``max_tries`` and so the scope."""
+    """The task that a job belongs to. The same scope resumes the job; a clear changes ``max_tries``, so the scope."""
 
     dag_id: str
     task_id: str
@@ -41,7 +41,7 @@ class JobScope(msgspec.Struct, frozen=True):
 
 
 class JobPlan(msgspec.Struct, frozen=True):
-    """What the job is about. ``settings`` are those that may not change between two tries of one job."""
+    """What the job imports. ``settings`` are those that may not change between two tries of one job."""
 
     organisation: str
     host: str
@@ -55,7 +55,7 @@ class OrganisationRecord(msgspec.Struct, frozen=True):
     """A name that the ledger knows."""
 
     name: str
-    host: str  #: of its first job; empty where none began yet
+    host: str  #: of its first job; empty if none has begun
     jobs: int
     last_job: float | None  #: when it began
     holds_grants: bool  #: badges were granted under it, or may have been
@@ -72,7 +72,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True):
-    """A job as the ledger knows it afterwards."""
+    """A job as the ledger has it on record."""
 
     job_id: str
     organisation: str
@@ -86,14 +86,14 @@ class JobRecord(msgspec.Struct, frozen=True):
     rows: int
     sources: tuple[str, ...]
     summary: Mapping[str, Any] | None  #: the last summary, ``None`` while the first try runs or after it died
-    commits: int  #: how often the ledger committed something of this job; only ever grows
-    max_tries: int = 0  #: of its task when it began; a clear makes a new job, with more
+    commits: int  #: how many commits the job has made; only grows
+    max_tries: int = 0  #: of its task when it began; after a clear a new job has more
     dry_run: bool = False
     lease_left: float = 0.0  #: seconds for which its process still holds it
 
     @property
     def has_account(self) -> bool:
-        """Whether ``summary`` is the job's own account of its end. Of others ``Ledger.standing`` counts the rows."""
+        """Whether ``summary`` is that of the job's end. For other jobs ``Ledger.standing`` counts the rows."""
         return self.summary is not None and self.state in ("finished", "failed")
 
 
@@ -108,10 +108,9 @@ class Intent(msgspec.Struct, frozen=True):
     request_id: str
     attempt: int
     once_per_customer: bool = False
-    doubted: frozenset[int] = (
-        frozenset()
-    )  #: numbers of the rows that the job knows to be in doubt; no other such row is claimed
-    unseen: bool = False  #: the rows were not looked up: any that the ledger has in any state is a conflict
+    #: numbers of the rows that the job knows to be in doubt; another row in doubt is a conflict
+    doubted: frozenset[int] = frozenset()
+    unseen: bool = False  #: the rows were not looked up, so any of them in the ledger, in any state, is a conflict
 
 
 class RowChange(msgspec.Struct, frozen=True, gc=False):
@@ -123,7 +122,7 @@ class RowChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class RowIssue(msgspec.Struct, frozen=True):
-    """Why a row was not accepted, with the row as the dataset gave it. One a row; a later one replaces it.
+    """Why a row was not accepted, with the row as the dataset gave it. A row has one; a later one replaces it.
 
     The ledger keeps a new field as it is (``ledger/issues.py``); ``reports/errors_csv.py`` shows it.
     """
@@ -142,10 +141,10 @@ class RowIssue(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of a batch: its verdict, the rows' new states, and issues for those not accepted.
+    """The outcome of a batch: its verdict, the rows' new states, and issues for those that were not accepted.
 
-    Every id that the API gave is in ``ids``, in ``rows`` or in ``given``. Without a verdict it is a finding about some
-    rows, such as a read gives: the time of the reply stays as it is.
+    Every id that the API gave is in ``ids``, in ``rows`` or in ``given``. Without a verdict it is about some rows only,
+    such as the finding of a read. The recorded time of the reply then stays.
     """
 
     batch: int
@@ -154,13 +153,13 @@ class Outcome(msgspec.Struct, frozen=True):
     rows: Sequence[RowChange] = ()
     issues: Sequence[RowIssue] = ()
     accepted: Sequence[EarnedBadge] = ()  #: rows that the reply proves to be accepted
-    ids: Sequence[str] = ()  #: one for each of these
+    ids: Sequence[str] = ()  #: one for each row of ``accepted``
     given: Sequence[GivenId] = ()  #: ids that the reply gave and that accept no row
-    doubt: str | None = None  #: why its rows, unknown until now, may be granted twice from now on; kept for ever
+    doubt: str | None = None  #: why its unknown rows may be granted twice from now on; never cleared
 
     @property
     def proof(self) -> Proof:
-        """What an accepted row rests on."""
+        """The proof of its accepted rows."""
         return Proof.REPLY if self.verdict else Proof.READ
 
 
@@ -174,14 +173,14 @@ class Issues(msgspec.Struct, frozen=True):
     """Rows that end without being sent."""
 
     rows: Sequence[RowIssue]
-    only_if_untold: bool = False  #: a row that has an issue of that state keeps it, with what is new added
+    keep_earlier: bool = False  #: a row that has an issue of that state keeps it; a new reason is appended
 
 
 Note = Intent | Outcome | Adoption | Issues
 
 
 class IntentConflictError(CapillaryError):
-    """Another job took some of the rows in the meantime; nothing of these notes was committed. Plan the rows anew."""
+    """Another job took some of the rows in the meantime. None of these notes was committed; plan the rows again."""
 
 
 class LedgerRow(msgspec.Struct, frozen=True, gc=False):
@@ -194,7 +193,7 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     sent_at: float
     earned_badge_id: str | None
-    proof: Proof | None  #: of what was accepted
+    proof: Proof | None  #: of an accepted row
 
     @property
     def key(self) -> tuple[int, int, int, int]:
@@ -205,26 +204,26 @@ class LedgerRow(msgspec.Struct, frozen=True, gc=False):
 class Age(msgspec.Struct, frozen=True):
     """How old a batch without proof is."""
 
-    seconds: float  #: the least that can have passed since its exchange was over, or since its intent was noted
-    is_cut_off: bool  #: no process recorded how its exchange ended: counted from its intent
+    seconds: float  #: the least time that can have passed since its exchange ended, or since its intent
+    is_cut_off: bool  #: no process recorded the end of its exchange, so it counts from its intent
 
 
 class Controls(msgspec.Struct, frozen=True):
-    """Badges that are known to be there, which reads must show: the best first.
+    """Badges that are known to be there, so that reads must show them; the best first.
 
     Each was accepted by a reply with an id, is not revoked, and is the latest one that the ledger holds for its
     customer and badge.
     """
 
     badges: tuple[EarnedBadge, ...]
-    next_at: float | None = None  #: when the first of those was accepted that were not old enough yet
+    next_at: float | None = None  #: when the first further one was accepted, which is not old enough yet
 
 
 # -- rows without proof, settled outside an import -------------------------------------------------------------------
 
 
 class UnprovenRow(msgspec.Struct, frozen=True):
-    """A row of a job that was sent, or was about to be, and nothing proves what became of it."""
+    """A row of a job that was sent, or was about to be, without proof of its outcome."""
 
     badge: EarnedBadge
     badge_key: int  #: the ledger's number of the badge
@@ -232,14 +231,14 @@ class UnprovenRow(msgspec.Struct, frozen=True):
     state: RowState  #: unknown, or intent: in flight, or left by a process that died
     sent_at: float
     request_id: str
-    message: str | None  #: what the job's report says of it, ``None`` where the job died before it could
-    earned_badge_id: str | None  #: what a reply claimed whose other proofs did not hold
+    message: str | None  #: of its issue; ``None`` if the job died before it wrote one
+    earned_badge_id: str | None  #: from a reply whose other proofs did not hold
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A row and what it is now: accepted, or planned (free to be sent). ``reason``: why, for the job's report.
+    """A row and its new state: accepted, or planned (free to be sent). ``reason``: why, for the job's report.
 
-    ``doubt``: why it may be granted twice from now on, where it is set free without proof.
+    ``doubt``: why it may be granted twice from now on, if it is freed without proof.
     """
 
     row: UnprovenRow
@@ -250,7 +249,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class RowEnd(msgspec.Struct, frozen=True):
-    """How a row ended that its job's report calls unknown."""
+    """The end of a row that its job's report calls unknown."""
 
     row_number: int
     state: RowState
@@ -258,8 +257,8 @@ class RowEnd(msgspec.Struct, frozen=True):
     doubt: str | None = None  #: why it may be granted twice although it is accepted
 
 
-class Hearsay(msgspec.Struct, frozen=True):
-    """A row that the job's report calls unknown, but that the job does not hold itself."""
+class DependentRow(msgspec.Struct, frozen=True):
+    """A row that the job's report calls unknown because of another row; the job has no such row in the ledger."""
 
     row_number: int
     original: Mapping[str, Any]
@@ -269,12 +268,12 @@ class Hearsay(msgspec.Struct, frozen=True):
 
 
 class Answer(StrEnum):
-    """What the API said of one earned badge that was to be revoked."""
+    """The API's answer to a request to revoke an earned badge."""
 
-    REVOKED = "revoked"  #: it is not active any more, by our doing
-    NOT_ACTIVE = "not_active"  #: it was not active before we asked: expired, or revoked elsewhere
+    REVOKED = "revoked"  #: this request revoked it
+    NOT_ACTIVE = "not_active"  #: it was not active before the request: expired, or revoked elsewhere
     REFUSED = "refused"
-    UNCONFIRMED = "unconfirmed"  #: no refusal, but no word that it is not active either
+    UNCONFIRMED = "unconfirmed"  #: the API neither refused nor confirmed
 
 
 class GrantedRow(msgspec.Struct, frozen=True):
@@ -283,17 +282,17 @@ class GrantedRow(msgspec.Struct, frozen=True):
     badge: EarnedBadge
     badge_key: int  #: the ledger's number of the badge
     batch: int
-    state: RowState  #: accepted; or unknown, where the id comes from a reply whose other proofs did not hold
+    state: RowState  #: accepted; or unknown, if the id comes from a reply whose other proofs did not hold
     earned_badge_id: str
-    asked_before: bool  #: an earlier try asked for it and did not live to note the answer
+    asked_before: bool  #: an earlier try asked for it and died before it recorded the answer
     is_proven: bool = True  #: the id comes from a reply that held every proof, or from a read
-    is_second: bool = False  #: the API gave another id besides the row's own, so the row stays what it is
+    is_second: bool = False  #: the id is not the row's own, but a second one, so the row keeps its state
 
 
 class Grants(msgspec.Struct, frozen=True):
     """What a job granted, counted."""
 
     with_id: Mapping[str, int]  #: rows that can be revoked, by ``badgeMetaId``
-    without_id: int  #: accepted, but the API never gave an id: they cannot be undone by id
+    without_id: int  #: accepted, but the API never gave an id, so they cannot be revoked by id
     unknown: int  #: without proof and without id
     revoked: int  #: by an earlier revocation

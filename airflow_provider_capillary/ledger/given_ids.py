@@ -57,12 +57,12 @@ class GivenIds:
         self._badge_keys = badge_keys
 
     def keep(self, batch: int, given: Sequence[GivenId], *, is_proven: bool = False) -> None:
-        """Keep ids with the batch in whose reply they came."""
+        """Record ids with the batch whose reply gave them."""
         if given:
             insert_many(self._connection, "keep_id", [self._values(batch, one, is_proven) for one in given])
 
     def keep_late(self, batch: int, accepted: Sequence[RowChange]) -> None:
-        """Keep the ids of those rows that did not become accepted under them."""
+        """Record the ids of rows that did not become accepted under them."""
         late = [change for change in accepted if change.earned_badge_id and not self._stands(change)]
         names = [
             GivenId(change.earned_badge_id or "", change.badge.customer_id, change.badge.badge_meta_id, change.badge)
@@ -71,9 +71,9 @@ class GivenIds:
         self.keep(batch, names, is_proven=True)
 
     def look_for_second_grants(self, outcome: Outcome) -> None:
-        """Look at rows that were changed one by one: which have proven ids that are not their own?
+        """Find rows, among those that were changed one by one, that have proven ids besides their own.
 
-        Rows of a batch that changed as a whole need no look: a batch in flight is marked here, and its outcome then
+        Rows of a batch that changed as a whole need no check. A batch in flight is marked here, so that its outcome
         changes row by row.
         """
         customers = set(
@@ -85,7 +85,7 @@ class GivenIds:
         rows = [row for change in touched if (row := self._row(change))]
         for batch in sorted({row.batch for row in rows if row.state is RowState.INTENT}):
             self._connection.execute(QUERIES["late_id_is_known"], {"batch": batch})
-        for change in touched:  # looked at again: what was in flight may have been settled before it was marked
+        for change in touched:  # a second look: a row in flight may have been settled before its batch was marked
             self._look(change)
 
     def _look(self, change: RowChange) -> None:
@@ -98,7 +98,7 @@ class GivenIds:
         if not proven:
             return
         first = next((one for one in proven if one.batch_id == row.sent_with), proven[0])
-        if row.state is RowState.PLANNED:  # it is granted: sending it again would grant it twice
+        if row.state is RowState.PLANNED:  # it is granted, so it must not be sent again
             self._accept(row, first.batch_id, first.earned_badge_id)
             return
         if row.earned_badge_id is None and first.batch_id == row.sent_with:
@@ -109,7 +109,7 @@ class GivenIds:
             self._report(row, name, sorted(ids))
 
     def _accept(self, row: WholeRow, granted_by: int, earned_badge_id: str) -> None:
-        """Accept a row that waits to be sent again: no change of a state leads there, so it gets a batch of its own."""
+        """Accept a row that waits to be sent again. No transition leads there, so it gets a batch of its own."""
         customer, badge, earned, occurrence = row.key
         columns = BatchColumns((row.row_number,), (customer,), (badge,), (earned,), (row.expires_at,), (occurrence,))
         values = {"batch": granted_by, "job": row.job, "rows": pack_rows(columns)}

@@ -1,4 +1,4 @@
-"""Jobs and their leases: which process may write for a job, and whether that process can still be alive."""
+"""Begins jobs and takes their leases: which process may write for a job, and whether it can still be alive."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Jobs:
     def open(
         self, connection: sa.Connection, scope: JobScope, plan: JobPlan, now: float, outwaited: Lease | None
     ) -> Job:
-        """Begin the scope's job, or take the lease of the one that is there; see ``Ledger.open_job``."""
+        """Begin the scope's job, or take the lease of the existing one; see ``Ledger.open_job``."""
         organisation = organisations.claim(connection, plan.organisation, plan.host)
         job_id = str(uuid.uuid5(_JOB_IDS, msgspec.json.encode([organisation, scope]).decode()))
         # Added before it is looked for: of two that begin at once, the second finds the first.

@@ -1,6 +1,6 @@
-"""The durable account of what was sent and what became of it, in SQLite on one machine or PostgreSQL for many workers.
+"""Keeps the durable account of what was sent and its outcome: in SQLite on one machine, in PostgreSQL for many workers.
 
-A ledger writes ahead: the intent to send a batch is committed before its first byte leaves, the outcome before the
+A ledger writes ahead. The intent to send a batch is committed before its first byte leaves, the outcome before the
 batch counts as done. Notes that are recorded together are committed together or not at all.
 """
 
@@ -50,26 +50,27 @@ from airflow_provider_capillary.ledger.settling import Settlements
 
 _BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
 _STATES = {state.value: state for state in RowState}
-_NOT_SETTLED = UNPROVEN | {RowState.PLANNED}  # of other rows it does not matter whether their job lives
+_NOT_SETTLED = UNPROVEN | {RowState.PLANNED}  # only for these rows it matters whether their job lives
 
 
 class Ledger(LedgerOverview):
-    """Used by one thread at a time. Tables are created or upgraded on first use.
+    """One ledger, used by one thread at a time. Tables are created or upgraded on first use.
 
-    Any method raises ``LedgerUnavailableError`` where the database cannot be used; then nothing was committed. (One
-    exception: a connection that broke in the very commit leaves open whether all was committed or nothing.)
+    Every method raises ``LedgerUnavailableError`` if the database cannot be used; then nothing was committed. (One
+    exception: if the connection breaks during the commit, either all was committed or nothing.)
 
-    ``settlements``, ``revocations`` and ``probes`` are the parts of it that an import does not need.
+    ``settlements``, ``revocations`` and ``probes`` are the parts that an import does not need.
 
     :param url: a SQLAlchemy URL of a SQLite file or a PostgreSQL database.
-    :param clock: epoch seconds, ``time.time`` by default. With PostgreSQL the database's own clock is used, so that
+    :param clock: epoch seconds, ``time.time`` by default. On PostgreSQL the database's own clock counts, so that
         workers whose clocks differ agree on leases; this one is only kept beside it, for ages.
-    :param boot_id: names this boot of this machine, for ages; ``None`` where there is no such name.
+    :param boot_id: names this boot of this machine, for ages; gives ``None`` if the system does not name its boots.
     :param steady: seconds by a clock that is never set, and that all processes of this boot share.
+    :param lease_seconds: how long a lease holds without renewal.
     :param owner: the name under which leases are taken; this process by default.
     :param patience: seconds to wait for what another process has locked.
-    :param without_wal: a person said that nothing is missing where an SQLite file has lost the file beside it.
-    :param must_exist: make no ledger where there is none, but raise ``ConfigurationError``.
+    :param without_wal: a person said that nothing is missing although an SQLite file has lost its ``-wal``.
+    :param must_exist: if there is no ledger, raise ``ConfigurationError`` instead of making one.
     """
 
     def __init__(
@@ -92,11 +93,11 @@ class Ledger(LedgerOverview):
         self.revocations = Revocations(self.database)
         self.probes = Probes(self.database, self.owner)
         self._badge_keys: dict[int, dict[str, int]] = {}  #: name -> number, committed ones only, by organisation
-        self._row_numbers: dict[int, dict[Key, int]] = {}  #: of the batches looked at last
+        self._row_numbers: dict[int, dict[Key, int]] = {}  #: by batch, of the batches that were read last
         self._ages = Ages(steady)
         self._jobs = Jobs(self.owner, lease_seconds)
         self._lease_seconds = lease_seconds
-        #: Rows of the job at work that its replies accept, and that another job took over when the lease had run out.
+        #: Numbers of rows that replies accepted, but that another job took over after this job's lease had run out.
         self.accepted_elsewhere: set[int] = set()
         try:
             if must_exist:
@@ -104,16 +105,15 @@ class Ledger(LedgerOverview):
             self._refuse_encoding()
             self.was_upgraded = self.database.durably(upgrade)  #: whether tables were made or changed just now
         except BaseException:
-            self.close()  # the caller gets no ledger that it could close
+            self.close()  # the caller gets no ledger, so it cannot close it
             raise
 
     def open_job(self, scope: JobScope, plan: JobPlan, outwaited: Lease | None = None) -> Job:
-        """Begin a job, or resume it, and take its lease.
+        """Begin a job, or resume it, and take its lease. Intents of a dead try become unknown.
 
-        Intents of a dead try become unknown. Raises ``JobIsRunningError`` (``retry_after`` seconds) while
-        another copy holds the lease, ``JobMismatchError`` where a try differs from the job it resumes.
-
-        :param outwaited: a lease of the job that was not renewed for as long as it held.
+        :param outwaited: a lease of the job that was not renewed for as long as a lease holds; it counts as over.
+        :raises JobIsRunningError: another copy holds the lease, for ``retry_after`` seconds.
+        :raises JobMismatchError: the dataset or a fixed setting differs from those that the job began with.
         """
 
         def work(connection: sa.Connection) -> Job:
@@ -126,7 +126,10 @@ class Ledger(LedgerOverview):
         return self.database.durably(work)
 
     def renew_lease(self, job: Job) -> None:
-        """Say that this process is alive; raise ``LeaseLostError`` where another copy took over."""
+        """Renew the lease of this process.
+
+        :raises LeaseLostError: another copy took the job over.
+        """
         _, holds_lease = self.database.durably(lambda connection: self._renew(connection, job))
         if not holds_lease:
             raise lease_lost(job)
@@ -134,9 +137,9 @@ class Ledger(LedgerOverview):
     def find(
         self, job: Job, badges: Sequence[EarnedBadge], *, any_date: bool = False
     ) -> dict[tuple[int, str], list[Held]]:
-        """What is held of these rows' identities (all occurrences), by ``(customer_id, badge_meta_id)``.
+        """The ledger's rows of these identities, all occurrences, by ``(customer_id, badge_meta_id)``.
 
-        ``any_date``: of whatever earn instant.
+        :param any_date: whatever the earn instant.
         """
         rows = EarnedBadges.of(badges)
         dates = repeat(0) if any_date else rows.earned_at
@@ -148,14 +151,18 @@ class Ledger(LedgerOverview):
             return self._held(connection, job, found, {key: name for name, key in ids.items()})
 
     def find_controls(self, job: Job, near: EarnedBadge, *, before: float) -> Controls:
-        """Badges of the organisation that are known to be there since ``before``, such as ``near`` may be."""
+        """Controls for a row: badges of the organisation that are known to be there.
+
+        :param near: the row; its own badge comes first.
+        :param before: epoch seconds; they were accepted no later than this.
+        """
         with self.database.reading() as connection:
             return find_controls(
                 connection, self.database.rows, job, near, before=before, now=self.database.now(connection)
             )
 
     def ages(self, batches: Collection[int]) -> dict[int, Age]:
-        """How long ago batches without proof were given up, or noted as intents where their process died."""
+        """How long ago batches without proof were given up; if their process died, since their intents."""
         with self.database.reading() as connection:
             return self._ages.of(connection, batches, self.database.moment(connection))
 
@@ -173,7 +180,7 @@ class Ledger(LedgerOverview):
 
         def work(connection: sa.Connection) -> list[int]:
             nonlocal badge_keys, elsewhere
-            # what is added counts only once it is committed
+            # a copy, because numbers that are added count only after the commit
             badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
             now, holds_lease = self._renew(connection, job)
             keeps_issues = holds_lease
@@ -194,10 +201,10 @@ class Ledger(LedgerOverview):
     def seed(self, job: Job, given: Seed) -> Counter[SeedPlan]:
         """Commit rows durably as granted outside this ledger; give how many ended in which way.
 
-        Repeating it changes nothing. Rows that other jobs left without proof are accepted in those jobs' accounts.
+        Repeating it changes nothing. Rows that other jobs left without proof are accepted in those jobs' summaries.
 
         :raises LeaseLostError: another copy took the job over.
-        :raises IntentConflictError: an import took some of the rows in the meantime; nothing was noted.
+        :raises IntentConflictError: an import took some of the rows in the meantime; nothing was recorded.
         """
         badge_keys: dict[str, int] = {}
 
@@ -219,9 +226,9 @@ class Ledger(LedgerOverview):
         return counts
 
     def reserve_request(self, organisation: str, per_minute: int) -> float:
-        """Take one request out of the organisation's budget; give the seconds until its turn.
+        """Take one request of the organisation's budget; give the seconds until its turn.
 
-        The turns of all who share the ledger are ``60 / per_minute`` seconds apart.
+        The turns of all tasks that share the ledger are ``60 / per_minute`` seconds apart.
         """
 
         def work(connection: sa.Connection) -> float:
@@ -232,26 +239,30 @@ class Ledger(LedgerOverview):
         return max(0.0, self.database.durably(work))
 
     def counts(self, job: Job) -> dict[RowState, int]:
-        """How many sent rows of the job stand in which state."""
+        """How many rows of the job that were sent are in which state."""
         with self.database.reading() as connection:
             counted = connection.execute(QUERIES["count_states"], {"job": job.key}).all()
         return {RowState(state): int(rows) for state, rows in counted if rows}
 
     def finish_job(self, job: Job, state: str, summary: Mapping[str, Any] | None) -> None:
-        """Keep the summary and give the lease back; raise ``LeaseLostError`` where another copy took over."""
+        """Keep the summary and give the lease back.
+
+        :param state: ``finished`` or ``failed``.
+        :raises LeaseLostError: another copy took the job over.
+        """
         self.database.durably(
             lambda connection: self._jobs.finish(connection, job, state, summary, self.database.now(connection))
         )
 
-    # -- what is held of rows ------------------------------------------------------------------------------------------
+    # -- the ledger's rows ---------------------------------------------------------------------------------------------
 
     def _is_living(self, connection: sa.Connection, job: int) -> bool:
-        """Whether a process may be at work on a job."""
+        """Whether a process may be working on a job."""
         values = {"job": job, "now": self.database.now(connection)}
         return connection.execute(QUERIES["living_job"], values).first() is not None
 
     def _known_badges(self, connection: sa.Connection, job: Job, names: set[str]) -> dict[str, int]:
-        """The numbers of those badges that the organisation ever had a row of."""
+        """The numbers of those badges that the ledger has numbered for the organisation."""
         known = self._badge_keys.setdefault(job.organisation_key, {})
         for name in names - known.keys():
             values = {"organisation": job.organisation_key, "name": name}
@@ -263,7 +274,7 @@ class Ledger(LedgerOverview):
     def _held(
         self, connection: sa.Connection, job: Job, rows: Iterable[tuple[Any, ...]], names: Mapping[int, str]
     ) -> dict[tuple[int, str], list[Held]]:
-        """What is held, by customer and badge. One loop and no names for a row's fields: there are many rows."""
+        """The rows by customer and badge. One loop without named fields, because there are many rows."""
         held: dict[tuple[int, str], list[Held]] = {}
         living: dict[int, bool] = {job.key: False}
         for customer, badge, earned, occurrence, batch, said, owner, number, doubt, _, attempt in rows:
@@ -298,7 +309,7 @@ class Ledger(LedgerOverview):
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def _refuse_encoding(self) -> None:
-        """Refuse a PostgreSQL database that cannot keep every text: an outcome whose reason it lacks would be lost."""
+        """Refuse a PostgreSQL database that cannot store every text, because outcomes with it would be lost."""
         if self.database.is_sqlite:
             return
         with self.database.reading() as connection:
@@ -316,12 +327,12 @@ class Ledger(LedgerOverview):
                 exists = current_revision(connection) is not None
         if not exists:
             raise ConfigurationError(
-                f"there is no ledger at {self.description}, and none was made. See ledger_conn_id and AIRFLOW_HOME: "
-                "they must be those of the imports"
+                f"there is no ledger at {self.description}, and none was made. Check that ledger_conn_id and "
+                "AIRFLOW_HOME are those of the imports"
             )
 
     def _forget_issues(self, connection: sa.Connection, job: Job) -> None:
-        """Each try writes its issues again. Those stay whose row is still in the reported state."""
+        """Delete the issues of earlier tries, because each try writes them again. Keep those that are still true."""
         connection.execute(QUERIES["forget_unconfirmed_issues"], {"job": job.key})
         for state in (RowState.ACCEPTED, RowState.UNKNOWN):
             values = {"job": job.key, "state": state.value}
@@ -332,7 +343,7 @@ class Ledger(LedgerOverview):
                 connection.execute(QUERIES["forget_issue"], numbers)
 
     def _renew(self, connection: sa.Connection, job: Job) -> tuple[Moment, bool]:
-        """Renew the lease; give the moment, and ``False`` where another copy took the lease, or it was given back."""
+        """Renew the lease; give the moment, and ``False`` if another copy took the lease, or it was given back."""
         values: dict[str, Any] = {"job": job.key, "fence": job.fence}
         if self.database.is_sqlite:
             now = self.database.moment(connection)

@@ -1,7 +1,7 @@
-"""A job's rows, page by page: first those with a state of their own, by row number, then those of batch after batch.
+"""Lists and counts a job's rows page by page: first those with a state of their own, then batch after batch.
 
 Each page is read in a snapshot of its own, so rows may be settled or revoked while they are listed. A row that changes
-meanwhile is not listed twice.
+during that is not listed twice.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _Page = TypeVar("_Page")
 
 
 class Mark(NamedTuple):
-    """How far a list is."""
+    """The position in a list: where the next page begins."""
 
     odd: tuple[int, ...] | None = (-1, 0, 0, 0, 0)  #: row number and key of the last odd row; none: no more of them
     batch: int = 0  #: the last batch
 
 
 def job_record(row: sa.Row[Any], now: float) -> JobRecord:
-    """A job as it is shown. One that is open, and that no living process can hold, is dead."""
+    """A job for people. If it is open, but no living process can hold its lease, it is dead."""
     values = dict(row._mapping)
     owner, left = values.pop("lease_owner"), max(0.0, values.pop("lease_until") - now)
     if values["state"] == "open" and (not left or is_certainly_dead(owner)):
@@ -69,9 +69,9 @@ def pages(
     states: Sequence[RowState],
     shaped: Callable[[sa.Connection, int, Sequence[LedgerRow]], list[_Page]],
 ) -> Iterator[list[_Page]]:
-    """Pages of a job's rows, each read at once; no connection is held between two of them.
+    """Pages of a job's rows. No connection is held between two pages.
 
-    :param shaped: makes of a page what the caller wants, on the connection and with the key of the job.
+    :param shaped: turns a page's rows into what the caller wants, with the connection and the key of the job.
     """
     mark = Mark()
     while True:
@@ -90,7 +90,7 @@ def pages(
 def next_rows(
     connection: sa.Connection, rows: Rows, job: int, states: Collection[RowState], mark: Mark
 ) -> tuple[list[LedgerRow], Mark]:
-    """The next rows of a job that are in one of these states; no rows where there are no more."""
+    """The next rows of a job that are in one of these states; none at the end."""
     names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
     values: dict[str, Any] = {"job": job, "states": [state.value for state in states]}
     if mark.odd is not None:
@@ -109,7 +109,7 @@ def next_rows(
 
 
 def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
-    """Count what a job granted: of rows that are as their batch is, none becomes an object."""
+    """Count what a job granted. Rows that have their batch's state are counted without an object for each."""
     names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
     with_id: Counter[str] = Counter()
     others: Counter[str] = Counter()
@@ -131,7 +131,7 @@ def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
 
 
 def count_accepted(connection: sa.Connection, rows: Rows, job: int) -> dict[str, int]:
-    """Count the accepted rows of a job by badge, taken back or not; of plain rows none becomes an object."""
+    """Count the accepted rows of a job by badge, revoked ones included."""
     names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
     counted: Counter[str] = Counter()
     for row in connection.execute(QUERIES["count_odd_rows"], {"job": job}):
@@ -149,7 +149,7 @@ def count_accepted(connection: sa.Connection, rows: Rows, job: int) -> dict[str,
 def plain_numbers(
     connection: sa.Connection, rows: Rows, job: int, states: Collection[RowState], wanted: set[int]
 ) -> dict[RowState, set[int]]:
-    """Which of the row numbers are rows of the job that are as their batch is, by state."""
+    """The row numbers among ``wanted`` whose rows belong to the job and have their batch's state, by state."""
     numbers: dict[RowState, set[int]] = {state: set() for state in states}
     values: dict[str, Any] = {"job": job, "states": [state.value for state in states], "after": 0}
     while wanted and (batch := connection.execute(QUERIES["next_batch"], values).one_or_none()):
@@ -191,7 +191,7 @@ def _rows_of(connection: sa.Connection, rows: Rows, batch: Any, names: dict[int,
 
 
 def _plain(connection: sa.Connection, rows: Rows, batch: Any, columns: BatchColumns) -> Sequence[int]:
-    """The positions of the rows that are as the batch is."""
+    """The positions of the rows that have the batch's state."""
     every = range(batch.row_count)
     if batch.gone == batch.row_count:
         return ()

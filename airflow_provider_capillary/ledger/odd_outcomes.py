@@ -1,4 +1,4 @@
-"""Records the outcomes whose rows were not all accepted together: row by row, late, or with ids that accept no row.
+"""Records outcomes whose rows were not all accepted together: row by row, late, or with ids that accept no row.
 
 The usual outcome is one update of its batch, in ``recording.py``.
 """
@@ -48,7 +48,7 @@ class OddOutcomes:
         self._badge_keys = badge_keys
         self._now = now
         self._keeps_issues = keeps_issues
-        self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, and that are another job's by now
+        self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, but that belong to another job now
 
     def write(self, outcome: Outcome, *, is_settled: bool) -> None:
         """Write an outcome.
@@ -67,13 +67,13 @@ class OddOutcomes:
         if is_settled:
             return
         if late:
-            log.warning("An outcome came too late for %d rows: they were settled or sent again meanwhile", late)
+            log.warning("An outcome came too late for %d rows: they were settled or sent again before", late)
             accepted = [change for change in changes_of(outcome) if change.state is RowState.ACCEPTED]
             ids.keep_late(outcome.batch, accepted)
-        ids.look_for_second_grants(outcome)  # after the issues, which are added to where a row was granted twice
+        ids.look_for_second_grants(outcome)  # after the issues, because a second grant is appended to the row's issue
 
     def _change_rows(self, outcome: Outcome) -> int:
-        """Change rows that are still of the batch; give how many are not."""
+        """Change rows that still belong to the batch; give how many do not."""
         if outcome.verdict:
             reply = {"batch": outcome.batch, "status": outcome.status, "verdict": outcome.verdict}
             self._connection.execute(QUERIES["batch_settled"], reply | moment_values(self._now))
@@ -98,10 +98,9 @@ class OddOutcomes:
         return len(wanted) - len(done)
 
     def _account_elsewhere(self, changes: Sequence[Change], were_unknown: Collection[Key]) -> None:
-        """Account for accepted rows where they are owned now: the lease of this process ran out, and it lived on.
+        """Account for accepted rows in the jobs that own them now. Needed if this process lived on after its lease.
 
-        Another job may have taken rows over, or another copy of this job may have reported them as unknown, and may
-        be at its end.
+        Another job may have taken rows over, or another copy of this job may have reported them as unknown and ended.
         """
         for change in (change for change in changes if change.state is RowState.ACCEPTED):
             row = whole_row(self._connection, change.key)
@@ -120,7 +119,7 @@ class OddOutcomes:
         return Change(key, badge.row_number, badge.expires_at, change.state, earned_badge_id)
 
     def _doubt(self, batch: LockedBatch, changes: Sequence[Change], doubt: str) -> None:
-        """Rows that are unknown until now may be granted twice from now on."""
+        """Record the doubt for rows that are unknown until now, and may be granted twice from now on."""
         here = batch.present([change.key for change in changes])
         unknown = [key for key in sorted(here) if batch.state_of(key) is RowState.UNKNOWN]
         if unknown:
@@ -128,7 +127,7 @@ class OddOutcomes:
             insert_many(self._connection, "add_doubt", values)
 
     def _doubt_ids(self, batch: LockedBatch, absent: Sequence[Change]) -> None:
-        """Rows that a read found absent, although a reply without proof gave an id for them."""
+        """Record a doubt for rows that a read found absent, although a reply without proof gave an id for them."""
         unknown = [(change.key, batch.odd.get(change.key)) for change in absent]
         doubts = [
             key_values(key) | {"doubt": DOUBT_OF_ID.format(odd.earned_badge_id)}

@@ -90,13 +90,13 @@ class LedgerOverview:
             return self.database.now(connection)
 
     def close(self) -> None:
-        """Give connections back."""
+        """Close the connections."""
         self.database.close()
 
     # -- names of badges ---------------------------------------------------------------------------------------------
 
     def name_badges(self, names: Mapping[str, str]) -> None:
-        """Note what badges are called, by their ids. Where all of it is known nothing is written."""
+        """Record the names of badges, by their ids. If all are on record, nothing is written."""
         with self.database.reading() as connection:
             news = badge_names.news_of(connection, names)
         if news:
@@ -110,7 +110,10 @@ class LedgerOverview:
     # -- organisations -----------------------------------------------------------------------------------------------
 
     def refuse_unknown_organisation(self, name: str) -> None:
-        """Raise ``UnknownOrganisationError`` where the name is not known and badges were granted under another one."""
+        """Refuse an unknown name that could hide what was granted.
+
+        :raises UnknownOrganisationError: the name is not known, and badges were granted under another one.
+        """
         with self.database.snapshot() as connection:
             organisations.refuse_unknown(connection, name)
 
@@ -120,17 +123,20 @@ class LedgerOverview:
             return organisations.listed(connection)
 
     def add_organisation(self, name: str) -> bool:
-        """Take a person's word that a name is an organisation of its own; give whether that is news."""
+        """Add a name because a person says that it is an organisation of its own; give whether it was unknown."""
         return self.database.durably(lambda c: organisations.add(c, name))
 
     def rename_organisation(self, old: str, new: str) -> None:
-        """Let another name stand for an organisation; see ``organisations.rename``."""
+        """Give an organisation another name; see ``organisations.rename``."""
         self.database.durably(lambda c: organisations.rename(c, old, new, self.database.now(c)))
 
     # -- what is shown of a job --------------------------------------------------------------------------------------
 
     def job(self, job_id: str) -> JobRecord:
-        """One job; raise ``UnknownJobError`` where there is none."""
+        """One job.
+
+        :raises UnknownJobError: there is none of that id.
+        """
         with self.database.reading() as connection:
             row = connection.execute(QUERIES["one_job"], {"job_id": job_id}).one_or_none()
             now = self.database.now(connection)
@@ -149,9 +155,9 @@ class LedgerOverview:
             return [listing.job_record(row, now) for row in found]
 
     def jobs_of_run(self, dag_id: str, run_id: str, task_id: str | None = None) -> list[JobRecord]:
-        """The latest job of each task and map index of a Dag run, also of those that left no XCom; by task and index.
+        """The latest job of each task and map index of a Dag run, by task and index; also if it left no XCom.
 
-        A clear begins a new job, and the one before it is not given.
+        After a clear this is the new job only.
         """
         values = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
         with self.database.reading() as connection:
@@ -164,18 +170,18 @@ class LedgerOverview:
     def rows_of_customer(self, customer_id: int) -> list[dict[str, Any]]:
         """All that the ledger holds of one customer, of every organisation, in the order of the earn instants.
 
-        Each row has its organisation, badge, instant (epoch seconds), occurrence (below 0: set aside after it was
-        revoked), state, job, DAG, run, request id, and the doubt where it may be granted twice.
+        Each row has its organisation, badge, instant (epoch seconds), occurrence (below 0: freed after it was revoked),
+        state, job, DAG, run, request id, and the doubt if it may be granted twice.
         """
         with self.database.reading() as connection:
             found = connection.execute(QUERIES["all_rows_of_customer"], {"customer": customer_id})
             return [dict(row._mapping) for row in found]
 
     def standing(self, job_id: str) -> dict[str, int]:
-        """Where the rows of a job stand now, for one that runs or died: ``rows_read`` and the states of a summary.
+        """The rows of a job that runs or died, by their present states: ``rows_read``, a summary's states, ``batches``.
 
-        ``batches`` besides. Rows in flight, or left so by a process that died, are ``unknown``; what the ledger holds
-        nothing of is ``not_sent`` (rows that an earlier job had accepted are among them).
+        Rows in flight, or left so by a process that died, are ``unknown``. Rows that the ledger does not hold for this
+        job are ``not_sent``; rows that an earlier job had accepted are among them.
         """
         with self.database.snapshot() as connection:
             return listing.standing(connection, job_id)

@@ -1,10 +1,9 @@
-"""A batch's rows and their ids as bytes: columns of numbers, one after the other; texts of the API that every database
-takes.
+"""Packs a batch's rows and ids into bytes, and makes texts of the API storable.
 
-``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, by row number. A
-column begins with its kind: ``=`` one number of 8 bytes for all rows; ``B``, ``H``, ``I``, ``q`` 1, 2, 4 or 8 bytes a
-row; all little-endian. ``ids`` begins with ``h``, then 12 bytes a row (24 hexadecimal digits, zeros where there is
-none), or with ``j``, then a JSON list of texts and nulls.
+``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, column by column, in
+the order of the row numbers. A column begins with its kind: ``=`` one number of 8 bytes for all rows; ``B``, ``H``,
+``I``, ``q`` 1, 2, 4 or 8 bytes a row; all little-endian. ``ids`` begins with ``h``, then 12 bytes a row (24 hexadecimal
+digits, zeros for no id), or with ``j``, then a JSON list of texts and nulls.
 """
 
 from __future__ import annotations
@@ -64,9 +63,9 @@ class BatchColumns(NamedTuple):
         return list(zip(self.customers, self.badges, self.earned, self.occurrences, strict=True))
 
     def sorted_keys(self) -> KeyColumns:
-        """The rows' identities, sorted. No tuple is made where the customers give the order, as they nearly always do.
+        """The rows' identities, sorted. If the customers alone give the order, as nearly always, no tuple is made.
 
-        A thousand tuples cost as much as all the rest that is done for a batch's rows here.
+        A thousand tuples cost as much as all other work on a batch's rows here.
         """
         if all(map(lt, self.customers, self.customers[1:])):
             return KeyColumns(*self[1:4], self.occurrences)
@@ -118,9 +117,9 @@ def unpack_rows(packed: bytes, rows: int) -> BatchColumns:
 
 
 def pack_ids(ids: Sequence[str | None]) -> bytes:
-    """The ids as bytes, exactly: what is not 24 lower-case hexadecimal digits stays text."""
+    """The ids as bytes, exactly: if one is not 24 lower-case hexadecimal digits, all stay text."""
     texts = [_NO_ID if text is None else text for text in ids] if None in ids else cast("Sequence[str]", ids)
-    # each length alone: one that is too short must not make up for one that is too long
+    # check each length, because a short id and a long one together could have the right sum
     if set(map(len, texts)) == {len(_NO_ID)} and texts.count(_NO_ID) == ids.count(None):
         joined = "".join(texts)
         with suppress(ValueError):
@@ -142,7 +141,7 @@ def unpack_ids(packed: bytes | None, rows: int) -> list[str | None]:
 
 
 def storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
-    """Texts that can be stored; where all are plain, as ids are, none is looked at on its own."""
+    """Texts that can be stored. If all together are plain, as ids are, none is checked alone."""
     joined = "".join(filter(None, texts))
     if joined.isascii() and "\0" not in joined:
         return texts
@@ -150,7 +149,7 @@ def storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def storable(text: str | None) -> str | None:
-    """PostgreSQL takes no NUL, and no database a lone surrogate; what the API says may hold both."""
+    """A text that can be stored: PostgreSQL refuses NUL, every database a lone surrogate, and the API may send both."""
     if text is None or (text.isascii() and "\0" not in text):
         return text
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

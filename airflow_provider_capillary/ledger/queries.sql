@@ -490,7 +490,7 @@ DELETE FROM capillary_row_issue WHERE job_id = :job AND row_number = :row_number
 SELECT row_number, message, original FROM capillary_row_issue
 WHERE job_id = :job AND state = 'unknown' AND row_number BETWEEN :first AND :last ORDER BY row_number
 
--- retell --
+-- report_end --
 -- Change the issue of a row that was unknown; of stage verify is only what is proven to be granted once.
 UPDATE capillary_row_issue SET state = :state, stage = CASE WHEN CAST(:doubt AS text) IS NULL THEN 'verify' ELSE 'send' END,
     message = message || '; ' || :reason || coalesce('; ' || :doubt, '')

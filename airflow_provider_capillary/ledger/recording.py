@@ -1,8 +1,8 @@
-"""Writes what a job records, within one transaction: intents to send batches, and what became of them.
+"""Writes the notes of a job within one transaction: intents to send batches, and their outcomes.
 
-The statements over batches are here, those over many rows in ``rows.py``. A batch whose rows all come to one state is
-one update; ``odd_outcomes.py`` has all others. On PostgreSQL each statement is a trip, so the batches of one
-transaction are written together.
+The statements over batches are here, those over many rows in ``rows.py``. If all rows of a batch come to one state,
+that is one update; ``odd_outcomes.py`` has all other outcomes. On PostgreSQL each statement is a trip to the server, so
+the batches of one transaction are written together.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class _Noted(NamedTuple):
 class Recording:
     """The notes of one transaction.
 
-    :param badge_keys: name -> the ledger's number. What is looked up here is added; it may be kept only when
-        the transaction is committed: a number that was rolled back is given to another badge.
-    :param keeps_issues: whether the issues of outcomes count; those of a copy that was replaced do not.
+    :param badge_keys: name -> the ledger's number. Numbers that are looked up here are added. Keep them only after the
+        commit, because a number that was rolled back is given to another badge.
+    :param keeps_issues: whether the issues of outcomes are written; not those of a copy that was replaced.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Recording:
         self._badge_keys = badge_keys
         self._now = now
         self._keeps_issues = keeps_issues
-        self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, and that are another job's by now
+        self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, but that belong to another job now
 
     def write(self, notes: Sequence[Note]) -> list[int]:
         """Write the notes, intents last; give the key of each intent's batch.
@@ -105,7 +105,7 @@ class Recording:
                 rows = [Adopted(key_of(badge, self._badge_keys), badge.row_number, held) for badge, held in note.rows]
                 adopt(self._connection, self._rows, self._job, rows)
             elif isinstance(note, Issues) and note.rows:
-                add_issues(self._connection, self._job.key, note.rows, keep_earlier=note.only_if_untold)
+                add_issues(self._connection, self._job.key, note.rows, keep_earlier=note.keep_earlier)
         return self._intents(intents) if intents else []
 
     def learn(self, names: set[str]) -> None:
@@ -145,7 +145,7 @@ class Recording:
             raise conflict_of(error) from error
 
     def _new_keys(self, noted: _Noted) -> KeyColumns:
-        """The rows that the ledger does not hold. Those that it holds and that are free move to the batch first."""
+        """The rows that the ledger does not hold. Rows that it holds are moved to the batch first, if they are free."""
         if noted.intent.unseen:
             return noted.columns.sorted_keys()
         keys = sorted(noted.columns.keys())
@@ -164,14 +164,14 @@ class Recording:
         return KeyColumns.of([key for key in keys if key not in known])
 
     def _refuse_own_other_rows(self, noted: _Noted, held: Mapping[Key, Found]) -> None:
-        """Refuse to take a row of this job that was refused under another number: a repeat is not sent again."""
+        """Refuse a row that repeats another one of this job under another number: a repeat is not sent."""
         for key, number in zip(noted.columns.keys(), noted.columns.numbers, strict=True):
             row = held.get(key)
             if row is not None and row.job == self._job.key and row.row_number not in (None, number):
                 raise IntentConflictError("a row of the batch repeats another one of this job")
 
     def _claim(self, held: Sequence[Found], batch: int, known_doubts: set[Key]) -> None:
-        """Take rows that are proven not to be at the API into another batch."""
+        """Move rows that are proven not to be at the API into another batch."""
         taken = [row for row in held if row.state not in FREE or (row.doubt and row.key not in known_doubts)]
         if taken:
             raise IntentConflictError(f"{len(taken)} rows are held by another batch or another job")
@@ -185,7 +185,7 @@ class Recording:
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {found.state}")
 
     def _is_refused_here(self, found: Found, numbers: set[int]) -> bool:
-        """Whether this job was refused the badge for another of its rows: what repeats that row ends as it did."""
+        """Whether the API refused the badge for another row of this job. A row that repeats it ends in the same way."""
         return found.job == self._job.key and found.state == RowState.REJECTED and found.row_number not in numbers
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class Recording:
         self.accepted_elsewhere |= odd.accepted_elsewhere
 
     def _in_one_state(self, outcome: Outcome) -> dict[str, Any] | None:
-        """How a batch is settled whose rows all come to one state together; ``None`` where they do not."""
+        """The values that settle a whole batch, if all its rows come to one state together, else ``None``."""
         states = {change.state for change in outcome.rows} | ({RowState.ACCEPTED} if outcome.accepted else set())
         if not outcome.verdict or len(states) != 1 or outcome.doubt:
             return None
@@ -229,7 +229,7 @@ class Recording:
 
 
 def _stands_in_the_way(found: Found) -> bool:
-    """Whether a customer who may hold the badge only once holds it, may hold it, or had it revoked and not set free."""
+    """Whether a customer who may hold the badge once holds it by this row, may hold it, or had it revoked for good."""
     if found.state == RowState.REVOKED:
         return found.occurrence > 0
     return found.state == RowState.ACCEPTED or found.state in UNPROVEN
@@ -240,7 +240,7 @@ def _names(note: Note) -> set[str]:
     if isinstance(note, Intent):
         return set(note.badges.badge_meta_ids)
     if isinstance(note, Outcome):
-        return {change.badge.badge_meta_id for change in note.rows}  # of accepted rows the keys are seldom needed
+        return {change.badge.badge_meta_id for change in note.rows}  # the keys of accepted rows are rarely needed
     return {badge.badge_meta_id for badge, _ in note.rows} if isinstance(note, Adoption) else set()
 
 
@@ -266,7 +266,7 @@ def _refuse_repeated(intents: Sequence[Intent]) -> None:
         else:
             keys = {(b.customer_id, b.badge_meta_id, b.earned_at, b.occurrence) for b in intent.badges}
         if len(keys) < len(intent.badges):
-            # no other job is to blame, so planning anew would not help
+            # it is a defect, not a conflict with another job, so planning again would not help
             raise ValueError("a batch holds two rows of one identity")
         if not taken.isdisjoint(keys):
             raise IntentConflictError("two batches that are noted together hold the same row")
@@ -288,7 +288,7 @@ def add_batches(connection: sa.Connection, job: Job, now: Moment, batches: Seque
     if connection.dialect.name == "sqlite":
         return [int(connection.execute(QUERIES["add_batch"], values | batch).scalar_one()) for batch in batches]
     keys = connection.execute(QUERIES["add_batches"], values | _columns(_NEW_BATCH, batches)).scalars()
-    return sorted(keys)  # numbered in the order that was given
+    return sorted(keys)  # they are numbered in the given order
 
 
 def _settle_untouched(connection: sa.Connection, now: Moment, batches: Sequence[dict[str, Any]]) -> set[int]:

@@ -1,7 +1,7 @@
-"""The statements over many good rows at once, per database: note them, look them up, move them to another batch.
+"""Executes the statements over many rows at once, for each database: add rows, find them, move them to another batch.
 
-The rows of a batch are sorted by their key before they are written, and batches by their first row: neighbours are
-written together, and two jobs that write the same rows seldom wait for each other in a circle, which PostgreSQL ends.
+The rows of a batch are sorted by their key before they are written, and batches by their first row. So neighbours are
+written together, and two jobs that write the same rows rarely deadlock; PostgreSQL ends a deadlock.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from sqlalchemy.exc import IntegrityError
 from airflow_provider_capillary.ledger.facts import IntentConflictError
 from airflow_provider_capillary.ledger.packing import Key, KeyColumns, NewRows
 
-_TOGETHER = 250  # rows in one statement of SQLite: with more, its program no longer fits the processor's cache
-_NEW_TOGETHER = 500  # of new rows: each statement lets go of Python's lock, and waits for the lanes to get it back
+_TOGETHER = 250  # rows in one statement of SQLite; with more, its program no longer fits the processor's cache
+_NEW_TOGETHER = 500  # new rows in one statement; each releases Python's lock, and waits for the lanes to get it back
 
 _UNIQUE_VIOLATION = "23505"  # PostgreSQL's code
 
@@ -32,7 +32,7 @@ _FOUND = """
 
 
 class Found(NamedTuple):
-    """A row, the state that it has in itself or with its batch, and whose it is."""
+    """A row, its state (its own or its batch's), and the job that it counts for."""
 
     customer: int
     badge: int
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     batch: int
     state: str
     job: int
-    row_number: int | None  #: where it has a state of its own
+    row_number: int | None  #: only if it has a state of its own
     doubt: str | None
     is_odd: bool
     attempt: int
@@ -53,7 +53,7 @@ class Found(NamedTuple):
 
 
 class OwnState(NamedTuple):
-    """A row that gets a state of its own, or another one."""
+    """A row with the state of its own that it gets."""
 
     customer: int
     badge: int
@@ -71,11 +71,14 @@ class Rows(Protocol):
     """The statements of one database."""
 
     def insert(self, connection: sa.Connection, new: Sequence[NewRows]) -> None:
-        """Note rows that the ledger does not hold; raise ``IntentConflictError`` where it holds one of them."""
+        """Add rows that the ledger does not hold.
+
+        :raises IntentConflictError: it holds one of them.
+        """
         ...
 
     def lock(self, connection: sa.Connection, keys: Sequence[Key]) -> None:
-        """Keep others from moving those of the rows that are there."""
+        """Keep others from moving those of the rows that exist."""
         ...
 
     def find(
@@ -83,12 +86,12 @@ class Rows(Protocol):
     ) -> Iterator[tuple[Any, ...]]:
         """Find all occurrences of (customer, badge, earn instant); ``any_date``: whatever the earn instant.
 
-        Gives the fields of ``Found``, and no more rows at a time than need be: what lives shortly costs little.
+        Gives the fields of ``Found``, a few rows at a time, because short-lived objects cost little.
         """
         ...
 
     def move(self, connection: sa.Connection, batch: int, keys: Sequence[Key]) -> None:
-        """Let rows belong to another batch. The schema refuses it where one is not free to be sent."""
+        """Move rows to another batch. The schema refuses it if one of them is not free to be sent."""
         ...
 
     def add_odd(self, connection: sa.Connection, batch: int, rows: Sequence[OwnState]) -> None:
@@ -96,18 +99,18 @@ class Rows(Protocol):
         ...
 
     def change_odd(self, connection: sa.Connection, rows: Sequence[OwnState]) -> None:
-        """Change the state of rows that have one of their own; an id or a proof once noted stays where none is given.
+        """Change the state of rows that have one of their own.
 
-        The job, the row number and the expiry of a row stay as they are.
+        If no id or proof is given, the recorded one stays. Job, row number and expiry always stay.
         """
         ...
 
 
 class SqliteRows:
-    """Statements over many rows of values, some hundred at a time.
+    """Statements over many rows of values, hundreds at a time.
 
-    ``executemany`` would let go of Python's lock, and wait for it, once for every row. CROSS JOIN fixes SQLite's order
-    of the join: values first, then one look-up by key for each.
+    ``executemany`` would release Python's lock, and wait for it, once for every row. CROSS JOIN fixes SQLite's join
+    order: values first, then one look-up by key for each.
     """
 
     _INSERT = """
@@ -208,10 +211,10 @@ def _with_rows(statement: str, rows: int, width: int, first: int, of_each: str) 
 
 
 class PostgresRows:
-    """One statement for all rows, whose columns travel as arrays.
+    """One statement for all rows, with their columns as arrays.
 
-    OFFSET 0 and LATERAL: each key is looked up alone. The planner, whose statistics lag behind a night's growth,
-    would else read a whole table for every batch.
+    OFFSET 0 and LATERAL make PostgreSQL look each key up alone. Its statistics lag behind a night's growth, so the
+    planner would else read a whole table for every batch.
     """
 
     _KEYS = """
@@ -317,7 +320,7 @@ def _odd_arrays(rows: Sequence[OwnState]) -> dict[str, str]:
 
 
 def text_array(texts: Sequence[str | None]) -> str:
-    """The same of texts, whatever stands in them: an id comes from the API."""
+    """Texts as the text of a PostgreSQL array, with all characters quoted, because ids come from the API."""
     return f"{{{','.join(map(_quoted, texts))}}}"
 
 
@@ -331,7 +334,7 @@ def _quoted(text: str | None) -> str:
 
 
 def number_array(numbers: Sequence[int]) -> str:
-    """PostgreSQL's own text of an array, which is JSON's but for the brackets; the driver would take its time."""
+    """Numbers as the text of a PostgreSQL array: JSON with other brackets. The driver's own way is slower."""
     return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
 
 

@@ -1,8 +1,8 @@
-"""Settles rows without proof outside an import, by a read or by a person's word, within the caller's transaction.
+"""Settles rows without proof outside an import, by a read or a person's decision, within the caller's transaction.
 
-Only where no import can be at work on them: every change first locks the job's row, which an import must change to
-take the job up, then the batch. A row is changed only if it is still the unknown row, of the same job and batch, that
-was looked at; one that another job has taken over or sent again in the meantime stays as it is.
+No import can work on them meanwhile: every change first locks the job's row, which an import must change to resume the
+job, then the batch. A row is changed only if it is still the unknown row, of the same job and batch, that was read. A
+row that another job has taken over or sent again since stays as it is.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def take_stock(connection: sa.Connection, job_id: str, now: float, outwaited: Le
 
 
 def _unproven(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) -> list[UnprovenRow]:
-    """Rows without proof, with what the job's report says of them."""
+    """Rows without proof, with the message of their issue."""
     if not rows:
         return []
     numbers = [row.badge.row_number for row in rows]
@@ -76,9 +76,9 @@ def _unproven(connection: sa.Connection, job: int, rows: Sequence[LedgerRow]) ->
 def settle(
     connection: sa.Connection, tables: Rows, job: Job, rows: Sequence[Settled], *, proof: Proof, by: str, now: float
 ) -> list[Settled]:
-    """Settle rows, each with its note, its issue in the job's report and its place in the job's summary.
+    """Settle rows, each with its record, its issue in the job's report and its count in the job's summary.
 
-    Gives those that were settled; the others were not as they were seen any more.
+    Gives those that were settled; the others had changed since they were read.
 
     :raises JobIsRunningError: the import goes on again.
     """
@@ -138,15 +138,15 @@ def _is_unknown_row_of(batch: LockedBatch, job: Job, key: Key) -> bool:
 
 
 def report_ends(connection: sa.Connection, job: Job, ends: Sequence[RowEnd]) -> int:
-    """Change the issues of rows that were reported as unknown, and their place in the job's summary.
+    """Change the issues of rows that were reported as unknown, and their counts in the job's summary.
 
-    The caller has locked the job, and has settled the rows themselves.
+    The caller has locked the job, and has settled the rows themselves. Gives how many issues changed.
     """
     moved: Counter[RowState] = Counter()
     for end in ends:
         values: dict[str, Any] = {"reason": end.reason, "doubt": end.doubt, "state": end.state.value}
         values |= {"job": job.key, "row_number": end.row_number}
-        moved[end.state] += connection.execute(QUERIES["retell"], values).rowcount
+        moved[end.state] += connection.execute(QUERIES["report_end"], values).rowcount
     _move(connection, job.key, moved)
     return moved.total()
 
@@ -193,7 +193,7 @@ def _doubtful_issue(one: Settled, doubt: str) -> RowIssue:
 
 
 def _move(connection: sa.Connection, job: int, moved: Counter[RowState]) -> None:
-    """Take rows out of the summary's unknown ones, so that it still adds up; a job that never ended has none."""
+    """Count rows in the summary by their new states instead of unknown. A job that never ended has no summary."""
     summary = connection.execute(QUERIES["job_summary"], {"job": job}).scalar_one() if moved.total() else None
     if summary is None:
         return
@@ -228,9 +228,9 @@ class Settlements:
         return listing.pages(self._database, job_id, tuple(UNPROVEN), _unproven)
 
     def settle(self, job: Job, rows: Sequence[Settled], *, proof: Proof, by: str) -> list[Settled]:
-        """Settle rows, with their issues in the job's report and their place in its summary, all or none.
+        """Settle rows, with their issues in the job's report and their counts in its summary, all or none.
 
-        Gives those that were still as they were seen; others were taken over or settled in the meantime.
+        Gives those that had not changed since they were read; the others were taken over or settled by another job.
 
         :raises JobIsRunningError: the import goes on again.
         """
@@ -242,7 +242,7 @@ class Settlements:
 
         return self._database.durably(work)
 
-    def hearsay(self, job: Job, *, limit: int = 500) -> Iterator[list[Hearsay]]:
+    def dependent_rows(self, job: Job, *, limit: int = 500) -> Iterator[list[DependentRow]]:
         """Rows that the job's report calls unknown, but that repeat another row, or that another job has taken over."""
         with self._database.snapshot() as connection:
             values = {"job": job.key, "state": RowState.UNKNOWN.value}
@@ -254,12 +254,12 @@ class Settlements:
                 values = {"job": job.key, "first": numbers[0], "last": numbers[-1]}
                 found = connection.execute(QUERIES["unknown_issues"], values).all()
             named = set(numbers)
-            rows = [Hearsay(r.row_number, msgspec.json.decode(r.original)) for r in found if r.row_number in named]
+            rows = [DependentRow(r.row_number, msgspec.json.decode(r.original)) for r in found if r.row_number in named]
             if rows:
                 yield rows
 
-    def retell(self, job: Job, ends: Sequence[RowEnd]) -> int:
-        """Report anew how such rows ended. Gives how many were changed."""
+    def report_ends(self, job: Job, ends: Sequence[RowEnd]) -> int:
+        """Change the issues of rows that were reported as unknown; give how many changed."""
 
         def work(connection: sa.Connection) -> int:
             lock_resting(connection, job.job_id, self._database.now(connection))
@@ -267,8 +267,8 @@ class Settlements:
 
         return self._database.durably(work)
 
-    def retell_late(self, job: Job) -> None:
-        """Report rows as accepted that the job's own report calls unknown, and that a late reply accepted since."""
+    def report_late_replies(self, job: Job) -> None:
+        """Report rows as accepted that the job's report calls unknown, and that a late reply has accepted since."""
         with self._database.reading() as connection:
             values = {"job": job.key, "first": 1, "last": 2**63 - 1}
             reported = {one.row_number for one in connection.execute(QUERIES["unknown_issues"], values)}

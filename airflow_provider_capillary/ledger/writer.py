@@ -1,4 +1,4 @@
-"""One thread that owns the ledger: callers wait for their commit, and what arrives together is committed together."""
+"""Gives the ledger a thread of its own: callers wait for their commit; notes that arrive together commit together."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 _MOST_TOGETHER = 64
-_PATIENCE_SECONDS = 0.005  # how long notes that no caller waits for may wait for others to be committed with them
+_PATIENCE_SECONDS = 0.005  # so long, notes that no caller waits for may wait for others to commit with
 
 
 class _Entry:
-    """Notes to commit, or a question to ask, and where the answer goes."""
+    """Notes to commit, or a question to ask, and the future for the answer."""
 
     #: Whether no caller waits for the answer.
     is_patient = False
@@ -42,13 +42,14 @@ class _Later(_Entry):
 
 
 class LedgerWriter:
-    """Serves many callers from one thread, and keeps the job's lease alive however idle or busy they are.
+    """Serves many callers from one thread, and renews the job's lease however idle or busy they are.
 
     A call puts an entry into the queue. The thread takes all entries that wait (``_all_waiting``). ``_commit`` gives
     their notes to ``Ledger.record`` as one transaction.
 
+    :param heartbeat_seconds: how often the lease is renewed.
     :param monotonic: the clock of the heartbeat, in seconds.
-    :param on_loss: called on the writer's thread with the error, where notes are lost that no caller waits for.
+    :param on_loss: called on the writer's thread with the error if notes are lost that no caller waits for.
     """
 
     def __init__(
@@ -77,10 +78,10 @@ class LedgerWriter:
         return keys
 
     def record_later(self, note: Outcome, then: Callable[[], None]) -> None:
-        """Commit durably, then call ``then`` on the writer's thread; do not wait for it.
+        """Let the outcome be committed durably, and ``then`` called on the writer's thread; do not wait for it.
 
-        The caller's next intent comes soon, and is committed together with the outcome: half as many commits, and
-        waits. It never comes before the outcome. Where the outcome cannot be committed, ``on_loss`` is called.
+        The caller's next intent comes soon and is committed together with the outcome, so there are half as many
+        commits. The intent never comes before the outcome. If the outcome cannot be committed, ``on_loss`` is called.
         """
 
         def end(answer: Future[Any]) -> None:
@@ -95,7 +96,7 @@ class LedgerWriter:
         self._submit(later)
 
     def catch_up(self) -> None:
-        """Wait until all that was given before is committed, or lost."""
+        """Wait until all notes that were given before are committed, or lost."""
         self._ask(lambda: None)
 
     def find(self, badges: Sequence[EarnedBadge], *, any_date: bool = False) -> dict[tuple[int, str], list[Held]]:
@@ -119,7 +120,7 @@ class LedgerWriter:
         return self._ask(self._ledger.now)
 
     def close(self) -> None:
-        """Commit what was given, then end the thread."""
+        """Commit the notes that were given, then end the thread."""
         with self._closing:
             self._closed = True
             self._waiting.put(None)
@@ -131,7 +132,7 @@ class LedgerWriter:
 
     def _submit(self, entry: _Entry) -> Future[Any]:
         with self._closing:
-            if self._closed:  # no answer would ever come
+            if self._closed:  # an answer would never come
                 raise LedgerUnavailableError("the job's ledger is closed; nothing was recorded")
             self._waiting.put(entry)
         return entry.answer
@@ -177,9 +178,9 @@ class LedgerWriter:
             if len(entries) == 1:
                 entries[0].answer.set_exception(error)
             for entry in entries if len(entries) > 1 else ():
-                # one batch's conflict is not the others', and an outcome counts without the lease too
+                # one batch's conflict must not fail the others, and an outcome counts without the lease, too
                 self._commit([entry])
-        except BaseException as error:  # noqa: BLE001 - it belongs to the callers, who wait
+        except BaseException as error:  # noqa: BLE001 - the waiting callers get it
             for entry in entries:
                 entry.answer.set_exception(error)
         else:
@@ -189,13 +190,13 @@ class LedgerWriter:
     def _renew_lease(self) -> None:
         try:
             self._ledger.renew_lease(self._job)
-        except Exception as error:  # noqa: BLE001 - a dead thread would leave its callers waiting for ever
-            # the next intent will say so to a caller who can stop
+        except Exception as error:  # noqa: BLE001 - if this thread died, its callers would wait for ever
+            # the next intent raises this again, to a caller that can stop
             log.warning("The job's lease could not be renewed: %s", error)
 
 
 def _answer(entry: _Entry, question: Callable[[], Any]) -> None:
     try:
         entry.answer.set_result(question())
-    except BaseException as error:  # noqa: BLE001 - it belongs to the caller, who waits
+    except BaseException as error:  # noqa: BLE001 - the waiting caller gets it
         entry.answer.set_exception(error)

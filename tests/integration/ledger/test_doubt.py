@@ -106,6 +106,6 @@ def test_a_persons_word_leaves_doubt_and_a_read_none(ledger: Ledger) -> None:
 def test_a_doubt_is_added_to_an_issue_once(ledger: Ledger) -> None:
     job = begin(ledger)
     ledger.record(job, [Issues([issue(1, message="first")])])
-    ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], only_if_untold=True)])
-    ledger.record(job, [Issues([issue(1, message="second")], only_if_untold=True)])
+    ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], keep_earlier=True)])
+    ledger.record(job, [Issues([issue(1, message="second")], keep_earlier=True)])
     assert [one.message for one in ledger.issues(job.job_id)] == ["first; second", "new"]

@@ -263,7 +263,7 @@ def test_one_of_two_issues_of_a_row_counts(ledger: Ledger, job: Job) -> None:
     odd = 'a "quoted" \\ text, {with} NULL, \0 and \ud800 é'
     twice = [issue(1, RowState.REJECTED, "first"), issue(1, RowState.REJECTED, odd), issue(2, RowState.INVALID)]
     ledger.record(job, [Issues(twice)])
-    ledger.record(job, [Issues([issue(2, RowState.REJECTED), issue(3, RowState.INVALID)], only_if_untold=True)])
+    ledger.record(job, [Issues([issue(2, RowState.REJECTED), issue(3, RowState.INVALID)], keep_earlier=True)])
     found = list(ledger.issues(job.job_id))
     assert [(one.row_number, one.state) for one in found] == [
         (1, RowState.REJECTED),

@@ -156,7 +156,7 @@ def test_an_import_that_continues_keeps_its_rows(ledger: Ledger) -> None:
     with pytest.raises(JobIsRunningError, match="settles its rows itself"):
         settle(ledger, mine, RowState.ACCEPTED)
     with pytest.raises(JobIsRunningError):
-        ledger.settlements.retell(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "reported anew")])
+        ledger.settlements.report_ends(mine, [RowEnd(1, RowState.ALREADY_ACCEPTED, "reported anew")])
     assert state(ledger, job, badge(1)) is RowState.UNKNOWN
     assert [issue.state for issue in ledger.issues(job.job_id)] == [RowState.UNKNOWN]
 
@@ -253,10 +253,10 @@ def test_rows_held_elsewhere_are_listed_apart(ledger: Ledger) -> None:
     ledger.record(job, [Issues([issue(row, RowState.UNKNOWN) for row in (1, 2, 3)])])
     ended(ledger, job, unknown=3)
     mine = ledger.settlements.take_stock(job.job_id)
-    [found] = ledger.settlements.hearsay(mine)
+    [found] = ledger.settlements.dependent_rows(mine)
     assert [(row.row_number, row.original) for row in found] == [(2, {"customer_id": 2}), (3, {"customer_id": 3})]
     reported = [RowEnd(2, RowState.ALREADY_ACCEPTED, "accepted"), RowEnd(3, RowState.NOT_SENT, "free")]
-    assert (ledger.settlements.retell(mine, reported), ledger.settlements.retell(mine, reported)) == (2, 0)
+    assert (ledger.settlements.report_ends(mine, reported), ledger.settlements.report_ends(mine, reported)) == (2, 0)
     summary = ledger.job(job.job_id).summary
     assert summary is not None
     assert [summary[name] for name in ("rows_read", "unknown", "already_accepted", "not_sent")] == [3, 1, 1, 1]

@@ -1,4 +1,7 @@
-"""The API's badge calls for one organisation. No Airflow, no ledger, no resends."""
+"""Calls the API's badge operations for one organisation. Uses neither Airflow nor the ledger; sends nothing twice.
+
+The API: https://docs.capillarytech.com/reference/import-earned-badges-of-customer, and its pages about badges.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,9 @@ LOOKUP_PATH = "/v2/customers/lookup"
 TOKEN_PATH = "/v3/oauth/token/generate"
 
 REQUEST_ID_HEADER = "X-CAP-REQUEST-ID"
-MOST_PAGES = 1_000  #: of the badge list; more means that the server does not page as it says
+MOST_PAGES = 1_000  #: of the badge list; if there are more, the server's paging does not work
 LONGEST_REQUEST_ID = 100  #: characters of a request id that the server chose
-CHECK_SECONDS = 5.0  #: to connect, and again to be answered: each request of a check takes at most 10 s
+CHECK_SECONDS = 5.0  #: to connect, and again for the reply, so each request of a check takes at most 10 s
 BADGE_ABSENT = frozenset({404, 1054})
 CUSTOMER_ABSENT = frozenset({8015})
 
@@ -48,10 +51,10 @@ _Decoded = TypeVar("_Decoded")
 
 
 class BadgeClient:
-    """Talks to the API. Thread-safe; making one touches no network.
+    """Calls the API. Thread-safe; creating one touches no network.
 
-    Nothing is ever sent twice, with one exception: after a 401 with OAuth the request is repeated once with
-    a new token, because a 401 proves that it was not applied.
+    Nothing is sent twice, with one exception: after a 401 with OAuth the request is repeated once with a new token,
+    because a 401 proves that it was not applied.
 
     :param clock: monotonic seconds, for the lifetime of tokens.
     :param now: epoch seconds, for ``Retry-After`` dates.
@@ -78,30 +81,31 @@ class BadgeClient:
         return f"BadgeClient({self.settings!r})"
 
     def close(self) -> None:
-        """Close the kept connections. The client may be used again, and reconnects."""
+        """Close the pooled connections. The client may be used again, and reconnects."""
         self._transport.close()
 
     # -- the import ------------------------------------------------------------------------------------
 
     def import_badges(self, body: bytes, request_id: str, keep_back: KeepBack | None = None) -> Reply:
-        """Send one batch, once, and give what came back. Network trouble stands in the reply and is never raised.
+        """Send one batch, once, and give what came back. Network errors are in the reply and are never raised.
 
         :param body: from :func:`~airflow_provider_capillary.client.wire.encode_batch`.
-        :param request_id: sent as ``X-CAP-REQUEST-ID``, for tracing; whether the server refuses it
-            when it comes twice is not documented, so it does not make the call safe to repeat.
-        :param keep_back: asked when there is a connection and the body is about to leave; a reason keeps it here.
-        :return: facts to be judged by :func:`~airflow_provider_capillary.core.outcome.judge`. With
-            ``Transmission.LOST`` the server may have granted the badges.
+        :param request_id: sent as ``X-CAP-REQUEST-ID``, for tracing. It is not documented whether the server refuses a
+            second request with it, so the call is not safe to repeat.
+        :param keep_back: asked when there is a connection and the body is about to leave; if it gives a reason, the
+            body is not sent.
+        :return: the facts, for :func:`~airflow_provider_capillary.core.outcome.judge`. With ``Transmission.LOST`` the
+            server may have granted the badges.
         """
         try:
             exchange = self._exchange(
                 self.settings.import_method, IMPORT_PATH, body=body, request_id=request_id, keep_back=keep_back
             )
         except ApiUnavailableError as error:
-            # Only the token can be missing here: the batch itself was not sent, or was answered with 401.
+            # Only fetching a token raises this, so the batch was not sent, or was answered with 401.
             return Reply(Transmission.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
         except ApiError as error:
-            # No token: 401, or 404 where the token's address is not there (a redirect of it proves the same).
+            # There is no token: 401, or 404 if the token's address does not exist (or redirects).
             status = 401 if isinstance(error, AuthenticationError) else 404
             text = str(error) if status == 401 else f"no token: {error}"
             return Reply(Transmission.REPLIED, status, envelope=[ApiProblem(error.code, text)], problem=text)
@@ -116,9 +120,9 @@ class BadgeClient:
     # -- reads -----------------------------------------------------------------------------------------
 
     def list_badges(self, *, page_size: int = 100) -> Iterator[Badge]:
-        """Go through all badges of the organisation, ``page_size`` a request, fetched as they are asked for.
+        """Iterate over all badges of the organisation, ``page_size`` a request. Pages are fetched as they are needed.
 
-        :raises ApiUnavailableError: also where the server repeats itself instead of paging.
+        :raises ApiUnavailableError: also if the server repeats a page instead of giving the next one.
         """
         seen: set[str] = set()
         for number in range(MOST_PAGES):
@@ -128,7 +132,7 @@ class BadgeClient:
                 raise ApiUnavailableError("the badge list repeats itself instead of going on; its paging is not usable")
             seen.update(badge.badge_meta_id for badge in fresh)
             yield from fresh
-            # Without totals, a list shorter than asked for is the last one.
+            # If the reply has no totals, a page that is shorter than asked for is the last one.
             last = len(listed.badges) < page_size if listed.total_pages is None else number + 1 >= listed.total_pages
             if last or not listed.badges:
                 return
@@ -140,10 +144,10 @@ class BadgeClient:
         return _there(self._read("GET", BADGES_PATH, wire_reads.decode_badge_list, query=query))
 
     def get_badge(self, badge_meta_id: str) -> Badge | None:
-        """Give a badge, or ``None`` where the API says that the organisation does not have it.
+        """Give a badge, or ``None`` if the API says that the organisation does not have it.
 
-        ``None`` is given only for the API's own error (404 or 1054 in ``errors``): an address that does not
-        exist is a wrong host, and raises :class:`RequestRefusedError`.
+        ``None`` is given only for the API's own error (404 or 1054 in ``errors``). An address that does not exist is a
+        wrong host, and raises :class:`RequestRefusedError`.
         """
         path = f"{BADGES_PATH}/{quote(badge_meta_id, safe='')}"
         decode = partial(wire_reads.decode_badge, badge_meta_id=badge_meta_id)
@@ -152,28 +156,28 @@ class BadgeClient:
     def get_customer_badge(self, customer_id: int, badge_meta_id: str) -> CustomerBadge:
         """Give what a customer has of one badge, with statistics.
 
-        Read-after-write delay is not documented: a badge just granted may not show yet.
+        The delay of reads is not documented, so a badge that was just granted may not show yet.
 
-        :raises ApiUnavailableError: also where the reply does not name this badge, or names another customer.
-        :raises RequestRefusedError: also where the API knows no such customer (code 1026) or badge (404).
+        :raises ApiUnavailableError: also if the reply does not name this badge, or names another customer.
+        :raises RequestRefusedError: also if the API knows no such customer (code 1026) or badge (404).
         """
         path = f"{MANAGEMENT_PATH}/{customer_id}/badge/{quote(badge_meta_id, safe='')}"
         decode = partial(wire_reads.decode_customer_badge, customer_id=customer_id, badge_meta_id=badge_meta_id)
         return _there(self._read("GET", path, decode, query={"includeStatistics": "true"}))
 
     def lookup_customer(self, identifier_name: str, identifier_value: str, source: str = "INSTORE") -> int | None:
-        """Give Capillary's id of a customer, or ``None`` where no customer has the identifier (code 8015).
+        """Give Capillary's id of a customer, or ``None`` if no customer has the identifier (code 8015).
 
         :param identifier_name: ``mobile``, ``email``, ``externalId``, ``cardnumber``, ...
+        :param source: the channel whose customers are searched.
         """
         query = {"source": source, "identifierName": identifier_name, "identifierValue": identifier_value}
         return self._read("GET", LOOKUP_PATH, wire_reads.decode_customer_id, query=query, absent=CUSTOMER_ABSENT)
 
     def revoke_earned_badge(self, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
-        """Take one earned badge back.
+        """Revoke one earned badge.
 
-        After :class:`ApiUnavailableError` it may or may not be revoked; asking again is harmless, and is
-        refused with code 814 where it was.
+        :raises ApiUnavailableError: it may or may not be revoked. Calling again is safe: code 814 says that it was.
         """
         body = wire_reads.encode_revocation(badge_meta_id, customer_id, earned_badge_id)
         decode = partial(
@@ -185,7 +189,10 @@ class BadgeClient:
         return _there(self._read("POST", REVOKE_PATH, decode, body=body))
 
     def check(self) -> None:
-        """Prove that host, credentials and the badge API work, with the cheapest read there is; else raise."""
+        """Prove with a single, small read that host, credentials and the badge API work.
+
+        :raises ApiError: they do not; see the tree in ``exceptions.py``.
+        """
         hurried = msgspec.structs.replace(
             self.settings,
             timeout=min(CHECK_SECONDS, self.settings.timeout),
@@ -197,7 +204,7 @@ class BadgeClient:
         finally:
             client.close()
 
-    # -- how -------------------------------------------------------------------------------------------
+    # -- one request -----------------------------------------------------------------------------------
 
     def _read(
         self,
@@ -209,7 +216,7 @@ class BadgeClient:
         body: bytes | None = None,
         absent: frozenset[int] = frozenset(),
     ) -> _Decoded | None:
-        """Send one read and decode its data; ``None`` where an error of ``absent`` says that there is nothing."""
+        """Send one read and decode its data; ``None`` if the reply has an error code of ``absent``."""
         target = f"{path}?{urlencode(query)}" if query else path
         return self._decoded(self._exchange(method, target, body=body), decode, absent)
 
@@ -225,11 +232,11 @@ class BadgeClient:
             return decode(envelope.data if envelope is not None else None)
         except wire_reads.UndecodableError as error:
             if isinstance(error, wire_reads.OtherReplyError):
-                self._transport.close()  # a connection out of step would answer the next request wrongly too
+                self._transport.close()  # if the connection is out of step, the next reply would be wrong, too
             raise self._unavailable(exchange, str(error)) from None
 
     def _raise_for(self, exchange: Exchange, envelope: wire.Envelope | None) -> None:
-        """Raise what an exchange means. HTTP 200 can hold an error, so the status alone never decides."""
+        """Raise the error that an exchange means. HTTP 200 can hold an error, so the status alone never decides."""
         status = exchange.status
         if exchange.transmission is not Transmission.REPLIED or status is None:
             raise self._unavailable(exchange, exchange.problem)

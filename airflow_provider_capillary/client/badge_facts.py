@@ -1,4 +1,4 @@
-"""What the API's reads say, as typed facts. Instants are whole epoch seconds; names are untrusted text."""
+"""The results of the API's reads, as typed structs. Instants are whole epoch seconds; names are untrusted text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Badge(msgspec.Struct, frozen=True):
 
 
 class BadgeList(msgspec.Struct, frozen=True):
-    """One reply of the paged badge list. ``total_pages`` is ``None`` where the reply does not say."""
+    """One page of the badge list. ``total_pages`` is ``None`` if the reply does not state it."""
 
     badges: tuple[Badge, ...]
     total_pages: int | None = None
@@ -40,14 +40,14 @@ class CustomerBadge(msgspec.Struct, frozen=True):
     active_earned_count: int | None = None
     last_earn_event_at: int | None = None
     last_earned_at: int | None = None  #: when the last earn was posted to the API, which is not the earn event
-    shows_a_last_earn: bool = False  #: some date of a last earn is there, whether or not it could be read
+    shows_a_last_earn: bool = False  #: the reply has a date of a last earn, even if it could not be read
     earns: tuple[Earn, ...] = ()
 
     def view(self) -> CustomerBadgeView:
-        """Give what verification reasons about.
+        """Give the facts that verification needs.
 
-        Any sign of an earn counts as one: an ``earnCount`` of 0 beside an active badge must not
-        pass for proof that the badge is absent.
+        Any sign of an earn counts as one. An ``earnCount`` of 0 beside an active badge must not prove that the badge is
+        absent.
         """
         signs = (self.earn_count, self.active_earned_count or 0, int(self.shows_a_last_earn))
         return CustomerBadgeView(
@@ -58,7 +58,7 @@ class CustomerBadge(msgspec.Struct, frozen=True):
 
 
 class RevokedBadge(msgspec.Struct, frozen=True):
-    """The reply to a revocation. ``is_active`` is ``False`` where the API confirms it."""
+    """The reply to a revocation. ``is_active`` is ``False`` if the API confirms it."""
 
     earned_badge_id: str | None = None
     is_active: bool | None = None

@@ -1,4 +1,4 @@
-"""What the client needs to know about one Capillary organisation; credentials never show in a repr."""
+"""The client's settings for one Capillary organisation. Credentials never show in a repr."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ REPLY_SECONDS = 60.0
 
 
 class AuthType(StrEnum):
-    """How a request says who sends it."""
+    """How a request proves who sends it."""
 
     BASIC = "basic"
     OAUTH = "oauth"
 
 
 class ImportMethod(StrEnum):
-    """The documentation names both; the client never switches, since either might be answered twice."""
+    """The method of the import; the API documents both. The client never switches: both calls could be applied."""
 
     PUT = "PUT"
     POST = "POST"
@@ -44,11 +44,11 @@ ATTRIBUTION_TYPES = (
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the API is, who calls, and how. ``base_url`` has no trailing slash; a path prefix is kept.
+    """The API's address, the caller, and the form of requests. ``base_url`` has no trailing slash; a path is kept.
 
-    ``login`` and ``password`` are till id and till password with :attr:`AuthType.BASIC`, client key and
-    client secret with :attr:`AuthType.OAUTH`. Times are in seconds: ``timeout`` counts from the moment the
-    request is written until the last byte of the reply.
+    ``login`` and ``password`` are till id and till password with :attr:`AuthType.BASIC`, client key and client secret
+    with :attr:`AuthType.OAUTH`. Times are in seconds. ``timeout`` counts from the moment at which the request is
+    written until the last byte of the reply.
     """
 
     base_url: str

@@ -1,4 +1,4 @@
-"""Text that may be shown: short, printable, without secrets. Everything a server says passes through here."""
+"""Masks secrets in text and makes it short and printable. Every text of a server passes through here."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 LONGEST = 300  #: characters of a shown text
-LONGEST_SEARCHED = 20_000  #: characters in which patterns are tried
+LONGEST_SEARCHED = 20_000  #: characters that are searched for patterns
 
 _SECRET_NAMES = (
     r"(?:proxy-)?authorization|x-cap-api-oauth-token|cap-api-access-token|(?:set-)?cookie|access[_-]?token|token|"
     r"password|passwd|secret|client[_-]?secret|api[_-]?key|md5"
 )
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A header's value or a JSON field, quoted or not, up to where the value ends.
+    # The value of a header or a JSON field, quoted or not.
     (
         re.compile(
             rf"""(?i)(["']?\b(?:{_SECRET_NAMES})\b["']?\s*[:=]\s*)(?:"[^"]*"?|'[^']*'?|(?:(?:basic|bearer)\s+)?[^\s,;&}}\]]+)"""
@@ -36,11 +36,11 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 def redacted(text: str, secrets: Iterable[str] = (), *, longest: int = LONGEST) -> str:
     """Give ``text`` on one line, cut at ``longest`` characters, without anything that looks like a credential.
 
-    ``secrets`` are removed first, wherever they stand and however they are written. A text that was cut, or in
-    which a pattern was replaced, before it came here with the secrets, may keep a part of one.
+    ``secrets`` are masked first, however they are written. Pass the whole text: if it was cut, a part of a secret
+    may stay.
     """
     known = frozenset(filter(None, secrets))
-    # Where many rows are refused, a few messages come thousands of times.
+    # Cached, because many refused rows repeat a few messages thousands of times.
     return _remembered(text, known, longest) if len(text) <= LONGEST else _redacted(text, known, longest)
 
 
@@ -60,7 +60,7 @@ _remembered = functools.lru_cache(maxsize=256)(_redacted)
 
 @functools.lru_cache(maxsize=64)
 def _spelled(secrets: frozenset[str]) -> re.Pattern[str]:
-    """What finds the secrets as they are, and as URLs, forms, JSON and HTML write them; the longest first."""
+    """A pattern that finds the secrets as they are, and as URLs, forms, JSON and HTML write them; the longest first."""
     written = {
         spelling
         for secret in secrets

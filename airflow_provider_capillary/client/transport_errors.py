@@ -1,4 +1,4 @@
-"""Network trouble -> how far the request got, and why, in words for people. Pure."""
+"""Classifies network errors: how far the request got, and why there is no reply, as text for people. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import Trouble
 
-#: The first line that fits any error of the chain decides, so the specific stand before the general.
+#: The first line that fits any error of the chain decides, so specific classes come before general ones.
 _TROUBLES: tuple[tuple[type[BaseException], Trouble], ...] = (
     (lower.NameResolutionError, Trouble.NAME),
     (socket.gaierror, Trouble.NAME),
@@ -37,24 +37,24 @@ _TROUBLES: tuple[tuple[type[BaseException], Trouble], ...] = (
     (lower.ProtocolError, Trouble.BROKEN),
     (OSError, Trouble.NETWORK),
 )
-_TELLING = (ssl.SSLError, socket.gaierror, OSError)
+_DETAILED = (ssl.SSLError, socket.gaierror, OSError)  # errors whose own text adds something
 
 
 def classify(error: BaseException, *, body_has_left: bool) -> tuple[Transmission, Trouble, str]:
-    """Say whether the server can have seen the request, why there is no reply, and that in words for people.
+    """Give whether the server can have seen the request, why there is no reply, and a text for people.
 
-    ``NOT_WRITTEN`` only where the body was never asked for; everything after that is ``LOST``, whatever
-    the exception is called. A request without a body counts as written.
+    It is ``NOT_WRITTEN`` only if the body was never asked for. Any error after that is ``LOST``, whatever its class. A
+    request without a body counts as written.
     """
     chain = list(_chain(error))
     trouble = next((found for kind, found in _TROUBLES for each in chain if isinstance(each, kind)), Trouble.NETWORK)
-    detail = next((_detail(each) for each in chain if isinstance(each, _TELLING) and _detail(each)), "")
+    detail = next((_detail(each) for each in chain if isinstance(each, _DETAILED) and _detail(each)), "")
     problem = redacted(f"{trouble.value} ({detail})" if detail else trouble.value)
     return (Transmission.LOST if body_has_left else Transmission.NOT_WRITTEN), trouble, problem
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Go through everything that an error wraps: ``args``, ``reason``, causes."""
+    """The error and all errors that it wraps: in ``args``, ``reason``, causes."""
     waiting, seen = [error], set[int]()
     while waiting:
         each = waiting.pop(0)
@@ -67,7 +67,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _detail(error: BaseException) -> str:
-    """Give the operating system's own words; ``requests``' repeat the URL, with its query."""
+    """Give the operating system's text. Those of ``requests`` are not used: they repeat the URL and its query."""
     if isinstance(error, ssl.SSLError):
         return str(getattr(error, "verify_message", None) or getattr(error, "reason", None) or "")
     if isinstance(error, OSError) and isinstance(error.strerror, str):

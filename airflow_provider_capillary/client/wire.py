@@ -1,10 +1,10 @@
-"""The API's JSON, both ways: the import and the shape of every reply. ``wire_reads.py`` has the reads.
+"""Encodes import requests and decodes replies: the API's JSON. ``wire_reads.py`` has the reads.
 
-No other file knows it. Texts of the server are given as they came: the client, which knows the secrets, makes them
-fit to be shown.
+No other file knows this JSON. Texts of the server are given as they came; the client, which knows the secrets, masks
+them.
 
-Source: the reference page of ``api_gateway/v1/badges/import/customerBadges`` (two versions of it) and the
-pages of the badge reads. Where versions disagree, what is decoded here accepts each of them.
+Source: the reference page of ``api_gateway/v1/badges/import/customerBadges`` (two versions of it) and the pages of the
+badge reads. If versions disagree, each of them is accepted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed
 
-LONGEST_RETRY_AFTER = 86_400.0  #: seconds; whatever asks for more is held to this
-_SMALL_REPLY = 2**20  #: bytes that take 50 MiB of memory at most, whatever they are
-PAGE_HEAD = 40_000  #: bytes of a web page among which its title is looked for
+LONGEST_RETRY_AFTER = 86_400.0  #: seconds; longer waits are cut to this
+_SMALL_REPLY = 2**20  #: bytes; a reply of this size takes at most 50 MiB of memory, whatever it holds
+PAGE_HEAD = 40_000  #: bytes of a web page that are searched for its title
 
 
 class _AsWritten(EntryData, gc=False):
-    """An echo whose expiry is still the JSON that it came as; see ``_read_expiries``."""
+    """An echo whose expiry is not decoded yet; see ``_read_expiries``."""
 
     expires_on: msgspec.Raw = msgspec.Raw(b"null")  # type: ignore[assignment]  # until it is read
 
@@ -48,7 +48,7 @@ _DIGITS = re.compile(r"\d{1,18}(\.\d{1,9})?", re.ASCII)
 _ZEROS = re.compile(rb"\d{1,18}(\.0+,)")
 _TITLE = re.compile(rb"<title[^>]*>(.{1,2000}?)</title", re.IGNORECASE | re.DOTALL)
 _CODE_NAMES = ("code", "errorCode")
-_AT_NO_POSITION = ""  # the requestId of an echo that cannot be read: it is not left out, and proves nothing of any row
+_AT_NO_POSITION = ""  # the requestId of an echo that cannot be read; it fits no row, so it proves nothing
 _MESSAGE_NAMES = ("message", "errorMessage", "error")
 
 
@@ -103,7 +103,7 @@ _ROWS: dict[TimestampFormat, Callable[[EarnedBadge], _WireRow]] = {
 }
 
 
-# Each row is written twice, for its size and in its batch, and expiries repeat.
+# Cached, because each row is written twice (for its size and in its batch) and expiries repeat.
 @functools.lru_cache(maxsize=2**16)
 def _utc(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
@@ -120,7 +120,7 @@ def encode_batch(badges: Sequence[EarnedBadge], timestamp_format: TimestampForma
 def row_size(badge: EarnedBadge, timestamp_format: TimestampFormat) -> int:
     """Give the bytes that one row takes in the body, its separator included.
 
-    Exact: a body is one byte longer than the sum of its rows (two brackets, one separator less than rows).
+    It is exact: a body is one byte longer than the sum of its rows (two brackets, one separator less than rows).
     """
     return len(_encode(_ROWS[timestamp_format](badge))) + 1
 
@@ -128,10 +128,10 @@ def row_size(badge: EarnedBadge, timestamp_format: TimestampFormat) -> int:
 def has_too_many_values(reply: bytes, sent: int) -> bool:
     """Whether a reply has more JSON values than any answer to a body of ``sent`` bytes.
 
-    It is not decoded then: each ``{}`` takes three bytes of the reply, and a hundred of memory. A row of 96 bytes is
-    answered with about 15 values. A comma or a bracket stands before each value of a list or an object.
+    Such a reply is not decoded, because each ``{}`` takes three bytes of the reply, but a hundred of memory. The answer
+    to a row of 96 bytes has about 15 values. Each value of a list or an object follows a comma or a bracket.
     """
-    if len(reply) <= _SMALL_REPLY:  # as nearly always: counting takes half as long as decoding
+    if len(reply) <= _SMALL_REPLY:  # nearly always; counting would take half as long as decoding
         return False
     return sum(map(reply.count, (b",", b"{", b"["))) > sent // 2 + 10_000
 
@@ -139,7 +139,7 @@ def has_too_many_values(reply: bytes, sent: int) -> bool:
 def decode_reply(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> Reply:
     """Turn a complete HTTP reply to an import into facts.
 
-    :param headers: must look names up without regard to case.
+    :param headers: a mapping that ignores the case of names.
     :param now: epoch seconds, for a ``Retry-After`` given as a date.
     """
     entries: list[Entry] | None = None
@@ -164,12 +164,12 @@ def decode_reply(status: int, headers: Mapping[str, str], body: bytes, *, now: f
 
 
 def server_request_id(headers: Mapping[str, str]) -> str | None:
-    """Give the id under which the server logged the call; it is spelled in two ways."""
+    """Give the id under which the server logged the call. The header has two spellings."""
     return headers.get("X-Cap-Requestid") or headers.get("X-Cap-Request-Id") or None
 
 
 def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Give the seconds to wait: a number or an HTTP date, capped; ``None`` for anything that makes no sense."""
+    """Give the seconds to wait, from a number or an HTTP date, at most a day; ``None`` for any other text."""
     text = (headers.get("Retry-After") or "").strip()
     if not text:
         return None
@@ -185,9 +185,9 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """The object that every call but the import is answered with.
+    """The reply to every call except the import.
 
-    ``errors`` holds what stood under ``errors``; ``problems`` also what gateways and frameworks put elsewhere.
+    ``errors`` holds the elements of its ``errors``; ``problems`` also errors in the forms of gateways and frameworks.
     """
 
     data: Any
@@ -196,7 +196,7 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 def decode_envelope(body: bytes) -> Envelope | None:
-    """Give the reply to a read, or ``None`` where the body is no JSON object."""
+    """Give the reply to a read, or ``None`` if the body is no JSON object."""
     found = _json_object(body)
     if found is None:
         return None
@@ -211,7 +211,7 @@ def _entries(body: bytes) -> list[Entry] | None:
         if not any(map(_has_silent_error, [entry for entry in entries if entry.errors])):
             return entries
     except msgspec.ValidationError:
-        pass  # some entry is of unforeseen types; what follows it may be broken too
+        pass  # an entry has unforeseen types, and what follows it may be broken, too
     except _NO_JSON:
         return None
     found = _json(body)
@@ -219,10 +219,10 @@ def _entries(body: bytes) -> list[Entry] | None:
 
 
 def _read_expiries(echoes: Sequence[_AsWritten]) -> None:
-    """Turn the expiries of echoes into numbers; raise what decoding them with the rest would have raised.
+    """Turn the expiries of echoes into numbers; raise the same errors as decoding them with their entries would.
 
-    Nine decimals are more digits than a float holds: reading such a number takes as long as all else of its entry.
-    Nearly always they are zeros. Then the whole numbers before them are read, those of all entries at once.
+    Nine decimals are more digits than a float holds, so decoding such a number takes as long as all else of its entry.
+    Nearly always the decimals are zeros. Then the whole numbers before them are decoded, all entries at once.
     """
     texts: list[Any] = [echo.expires_on for echo in echoes]
     whole = b",".join(texts) + b","
@@ -237,12 +237,12 @@ def _read_expiries(echoes: Sequence[_AsWritten]) -> None:
 
 
 def _has_silent_error(entry: Entry) -> bool:
-    """Whether an error lost all it had to say, because its fields have other names."""
+    """Whether an error was decoded without code and message, because its fields have other names."""
     return any(each.code is None and each.message is None for each in listed(entry.errors))
 
 
 def _tolerant_entry(found: Any) -> Entry:
-    """Read an entry of unforeseen types part by part: one odd entry must not make the whole array unreadable."""
+    """Read an entry of unforeseen types part by part, so that one odd entry does not make the array unreadable."""
     if not isinstance(found, dict):
         return Entry(errors=None)
     data = found.get("data")
@@ -295,9 +295,9 @@ def _json(body: bytes) -> Any:
 
 
 def _own_problems(found: dict[str, Any]) -> list[ApiProblem]:
-    """List the errors of an object in the badge API's own shape: each with a whole ``code``, and beside no data.
+    """List the errors of an object in the badge API's own shape: each has a whole ``code``, and there is no data.
 
-    A gateway's or a framework's object, which has ``error`` or ``status``, does not speak for the API: it may come
+    An object with ``error`` or ``status`` comes from a gateway or a framework. It proves nothing, because it may come
     after the API acted.
     """
     if found.get("data") is not None or "error" in found or "status" in found:
@@ -309,14 +309,14 @@ def _own_problems(found: dict[str, Any]) -> list[ApiProblem]:
 
 
 def _problems(found: dict[str, Any]) -> list[ApiProblem]:
-    """List the errors of an object: the badge API's ``errors``, else what a gateway or framework writes."""
+    """List the errors of an object: the badge API's ``errors``, else those in the forms of gateways and frameworks."""
     if "errors" in found and (listed := _error_list(found["errors"])):
         return listed
     status = found.get("status")
     if isinstance(status, dict):  # the v2 APIs' {"status": {"success": false, "code": ..., "message": ...}}
         return [] if status.get("success") in (True, "true") else [_problem(status)]
     if "code" in found or (isinstance(status, int) and "error" in found):
-        # Spring's own error page has a status and no code: it speaks of the address, not of the call.
+        # Spring's own error object has a status and no code. It is about the address, not about the call.
         return [_problem(found)]
     return []
 
@@ -352,7 +352,7 @@ def described(problem: ApiProblem) -> str:
 
 
 def undecodable(headers: Mapping[str, str], body: bytes) -> str:
-    """Say what came instead of JSON; nothing of the body is repeated but an HTML title."""
+    """Say what came instead of JSON. Of the body it repeats only an HTML title."""
     if not body.strip():
         return "an empty body instead of JSON"
     kind = (headers.get("Content-Type") or "no content type").partition(";")[0]

@@ -1,8 +1,8 @@
-"""The JSON of everything but the import: badges, a customer's badge, lookup, revocation, tokens.
+"""Encodes and decodes the JSON of all calls except the import: badges, a customer's badge, lookup, revocation, tokens.
 
-Reads are decoded leniently: a field that is missing or of another type is ``None``, never a guess. Two
-exceptions make a reply undecodable, because verification builds on them: a missing ``earnCount``, and a reply
-that is not about the badge and the customer that were asked for.
+Reads are decoded leniently: a field that is missing or of another type is ``None``, never a guess. Two faults make a
+reply undecodable, because verification relies on them: a missing ``earnCount``, and a reply that is not about the badge
+and the customer that were asked for.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from airflow_provider_capillary.client.badge_facts import (
 )
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
 
-#: Lifetime in seconds of a token whose reply does not say; short, since asking too often does no harm.
+#: Lifetime in seconds of a token whose reply does not state it; short, because asking often does no harm.
 UNSTATED_LIFETIME = 60.0
-#: What names a last earn, whatever its value: one that cannot be read must not pass for none.
+#: Fields that name a last earn. Any value of them counts as an earn, also one that cannot be read.
 _LAST_EARN_NAMES = tuple(
     f"{name}{suffix}" for name in ("lastEarnEventDate", "lastEarnedOn", "lastEarnedOnDate") for suffix in ("", "ISO")
 )
@@ -38,7 +38,7 @@ class UndecodableError(ValueError):
 
 
 class OtherReplyError(UndecodableError):
-    """The reply is about something else than what was asked for, or does not say what it is about."""
+    """The reply is about another badge or customer than was asked for, or does not name them."""
 
 
 def encode_token_request(key: str, secret: str) -> bytes:
@@ -80,8 +80,9 @@ def decode_badge(data: Any, *, badge_meta_id: str) -> Badge:
 
 
 def decode_customer_badge(data: Any, *, customer_id: int, badge_meta_id: str) -> CustomerBadge:
-    """Read the badge that was asked for, of the customer that was asked for. The published samples name the badge
-    as ``id`` and do not name the customer.
+    """Read what the customer has of the badge. The published samples name the badge as ``id``, and no customer.
+
+    :raises OtherReplyError: the reply does not name the badge, or names another badge or customer.
     """
     details = _get(data, "earnDetails")
     count = _number(_get(details, "earnCount"))
@@ -114,7 +115,7 @@ def decode_customer_id(data: Any) -> int:
 
 
 def decode_revoked(data: Any, *, badge_meta_id: str, customer_id: int, earned_badge_id: str) -> RevokedBadge:
-    """Read the reply to a revocation. One that does not name the earned badge confirms nothing."""
+    """Read the reply to a revocation. A reply that does not name the earned badge confirms nothing."""
     _refuse_other(data, "badgeMetaId", badge_meta_id)
     _refuse_other(data, "customerId", str(customer_id))
     _refuse_other(data, "earnedBadgeId", earned_badge_id)
@@ -131,7 +132,7 @@ def _require_badge(data: Any, badge_meta_id: str) -> None:
 
 
 def _refuse_other(found: Any, name: str, asked: str) -> None:
-    """Refuse a reply whose field ``name`` holds another value than was asked for; a missing field says nothing."""
+    """Refuse a reply whose field ``name`` holds another value than was asked for. The field may be missing."""
     value = _get(found, name)
     if value is not None and (isinstance(value, bool) or str(value).lower() != asked.lower()):
         raise OtherReplyError(f"the reply is about another {name} than the one asked for")
@@ -163,7 +164,7 @@ def _earn(found: Any) -> Earn:
 
 
 def _earned_on(found: Any) -> int | None:
-    """Read ``earnedOn``, which events write in milliseconds and siblings in seconds. No number of our time is both."""
+    """Read ``earnedOn``: events have milliseconds, siblings have seconds. From 2000 to 2100 no number can be both."""
     value, iso = _get(found, "earnedOn"), _get(found, "earnedOnISO")
     number = _number(value)
     if number is None:
@@ -177,7 +178,7 @@ def _is_of_our_time(seconds: float) -> bool:
 
 
 def _instant(found: Any, name: str) -> int | None:
-    """Read ``name``, a number of epoch seconds or ISO text, or ``<name>ISO``; ``None`` where the two disagree."""
+    """Read ``name``, a number of epoch seconds or ISO text, or ``<name>ISO``; ``None`` if the two disagree."""
     value, iso = _get(found, name), _get(found, f"{name}ISO")
     return _seconds(iso) if value is None else _seconds(value) if iso is None else _agreed(_seconds(value), iso)
 

@@ -1,4 +1,4 @@
-"""What the commands of ``airflow capillary`` do. Each ends with 0, or with 1 and one line that says what is wrong."""
+"""Does what the commands of ``airflow capillary`` say. Each exits with 0, or with 1 and one line that says why."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 
 
 def command(work: Callable[[Namespace], None]) -> Callable[[Namespace], None]:
-    """Note the call in Airflow's log of actions, and say an error of this package in one line."""
+    """Record the call in Airflow's log of actions, and print an error of this package as one line."""
 
     @wraps(work)
     def called(args: Namespace) -> None:
         try:
             work(args)
             sys.stdout.flush()
-        except BrokenPipeError:  # the reader has had enough, such as `head`
+        except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
         except CapillaryError as error:
@@ -80,7 +80,7 @@ def unknown(args: Namespace) -> None:
 
 @command
 def resolve(args: Namespace) -> None:
-    """Settle unknown rows by the word of the person who calls."""
+    """Settle unknown rows as the person who calls says."""
     from airflow_provider_capillary.jobs.reconcile import Action, ReconcileJob, ReconcileSettings
 
     resend = args.resolution == "resend"
@@ -203,12 +203,12 @@ def explain(args: Namespace) -> None:
 
 
 def _standing(ledger: Ledger, job: JobRecord) -> dict[str, int] | None:
-    """Where the rows of a job stand that made no account of its own."""
+    """How many rows of a job are in which state, if the job has not counted them itself: it runs, or it died."""
     return None if job.has_account else ledger.standing(job.job_id)
 
 
 def _ask(question: str) -> None:
-    """Go on only where a person says yes."""
+    """Go on only if a person says yes."""
     try:
         answer = input(f"{question}. Type yes to go on: ")
     except EOFError:
@@ -219,7 +219,7 @@ def _ask(question: str) -> None:
 
 @command
 def ledger_upgrade(args: Namespace) -> None:
-    """Bring the ledger's tables up to date."""
+    """Make the ledger's tables, or bring them up to date."""
     from airflow_provider_capillary.ledger.migrations.upgrade import HEAD
 
     with opened_ledger(args, make=True) as ledger:
@@ -228,7 +228,7 @@ def ledger_upgrade(args: Namespace) -> None:
 
 
 def simulator(args: Namespace) -> None:
-    """Serve the simulator, in the words of its own command line."""
+    """Serve the simulator, with the options of its own command line."""
     from airflow_provider_capillary.cli.options import SIMULATOR_OPTIONS, SIMULATOR_SWITCHES
     from airflow_provider_capillary.simulator import command_line
 
@@ -246,7 +246,7 @@ def simulator(args: Namespace) -> None:
 def opened_ledger(
     args: Namespace, *, only_reading: bool = False, make: bool = False, without_wal: bool = False
 ) -> Iterator[Ledger]:
-    """The ledger, wherever Airflow keeps the connection that names it. A command that makes none says which it is."""
+    """Open the ledger, wherever Airflow keeps the connection that names it, and say on stderr which one it is."""
     with as_server():
         ledger = open_ledger(args.ledger_conn_id, only_reading=only_reading, make=make, without_wal=without_wal)
     with closing(ledger):
@@ -270,7 +270,7 @@ def as_server() -> Iterator[None]:
 
 
 def person() -> str:
-    """Whose word it is, for the ledger: the person who calls."""
+    """The person who calls, as the ledger records who said something."""
     return f"user {getuser()} on {socket.gethostname()}"
 
 

@@ -1,6 +1,7 @@
-"""``airflow capillary ...``: the commands and their options, which Airflow reads at every start of its command line.
+"""Defines the commands of ``airflow capillary`` and their options.
 
-Nothing that is slow to load may be imported here: each command is loaded when it is called.
+Airflow reads this module at every start of its command line. So nothing that is slow to load may be imported here;
+each command loads what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _showing() -> tuple[ActionCommand, ...]:
         ),
         ActionCommand(
             name="errors",
-            help="Write errors.csv of an import: rows that were not accepted, to be mended and imported again",
+            help="Write errors.csv of an import: rows that were not accepted, to correct and import again",
             func=_command("errors"),
             args=(options.JOB_ID, options.FILE, options.LEDGER, ARG_VERBOSE),
         ),
@@ -60,7 +61,7 @@ def _showing() -> tuple[ActionCommand, ...]:
         ),
         ActionCommand(
             name="unknown",
-            help="List the rows of an import of which nothing proves whether they were granted (with customer ids)",
+            help="List the unknown rows of an import: nothing proves whether they were granted (shows customer ids)",
             func=_command("unknown"),
             args=(options.JOB_ID, options.LEDGER, ARG_OUTPUT, ARG_VERBOSE),
         ),
@@ -77,7 +78,7 @@ def _settling() -> tuple[ActionCommand, ...]:
     return (
         ActionCommand(
             name="resolve",
-            help="Say what became of unknown rows; the ledger keeps who said so. Nothing is sent",
+            help="Say whether unknown rows were granted; the ledger records who said so. Nothing is sent",
             func=_command("resolve"),
             args=(options.JOB_ID, options.AS, options.ROW, options.YES, options.LEDGER, ARG_OUTPUT, ARG_VERBOSE),
         ),
@@ -119,7 +120,7 @@ def _ledger() -> tuple[ActionCommand, ...]:
         ),
         ActionCommand(
             name="accept",
-            help="Take the ledger by your word where Airflow expects another one, or a later state of it",
+            help="Go on with this ledger although Airflow expects another one, or a later state of it",
             func=_of_ledger("accept"),
             args=(options.CAPILLARY, options.ORGANISATION, options.YES, options.LEDGER, ARG_VERBOSE),
         ),
@@ -141,7 +142,7 @@ def _ledger() -> tuple[ActionCommand, ...]:
 def _seed() -> ActionCommand:
     return ActionCommand(
         name="seed",
-        help="Note rows as granted outside the ledger, so that no import grants them again. Nothing is sent",
+        help="Record rows as granted outside the ledger, so that no import grants them again. Nothing is sent",
         description="For badges that another tool granted, and for a ledger that was lost: give an export of what the "
         "customers hold. Repeating it changes nothing.",
         func=_command("ledger_seed", "seed_command"),

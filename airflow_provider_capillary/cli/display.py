@@ -1,4 +1,4 @@
-"""How facts of the ledger are printed: as a table for a person, or as JSON with numbers that are numbers."""
+"""Prints what the ledger holds: as a table for a person, or as JSON and YAML for a program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str) -> None:
 
 
 def print_details(facts: Mapping[str, Any], output: str) -> None:
-    """Print one thing: a list of one for programs, a line for each property for a person."""
+    """Print one thing: for a program as a list of one, for a person one line for each property."""
     if output in _STRUCTURED:
         print_rows([facts], output)
     else:
@@ -40,9 +40,9 @@ def print_details(facts: Mapping[str, Any], output: str) -> None:
 
 
 def job_row(job: JobRecord, standing: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """A job in the list. ``settled_since``: rows that were unknown at its end and are not any more.
+    """A job in the list. ``settled_since`` counts rows that were unknown at its end and are settled since.
 
-    :param standing: where its rows stand, of one that made no account: it runs, or it died.
+    :param standing: how many of its rows are in which state, if the job has not counted them itself.
     """
     counts: Mapping[str, Any] = (job.summary if standing is None else standing) or {}
     if job.state == "open":
@@ -62,7 +62,7 @@ def job_row(job: JobRecord, standing: Mapping[str, int] | None = None) -> dict[s
 
 
 def job_details(job: JobRecord, grants: Grants, standing: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """All that the ledger knows of a job."""
+    """All that the ledger holds of a job."""
     summary: Mapping[str, Any] = job.summary or {}
     return job_row(job, standing) | {
         "finished_at": None if job.finished_at is None else _iso(job.finished_at),
@@ -97,7 +97,7 @@ def customer_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lines(facts: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """The facts with one line for each reason."""
+    """The properties, with one line for each reason."""
     flat = [(name, value) for name, value in facts.items() if name != "reasons"]
     return flat + [("reason", _reason(each)) for each in facts.get("reasons", ())]
 
@@ -109,7 +109,7 @@ def _reason(reason: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """One line of printable text: what the API says may hold anything, and a terminal obeys some of it."""
+    """One line of printable text. What the API says may hold control characters, and a terminal would obey them."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,4 +1,4 @@
-"""``airflow capillary ledger ...`` and ``... organisations``: what a person says and does about a ledger."""
+"""Does what ``airflow capillary ledger ...`` and ``airflow capillary organisations`` say."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_capillary.operators.witness_variable import DatabaseVariab
 
 @command
 def accept(args: Namespace) -> None:
-    """Take the ledger at hand by a person's word, whatever Airflow expected."""
+    """Go on with the ledger given, whatever Airflow expected, because a person says so."""
     from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 
     with as_server():
@@ -120,7 +120,7 @@ def _rename(args: Namespace, old: str, new: str) -> None:
     except WitnessUnavailableError as error:
         raise WitnessUnavailableError(
             f"it was renamed in the ledger, but Airflow's witness was not: {error}. Until the next import of {new!r} "
-            "has begun, another ledger would not be noticed"
+            "has begun, nothing notices if it uses another ledger"
         ) from error
 
 

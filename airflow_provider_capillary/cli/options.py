@@ -1,4 +1,4 @@
-"""The arguments of ``airflow capillary ...``, in the words of its help."""
+"""Defines the arguments of the commands of ``airflow capillary``, with their help."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DAG_ID = _arg("--dag-id", help="Only jobs of this DAG")
 LIMIT = _arg("--limit", help="At most so many jobs, the newest first (default: 20)", type=int, default=20)
 AS = _arg(
     "--as",
-    help="accepted: these rows were granted. resend: they were not; the next import sends them, and where that is "
-    "wrong they are granted twice",
+    help="accepted: these rows were granted. resend: they were not, and the next import sends them; if that is wrong, "
+    "they are granted twice",
     choices=("accepted", "resend"),
     required=True,
     dest="resolution",
@@ -51,18 +51,18 @@ CUSTOMER = _arg("customer_id", help="Capillary's own customer id", type=int)
 FOLDER = _arg("--output", help="The folder for the files", type=Path, required=True, metavar="DIR")
 CAPILLARY = _arg(
     "--capillary-conn-id",
-    help="Connection of type capillary, whose organisation is meant (default: capillary_default)",
+    help="Connection of type capillary of the organisation (default: capillary_default)",
     default=DEFAULT_CONN_ID,
     metavar="CONN_ID",
 )
 ORGANISATION = _arg("--organisation", help="The organisation's name, instead of a connection's", metavar="NAME")
-YES = _arg("-y", "--yes", help="Ask nothing", action="store_true")
+YES = _arg("-y", "--yes", help="Do not ask for confirmation", action="store_true")
 _PLACE = "a connection's id, a SQLAlchemy URL, or the path of an SQLite file"
 FROM = _arg("source", help=f"The ledger: {_PLACE}", metavar="FROM")
 TO = _arg("target", help=f"Where to: {_PLACE}", metavar="TO")
 BACKUP = _arg("file", help="The SQLite file to write; it must not be there yet", type=Path, metavar="FILE")
 REASONS = _arg(
-    "names", help="As they stand in brackets in a log, or in a report (default: list all)", nargs="*", metavar="NAME"
+    "names", help="Names in brackets of a log, or names of a report (default: list all)", nargs="*", metavar="NAME"
 )
 ACTION = _arg(
     "action", help="list (default), add or rename", choices=("list", "add", "rename"), nargs="?", default="list"
@@ -101,8 +101,7 @@ SEED_ARGUMENTS = (
         "--conn-id",
         "--capillary-conn-id",
         dest="capillary_conn_id",
-        help="Connection of the organisation whose badges they are; nothing is asked there "
-        "(default: capillary_default)",
+        help="Connection that names the organisation; the API is not called (default: capillary_default)",
         default=DEFAULT_CONN_ID,
         metavar="CONN_ID",
     ),
@@ -121,13 +120,13 @@ SEED_ARGUMENTS = (
     _arg("--timestamp-unit", help="Of numbers in the dataset (default: s)", choices=("s", "ms"), default="s"),
     _arg(
         "--max-invalid",
-        help="Rows, or a share such as 1%%, that may be invalid; above, nothing is noted (default: 0)",
+        help="Rows, or a share such as 1%%, that may be invalid; with more, nothing is recorded (default: 0)",
         default="0",
     ),
-    _arg("--dry-run", help="Check and count, note nothing", action="store_true"),
+    _arg("--dry-run", help="Check and count, record nothing", action="store_true"),
 )
 
-# Of ``simulator``: those of ``simulator/command_line.py``, which is loaded only to serve. A test compares the two.
+# Of ``simulator``: the same as in ``simulator/command_line.py``, which is slow to load. A test compares the two.
 #: Options that take a value.
 SIMULATOR_OPTIONS = {
     "--host": "address to listen on (default: loopback only)",

@@ -1,4 +1,4 @@
-"""What ``airflow capillary probe`` does: asks once, grants, revokes, and prints what to set."""
+"""Does what ``airflow capillary probe`` says: asks once, grants, revokes, and prints what to set."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _checked(name: str, text: str, read: Callable[[Any], Any]) -> Any:
 
 
 def _confirmed(hook: CapillaryBadgeHook, customer: int, badge: str) -> bool:
-    """Ask once. Without a person who could answer the answer is no."""
+    """Ask once. If nobody can answer, the answer is no."""
     sys.stderr.write(
         f"This grants at most {MOST_GRANTS} badges {badge} to customer {customer} of organisation {hook.organisation} "
         f"at {hook.settings.client.base_url}, and revokes them. The customer may see them meanwhile. Go on? [y/N] "
@@ -68,7 +68,7 @@ def _confirmed(hook: CapillaryBadgeHook, customer: int, badge: str) -> bool:
 
 @contextmanager
 def _clients(hook: CapillaryBadgeHook) -> Iterator[Callable[[str], BadgeClient]]:
-    """A client for each method; the connection's own settings are not changed."""
+    """Give a client for each method. The settings of the connection are not changed."""
     made: dict[str, BadgeClient] = {}
 
     def client_of(method: str) -> BadgeClient:
@@ -97,7 +97,7 @@ def _facts(probed: Probed) -> dict[str, Any]:
 
 def _advice(answers: Answers) -> str:
     if answers.way is None:
-        return "No way to import was found; see the tries. Nothing is to be set before one of them is understood."
+        return "No way to import was found; see the tries. Find out why they failed before you set anything."
     extras = msgspec.json.encode(answers.extras).decode()
     if answers.can_verify:
         return f"Set {extras} in the connection's extra, and verify_after={answers.verify_after:g} on the import."

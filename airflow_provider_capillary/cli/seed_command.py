@@ -1,4 +1,4 @@
-"""What ``airflow capillary ledger seed`` does."""
+"""Does what ``airflow capillary ledger seed`` says: records the rows of a dataset as granted outside the ledger."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = ("rows_read", "seeded", "settled", "already_held", "repeated", "in_flig
 
 @command
 def ledger_seed(args: Namespace) -> None:
-    """Note the rows of a dataset as granted outside the ledger."""
+    """Record the rows of a dataset as granted outside the ledger."""
     result = _seeded(args)
     facts = {name: result.as_dict()[name] for name in ("job_id", *_SHOWN, "dry_run", "ledger", "reasons")}
     display.print_details(facts, args.output)
@@ -48,7 +48,7 @@ def _seeded(args: Namespace) -> Seeded:
         organisation, host = hook.organisation, hook.settings.client.base_url
         dataset = open_dataset(list(args.dataset), required_columns=required, options=options)
     with closing(dataset), opened_ledger(args, make=True) as ledger:
-        # A run of its own each time: what it repeats is held already.
+        # Each call is a run of its own. Rows that it repeats are counted as already held.
         scope = JobScope("airflow capillary", "ledger seed", f"{person()}, {time.time_ns()}")
         witness = witness_by_database(ledger, organisation)
         return SeedJob(dataset, organisation, host, ledger, scope, settings, by=person(), witness=witness).run()

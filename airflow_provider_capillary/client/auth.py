@@ -1,4 +1,4 @@
-"""Who calls: Basic with a till's credentials, or Capillary's own OAuth (not RFC 6749's)."""
+"""Makes the headers that prove who calls: Basic of a till, or Capillary's own OAuth, which is not RFC 6749."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ TOKEN_HEADER = "X-CAP-API-OAUTH-TOKEN"
 ATTRIBUTION_TYPE_HEADER = "X-CAP-API-ATTRIBUTION-ENTITY-TYPE"
 ATTRIBUTION_CODE_HEADER = "X-CAP-API-ATTRIBUTION-ENTITY-CODE"
 
-#: A token is renewed this many seconds before it expires, or a tenth of its lifetime where that is less.
+#: A token is renewed this many seconds before it expires, or a tenth of its lifetime if that is less.
 EXPIRY_MARGIN = 30.0
 
 SecretSink = Callable[[str], None]
 
 
 class Auth(Protocol):
-    """What the client asks of an authentication."""
+    """What the client needs of a way to authenticate."""
 
-    fixed: dict[str, str] | None  #: the headers, where they never change
+    fixed: dict[str, str] | None  #: the headers if they never change, else None
     secrets: tuple[str, ...]  #: texts that must never be shown
 
     def headers(self) -> dict[str, str]:
-        """Give the headers that prove who calls. May fetch a token, and raises as the fetch does."""
+        """Give the headers that prove who calls. It may fetch a token, and raises what the fetch raises."""
         ...
 
     def renew(self, rejected: Mapping[str, str]) -> bool:
-        """Get new headers after a 401 to ``rejected``; ``False`` where there is nothing new to try."""
+        """Get new headers after a 401 to ``rejected``; ``False`` if there is nothing new to try."""
         ...
 
 
@@ -67,15 +67,15 @@ class BasicAuth(_HeaderAuth):
         return self._headers
 
     def renew(self, rejected: Mapping[str, str]) -> bool:
-        """Answer that the same credentials would only be refused again."""
+        """Give ``False``: the same credentials would be refused again."""
         return False
 
 
 class OAuthAuth(_HeaderAuth):
-    """A token of the API's own kind, cached until shortly before it expires, and shared by all threads.
+    """A token of the API's own kind, kept until shortly before it expires, and shared by all threads.
 
-    Threads that were refused with the same token fetch one new token between them. Every token that there was stays
-    among the secrets: a server may repeat an old one in its texts.
+    If several threads are refused with one token, only the first fetches a new one. Old tokens stay among the secrets,
+    because a server may repeat an old one in its texts.
 
     :param fetch: gets a new token from the API; what it raises reaches the caller of :meth:`headers`.
     :param clock: monotonic seconds.
@@ -101,7 +101,7 @@ class OAuthAuth(_HeaderAuth):
         self._renew_at = 0.0
 
     def headers(self) -> dict[str, str]:
-        """Give the token's header, and those of the attribution."""
+        """Give the header of the token, and those of the attribution."""
         with self._lock:
             if not self._token or self._clock() >= self._renew_at:
                 self._refresh()
@@ -115,7 +115,7 @@ class OAuthAuth(_HeaderAuth):
             return True
 
     def _refresh(self) -> None:
-        # Forgotten first: where the fetch fails, the next caller must not go on with a token known to be bad.
+        # Dropped first: if the fetch fails, the next caller must not use a token that was refused.
         self._token = ""
         fetched = self._fetch()
         self.secrets = (*self.secrets, fetched.token)
@@ -126,7 +126,7 @@ class OAuthAuth(_HeaderAuth):
 
 
 def md5_hex(password: str) -> str:
-    """Give the form in which the API wants a till's password. No protection: it is as good as the password."""
+    """Give the form in which the API wants a till's password. It protects nothing: it serves as the password."""
     return hashlib.md5(password.encode(), usedforsecurity=False).hexdigest()
 
 

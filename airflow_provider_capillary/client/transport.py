@@ -1,10 +1,9 @@
-"""One HTTP exchange: sent at most once, read within a deadline, never raising for network trouble.
+"""Sends one HTTP request at most once, and reads its reply within a deadline. Network trouble raises nothing.
 
-A ``requests.Session`` is left out on purpose: it would add redirects, cookies and ``~/.netrc``, and an
-import must go to the address given, once, with the credentials given. What is used of ``requests`` is its
-adapter, which is thread-safe. Proxies (``HTTPS_PROXY``, ``NO_PROXY``) and the CA bundle
-(``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``) are taken from the environment, once, when the client is made;
-loopback addresses are never sent to a proxy.
+A ``requests.Session`` is not used: it would add redirects, cookies and ``~/.netrc``, and an import must go to the
+address given, once, with the credentials given. Only the adapter of ``requests`` is used, which is thread-safe.
+Proxies (``HTTPS_PROXY``, ``NO_PROXY``) and the CA bundle (``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE``) are read from
+the environment, once, when the client is made. Requests to loopback addresses never go through a proxy.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ from airflow_provider_capillary.exceptions import ConfigurationError, Trouble
 
 LARGEST_REPLY = 4 * 2**20  #: bytes, decompressed, of a reply to a read: a page of badges is a tenth of it
 _TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
-POOL_SIZE = 16  #: connections kept open; more threads work, and reconnect
-MOST_ROUTES = 16  #: URLs whose way is kept
+POOL_SIZE = 16  #: connections kept open; with more threads than that, some connect anew
+MOST_ROUTES = 16  #: URLs whose connection pool is remembered
 NETWORK_ERRORS = (
     requests.RequestException,
     urllib3.exceptions.HTTPError,
@@ -48,7 +47,7 @@ NETWORK_ERRORS = (
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """What became of one request. ``status`` is known without a complete body where the body broke off."""
+    """The result of one request. If the body broke off, ``status`` is known and ``body`` is empty."""
 
     transmission: Transmission
     status: int | None = None
@@ -58,7 +57,7 @@ class Exchange(msgspec.Struct, frozen=True):
     trouble: Trouble | None = None  #: why there is no complete reply
 
 
-#: Asked where a body is about to leave; gives the reason why it must not, or ``None``.
+#: Called when a body is about to leave; gives the reason why it must not, or ``None``.
 KeepBack = Callable[[], str | None]
 
 
@@ -71,11 +70,11 @@ class _KeptBackError(Exception):
 
 
 class _SingleUseBody:
-    """The bytes of one request. Knows whether they may have begun to leave, and refuses to leave twice.
+    """The bytes of one request. It records whether they may have begun to leave, and refuses to be sent twice.
 
-    No exception says for certain whether a request was written: a TLS error may come from the handshake or
-    from the reply. The moment at which the body is asked for is a fact: resolving, connecting and TLS are over then,
-    so that is also where ``keep_back`` is asked.
+    No exception says for certain whether a request was written, because a TLS error may come from the handshake or
+    from the reply. But the body is read only after the name is resolved and TCP and TLS are connected. So until then
+    nothing was sent, and ``keep_back`` is called at this moment.
     """
 
     def __init__(self, data: bytes, keep_back: KeepBack | None) -> None:
@@ -96,7 +95,7 @@ class _SingleUseBody:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket until a deadline for all of it, so that no trickle of bytes can keep a reply open."""
+    """Reads a socket with one deadline for the whole reply. Otherwise single slow bytes could keep it open for ever."""
 
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._socket = sock
@@ -122,7 +121,7 @@ class _DeadlineReader(io.RawIOBase):
 
 
 class _DeadlineSocket:
-    """Stands in for the socket where ``http.client`` makes the reply's file of it."""
+    """What ``http.client`` is given as the socket, from which it makes the file of the reply."""
 
     def __init__(self, reader: _DeadlineReader) -> None:
         self._reader = reader
@@ -133,7 +132,7 @@ class _DeadlineSocket:
 
 class _DeadlineResponse(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        # Here the socket's timeout is the read timeout, just set for the reply that is about to be read.
+        # At this moment the socket's timeout is the read timeout, set for the reply that is about to be read.
         self._reader = _DeadlineReader(sock, sock.gettimeout())
         super().__init__(_DeadlineSocket(self._reader), *args, **kwargs)  # type: ignore[arg-type]  # calls makefile only
         self._was_interim = False
@@ -141,9 +140,9 @@ class _DeadlineResponse(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         if self._was_interim:
-            # The connection is closed after this reply. Were it out of step, the next request would get this answer.
+            # If replies and requests were out of step, the next request would get this reply: close the connection.
             self.will_close = True
-        # http.client takes the end of the stream for the end of the headers: half a reply would pass for a whole one.
+        # http.client takes the end of the stream for the end of the headers, and half a reply for a whole one.
         if self._reader.at_end:
             raise http.client.IncompleteRead(b"")
 
@@ -166,7 +165,7 @@ class _Connection(HTTPConnection):
         self._send_within(send_limits.WRITE_SECONDS, data)
 
     def _send_within(self, seconds: float, data: Any) -> None:
-        # Without this the body would have to be gone within the connect timeout.
+        # Without this the connect timeout would also limit the sending of the body.
         if self.sock is not None:
             self.sock.settimeout(seconds)
         super().send(data)
@@ -174,7 +173,7 @@ class _Connection(HTTPConnection):
 
 class _TlsConnection(_Connection, HTTPSConnection):
     def send(self, data: Any) -> None:
-        # A TLS socket starts its timeout anew with each record that it writes; this deadline is for all of them.
+        # A TLS socket starts its timeout anew with each record that it writes. This deadline is for all records.
         deadline = steady() + send_limits.WRITE_SECONDS
         for start in range(0, len(data), _TLS_RECORD):
             left = deadline - steady()
@@ -207,7 +206,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
     def close(self) -> None:
-        # requests only forgets its pools, and leaves the closing of sockets to the garbage collector.
+        # requests only drops its pools, and the garbage collector closes the sockets some time later.
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in manager.pools.keys():  # noqa: SIM118 - no mapping: it cannot be iterated over
                 if (pool := manager.pools.get(key)) is not None:
@@ -216,19 +215,19 @@ class _Adapter(HTTPAdapter):
 
 
 def most_reply_bytes(sent: int) -> int:
-    """Give the bytes that the reply to a body of ``sent`` bytes may have. An entry takes three times its row's."""
+    """Give the most bytes that a reply to a body of ``sent`` bytes may have. An entry is three times its row."""
     return 8 * sent + 2**20
 
 
 class _Route(NamedTuple):
-    """What ``requests``' adapter works out anew for each request, though it is the same for all to one URL."""
+    """The pool and the target of one URL. The adapter of ``requests`` would find them anew for each request."""
 
     pool: HTTPConnectionPool
-    target: str  #: what stands in the request line
+    target: str  #: of the request line
 
 
 class Transport:
-    """Sends requests to one host. Thread-safe: connections are pooled, nothing else is shared."""
+    """Sends requests to one host. It is thread-safe: threads share the pool of connections, and nothing else."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._adapter = _Adapter()
@@ -245,7 +244,7 @@ class Transport:
         body: bytes | None = None,
         keep_back: KeepBack | None = None,
     ) -> Exchange:
-        """Send one request, once, and read its reply. Network trouble is reported in the exchange, never raised."""
+        """Send one request, once, and read its reply. Network trouble is in what is returned, and never raised."""
         single = _SingleUseBody(body, keep_back) if body is not None else None
         status: int | None = None
         try:
@@ -276,7 +275,7 @@ class Transport:
         self._adapter.close()
 
     def _routed(self, url: str) -> _Route:
-        """Let ``requests`` find the way to a URL: proxy, TLS, quoting. Kept, for imports all go to one URL."""
+        """Find proxy, TLS settings and quoting of a URL, and remember them: all batches of an import go to one URL."""
         request = requests.Request("GET", url).prepare()
         pool = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=self._proxies)
         self._adapter.cert_verify(pool, request.url, self._verify, None)  # type: ignore[no-untyped-call]  # of requests
@@ -315,7 +314,7 @@ def _read(response: BaseHTTPResponse, largest: int) -> Exchange:
 def _body(response: BaseHTTPResponse, most: int) -> bytes:
     if "Content-Encoding" in response.headers:
         return response.read(most, decode_content=True)
-    # What need not be decoded is not copied. Where the reply breaks off, the read after its last byte says so.
+    # Without decoding nothing is copied. If the reply breaks off, the read after its last byte raises.
     parts: list[bytes] = []
     while most and (part := response.read(most, decode_content=False)):
         parts.append(part)

@@ -1,4 +1,4 @@
-"""``@task.capillary_badge_import``: a function says what to import, and that is imported."""
+"""The decorator ``@task.capillary_badge_import``: its task imports the dataset that a function returns."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["badge_import_task"]
 
 _RETURN = (
     "Return a list of dicts (up to 10,000 rows), the URI of a file or a folder, a list of URIs, or what "
-    "SqlToBadgeDatasetOperator returned; an empty list where there is nothing to import"
+    "SqlToBadgeDatasetOperator returned; an empty list if there is nothing to import"
 )
 
 
 class BadgeImportDecoratedOperator(DecoratedOperator, BadgeImportOperator):
     """A ``BadgeImportOperator`` whose ``dataset`` is what a function returns; made by ``@task.capillary_badge_import``.
 
-    :param python_callable: the function
-    :param op_args: its positional arguments (templated)
-    :param op_kwargs: its keyword arguments (templated)
+    :param python_callable: the function.
+    :param op_args: (templated) its positional arguments.
+    :param op_kwargs: (templated) its keyword arguments.
     """
 
     # Not the dataset: what the function returns is data. A row that holds {{ ... }} must not be run as a template,
@@ -63,8 +63,11 @@ class BadgeImportDecoratedOperator(DecoratedOperator, BadgeImportOperator):
         super().__init__(python_callable=python_callable, op_args=op_args, op_kwargs=op_kwargs, dataset=None, **kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Call the function, import what it returns; give the summary, or fail with it in XCom."""
-        context_merge(context, self.op_kwargs)  # map_index_template may name them, as with every decorator
+        """Call the function, import what it returns, and return the summary. A task that fails pushes it to XCom, too.
+
+        :raises BadgeTaskFailed: the function returned no dataset, or as ``BadgeImportOperator.execute`` says.
+        """
+        context_merge(context, self.op_kwargs)  # map_index_template may use them, as with every decorator
         self.dataset = self.python_callable(*self.op_args, **self.determine_kwargs(context))
         try:
             self._check_returned()
@@ -103,7 +106,7 @@ class BadgeImportDecoratedOperator(DecoratedOperator, BadgeImportOperator):
 def badge_import_task(python_callable: Callable[FParams, FReturn]) -> Task[FParams, FReturn]: ...
 
 
-# Names and types for editors; the defaults are those of BadgeImportOperator, and stand there only.
+# Names and types for editors. The defaults are those of BadgeImportOperator.
 @overload
 def badge_import_task(
     *,
@@ -147,11 +150,13 @@ def badge_import_task(python_callable: Callable[..., Any] | None = None, **kwarg
     to another, the rows go into no XCom.
 
     A retry goes on with the same job, and calls the function again. It must then return the same rows in the same
-    order, else the task fails without sending anything; a clear begins a new job and takes any rows. What it returns
-    is data and never rendered as a template; its arguments are rendered.
+    order, else the task fails without sending anything; a clear begins a new job and accepts any rows. What the
+    function returns is data, and never rendered as a template; the function's arguments are rendered.
 
-    :param python_callable: the function, where the decorator is written without parentheses; not async
-    :param kwargs: all parameters of ``BadgeImportOperator`` but ``dataset``, and those of every operator
+    :param python_callable: the function, if the decorator is written without parentheses; not async.
+    :param kwargs: all parameters of ``BadgeImportOperator`` but ``dataset``, and those of every operator.
+    :raises TypeError: ``dataset`` or ``multiple_outputs`` is given, or the function is async.
+    :raises BadgeTaskFailed: names the parameter that is wrong and what it may be.
     """
     _refuse(python_callable, kwargs)
     BadgeImportOperator.check_known(kwargs)  # where the function is mapped, no operator is built before the task runs
@@ -165,7 +170,7 @@ def badge_import_task(python_callable: Callable[..., Any] | None = None, **kwarg
 
 
 def _refuse(python_callable: Callable[..., Any] | None, arguments: Mapping[str, Any]) -> None:
-    """Say at once, while the DAG file is read, what could only fail later."""
+    """Refuse, while the DAG file is read, what would fail later."""
     if "dataset" in arguments:
         raise TypeError("@task.capillary_badge_import takes no dataset: the dataset is what the function returns")
     if arguments.get("multiple_outputs"):

@@ -1,4 +1,4 @@
-"""The Airflow that this package runs in: its configuration, and what 3.3 has and 3.2 has not.
+"""Reads the configuration of the Airflow that runs this package, and hides what 3.2 lacks and 3.3 has.
 
 No other module asks for Airflow's version.
 """
@@ -40,15 +40,15 @@ SECTION = "capillary"
 
 
 class StateStore(Protocol):
-    """What is used of the store in which Airflow keeps JSON for one task over its tries."""
+    """The part used here of Airflow's store, which keeps JSON values for one task over its tries."""
 
     def set(self, key: str, value: Any) -> None:
-        """Keep a value; it replaces the one of that key."""
+        """Keep a value under a key, in place of the one that was there."""
         ...
 
 
 def retry_arguments(policy: RetryPolicy | None) -> dict[str, Any]:
-    """What ``BaseOperator`` is to be given for a retry policy: nothing on 3.2, which would refuse the argument."""
+    """The arguments of ``BaseOperator`` for a retry policy: none on 3.2, which would refuse this one."""
     return {"retry_policy": policy} if HAS_RETRY_POLICIES else {}
 
 
@@ -58,12 +58,12 @@ def task_state_store(context: Context) -> StateStore | None:
 
 
 def option(name: str) -> str | None:
-    """An option of the ``[capillary]`` section; ``None`` where it is not set or empty."""
+    """An option of the ``[capillary]`` section; ``None`` if it is not set or empty."""
     return conf.get(SECTION, name, fallback=None) or None
 
 
 def configured_executors() -> str:
-    """``[core] executor`` as it stands."""
+    """The text of ``[core] executor``."""
     return str(conf.get("core", "executor", fallback="LocalExecutor"))
 
 

@@ -1,4 +1,4 @@
-"""Writes the files that say what imports did not accept, and why."""
+"""The operator that writes files which say what imports did not accept, and why."""
 
 from __future__ import annotations
 
@@ -37,32 +37,32 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
     """Writes ``errors.csv``, ``summary.json`` and ``report.html`` of imports, whether they succeeded or failed.
 
     ``errors.csv`` has the rows that are rejected, invalid, unknown or not sent, with the columns of the dataset and
-    why. Correct them there and import that file; what else is in the file is not sent again where it was
-    accepted since. Open it with all columns as text: spreadsheets round a ``customerId`` of more than 15 digits.
-    ``report.html`` is the page for people: counts, reasons, badges, and what to do next; it needs no network. Rows
-    that ``on_unknown="resend"`` had sent again without proof are in ``may_be_granted_twice.csv``, where there are any.
+    the reason. Correct them there and import that file; rows of it that were accepted since are not sent again. Open
+    it with all columns as text, because spreadsheets round a ``customerId`` of more than 15 digits. ``report.html`` is
+    the page for people: counts, reasons, badges, and what to do next; it needs no network. Rows that
+    ``on_unknown="resend"`` sent again without proof are in ``may_be_granted_twice.csv``, if there are any.
 
-    Give it ``trigger_rule="all_done"``, for a failed import is when the report is wanted. An import that was killed
-    or marked as failed has returned nothing; its job is looked up in the ledger by DAG, run, task and map index.
-    When the report is published, the task fails, without a retry, where one of the imports is no success as the
-    ledger stands then: so a DAG that ends with the report is red as it should be. What was settled since counts as
-    settled. Where every import was skipped, so is the report: an empty one would read like "no errors". A retry
-    writes the same files to the same place; each is replaced as a whole.
+    Give it ``trigger_rule="all_done"``, because the report matters most after an import that failed. An import that
+    was killed or marked as failed has returned nothing; its job is looked up in the ledger by DAG, run, task and map
+    index. When the report is published, the task fails, without a retry, if one of the imports is no success by what
+    the ledger holds then. So a DAG that ends with the report is red when it should be. Rows that were settled since
+    count as settled. If every import was skipped, the report is skipped, too: an empty one would read like "no
+    errors". A retry writes the same files to the same place; each is replaced as a whole.
 
     With ``outlets=[Asset(...)]`` one event describes all imports together, also mapped ones. Airflow sends events of
-    successful tasks only, so none comes after a failed import. For an event in any case, set
+    successful tasks only, so none comes after a failed import. To get an event in any case, set
     ``fail_with_import=False`` here, and end the DAG with a second task that fails with the import; the event's extra
-    says how it went (``succeeded``, ``rows_to_look_at``, counts). After dry runs alone there is no event.
+    says how it went (``succeeded``, ``rows_to_look_at``, counts). If all imports were dry runs, there is no event.
 
-    :param job: what the import returned, a job id, or a list of these from a mapped import (templated)
-    :param fail_with_import: whether the task fails, after the report is published, where an import is no success
-    :param report_path: URI of a folder on any object storage; below it each job has a folder of its own,
+    :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
+    :param fail_with_import: whether the task fails, after the report is published, if an import is no success.
+    :param report_path: (templated) URI of a folder on any object storage; each job has a folder of its own below it,
         ``<dag_id>/<run_id>/<job_id>``. Default: the option ``report_path`` of ``[capillary]``, else
-        ``capillary_reports`` in ``AIRFLOW_HOME`` (templated)
-    :param ledger_conn_id: the same as the import's (templated)
-    :param retry_policy: as of ``BadgeImportOperator``
+        ``capillary_reports`` in ``AIRFLOW_HOME``.
+    :param ledger_conn_id: (templated) the same as the import's.
+    :param retry_policy: as of ``BadgeImportOperator``.
     :return: ``{"errors_csv", "summary_json", "report_html", "jobs", "rows_reported"}``, the summary's counts over all
-        jobs, ``may_be_granted_twice``, and ``may_be_granted_twice_csv`` where that is not 0
+        jobs, ``may_be_granted_twice``, and ``may_be_granted_twice_csv`` if that is not 0.
     """
 
     _wait: Callable[[float], object] = staticmethod(time.sleep)
@@ -88,12 +88,12 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
         self._import_tasks = task_ids_in(job)  # rendering puts values in the place of references
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Write the report and return where it lies.
+        """Write the report, and return the URIs of its files and the counts.
 
-        :raises BadgeTaskFailed: an argument is wrong, the ledger does not know the job, the folder is no good, or an
-            import is no success (then the report is published, and what is returned otherwise is in XCom)
-        :raises BadgeTaskInterrupted: the ledger cannot be reached, or an import runs at this moment; try again
-        :raises AirflowSkipException: no import was to run
+        :raises BadgeTaskFailed: an argument is wrong, the ledger does not know the job, the folder cannot be used, or
+            an import is no success. In the last case the report is published, and the return value is in XCom.
+        :raises BadgeTaskInterrupted: the ledger cannot be reached, or an import runs at this moment; try again.
+        :raises AirflowSkipException: no import was to run.
         """
         try:
             return self._report(context)
@@ -101,7 +101,7 @@ class BadgeErrorReportOperator(ReportsLineage, BaseOperator):
             raise as_airflow_error(error) from error
 
     def _report(self, context: Context) -> dict[str, Any]:
-        # Not with the DAG file: what a report needs takes its time to load.
+        # Not imported with the DAG file: what a report needs is slow to load.
         from airflow_provider_capillary.operators.ledger_location import open_ledger
         from airflow_provider_capillary.operators.running_task import push_result
         from airflow_provider_capillary.operators.telemetry.assets import fill_events, report_facts

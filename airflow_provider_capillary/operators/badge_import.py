@@ -1,4 +1,4 @@
-"""Imports earned badges from a dataset: in batches, none twice, none lost, none green without proof."""
+"""The operator that imports earned badges from a dataset: none twice, none lost, no green task without proof."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ __all__ = ["BadgeImportOperator"]
 
 
 class _NotGiven(int):
-    """A default that differs from the same number given: only for the first counts the configured default."""
+    """The default batch size, told apart from the same number given: ``default_batch_size`` replaces only this one."""
 
 
 class OnEmpty(StrEnum):
-    """What the task does where the dataset has no rows."""
+    """What the task does if the dataset has no rows."""
 
     SUCCEED = "succeed"
     SKIP = "skip"
@@ -43,18 +43,18 @@ _OF_FILES = ("dataset_format", "csv_delimiter", "allow_cut_end")
 
 
 class BadgeImportOperator(ReportsLineage, ChecksArguments):
-    """Imports earned badges into Capillary, row by row accounted for in a durable ledger.
+    """Imports earned badges into Capillary, and records every row in a durable ledger.
 
-    A retry goes on where the last try was cut off; a clear, a later run or a backfill begins a new job on
-    the same ledger. None of them sends again what was accepted. With ``on_unknown`` ``hold`` or ``verify``
-    no row is granted twice by this operator; what it cannot prevent is said in the README.
+    A retry goes on from where the last try ended; a clear, a later run or a backfill begins a new job on the same
+    ledger. None of them sends again what was accepted. With ``on_unknown`` ``hold`` or ``verify`` this operator grants
+    no row twice; the README says what it cannot prevent.
 
     The return value (XCom) is the summary: ``job_id, rows_read, accepted, already_accepted, rejected,
     invalid, unknown, not_sent, requests, batches, started_at, finished_at, reasons, ledger, complete`` (every
     row is accepted or already accepted) and ``assumed`` (format, delimiter, columns, files left out). Always
-    ``rows_read == accepted + already_accepted + rejected + invalid + unknown + not_sent``. It is there for a
-    failed task too, so that a report can follow. Rows are streamed, and never in XCom or a log. How far a
-    running job is stands in the task's state store under ``progress`` (Airflow 3.3).
+    ``rows_read == accepted + already_accepted + rejected + invalid + unknown + not_sent``. A failed task pushes it
+    too, so that a report can follow. Rows are streamed; none is in XCom or in a log. While a job runs, its progress
+    is in the task's state store under ``progress`` (Airflow 3.3).
 
     :param dataset: (templated) URI of a file or folder (Parquet, CSV and others) on any Airflow object storage,
         a list of URIs, what ``SqlToBadgeDatasetOperator`` returns, or a small list of dicts.
@@ -66,28 +66,28 @@ class BadgeImportOperator(ReportsLineage, ChecksArguments):
         underscores. Two columns for one field are refused. Two instants (epoch and ISO) of a row must be equal.
     :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
     :param batch_size: (templated) rows in a request.
-    :param max_batch_bytes: bytes in a request.
-    :param concurrency: requests in flight; the rows of one customer are never in two of them.
-    :param on_unknown: (templated) what to do with rows whose outcome is not proven: ``hold`` them,
-        ``verify`` by reading back, or ``resend`` them (may grant twice; the summary says how many).
+    :param max_batch_bytes: most bytes in the body of a request.
+    :param concurrency: most requests in flight; the rows of one customer are never in two of them.
+    :param on_unknown: (templated) what to do with rows whose outcome is not proven: ``hold`` them, ``verify`` by
+        reading back, or ``resend`` them (which may grant rows twice; the summary counts them).
     :param on_duplicate: (templated) ``skip``, ``fail`` or ``allow`` rows of the same badge, customer and
         earn date that were accepted already or stand twice in the dataset.
     :param once_per_customer: a customer gets a badge at most once, whatever the earn date.
-    :param verify_after: seconds after a send before a read may be trusted to say that a badge is not there.
+    :param verify_after: seconds after a send before a read may prove that a badge is not there.
     :param max_rejected: (templated) rows, or a share such as ``"5%"``, that may be refused by the API or be
         invalid before the task fails (after all is sent and recorded).
     :param max_unknown: (templated) the same for rows that stay unknown.
-    :param canary: send 1, 10, 100 rows first, and stop at once where a reply proves nothing.
-    :param check_badges: look every badge up before anything is sent; rows of missing ones are rejected.
+    :param canary: send 1, 10, 100 rows first, and stop at once if a reply proves nothing.
+    :param check_badges: look every badge up before anything is sent; rows of badges that do not exist are rejected.
     :param dry_run: (templated) validate and plan, send nothing.
     :param dataset_format: (templated) a format by its name, as ``csv``. Default: by the name, else the first bytes.
     :param csv_delimiter: (templated) one character, or ``tab``. Default: taken from the header.
-    :param timestamp_unit: (templated) of numbers in the dataset: ``s`` or ``ms``.
-    :param on_empty: (templated) what the task does where the dataset has no rows: ``succeed``, ``skip`` or ``fail``.
-    :param allow_cut_end: take a CSV file whose last line has no line end, although the last column is one that is
-        sent: the file may have been cut within that value.
-    :param retry_policy: when to try again. Default (Airflow 3.3): after the time that the API asked for, else
-        after ``retry_delay``; not at all where a person must fix something first, which no policy can change.
+    :param timestamp_unit: (templated) the unit of instants that are numbers, since 1970: ``s`` or ``ms``.
+    :param on_empty: (templated) what the task does if the dataset has no rows: ``succeed``, ``skip`` or ``fail``.
+    :param allow_cut_end: accept a CSV file whose last line has no line end although its last column is sent. Such a
+        file is refused otherwise, because it may have been cut within that value.
+    :param retry_policy: when to try again. Default (Airflow 3.3): after the time that the API asked for, else after
+        ``retry_delay``. If a person must fix something first, the task is not tried again, whatever the policy says.
     """
 
     template_fields: Sequence[str] = (
@@ -137,7 +137,7 @@ class BadgeImportOperator(ReportsLineage, ChecksArguments):
         timestamp_unit: str = DEFAULTS.timestamp_unit.value,
         on_empty: str = OnEmpty.SUCCEED.value,
         allow_cut_end: bool = False,
-        # named here, and not set below: so Airflow fills it from default_args, and knows it of mapped tasks too
+        # An argument of its own, so that Airflow fills it from default_args, and uses it for mapped tasks too.
         retry_policy: RetryPolicy | None = RETRY_POLICY,
         **kwargs: Any,
     ) -> None:
@@ -147,7 +147,7 @@ class BadgeImportOperator(ReportsLineage, ChecksArguments):
         self.ledger_conn_id = ledger_conn_id
         self.field_mapping = field_mapping
         self.timezone = timezone
-        # A plain number: the DAG processor hands templated fields on in a format that knows no other kind of int.
+        # A plain int: the DAG processor serialises templated fields, and no other class of int passes.
         self.batch_size = int(batch_size) if isinstance(batch_size, _NotGiven) else batch_size
         self.batch_size_given = not isinstance(batch_size, _NotGiven)
         self.max_batch_bytes = max_batch_bytes
@@ -180,28 +180,28 @@ class BadgeImportOperator(ReportsLineage, ChecksArguments):
             on_empty_of(known["on_empty"])
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Run the job, or go on with it; give the summary, or fail with it in XCom.
+        """Run the job, or go on with it, and return the summary. A task that fails pushes the summary to XCom, too.
 
-        :raises BadgeTaskFailed: a person must fix something first, or more rows are refused or unknown than may be
-        :raises BadgeTaskInterrupted: API or ledger cannot be reached, or another process has the job; try again
-        :raises AirflowSkipException: the dataset has no rows, and ``on_empty`` is ``skip``
+        :raises BadgeTaskFailed: a person must fix something first, or too many rows are refused or unknown.
+        :raises BadgeTaskInterrupted: API or ledger cannot be reached, or another process has the job; try again.
+        :raises AirflowSkipException: the dataset has no rows, and ``on_empty`` is ``skip``.
         """
-        # Not with the DAG file: what an import needs takes a second and 40 MiB to load.
+        # Not imported with the DAG file: what an import needs takes a second and 40 MiB to load.
         from airflow_provider_capillary.operators.import_task import ImportTask
 
         self._task = ImportTask(self, context)
         return self._task.run()
 
     def on_kill(self) -> None:
-        """Stop sending; batches in flight end and are recorded."""
+        """Stop sending. Batches in flight are waited for, and their outcomes are recorded."""
         if self._task is not None:
             self._task.request_stop()
 
 
 def on_empty_of(value: Any) -> OnEmpty:
-    """What to do where there are no rows; a template without a value is as not given.
+    """Read ``on_empty``. A template that gives no value counts as if nothing were given.
 
-    :raises ConfigurationError: names what it may be.
+    :raises ConfigurationError: the value is none of ``OnEmpty``; the message names them.
     """
     given = OnEmpty.SUCCEED if is_nothing(value) else value
     if given not in list(OnEmpty):

@@ -1,4 +1,4 @@
-"""Settles rows that earlier imports left unknown. It sends nothing."""
+"""The operator that settles rows which earlier imports left unknown. It sends nothing."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ LONGEST_WAIT = 86_400.0
 class BadgeReconcileOperator(WorksOnEarlierJobs):
     """Settles rows that earlier imports left ``unknown``: were they granted, or not?
 
-    Rows that were granted become accepted. Rows that were not become free: this task sends nothing, the next import
-    of these rows does. The report of the import shows both from then on, and its counts follow. An import that runs
-    settles its own rows, so this task then waits for the next try. It can be repeated, and killed at any time.
-    An import that was killed returned nothing; its job is looked up in the ledger, as the report does.
+    Rows that were granted become accepted. Rows that were not become free: the next import of them sends them, this
+    task sends nothing. The report of the import shows both from then on, and its counts change. An import that is
+    still running settles its own rows, so this task then ends as one to be retried. It can be repeated, and killed at
+    any time. An import that was killed returned nothing; its job is looked up in the ledger.
 
     :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
-    :param action: (templated) ``verify`` reads each badge back. ``accept`` is the word of a person that all of these
-        rows were granted, ``resend`` that they were not (where that is wrong, they are granted twice); the ledger
-        keeps whose word it was. ``leave`` only counts.
+    :param action: (templated) ``verify`` reads each badge back. With ``accept`` you say that all of these rows were
+        granted; with ``resend`` that none was (if that is wrong, they are granted twice). The ledger records which
+        task said so. ``leave`` only counts.
     :param capillary_conn_id: (templated) the connection of the import; ``verify`` reads with it.
     :param ledger_conn_id: (templated) the same as the import's.
-    :param verify_after: seconds after the send before a read may be trusted to say that a badge is not there.
-    :param max_unknown: (templated) rows, or a share such as ``"5%"`` of those that were unknown, that may stay so
-        before the task fails. ``leave`` never fails.
+    :param verify_after: seconds after the send before a read may prove that a badge is not there.
+    :param max_unknown: (templated) rows, or a share such as ``"5%"`` of those that were unknown, that may stay
+        unknown before the task fails. ``leave`` never fails.
     :param retry_policy: as of ``BadgeImportOperator``.
     :return: ``{"jobs", "unknown_before", "accepted", "resend", "unknown", "customers", "reasons"}``; also in XCom of a
-        task that fails because too many rows stay unknown. ``resend``: rows that are free to be sent now.
-        ``customers``: how many have rows that stay unknown. Always
+        task that fails because too many rows stay unknown. ``resend`` counts rows that may be sent again now,
+        ``customers`` the customers with rows that stay unknown. Always
         ``unknown_before == accepted + resend + unknown``.
     """
 

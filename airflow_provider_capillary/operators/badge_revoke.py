@@ -1,4 +1,4 @@
-"""Undoes what imports granted."""
+"""The operator that takes back the badges which imports granted."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ __all__ = ["BadgeRevokeOperator"]
 
 
 class BadgeRevokeOperator(WorksOnEarlierJobs):
-    """Takes back the badges that imports granted, by the ``earnedBadgeId`` of each that stands in the ledger.
+    """Takes back the badges that imports granted, by the ``earnedBadgeId`` that the ledger holds of each.
 
-    By default a dry run: it says how many badges of which kind would be taken back, and asks the API for nothing.
-    A second run takes back nothing more. A killed one is repeated: each badge is noted in the ledger before the API is
-    asked for it and when it has answered, and to ask twice does no harm.
+    By default it is a dry run: it counts the badges of each kind that would be taken back, and does not call the API.
+    A second run takes back nothing more. If it is killed, run it again: each badge is recorded in the ledger before
+    the API is called for it and after the reply, and calling twice does no harm.
 
-    It touches rows of the jobs named (of an import that was killed and returned nothing, the job that the ledger holds
-    of it), and no others. A row that was accepted without an id (found by reading back, or
-    by a person's word) cannot be undone by id, and is counted as ``without_id``. A revoked row is not granted again
-    behind your back: a later import of it, such as a backfill, reports it as ``already_accepted`` ("revoked, not
-    sent"), unless you say ``import_again=True``, now or in another run of this task.
+    It changes rows of the jobs named, and no others. (Of an import that was killed and returned nothing, it takes the
+    job that the ledger holds.) A row that was accepted without an id, because it was found by reading back or a person
+    said so, cannot be taken back by id, and is counted as ``without_id``. A revoked row is not granted again unasked:
+    a later import of it, such as a backfill, reports it as ``already_accepted`` ("revoked, not sent"), unless you say
+    ``import_again=True``, now or in another run of this task.
 
     :param job: (templated) what the import returned, a job id, or a list of these from a mapped import.
     :param dry_run: (templated) only count. Give ``False`` to take the badges back.
-    :param import_again: (templated) let the next import grant the revoked rows again, say with another expiry.
+    :param import_again: (templated) let the next import grant the revoked rows again, for example with another expiry.
     :param capillary_conn_id: (templated) the connection of the import.
     :param ledger_conn_id: (templated) the same as the import's.
     :param retry_policy: as of ``BadgeImportOperator``.
     :return: ``{"jobs", "dry_run", "to_revoke", "badges", "revoked", "not_active", "refused", "unconfirmed",
-        "already_revoked", "free", "without_id", "unknown", "reasons"}``. ``badges``: ``to_revoke`` by ``badgeMetaId``.
-        ``not_active``: had expired, or was revoked elsewhere. ``unknown``: may be granted; settle these rows first
-        (``BadgeReconcileOperator``). Also in XCom of a task that fails because some were not revoked.
+        "already_revoked", "free", "without_id", "unknown", "reasons"}``. ``badges`` is ``to_revoke`` by
+        ``badgeMetaId``. ``not_active`` had expired, or were revoked elsewhere. ``unknown`` may be granted; settle
+        these rows first (``BadgeReconcileOperator``). Also in XCom of a task that fails because some were not revoked.
     """
 
     template_fields: Sequence[str] = ("job", "dry_run", "import_again", "capillary_conn_id", "ledger_conn_id")
@@ -114,7 +114,7 @@ class BadgeRevokeOperator(WorksOnEarlierJobs):
 
 
 def _flag(name: str, value: Any) -> bool:
-    """Anything but a clear yes or no is refused: a slip must not take badges away."""
+    """Read a yes or no. Anything else is refused, because a typing error must not take badges away."""
     try:
         return msgspec.convert(value.strip() if isinstance(value, str) else value, bool, strict=False)
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""Notes what was granted outside the ledger, so that no import grants it again."""
+"""The operator that records what was granted outside the ledger, so that no import grants it again."""
 
 from __future__ import annotations
 
@@ -29,37 +29,38 @@ _OF_FILES = ("dataset_format", "csv_delimiter")
 
 
 class BadgeSeedOperator(ChecksArguments, WorksOnEarlierJobs):
-    """Notes rows as granted outside this ledger, and sends nothing.
+    """Records rows as granted outside this ledger, and sends nothing.
 
-    For organisations that were served by another tool until now, and for a ledger that was lost: give an export of
-    what the customers hold. The rows are accepted from then on, with the proof ``seed``, and who said so and when. An
-    import of the same rows sends nothing: they are ``already_accepted``. Repeating it changes nothing.
+    It is for organisations that another tool served until now, and for a ledger that was lost: give an export of what
+    the customers hold. The rows are accepted from then on, with the proof ``seed``, and with who said so and when. An
+    import of the same rows sends nothing: they are ``already_accepted``. Repeating a seed changes nothing.
 
-    A row is known by its badge, its customer and its earn instant; the expiry is not read and may be missing. An id
-    is kept where there is a column of it, so that ``BadgeRevokeOperator`` of this job could take these badges back
+    A row is identified by its badge, its customer and its earn instant; the expiry is not read and may be missing. If
+    there is a column of ids, they are kept, so that ``BadgeRevokeOperator`` of this job could take these badges back
     from the customers. Two equal rows with different ids are two grants.
 
-    Rows that an import had left without proof (unknown), and rows that were refused, are accepted from then on too.
-    Rows that were revoked stay revoked; none of them is sent. Rows that a running import has just sent are left
-    alone, and the task fails for a retry. Where more rows are invalid than ``max_invalid`` allows, nothing is noted.
+    Rows that an import left unknown, and rows that were refused, are accepted from then on too. Rows that were revoked
+    stay revoked. Rows that a running import has just sent are not changed, and the task fails so that it is retried.
+    If more rows are invalid than ``max_invalid`` allows, nothing is recorded.
 
-    **Seeding blesses the ledger.** A ledger that is new, another or older than Airflow expects takes a seed, and once
-    rows are noted, imports of the organisation go on with it: what the dataset lacks, and this ledger does not know,
-    is granted again. So give all that was granted, not a part. A dry run, and a seed that notes nothing, bless nothing.
+    **A seed makes Airflow accept the ledger.** It can be given to a ledger that is new, or another or older one than
+    Airflow expects. Once rows are recorded, imports of the organisation go on with this ledger, and grant again what
+    neither the dataset nor the ledger holds. So give all that was granted, not a part. A dry run, and a seed that
+    records nothing, change nothing here.
 
     :param dataset: (templated) as of ``BadgeImportOperator``: a file or folder, or a small list of dicts.
-    :param capillary_conn_id: (templated) whose badges they are; it says the organisation, nothing is asked there.
+    :param capillary_conn_id: (templated) the connection that names the organisation; the API is not called.
     :param ledger_conn_id: (templated) the same as the import's.
     :param field_mapping: (templated) API field -> dataset column, as of the import; ``earnedBadgeId`` names the
-        column of the ids. Default of it: ``earnedBadgeId``, ``earned_badge_id``, ``earnId`` or ``earn_id``. For an
-        export whose earn instant has another name: ``{"earnEventDate": "earnedOn"}``.
+        column of the ids, by default ``earnedBadgeId``, ``earned_badge_id``, ``earnId`` or ``earn_id``. If the earn
+        instant of an export has another name: ``{"earnEventDate": "earnedOn"}``.
     :param timezone: (templated) IANA name for timestamps without offset; without it they are invalid rows.
     :param dataset_format: (templated) a format by its name, as ``csv``. Default: by the name, else the first bytes.
     :param csv_delimiter: (templated) one character, or ``tab``. Default: taken from the header.
-    :param timestamp_unit: (templated) of numbers in the dataset: ``s`` or ``ms``.
-    :param max_invalid: (templated) rows, or a share such as ``"1%"``, that may be invalid. What is left out here is
-        granted again by an import of it.
-    :param dry_run: (templated) check and count, note nothing.
+    :param timestamp_unit: (templated) the unit of instants that are numbers, since 1970: ``s`` or ``ms``.
+    :param max_invalid: (templated) rows, or a share such as ``"1%"``, that may be invalid. An import grants again the
+        rows that are left out here.
+    :param dry_run: (templated) check and count, record nothing.
     :param retry_policy: as of ``BadgeImportOperator``.
     :return: the summary of a job, as an import gives it, and besides ``seeded`` (of which ``settled`` had no proof
         until now), ``already_held`` (of which ``repeated`` say again what another row of the dataset says),

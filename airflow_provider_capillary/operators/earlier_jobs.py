@@ -1,4 +1,4 @@
-"""What the operators that work on earlier jobs share: which jobs, how a task ends, how it is stopped."""
+"""The base of the operators that work on earlier jobs: it finds the jobs, ends the task, and stops on a kill."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 
 
 class AccountOfJobs(Protocol):
-    """What was done, in numbers."""
+    """The counts of what such an operator did."""
 
     @property
     def error(self) -> CapillaryError | None:
-        """Why it is no success."""
+        """Why it is no success, or ``None``."""
         ...
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for XCom."""
+        """The counts as plain values, for XCom."""
         ...
 
 
 class WorksOnEarlierJobs(BaseOperator):
-    """An operator that works on what imports left behind, and returns its account."""
+    """An operator that works on jobs of earlier imports, and returns counts."""
 
     job: Any
     _stop: StopSignal | None = None
     _import_tasks: tuple[str, ...] = ()  #: that ``job`` refers to; rendering puts values in the place of references
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Do the work and give the counts, or fail with them in XCom.
+        """Do the work and return the counts. A task that fails pushes them to XCom, too.
 
-        :raises BadgeTaskFailed: an argument is wrong, the API refuses, or more is left undone than may be
-        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again
-        :raises AirflowSkipException: no import began a job
+        :raises BadgeTaskFailed: an argument is wrong, the API refuses, or more is left undone than is allowed.
+        :raises BadgeTaskInterrupted: an import runs, or API or ledger cannot be reached; try again.
+        :raises AirflowSkipException: no import began a job.
         """
-        # Not with the DAG file: they take their time to load.
+        # Not imported with the DAG file, because they are slow to load.
         from airflow_provider_capillary.jobs.pacing import StopSignal
         from airflow_provider_capillary.operators.running_task import push_result
 
@@ -61,14 +61,14 @@ class WorksOnEarlierJobs(BaseOperator):
         raise as_airflow_error(account.error) from account.error
 
     def on_kill(self) -> None:
-        """Ask the API for no more; what it answered is recorded already."""
+        """Call the API no more. What it has answered is recorded already."""
         if self._stop is not None:
             from airflow_provider_capillary.jobs.pacing import STOPPED
 
             self._stop.request(ImportInterruptedError(STOPPED))
 
     def _jobs(self, context: Context, ledger: Ledger, stop: StopSignal) -> list[str]:
-        """The ids of the jobs to work on; of an import that was killed and returned nothing, the ledger knows it.
+        """The ids of the jobs to work on. If an import was killed and returned nothing, the ledger is asked.
 
         :raises AirflowSkipException: no import began one.
         """
@@ -78,9 +78,9 @@ class WorksOnEarlierJobs(BaseOperator):
                 f"There is no job to work on: the ledger {ledger.description} holds none of an import of this run."
             )
         if imports.found:
-            self.log.info("Found in the ledger, for their imports returned nothing: %s", ", ".join(imports.found))
+            self.log.info("Found in the ledger, because their imports returned nothing: %s", ", ".join(imports.found))
         return list(imports.job_ids)
 
     def _work(self, context: Context, stop: StopSignal) -> AccountOfJobs:
-        """Do it, and log what was done."""
+        """Do the work, and log what was done."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""How an import ends in words: the last lines of its log, and the message of its failure."""
+"""Writes the last lines of an import's log, and the message with which its task fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_REASONS = 5
 
 
 def end_block(result: ImportResult) -> Iterator[str]:
-    """The last lines of the log of an import that made its account."""
+    """The last lines of the log of an import that has counted all of its rows."""
     summary = result.summary
     yield f"Job {summary.job_id}"
     yield f"Dry run, nothing was sent. {counts_line(summary)}" if summary.dry_run else counts_line(summary)
@@ -55,7 +55,7 @@ def failure_text(result: ImportResult) -> str:
 
 
 def counts_line(summary: Summary) -> str:
-    """How many rows ended how."""
+    """How many rows ended in which state."""
     counts = ", ".join(f"{getattr(summary, state.value):,} {state.value.replace('_', ' ')}" for state in FINAL_STATES)
     return f"{summary.rows_read:,} rows read: {counts}; {summary.requests:,} requests"
 

@@ -1,4 +1,4 @@
-"""One try of an import: the arguments of ``BadgeImportOperator``, rendered, turned into a job and run."""
+"""Runs one try of an import task: makes a job of the rendered arguments of ``BadgeImportOperator``, and runs it."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class ImportTask:
         self._assumed: dict[str, Any] = {}
 
     def request_stop(self) -> None:
-        """Ask it to send no more; batches in flight end and are recorded. May be called by a signal handler."""
+        """Stop sending. Batches in flight are waited for and recorded. A signal handler may call this."""
         self._stop.request(ImportInterruptedError("the task was asked to stop; a later try goes on from here"))
 
     def run(self) -> dict[str, Any]:
-        """Run the job, or go on with it; for what it gives and raises see ``BadgeImportOperator.execute``."""
+        """Run the job, or go on with it. It returns and raises what ``BadgeImportOperator.execute`` does."""
         warn_of_many_events(self._context["ti"], self._operator.outlets)
         try:
             with LiveProgress(self._context) as progress:
@@ -83,7 +83,7 @@ class ImportTask:
         summary = result.summary.as_dict() | {"complete": result.summary.is_complete, "assumed": self._assumed}
         if result.error is None and (result.summary.rows_read or self._on_empty is not OnEmpty.SKIP):
             return summary
-        push_result(self._context, summary)  # the report that follows needs to know which job it was
+        push_result(self._context, summary)  # the report that follows needs the id of the job
         if result.error is None:
             raise AirflowSkipException("The dataset has no rows, and on_empty is 'skip'.")
         raise as_airflow_error(result.error, failure_text(result)) from result.error
@@ -95,7 +95,7 @@ class ImportTask:
     def _import(self, progress: LiveProgress) -> ImportResult:
         task, settings = self._operator, self._settings()
         if settings.dry_run:
-            task.outlets = []  # nothing is granted, so there is no event; a new list, as the old one is the DAG's
+            task.outlets = []  # nothing is granted, so there is no event. A new list, because the old one is the DAG's
         refuse_text_of_something_else(task.dataset)
         columns = column_choices(settings.field_mapping)
         options = read_options(task.dataset_format, task.csv_delimiter, allow_cut_end=task.allow_cut_end)
@@ -130,7 +130,10 @@ class ImportTask:
             )
 
     def _look_at(self, dataset: Dataset, choices: Sequence[tuple[str, ...]]) -> None:
-        """Note what is taken for granted, and refuse a dataset without rows before a job begins where that is asked."""
+        """Collect what is assumed of the dataset. If it has no rows and ``on_empty`` is ``fail``, refuse it.
+
+        :raises DatasetError: the dataset has no rows, and ``on_empty`` is ``fail``.
+        """
         facts = dataset.inspect()
         chosen = msgspec.structs.astuple(resolve_columns(choices, facts.columns)) if facts.columns else ()
         fields = (*FIELD_COLUMNS, *list(FIELD_COLUMNS)[2:])
@@ -162,7 +165,7 @@ class ImportTask:
 
 @errors_logged
 def _work_begun(dataset: Any, api_url: str, *, dry_run: bool) -> WorkDone:
-    """What lineage reports should the import break off: where it reads, and where it may have written."""
+    """What lineage reports if the import breaks off: where it reads, and where it may have written."""
     return WorkDone(inputs=uris_of(dataset), outputs=() if dry_run else (badge_asset_uri(api_url),))
 
 
@@ -175,10 +178,11 @@ def _report_end(
     begun: WorkDone | None,
     sources: Iterable[str],
 ) -> WorkDone:
-    """Report how the import ended to metrics, lineage and outlets, and give what OpenLineage is to be given.
+    """Report how the import ended to metrics, lineage and outlets.
 
-    :param begun: what was remembered when it began.
+    :param begun: what was kept for lineage when the import began.
     :param sources: the files that were read.
+    :return: what OpenLineage is given.
     """
     summary, ti = result.summary, context["ti"]
     outputs = begun.outputs if begun else ()

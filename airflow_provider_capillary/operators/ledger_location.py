@@ -1,4 +1,4 @@
-"""Which ledger an operator uses, and the refusal of one that could not keep its promise."""
+"""Finds and opens the ledger of a task. A ledger that could be lost, or be one of two, is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_capillary.ledger.ledger import Ledger
 
 DEFAULT_FILE = "capillary_ledger.db"
-#: Executors whose tasks all run where the scheduler runs. A class of somebody's own may do anything.
+#: Executors whose tasks all run on the scheduler's machine. A class that is not listed may run them anywhere.
 _ONE_MACHINE = frozenset(
     {
         "LocalExecutor",
@@ -33,9 +33,9 @@ _ONE_MACHINE = frozenset(
         "airflow.executors.debug_executor.DebugExecutor",
     }
 )
-# KubernetesExecutor marks its pods so; pod templates commonly set [core] executor to LocalExecutor inside them.
+# Set in pods of KubernetesExecutor. Inside them [core] executor is commonly LocalExecutor, from the pod template.
 _POD_MARK = "AIRFLOW_IS_K8S_EXECUTOR_POD"
-#: Extras of a PostgreSQL connection that are the driver's; others are Airflow's or another driver's.
+#: Extras of a PostgreSQL connection that are given to the driver. Others are for Airflow, or for another driver.
 _POSTGRES_EXTRAS = (
     "application_name",
     "channel_binding",
@@ -67,12 +67,12 @@ def open_ledger(
 
     :param ledger_conn_id: an Airflow connection to PostgreSQL or to an SQLite file; ``None`` for the option
         ``ledger_conn_id`` of ``[capillary]``, and without that a file in ``AIRFLOW_HOME``.
-    :param make: whether a ledger that is not there is made.
-    :param only_reading: make no ledger either, and take one that is sealed.
-    :param without_wal: a person said that nothing is missing where an SQLite file has lost the file beside it.
-    :raises WrongLedgerError: it is sealed, or lies where it cannot be kept.
-    :raises ConfigurationError: no such connection, or of an unfit type, or an SQLite file where tasks may run on
-        several machines: the file would be lost or split there, and badges granted twice.
+    :param make: whether a ledger is made if there is none.
+    :param only_reading: make no ledger, and open one that is sealed, too.
+    :param without_wal: open an SQLite file whose ``-wal`` file is gone, because a person said that nothing is missing.
+    :raises WrongLedgerError: it is sealed, or it is at a place where a ledger cannot be kept.
+    :raises ConfigurationError: there is no such connection, or its type is no database for a ledger, or it is an SQLite
+        file although tasks may run on several machines: each would have a file, and badges would be granted twice.
     :raises LedgerUnavailableError: the database cannot be reached or written.
     """
     if ledger_conn_id is not None and is_nothing(ledger_conn_id):
@@ -98,7 +98,7 @@ def ledger_at(url: URL, *, must_exist: bool = False, without_wal: bool = False) 
     """Open the ledger at a URL, sealed or not; see ``open_ledger``."""
     if url.get_backend_name() == "sqlite":
         _refuse_file_on_many_machines(url)
-    # SQLAlchemy and Alembic take their time to load; a DAG file that names an operator need not wait for them.
+    # Imported here, because SQLAlchemy and Alembic are slow to load, and a DAG file does not need them.
     from airflow_provider_capillary.ledger.ledger import Ledger
 
     try:
@@ -112,7 +112,7 @@ def ledger_at(url: URL, *, must_exist: bool = False, without_wal: bool = False) 
 
 
 def ledger_url(ledger_conn_id: str | None) -> URL:
-    """Where the ledger is: of a connection, or the default file."""
+    """The URL of the ledger: of a connection, or of the default file."""
     if not ledger_conn_id:
         return URL.create("sqlite", database=str(airflow_home() / DEFAULT_FILE))
     try:
@@ -125,7 +125,7 @@ def ledger_url(ledger_conn_id: str | None) -> URL:
 
 
 def place_url(place: str) -> URL:
-    """Where a ledger is, as a person writes it: a connection's id, a SQLAlchemy URL, or the path of an SQLite file."""
+    """Read what a person writes for a ledger: a connection's id, a SQLAlchemy URL, or the path of an SQLite file."""
     if "://" in place:
         try:
             return make_url(place)
@@ -137,7 +137,7 @@ def place_url(place: str) -> URL:
 
 
 def url_of(connection: Connection) -> URL:
-    """Translate an Airflow connection. Not by ``get_uri()``, which puts extras of any kind into the URL."""
+    """Make a URL of an Airflow connection. ``get_uri()`` is not used, because it puts all extras into the URL."""
     kind = (connection.conn_type or "").lower().partition("+")[0]
     if kind == "sqlite":
         return URL.create("sqlite", database=_sqlite_path(connection))
@@ -166,9 +166,9 @@ def url_of(connection: Connection) -> URL:
 def remote_executor(executors: str, environ: Mapping[str, str]) -> str | None:
     """Which executor may run tasks on another machine than the scheduler's, or ``None`` if there is none.
 
-    :param executors: ``[core] executor``: names, aliases (``alias:path``) and class paths, by commas; lists of
-        teams (``team=...``) by semicolons. All of them count, for any task may ask for any.
-    :param environ: this process' environment.
+    :param executors: ``[core] executor``: names, aliases (``alias:path``) and class paths, separated by commas; lists
+        of teams (``team=...``), separated by semicolons. All of them count, because any task may ask for any.
+    :param environ: the environment of this process.
     """
     if environ.get(_POD_MARK):
         return "KubernetesExecutor"
@@ -192,7 +192,7 @@ def _refuse_file_on_many_machines(url: URL) -> None:
 
 
 def _sqlite_path(connection: Connection) -> str:
-    """As Airflow's own SQLite hook reads it: the host is the path, or begins it; a URI without host is absolute."""
+    """The path, as Airflow's SQLite hook reads it: the host is the path or its start; without host it is absolute."""
     host, schema = connection.host or "", connection.schema or ""
     path = f"{host}/{schema}" if host and schema else host or (f"/{schema.lstrip('/')}" if schema else "")
     if not path or ":memory:" in path:
@@ -200,7 +200,7 @@ def _sqlite_path(connection: Connection) -> str:
             f"connection {connection.conn_id!r} names no file for the ledger. Give the path as its host, such as "
             "/var/lib/airflow/capillary_ledger.db"
         )
-    # not the working directory: processes that differ in it would have a ledger each
+    # A relative path is below AIRFLOW_HOME: processes with different working directories must find the same ledger.
     return str(airflow_home() / path)
 
 

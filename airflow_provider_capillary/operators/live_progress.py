@@ -1,4 +1,4 @@
-"""What a person sees of an import while it runs: a group in the task's log, a value in the task's state store."""
+"""Shows how far a running import is: in a group of the task's log, and in the task's state store."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ LONGEST_MESSAGE = 100
 class LiveProgress:
     """Keeps the key ``progress`` of Airflow's task state store up to date; give ``show`` to the job.
 
-    Airflow shows the store beside the task while it runs. The value is about the try that runs, and replaces that of
-    an earlier try at once. The store outlives a clear: ``epoch`` (``ti.max_tries``, which only a clear changes) and
-    ``job_id`` say which life of the task a value is about. Nothing here reads it, for what to send is decided by the
-    ledger. Without a store (Airflow 3.2, a plain dict as context), or where it fails, the import is the same.
+    Airflow shows the store beside the task while it runs. The value describes the try that runs, and replaces that of
+    an earlier try at once. Airflow keeps the store when a task is cleared. So ``epoch`` (``ti.max_tries``, which only
+    a clear changes) and ``job_id`` say what a value belongs to. No import reads the value: the ledger decides what to
+    send. If there is no store (Airflow 3.2, a plain dict as context), or it fails, the import runs as usual.
 
     ``state`` is ``checking``, ``running``, ``waiting to read back`` (``until``: an instant, else null), ``finished`` or
     ``failed``. ``done`` counts the rows that have an outcome.
 
-    On the task's own thread only: not every version of Airflow promises that two may ask its supervisor at once.
+    Use it on the task's own thread only, because not every version of Airflow lets two threads call its supervisor.
     """
 
     def __init__(self, context: Context, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -57,7 +57,7 @@ class LiveProgress:
             self._write(_NOTHING_YET | {"state": JobState.FAILED.value})
 
     def show(self, facts: ProgressFacts) -> None:
-        """Take in how far the job is."""
+        """Show how far the job is."""
         self._ended = facts.state in (JobState.FINISHED, JobState.FAILED)
         self._fold(running=facts.state is JobState.RUNNING)
         until = None
@@ -69,7 +69,7 @@ class LiveProgress:
         self._write(progress_value(facts) | {"until": until})
 
     def _fold(self, *, running: bool) -> None:
-        """The long part of the log is a group, which Airflow folds; what came of it stands below, in the open."""
+        """Begin or end the group of the log that Airflow folds. The result is logged after it, so that it is seen."""
         if running != self._open:
             self._open = running
             log.info("::group::Sending" if running else "::endgroup::")
@@ -80,7 +80,7 @@ class LiveProgress:
 
 
 def progress_value(facts: ProgressFacts) -> dict[str, Any]:
-    """What is stored of the facts: counts, and the summary's reasons, from which the values of rows are taken out."""
+    """The value to store: counts, and the reasons of the summary, which hold no values of rows."""
     return {
         "state": facts.state.value,
         "until": None,
@@ -101,5 +101,5 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"stage": reason.stage, "code": reason.code, "message": message, "rows": reason.rows}
 
 
-#: Every key is there from the first write on: a reader need not ask whether the job is open yet.
+#: The value before the job begins. It has every key, so that a reader need not check for them.
 _NOTHING_YET = progress_value(ProgressFacts(JobState.RUNNING, "", 0, 0.0, {}, ()))

@@ -1,4 +1,4 @@
-"""The button on a task in Airflow's UI that opens the page of its job."""
+"""The buttons on a task in Airflow's UI which open the page of its job, or of its run's jobs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TASK_TAB, RUN_TAB = "badge-import", "badge-imports-of-run"
 class BadgeImportLink(BaseOperatorLink):
     """The tab with the import's job: counts, reasons, rows, report, and what to do.
 
-    Airflow asks in the worker when the task is over, however it ended, and keeps the answer. The address is relative to
-    that of Airflow's UI, which a worker need not know.
+    Airflow asks for the link in the worker when the task has ended, in whatever way, and stores the answer. The link
+    is relative, because a worker need not know the address of Airflow's UI.
     """
 
     name = "Badge import"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The tab of the task instance. Nothing is looked up."""
+        """The tab of the task instance. It is made of the key alone."""
         task = f"{_run(ti_key)}/tasks/{quote(ti_key.task_id, safe='')}"
         mapped = f"/mapped/{ti_key.map_index}" if ti_key.map_index >= 0 else ""
         return f"{task}{mapped}/plugin/{TASK_TAB}"
@@ -36,7 +36,7 @@ class BadgeReportLink(BaseOperatorLink):
     name = "Badge imports"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """The tab of the Dag run. Nothing is looked up."""
+        """The tab of the Dag run. It is made of the key alone."""
         return f"{_run(ti_key)}/plugin/{RUN_TAB}"
 
 

@@ -1,4 +1,4 @@
-"""A running task and its job: what the task's arguments stand for, and what it leaves in XCom where it fails."""
+"""What the operators share while a task runs: its hook, its job's scope, its name, and its result in XCom."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def connected(conn_id: str) -> CapillaryBadgeHook:
-    """The hook, its connection looked up and checked.
+    """Make the hook, and look up and check its connection.
 
     :raises ConfigurationError: there is no such connection, or a field of it is wrong.
     """
@@ -31,7 +31,7 @@ def connected(conn_id: str) -> CapillaryBadgeHook:
 
 
 def refuse_text_of_something_else(dataset: Any) -> None:
-    """Templates render to text: one without a value to ``None``, one of a dict to what Python prints of it.
+    """Refuse text that a template made of no value (``None``), or of a dict or list (what Python prints).
 
     :raises ConfigurationError: ``dataset`` is such a text, or ``None``.
     """
@@ -45,7 +45,7 @@ def refuse_text_of_something_else(dataset: Any) -> None:
 
 
 def scope_of(context: Context) -> JobScope:
-    """The task instance that a job belongs to: its retries go on with the job."""
+    """The task instance that a job belongs to. Its retries go on with the job."""
     ti = context["ti"]
     return JobScope(
         dag_id=ti.dag_id,
@@ -57,12 +57,12 @@ def scope_of(context: Context) -> JobScope:
 
 
 def whose_word(context: Context) -> str:
-    """The task and its run, by which the ledger keeps who settled, revoked or seeded rows."""
+    """The task and its run, as the ledger records who settled, revoked or seeded rows."""
     ti = context["ti"]
     return f"dag {ti.dag_id}, run {ti.run_id}, task {ti.task_id}"
 
 
 def push_result(context: Context, result: Mapping[str, Any]) -> None:
-    """Keep as the task's return value what it cannot return, because it is about to fail or to be skipped."""
+    """Push the result to XCom, because a task that fails or is skipped returns nothing."""
     if (push := getattr(context.get("ti"), "xcom_push", None)) is not None:
         push(key="return_value", value=dict(result))

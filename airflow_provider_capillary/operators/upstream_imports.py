@@ -1,6 +1,7 @@
-"""Which imports a later task is about: what they returned, and what the ledger knows of those that returned nothing.
+"""Finds the imports that a later task is to work on: by what they returned, else in the ledger.
 
-A killed process and "Mark as failed" leave no XCom. The ledger has the job nevertheless: by DAG, run, task, map index.
+A process that was killed, and a task that was marked as failed, leave no XCom. The ledger holds their jobs by DAG, run,
+task and map index.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ _DID_NOT_RUN = ("skipped", "removed")
 
 
 class Imports(msgspec.Struct, frozen=True):
-    """The imports that a task is about."""
+    """The imports that a task is to work on."""
 
     job_ids: tuple[str, ...]
-    found: tuple[str, ...] = ()  #: those of them that only the ledger knew
-    without_job: tuple[str, ...] = ()  #: names of tasks of which the ledger holds no job, although they failed
+    found: tuple[str, ...] = ()  #: those of them that returned nothing and were found in the ledger
+    without_job: tuple[str, ...] = ()  #: names of tasks that failed, and of which the ledger holds no job
     began_none: tuple[str, ...] = ()  #: names of tasks whose last try began no job, after an earlier one was a success
 
 
@@ -69,10 +70,11 @@ def imports_of(
     import_tasks: Sequence[str],
     wait: Callable[[float], object] = time.sleep,
 ) -> Imports:
-    """The jobs that are given, and those that the ledger knows of imports that returned nothing.
+    """The jobs that are given, and those that the ledger holds of imports that returned nothing.
 
-    :param given: what ``job_ids_of`` gives of the operator's ``job``.
-    :param import_tasks: what ``task_ids_in`` gave of it before it was rendered; none: the nearest imports upstream.
+    :param given: what ``job_ids_of`` gives for the operator's ``job``.
+    :param import_tasks: what ``task_ids_in`` gave for it before it was rendered. If there are none, the nearest
+        imports upstream are taken.
     """
     (job_ids, without), ti = given, context.get("ti")
     if getattr(ti, "run_id", None) is None or (not without and not import_tasks):
@@ -92,13 +94,13 @@ def look_up(
     without: int = 0,
     wait: Callable[[float], object] = time.sleep,
 ) -> Imports:
-    """Add the jobs that the ledger knows of a run's import tasks to those that are given.
+    """Add to the jobs that are given those that the ledger holds of a run's import tasks.
 
-    :param ti: the later task's own instance: it names DAG and run.
-    :param task_ids: the import tasks; none: every task of the run that the ledger knows.
-    :param given: job ids from XCom. What an import has returned is its last word, and is not looked up again.
+    :param ti: the instance of the later task; it names DAG and run.
+    :param task_ids: the import tasks. If there are none, every task of the run that the ledger holds.
+    :param given: job ids from XCom. An import that returned one is not looked up again.
     :param without: how many imports returned nothing, as far as that is known.
-    :param wait: waits for the lease of a killed process on another machine to run out, at most once for all.
+    :param wait: sleeps so many seconds, at most once, until the lease of a process killed on another machine is over.
     """
     dag_id, run_id = ti.dag_id, ti.run_id
     records = [ledger.job(job_id) for job_id in given]
@@ -131,7 +133,7 @@ def _jobs(ledger: Ledger, ti: Any, task_ids: Sequence[str]) -> Iterator[JobRecor
 
 
 def _states(ti: Any, task_ids: Sequence[str]) -> dict[tuple[str, int], str | None] | None:
-    """The state of each instance of the tasks, or ``None`` where Airflow cannot be asked."""
+    """The state of each instance of the tasks, or ``None`` if Airflow cannot be asked."""
     ask = getattr(ti, "get_task_states", None)
     if ask is None or not task_ids:
         return None
@@ -151,7 +153,7 @@ def _states(ti: Any, task_ids: Sequence[str]) -> dict[tuple[str, int], str | Non
 
 
 def _may_have_run(job: JobRecord, states: Mapping[tuple[str, int], str | None] | None) -> bool:
-    """Whether the job is of an instance that there is; one of an earlier, longer expansion is not reported."""
+    """Whether the job's task instance still exists. If a mapped task once had more, their jobs are not reported."""
     if states is None:
         return True
     key = (job.task_id, job.map_index)

@@ -1,4 +1,4 @@
-"""Where the witness of a ledger is kept: one Variable of Airflow for each organisation."""
+"""Keeps the witness of a ledger in Airflow: one Variable for each organisation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def variable_of(organisation: str) -> str:
 
 
 def witness_of(ledger: Ledger, organisation: str) -> LedgerWitness:
-    """The witness for a task: compare before anything is sent. Without an Airflow it is kept nowhere, and says so."""
+    """The witness for a task; compare it before anything is sent. Without Airflow it is kept nowhere, and says so."""
     from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 
     store = TaskVariable(organisation) if _has_supervisor() else None
@@ -35,7 +35,7 @@ def witness_of(ledger: Ledger, organisation: str) -> LedgerWitness:
 
 
 def witness_by_database(ledger: Ledger, organisation: str) -> LedgerWitness:
-    """The witness for a command line. Where Airflow's database cannot be used it is kept nowhere, and says so."""
+    """The witness for a command line. If Airflow's database cannot be used, it is kept nowhere, and says so."""
     from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 
     store = DatabaseVariable(organisation)
@@ -63,10 +63,10 @@ class _OneVariable:
 
 
 class TaskVariable(_OneVariable):
-    """The Variable as a task reaches it: through its supervisor and the Execution API."""
+    """The Variable as a task reads and writes it: through its supervisor and the Execution API."""
 
     def read(self) -> str | None:
-        """What secrets backends, the environment or Airflow's database hold, in this order."""
+        """Read it from the secrets backends, else the environment, else Airflow's database."""
         try:
             return str(Variable.get(self.key))
         except AirflowRuntimeError as error:
@@ -74,7 +74,7 @@ class TaskVariable(_OneVariable):
                 raise self._unavailable("read", error) from error
         except Exception as error:
             raise self._unavailable("read", error) from error
-        # Airflow says "not found" too where its API did not answer, and an absent witness is believed.
+        # Airflow says "not found" also if its API did not answer. If there is no witness, any ledger is accepted.
         if not self._is_certainly_absent():
             raise self._unavailable("read", "Airflow's API does not answer")
         return None
@@ -100,10 +100,10 @@ class TaskVariable(_OneVariable):
 
 
 class DatabaseVariable(_OneVariable):
-    """The Variable as Airflow's own command line reaches it: in the metadata database."""
+    """The Variable as Airflow's own command line reads and writes it: in the metadata database."""
 
     def read(self) -> str | None:
-        """What secrets backends, the environment or the database hold, in this order."""
+        """Read it from the secrets backends, else the environment, else the database."""
         try:
             value: str | None = _model().get(self.key, default_var=None)
         except Exception as error:
@@ -118,7 +118,7 @@ class DatabaseVariable(_OneVariable):
             raise self._unavailable("written", error) from error
 
     def delete(self) -> None:
-        """Take it out of the database."""
+        """Delete it from the database."""
         try:
             _model().delete(self.key)
         except Exception as error:
@@ -126,7 +126,7 @@ class DatabaseVariable(_OneVariable):
 
 
 def _model() -> Any:
-    """The table's class: the SDK's own ``Variable`` works in a task only."""
+    """The class of the database table. The SDK's own ``Variable`` works only in a task."""
     return import_module("airflow.models.variable").Variable
 
 

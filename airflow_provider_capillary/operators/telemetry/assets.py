@@ -1,8 +1,8 @@
-"""Assets: ``capillary://host/badges``, the badges of one cluster's customers, and the events of a task's outlets.
+"""Makes assets ``capillary://host/badges``, the badges of one cluster's customers, and the events of a task's outlets.
 
-Airflow finds the functions of the asset by the provider's metadata, whenever it meets a URI of the scheme
-``capillary``. Events say how an import ended, in counts, for the DAGs that wait for it. The outlets are the user's own
-(``outlets=[Asset(...)]``); none is added. An event holds no row and no customer id.
+Airflow calls the functions of the asset, named in the provider's metadata, for every URI of the scheme ``capillary``.
+An event says how an import ended, in counts, for the DAGs that wait for it. Only outlets that the user gives
+(``outlets=[Asset(...)]``) have events. An event holds no row and no customer id.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_URIS = 10
 
 
 def badge_asset_uri(api_url: str) -> str:
-    """The asset's URI, by the URL of the API: host and port, without credentials and path."""
+    """The URI of the asset of an API's URL: its host and port, without credentials and path."""
     host = urlsplit(api_url).netloc.rpartition("@")[2].lower()
     if not host:
         raise ValueError("the URL names no host")
@@ -40,12 +40,12 @@ def badge_asset_uri(api_url: str) -> str:
 
 
 def create_asset(*, host: str, extra: dict[str, Any] | None = None) -> Asset:
-    """The asset of a host, as hook-level lineage asks for it."""
+    """The asset of a host. Hook-level lineage of Airflow calls this."""
     return Asset(uri=f"{SCHEME}://{host}/{NAME}", extra=extra)
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Refuse a URI without a host; nothing else is asked of it, for people name their assets as they like."""
+    """Refuse a URI without a host. Nothing else is checked, because people may name their assets as they like."""
     if not uri.netloc:
         raise ValueError(
             "URI format capillary:// must contain a host, as in capillary://eu.api.capillarytech.com/badges"
@@ -54,7 +54,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
-    """The same dataset that the import itself reports."""
+    """The dataset of OpenLineage for the asset: the same that the import reports."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
 
     parts = urlsplit(asset.uri)
@@ -65,7 +65,7 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
 def fill_events(context: Context, outlets: Iterable[Any], facts: Mapping[str, Any]) -> None:
     """Put the facts into the event of each asset among the outlets; Airflow emits it if the task succeeds.
 
-    An alias has no event before an asset is added to it, and is left alone.
+    An alias has no event before an asset is added to it, so it is skipped.
     """
     from airflow.sdk.definitions.asset import AssetRef
 
@@ -78,10 +78,10 @@ def fill_events(context: Context, outlets: Iterable[Any], facts: Mapping[str, An
 
 
 def warn_of_many_events(ti: Any, outlets: Iterable[Any]) -> None:
-    """Warn where a mapped task has outlets: the DAGs that wait would start after the first part.
+    """Warn if a mapped task has outlets: the DAGs that wait would start after the first part.
 
-    Airflow emits an event for each map index, as each succeeds. Each of them is true, and says which part it is
-    about, so the import is not refused; but a DAG that waits for all of it has to wait for the task after it.
+    Airflow emits an event for each map index when it succeeds. Each event is true, and says which part it describes,
+    so the import is not refused. But a DAG that waits for the whole import has to wait for a task after it.
     """
     if getattr(ti, "map_index", -1) >= 0 and any(True for _ in outlets):
         log.warning(
@@ -91,7 +91,7 @@ def warn_of_many_events(ti: Any, outlets: Iterable[Any]) -> None:
 
 
 def import_facts(summary: Summary, sources: Iterable[str], map_index: int) -> dict[str, Any]:
-    """How one import ended."""
+    """How one import ended, for the event of an outlet."""
     counts = {state.value: getattr(summary, state.value) for state in FINAL_STATES}
     where = {"map_index": map_index} if map_index >= 0 else {}
     return {
@@ -105,9 +105,10 @@ def import_facts(summary: Summary, sources: Iterable[str], map_index: int) -> di
 
 
 def report_facts(facts: ReportFacts, counts: Mapping[str, int], files: Mapping[str, str]) -> dict[str, Any]:
-    """How all imports of a report ended together. ``succeeded``: each of them is a success as the ledger stands.
+    """How all imports of a report ended together, for the event of an outlet.
 
-    ``rows_to_look_at``: rows that were not accepted, also of an import that stayed within its budgets.
+    ``succeeded`` says whether each of them is a success by what the ledger holds now. ``rows_to_look_at`` counts rows
+    that were not accepted, also of imports that stayed within their budgets.
     """
     return {
         **counts,

@@ -1,8 +1,8 @@
-"""Lineage: which files an operator has read, and what it has written.
+"""Gives OpenLineage the files that an operator has read, and what it has written.
 
-Airflow asks for it in listeners, before and after ``execute``, in the worker. What is given there was remembered
-while the operator worked: nothing is looked up, no network, no ledger and no connection is touched, and nothing is
-raised. Without the OpenLineage provider Airflow does not ask, and nothing is given.
+Airflow asks for it in listeners, before and after ``execute``, in the worker. The answer was kept while the operator
+worked, so it needs no network, no ledger and no connection, and it raises nothing. Without the OpenLineage provider
+Airflow does not ask.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 class WorkDone(msgspec.Struct, frozen=True):
-    """What is remembered of an operator's work. All are URIs."""
+    """What an operator keeps of its work for lineage."""
 
-    inputs: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()  #: URIs
+    outputs: tuple[str, ...] = ()  #: URIs
     rows_written: int | None = None  #: to the first output
     summary: Summary | None = None  #: of an import
     report: Mapping[str, int] | None = None  #: the counts of a report
 
 
 class ReportsLineage:
-    """For operators: gives OpenLineage what was remembered in ``work_done``, else what the arguments say."""
+    """Base of operators that report lineage: what they kept in ``work_done``, else what their arguments say."""
 
     work_done: WorkDone | None = None
 
@@ -45,13 +45,13 @@ class ReportsLineage:
         return operator_lineage(self.work_done) if self.work_done else self.get_openlineage_facets_on_start()
 
     def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage[Dataset, RunFacet] | None:
-        """After a failure: the same, as far as it came. (Airflow reports the error itself.)"""
+        """After a failure: the same, for the part that was done. (Airflow reports the error itself.)"""
         return self.get_openlineage_facets_on_complete(task_instance)
 
 
 @errors_logged
 def operator_lineage(work: WorkDone) -> OperatorLineage[Dataset, RunFacet] | None:
-    """What OpenLineage is given; ``None`` where its provider is not installed."""
+    """What OpenLineage is given; ``None`` if its provider is not installed."""
     try:
         from airflow_provider_capillary.operators.telemetry.openlineage import as_operator_lineage
     except ImportError:

@@ -1,4 +1,4 @@
-"""Metrics through Airflow's own, to wherever they go (StatsD, Datadog, OpenTelemetry), with Airflow's prefix.
+"""Counts imports in Airflow's own metrics, which go to StatsD, Datadog or OpenTelemetry, with Airflow's prefix.
 
 ===================================  =======  ====================================================================
 name                                 kind     meaning
@@ -26,10 +26,10 @@ from airflow_provider_capillary.hooks.errors import errors_logged
 
 @errors_logged
 def count_import(ti: Any, summary: Summary, error: CapillaryError | None, seconds: float) -> None:
-    """Count what became of an import.
+    """Count the rows and requests of an import, and record its duration.
 
-    :param ti: the task instance; of a plain one with nothing but its ids, the ids are the tags.
-    :param error: why the try failed, ``None`` where it did not.
+    :param ti: the task instance. If it has no tags, its DAG id and task id are the tags.
+    :param error: why the try failed, or ``None``.
     :param seconds: how long the try took.
     """
     from airflow.sdk.observability.stats import Stats
@@ -39,7 +39,7 @@ def count_import(ti: Any, summary: Summary, error: CapillaryError | None, second
         Stats.incr("capillary.requests", summary.requests, tags=tags)
     Stats.timing("capillary.import.duration", timedelta(seconds=seconds), tags=tags)
     if comes_again(ti, error):
-        return  # with the same rows, in the summary of the same job
+        return  # the rows are counted after the next try, whose summary includes them
     for state in FINAL_STATES:
         if rows := getattr(summary, state.value):
             Stats.incr(f"capillary.rows.{state.value}", rows, tags=tags)

@@ -1,4 +1,4 @@
-"""Lineage as OpenLineage has it: the one module that needs its provider, imported by ``lineage.py`` if it is there."""
+"""Makes the objects of OpenLineage. Only this module needs its provider; ``lineage.py`` imports it if it can."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow_provider_capillary.core.summary import Summary
 from airflow_provider_capillary.hooks.hook_lineage import dataset_name, few
 
-# camelCase and no underscore in front, as everywhere in OpenLineage
+# The names are in camelCase, as everywhere in OpenLineage.
 
 
 @attrs.define
@@ -32,7 +32,7 @@ class ReasonFacet:
 
 @attrs.define
 class BadgeImportRunFacet(RunFacet):
-    """What became of the rows of an import. ``rowsRead`` is the sum of the six states after it."""
+    """How the rows of an import ended. ``rowsRead`` is the sum of the six states after it."""
 
     jobId: str
     rowsRead: int
@@ -49,7 +49,7 @@ class BadgeImportRunFacet(RunFacet):
 
 @attrs.define
 class BadgeReportRunFacet(RunFacet):
-    """What a report says of all its imports."""
+    """The counts of a report over all its imports."""
 
     jobs: int
     rowsReported: int
@@ -64,9 +64,9 @@ def as_operator_lineage(
     summary: Summary | None,
     report: Mapping[str, int] | None,
 ) -> OperatorLineage[Dataset, RunFacet]:
-    """Datasets read and written, row count of what was written, and the counts as a facet of the run.
+    """The datasets that were read and written, the number of rows written, and the counts as a facet of the run.
 
-    For the parameters see ``lineage.WorkDone``.
+    ``lineage.WorkDone`` explains the parameters.
     """
     written: list[Dataset] = [OutputDataset(*dataset_name(uri)) for uri in few(outputs)]
     if written and rows_written is not None:

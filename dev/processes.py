@@ -192,7 +192,8 @@ def family(started: Started) -> list[psutil.Process]:
     if leader := found.get(started.pid):
         # PostgreSQL gives each of its processes a session of its own.
         found |= {process.pid: process for process in _children(leader)}
-    return sorted((process for process in found.values() if _lives(process)), key=lambda process: process.pid)
+    # Not by number: numbers begin again at the system's largest, so that a child's may be below its parent's.
+    return sorted((each for each in found.values() if _lives(each)), key=lambda each: each.pid != started.pid)
 
 
 def _session(number: int) -> list[psutil.Process]:

@@ -77,6 +77,18 @@ def test_stopping_ends_children_and_no_others(
     assert processes.started() == left_over(tmp_path / "record") == []
 
 
+def test_a_process_is_signalled_whatever_its_childs_number(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "another"):
+        processes.start(name, [sys.executable, "-c", WAITS], os.environ, tmp_path / name)
+    child, leader = sorted(processes.started(), key=lambda each: each.pid)
+    # As if it had started the other one after the numbers began again; a test cannot make them begin again.
+    members = [psutil.Process(child.pid), psutil.Process(leader.pid)]
+    monkeypatch.setattr(manager, "_session", lambda number: members)
+    assert [process.pid for process in family(leader)] == [leader.pid, child.pid]
+
+
 def test_a_deaf_process_is_killed(processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manager, "SECONDS_TO_STOP", 0.2)
     log = tmp_path / "log"

@@ -41,7 +41,7 @@ _LIMITS: dict[str, tuple[str, float]] = {
     "CPU of the PostgreSQL server": ("s/M", 6.0),
     "disk, SQLite ledger": ("MB/M", 65.0),
     "disk, PostgreSQL ledger": ("MB/M", 160.0),
-    "memory, wide rows that are all refused": ("MiB", 150.0),
+    "memory of wide rows that are all refused": ("MiB", 150.0),
 }
 
 
@@ -57,7 +57,7 @@ def _round(given: argparse.Namespace, folder: Path, postgres: Path) -> dict[str,
         state = fresh_state(folder, postgres)
         wide = write_wide_dataset(folder / "wide.parquet", given.rows)
         facts = run("refused.py", state, wide, refusing.url, given.batch_size, state)
-        found["memory, wide rows that are all refused"] = (facts.memory_peak - facts.memory_before) / 2**20
+        found["memory of wide rows that are all refused"] = (facts.memory_peak - facts.memory_before) / 2**20
     return found
 
 

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 from airflow.sdk.exceptions import AirflowException
 
+# An import loads 46 MiB of libraries, pyarrow above all, when it begins. The limit is about the rows, on top of them.
+import airflow_provider_capillary.operators.import_task  # noqa: F401
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
 from measuring import measured
 

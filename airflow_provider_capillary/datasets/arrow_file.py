@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
-from airflow_provider_capillary.datasets.parquet_file import ArrowWindow, distinct_values
+from airflow_provider_capillary.datasets.parquet_file import ArrowWindow, decoding, distinct_values, validate_columns
 from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
-from airflow_provider_capillary.exceptions import DatasetError
 
 
 class ArrowFile:
@@ -32,7 +32,7 @@ class ArrowFile:
             refuse_twice(self._uri, names)
             gathered = texts.column_among(names)
             for batch in self._batches(file):
-                self._validate(batch, rows)
+                validate_columns(batch, self._uri, rows, _validate)
                 if gathered:
                     texts.add(distinct_values(batch.column(gathered)))
                 rows += batch.num_rows
@@ -62,28 +62,17 @@ class ArrowFile:
                 batch = file.get_batch(number)
             yield batch
 
-    def _validate(self, batch: pa.RecordBatch, rows_before: int) -> None:
-        """Refuse what is no Arrow: buffers come as they lie in the file, and wrong offsets would end the process.
+    def _broken(self, what: str) -> AbstractContextManager[None]:
+        return decoding(
+            self._uri,
+            f"broken Arrow, {what}",
+            "Write or transfer the file again, as an Arrow IPC file or Feather 2. A stream, or Feather 1, is not read.",
+        )
 
-        A number, date or time out of its range is a matter of its row.
-        """
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                column.validate(full=not (pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type)))
-            except (pa.ArrowException, ValueError) as error:
-                raise DatasetError(
-                    f"{self._uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
-                    f"invalid values, for text: not UTF-8 ({error}). Write the file again."
-                ) from error
 
-    @contextmanager
-    def _broken(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the operating system speaks, not the decoder
-            raise DatasetError(
-                f"{self._uri}: broken Arrow, {what} cannot be decoded ({error}). Write or transfer the file again, as "
-                "an Arrow IPC file or Feather 2: a stream, and Feather 1, are not read."
-            ) from error
+def _validate(column: pa.Array[Any]) -> None:
+    """Refuse what is no Arrow: buffers come as they lie in the file, and wrong offsets would end the process.
+
+    A number, date or time out of its range is a matter of its row.
+    """
+    column.validate(full=not (pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type)))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ class ParquetFile:
             refuse_twice(self._uri, names)
             gathered = texts.column_among(names)
             for batch in self._batches(file, _SCAN_ROWS):
-                self._validate(batch, rows)
+                validate_columns(batch, self._uri, rows, _validate)
                 if gathered:
                     texts.add(distinct_values(batch.column(gathered)))
                 within_microseconds &= all(_fit_microseconds(batch.column(name)) for name in wide)
@@ -142,27 +142,35 @@ class ParquetFile:
             done += batch.num_rows
             yield batch
 
-    def _validate(self, batch: pa.RecordBatch, rows_before: int) -> None:
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            try:
-                if not _is_valid(column):
-                    for text in texts_of(column):
-                        text.validate(full=True)
-            except (pa.ArrowException, ValueError) as error:
-                raise DatasetError(
-                    f"{self._uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
-                    f"invalid values, for text: not UTF-8 ({error}). Write the file again."
-                ) from error
+    def _broken(self, what: str) -> AbstractContextManager[None]:
+        return decoding(self._uri, f"broken Parquet, {what}", "Write or transfer the file again.")
 
-    @contextmanager
-    def _broken(self, where: str) -> Iterator[None]:
+
+@contextmanager
+def decoding(uri: str, what: str, advice: str) -> Iterator[None]:
+    """Turn what Arrow raises while it decodes ``what`` into a ``DatasetError``."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the operating system speaks, not the decoder
+        raise DatasetError(f"{uri}: {what} cannot be decoded ({error}). {advice}") from error
+
+
+def validate_columns(
+    batch: pa.RecordBatch, uri: str, rows_before: int, validate: Callable[[pa.Array[Any]], None]
+) -> None:
+    """Call ``validate`` with each column, and name the column and the rows where it raises.
+
+    :param rows_before: rows of the file before this batch.
+    """
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
-            yield
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the operating system speaks, not the decoder
+            validate(column)
+        except (pa.ArrowException, ValueError) as error:
             raise DatasetError(
-                f"{self._uri}: broken Parquet, {where} cannot be decoded ({error}). Write or transfer the file again."
+                f"{uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
+                f"invalid values, for text: not UTF-8 ({error}). Write the file again."
             ) from error
 
 
@@ -172,6 +180,12 @@ def distinct_values(column: pa.Array[Any]) -> Iterable[Any]:
         return python_values(pc.unique(column))
     except pa.ArrowException:  # a type without an order or a hash, which holds no texts anyway
         return ()
+
+
+def _validate(column: pa.Array[Any]) -> None:
+    if not _is_valid(column):
+        for text in texts_of(column):
+            text.validate(full=True)
 
 
 def _is_valid(column: pa.Array[Any]) -> bool:

@@ -184,8 +184,8 @@ def test_only_whole_arrow_files_are_read(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     forms = {
         str(path): "a.arrow: broken Arrow, its footer",
-        arrow(tmp_path / "stream.arrow", table, pa.ipc.new_stream): "a stream, and Feather 1, are not read",
-        written(tmp_path / "one.feather", b"FEA1" + bytes(100) + b"FEA1"): "a stream, and Feather 1, are not read",
+        arrow(tmp_path / "stream.arrow", table, pa.ipc.new_stream): "A stream, or Feather 1, is not read",
+        written(tmp_path / "one.feather", b"FEA1" + bytes(100) + b"FEA1"): "A stream, or Feather 1, is not read",
         written(tmp_path / "none.arrow", b""): "none.arrow: broken Arrow",
         written(tmp_path / "text.arrow", GOOD_CSV): "text.arrow: broken Arrow",
     }

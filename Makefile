@@ -38,13 +38,13 @@ chaos: $(READY)  ## Kill import jobs hundreds of times under random faults, and 
 	@$(BIN)/python -m dev.chaos --seeds 1-25 --rows 2500 --deaths 7 --ledger both --killed-often 100000 \
 	  --modes all
 
-model: $(READY)  ## Explore every interleaving of the import's protocol, further than test does (15 min)
+model: $(READY)  ## Explore every interleaving of the import's protocol, further than test does (7 min)
 	@$(BIN)/python -m dev.model
 
 first-contact: $(READY)  ## Probe every API that the simulator can be, 82,944 of them (20 min)
 	@$(BIN)/python -m dev.first_contact
 
-guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (10 min)
+guards: $(READY)  ## Switch each guard off in a copy, and see that a test fails (5 min)
 	@$(BIN)/python -m dev.guards
 
 versions: $(READY)  ## The tests on Airflow 3.2, and on Python 3.12 and 3.13 where they are installed (an hour)
@@ -62,10 +62,10 @@ clean:  ## Remove what demo, up, bench and tests left (the sample ledger too), c
 bench: $(READY)  ## Speed, memory and faults beside other ways to do it, each in its own environment (hours)
 	@$(BIN)/python -m benchmarks
 
-compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 11 min)
+compose-test: $(READY)  ## Bring docker-compose.yaml up, run two DAGs in it, bring it down (root and Debian; 4 to 11 min)
 	@$(BIN)/python -m dev.compose
 
-celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one killed; 1 and 2 workers; 16 at once (15 min)
+celery-test: $(READY)  ## A million rows over two Celery workers and Redis, one killed; 1 and 2 workers; 16 at once (17 min)
 	@$(BIN)/python -m dev.many_workers
 
 $(READY): pyproject.toml constraints.txt

@@ -228,7 +228,7 @@ def _default_and_comment(default: str, comment: str) -> tuple[str, str]:
 
 def errors() -> str:
     """The registry: how rows end, why they were not accepted, what the API answers, why tasks fail."""
-    from airflow_provider_capillary.core import failure_table, reason_table
+    from airflow_provider_capillary.core import reason_table, reasons
 
     groups = {
         "How rows end": reason_table.ENDS,
@@ -238,7 +238,7 @@ def errors() -> str:
         "Rows without proof: what reading back showed": reason_table.READ_BACK,
         "Other reasons": (*reason_table.UNSENT, reason_table.OTHER),
         "Codes of the API": (*reason_table.API_CODES.values(), reason_table.API_OTHER),
-        "Errors of tasks": tuple(failure_table.FAILURES.values()),
+        "Errors of tasks": tuple(reasons.FAILURES.values()),
     }
     return "\n".join(f"## {title}\n\n" + "\n".join(map(_registered, entries)) for title, entries in groups.items())
 

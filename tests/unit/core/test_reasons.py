@@ -16,12 +16,11 @@ from airflow_provider_capillary.core import outcome
 from airflow_provider_capillary.core.belief import Disbelief
 from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import InvalidRow
-from airflow_provider_capillary.core.failure_table import FAILURES
 from airflow_provider_capillary.core.field_mapping import RowReader
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.reason_table import API_CODES, OTHER, OTHER_INVALID
-from airflow_provider_capillary.core.reasons import REGISTRY, explain, names
+from airflow_provider_capillary.core.reasons import FAILURES, REGISTRY, explain, names
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.core.verification import Finding

@@ -14,9 +14,8 @@ from typing import Protocol
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.core.belief import Control
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.verification import Finding, settle
+from airflow_provider_capillary.core.verification import Control, Finding, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError
 from airflow_provider_capillary.jobs.pacing import Pace
 from airflow_provider_capillary.ledger.facts import Controls

@@ -15,20 +15,21 @@ import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core.batching import Batch
-from airflow_provider_capillary.core.belief import (
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.row_state import RowState
+from airflow_provider_capillary.core.send_limits import seconds_to_wait
+from airflow_provider_capillary.core.verification import (
     Control,
     Disbelief,
+    Finding,
     OtherRow,
     disbelieved,
     earns_found,
     earns_known,
     earns_possible,
+    settle,
 )
-from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.planning import Held
-from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.core.send_limits import seconds_to_wait
-from airflow_provider_capillary.core.verification import Finding, settle
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError, ImportInterruptedError
 from airflow_provider_capillary.jobs.account import Account, issue_of
 from airflow_provider_capillary.jobs.aside import Aside, Unproven

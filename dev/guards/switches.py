@@ -56,13 +56,13 @@ GUARDS = (
     ),
     Guard(
         '"not there" is believed only after a control was shown',
-        ((f"{_PACKAGE}/core/belief.py", "if not needs_control or control is Control.SHOWN:", "if True:"),),
-        ("tests/integration/jobs/test_controls.py", "tests/unit/core/test_belief.py"),
+        ((f"{_PACKAGE}/core/verification.py", "if not needs_control or control is Control.SHOWN:", "if True:"),),
+        ("tests/integration/jobs/test_controls.py", "tests/unit/core/test_verification.py"),
     ),
     Guard(
         '"not there" is believed only where the API counts no earn too many',
-        ((f"{_PACKAGE}/core/belief.py", "if finding is Finding.ABSENT and view.earn_count > known:", "if False:"),),
-        ("tests/integration/jobs/test_controls.py", "tests/unit/core/test_belief.py"),
+        ((f"{_PACKAGE}/core/verification.py", "if finding is Finding.ABSENT and view.earn_count > known:", "if False:"),),
+        ("tests/integration/jobs/test_controls.py", "tests/unit/core/test_verification.py"),
     ),
     Guard(
         "reading back counts from the latest moment at which a body can have left",

@@ -11,9 +11,9 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from airflow_provider_capillary.core import planning
-from airflow_provider_capillary.core.belief import OtherRow
 from airflow_provider_capillary.core.planning import Plan, plan_row
 from airflow_provider_capillary.core.row_state import RowState, may_become
+from airflow_provider_capillary.core.verification import OtherRow
 
 from .rules import Rules
 from .state import ROWS, Held, State, Step, Worker

@@ -15,10 +15,10 @@ from enum import IntEnum
 
 import msgspec
 
-from airflow_provider_capillary.core.belief import Control
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.send_limits import STALE_INTENT_SECONDS, WRITE_SECONDS
+from airflow_provider_capillary.core.verification import Control
 
 from .rules import HONEST, Bound, Mishaps, Rules, World
 

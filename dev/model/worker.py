@@ -17,11 +17,19 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from airflow_provider_capillary.core.belief import Control, Disbelief, disbelieved, earns_known, earns_possible
 from airflow_provider_capillary.core.planning import Plan
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.send_limits import STALE_INTENT_SECONDS, WRITE_SECONDS, seconds_to_wait
-from airflow_provider_capillary.core.verification import CustomerBadgeView, Finding, settle
+from airflow_provider_capillary.core.verification import (
+    Control,
+    CustomerBadgeView,
+    Disbelief,
+    Finding,
+    disbelieved,
+    earns_known,
+    earns_possible,
+    settle,
+)
 
 from . import api, ledger
 from .printing import Move

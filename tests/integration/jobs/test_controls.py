@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.core.belief import Disbelief
+from airflow_provider_capillary.core.verification import Disbelief
 from airflow_provider_capillary.exceptions import (
     BudgetExceededError,
     ControlMissingError,

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from airflow_provider_capillary import exceptions
 from airflow_provider_capillary.core import outcome
-from airflow_provider_capillary.core.belief import Disbelief
 from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import InvalidRow
 from airflow_provider_capillary.core.field_mapping import RowReader
@@ -23,7 +22,7 @@ from airflow_provider_capillary.core.reason_table import API_CODES, OTHER, OTHER
 from airflow_provider_capillary.core.reasons import FAILURES, REGISTRY, explain, names
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.core.timestamps import named_zone
-from airflow_provider_capillary.core.verification import Finding
+from airflow_provider_capillary.core.verification import Disbelief, Finding
 from airflow_provider_capillary.exceptions import Trouble
 from airflow_provider_capillary.jobs import account, aside, read_back, reconcile, repeats, row_check
 

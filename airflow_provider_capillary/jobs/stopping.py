@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from airflow_provider_capillary.core.batching import Batch
-from airflow_provider_capillary.core.early_stop import EarlyStop
+from airflow_provider_capillary.core.budget import EarlyStop
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.outcome import Judgement
 from airflow_provider_capillary.core.reply import Reply

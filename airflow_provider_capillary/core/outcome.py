@@ -41,9 +41,17 @@ import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.given_ids import GivenId, given_ids
 from airflow_provider_capillary.core.reason_table import API_CODES
-from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed
+from airflow_provider_capillary.core.reply import (
+    ApiProblem,
+    Entry,
+    EntryData,
+    GivenId,
+    Reply,
+    Transmission,
+    given_ids,
+    listed,
+)
 from airflow_provider_capillary.core.row_state import RowState
 
 BATCH_TOO_LARGE = 1060

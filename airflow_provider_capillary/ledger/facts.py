@@ -10,8 +10,8 @@ import msgspec
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.given_ids import GivenId
 from airflow_provider_capillary.core.planning import Held
+from airflow_provider_capillary.core.reply import GivenId
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError
 

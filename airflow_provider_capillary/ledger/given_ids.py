@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.core.given_ids import GivenId
+from airflow_provider_capillary.core.reply import GivenId
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
 from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange, RowIssue

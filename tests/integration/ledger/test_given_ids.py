@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_capillary.core.given_ids import GivenId
+from airflow_provider_capillary.core.reply import GivenId
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import (
     Adoption,

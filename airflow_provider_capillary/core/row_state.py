@@ -39,8 +39,3 @@ BATCH_STATES = (RowState.INTENT, RowState.ACCEPTED, RowState.PLANNED, RowState.U
 FREE = frozenset(old for old, new in TRANSITIONS if new is RowState.INTENT)
 #: States of rows that may be at the API, with no proof yet.
 UNPROVEN = frozenset({RowState.INTENT, RowState.UNKNOWN})
-
-
-def may_become(old: RowState, new: RowState) -> bool:
-    """Whether the change is in the table."""
-    return (old, new) in TRANSITIONS

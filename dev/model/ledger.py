@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from airflow_provider_capillary.core import planning
 from airflow_provider_capillary.core.planning import Plan, plan_row
-from airflow_provider_capillary.core.row_state import RowState, may_become
+from airflow_provider_capillary.core.row_state import TRANSITIONS, RowState
 from airflow_provider_capillary.core.verification import OtherRow
 
 from .rules import Rules
@@ -88,7 +88,7 @@ def plan_of(state: State, worker: Worker, row: int) -> Plan:
 def note_intent(state: State, slot: int, row: int) -> State | None:
     """Claim the row with a new batch; ``None`` where the ledger holds it in a state that may not be sent."""
     held = state.ledger[row]
-    if held is not None and not may_become(held.state, RowState.INTENT):
+    if held is not None and (held.state, RowState.INTENT) not in TRANSITIONS:
         return None
     workers = tuple(
         replace(one, batch_stands=False) if one.row == row and one.batch_stands else one for one in state.workers
@@ -120,7 +120,7 @@ def note_outcome(state: State, worker: Worker, new: RowState, *, by_reply: bool)
 
 def changed(held: Held, new: RowState) -> Held:
     """The row in its new state, if the table allows that."""
-    if held.state is not new and not may_become(held.state, new):
+    if held.state is not new and (held.state, new) not in TRANSITIONS:
         raise ForbiddenChangeError(f"{held.state} may not become {new}")
     return replace(held, state=new)
 

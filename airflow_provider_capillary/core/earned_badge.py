@@ -8,6 +8,7 @@ import msgspec
 
 EARLIEST_INSTANT = 946_684_800  #: 2000-01-01T00:00:00Z in epoch seconds, the first instant accepted
 LATEST_INSTANT = 4_102_444_800  #: 2100-01-01T00:00:00Z in epoch seconds, the first instant no longer accepted
+LARGEST_CUSTOMER_ID = 2**63 - 1
 
 
 class Identity(NamedTuple):
@@ -49,7 +50,7 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
 
 
 #: The row that is longest in every timestamp format: it bounds the bytes of any row in a body.
-LARGEST = EarnedBadge(1, "f" * 24, 2**63 - 1, LATEST_INSTANT, LATEST_INSTANT)
+LARGEST = EarnedBadge(1, "f" * 24, LARGEST_CUSTOMER_ID, LATEST_INSTANT, LATEST_INSTANT)
 
 
 class RowFault(msgspec.Struct, frozen=True):

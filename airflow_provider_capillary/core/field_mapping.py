@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from airflow_provider_capillary.core.column_choice import Columns
 from airflow_provider_capillary.core.earned_badge import (
     EARLIEST_INSTANT,
+    LARGEST_CUSTOMER_ID,
     LATEST_INSTANT,
     EarnedBadge,
     InvalidRow,
@@ -21,7 +22,6 @@ from airflow_provider_capillary.core.earned_badge import (
 )
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_values import (
-    LARGEST_CUSTOMER_ID,
     BadValueError,
     badge_id_of,
     customer_id_of,

@@ -8,10 +8,10 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_capillary.core.earned_badge import LARGEST_CUSTOMER_ID
 from airflow_provider_capillary.core.plain_values import BLANKS, FLOAT_LIMITS, OddValue, plain, text_of_any
 from airflow_provider_capillary.core.timestamps import epoch_seconds
 
-LARGEST_CUSTOMER_ID = 2**63 - 1
 LONGEST_TEXT = 64
 _LONG_INTEGER_BITS = 4_000
 _FLOAT_LIMIT = FLOAT_LIMITS[8]

@@ -13,9 +13,7 @@ from enum import Enum
 
 import msgspec
 
-from airflow_provider_capillary.core.earned_badge import EarnedBadge
-
-_LARGEST_CUSTOMER = 2**63 - 1
+from airflow_provider_capillary.core.earned_badge import LARGEST_CUSTOMER_ID, EarnedBadge
 
 
 class Transmission(Enum):
@@ -128,4 +126,4 @@ def _customer(echoed: int | str | None) -> int | None:
         if not (echoed.isascii() and echoed.isdigit() and len(echoed) < 20):
             return None
         echoed = int(echoed)
-    return echoed if echoed is not None and 0 < echoed <= _LARGEST_CUSTOMER else None
+    return echoed if echoed is not None and 0 < echoed <= LARGEST_CUSTOMER_ID else None

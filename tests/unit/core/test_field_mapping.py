@@ -12,8 +12,14 @@ import msgspec
 import pendulum
 import pytest
 
-from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT, EarnedBadge, InvalidRow
-from airflow_provider_capillary.core.field_values import LARGEST_CUSTOMER_ID, LONGEST_TEXT
+from airflow_provider_capillary.core.earned_badge import (
+    EARLIEST_INSTANT,
+    LARGEST_CUSTOMER_ID,
+    LATEST_INSTANT,
+    EarnedBadge,
+    InvalidRow,
+)
+from airflow_provider_capillary.core.field_values import LONGEST_TEXT
 from airflow_provider_capillary.core.plain_values import OddValue
 from airflow_provider_capillary.core.timestamps import named_zone
 

@@ -13,9 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_capillary.core.column_choice import Columns
-from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT, EarnedBadge, InvalidRow
+from airflow_provider_capillary.core.earned_badge import (
+    EARLIEST_INSTANT,
+    LARGEST_CUSTOMER_ID,
+    LATEST_INSTANT,
+    EarnedBadge,
+    InvalidRow,
+)
 from airflow_provider_capillary.core.field_mapping import RowReader
-from airflow_provider_capillary.core.field_values import LARGEST_CUSTOMER_ID
 from airflow_provider_capillary.core.timestamps import named_zone
 
 from .rows_read import BADGE_ID, COLUMNS, EXPECTED, GOOD, read, read_one

@@ -11,8 +11,8 @@ from typing import Protocol
 import requests
 from requests.auth import AuthBase
 
-from airflow_provider_capillary.client.badge_facts import AccessToken
 from airflow_provider_capillary.client.client_settings import ClientSettings
+from airflow_provider_capillary.client.wire_reads import AccessToken
 
 TOKEN_HEADER = "X-CAP-API-OAUTH-TOKEN"
 ATTRIBUTION_TYPE_HEADER = "X-CAP-API-ATTRIBUTION-ENTITY-TYPE"

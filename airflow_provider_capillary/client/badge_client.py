@@ -15,10 +15,10 @@ import msgspec
 
 from airflow_provider_capillary.client import wire, wire_reads
 from airflow_provider_capillary.client.auth import Auth, BasicAuth, OAuthAuth, SecretSink, attribution_headers
-from airflow_provider_capillary.client.badge_facts import AccessToken, Badge, BadgeList, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.client.client_settings import AuthType, ClientSettings
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.transport import Exchange, KeepBack, Transport
+from airflow_provider_capillary.client.wire_reads import AccessToken, Badge, BadgeList, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.core.reply import ApiProblem, Reply, Transmission, listed
 from airflow_provider_capillary.exceptions import (
     ApiError,

@@ -1,8 +1,8 @@
-"""Encodes and decodes the JSON of all calls except the import: badges, a customer's badge, lookup, revocation, tokens.
+"""All calls except the import, as typed structs and as JSON: badges, a customer's badge, lookup, revocation, tokens.
 
-Reads are decoded leniently: a field that is missing or of another type is ``None``, never a guess. Two faults make a
-reply undecodable, because verification relies on them: a missing ``earnCount``, and a reply that is not about the badge
-and the customer that were asked for.
+Instants are whole epoch seconds; names are untrusted text. Reads are decoded leniently: a field that is missing or of
+another type is ``None``, never a guess. Two faults make a reply undecodable, because verification relies on them: a
+missing ``earnCount``, and a reply that is not about the badge and the customer that were asked for.
 """
 
 from __future__ import annotations
@@ -13,15 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_provider_capillary.client.badge_facts import (
-    AccessToken,
-    Badge,
-    BadgeList,
-    CustomerBadge,
-    Earn,
-    RevokedBadge,
-)
 from airflow_provider_capillary.core.earned_badge import EARLIEST_INSTANT, LATEST_INSTANT
+from airflow_provider_capillary.core.verification import CustomerBadgeView, Sighting
 
 #: Lifetime in seconds of a token whose reply does not state it; short, because asking often does no harm.
 UNSTATED_LIFETIME = 60.0
@@ -31,6 +24,74 @@ _LAST_EARN_NAMES = tuple(
 )
 _encode = msgspec.json.encode
 _Value = TypeVar("_Value")
+
+
+class Badge(msgspec.Struct, frozen=True):
+    """A badge that the organisation has (its ``badgeMeta``)."""
+
+    badge_meta_id: str
+    name: str | None = None
+    status: str | None = None  #: ``UPCOMING``, ``LIVE``, ``EXPIRED``
+    is_active: bool | None = None
+    earn_type: str | None = None  #: ``EARN`` or ``ISSUE_EARN``
+    starts_at: int | None = None
+    expires_at: int | None = None
+
+
+class BadgeList(msgspec.Struct, frozen=True):
+    """One page of the badge list. ``total_pages`` is ``None`` if the reply does not state it."""
+
+    badges: tuple[Badge, ...]
+    total_pages: int | None = None
+
+
+class Earn(msgspec.Struct, frozen=True):
+    """One earn of a badge. The API's shape is not documented, so either part may be unknown."""
+
+    earned_badge_id: str | None = None
+    earn_event_at: int | None = None
+
+
+class CustomerBadge(msgspec.Struct, frozen=True):
+    """One badge of one customer, as the API gives it with statistics."""
+
+    earn_count: int
+    active_earned_count: int | None = None
+    last_earn_event_at: int | None = None
+    last_earned_at: int | None = None  #: when the last earn was posted to the API, which is not the earn event
+    shows_a_last_earn: bool = False  #: the reply has a date of a last earn, even if it could not be read
+    earns: tuple[Earn, ...] = ()
+
+    def view(self) -> CustomerBadgeView:
+        """Give the facts that verification needs.
+
+        Any sign of an earn counts as one. An ``earnCount`` of 0 beside an active badge must not prove that the badge is
+        absent.
+        """
+        signs = (self.earn_count, self.active_earned_count or 0, int(self.shows_a_last_earn))
+        return CustomerBadgeView(
+            earn_count=max(signs),
+            last_earned_at=self.last_earn_event_at,
+            sightings=tuple(Sighting(each.earned_badge_id, each.earn_event_at) for each in self.earns),
+        )
+
+
+class RevokedBadge(msgspec.Struct, frozen=True):
+    """The reply to a revocation. ``is_active`` is ``False`` if the API confirms it."""
+
+    earned_badge_id: str | None = None
+    is_active: bool | None = None
+
+
+class AccessToken(msgspec.Struct, frozen=True):
+    """An OAuth token and its lifetime in seconds from the reply."""
+
+    token: str
+    lifetime: float
+
+    def __repr__(self) -> str:
+        """Keep the token out of logs and tracebacks."""
+        return f"AccessToken(***, lifetime={self.lifetime})"
 
 
 class UndecodableError(ValueError):

@@ -12,9 +12,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.badge_facts import Badge, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.client.wire import encode_batch
+from airflow_provider_capillary.client.wire_reads import Badge, CustomerBadge, RevokedBadge
 from airflow_provider_capillary.core.column_choice import column_choices, resolve_columns
 from airflow_provider_capillary.core.earned_badge import EarnedBadge, InvalidRow
 from airflow_provider_capillary.core.field_mapping import RowReader

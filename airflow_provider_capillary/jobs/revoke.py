@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.badge_facts import RevokedBadge
+from airflow_provider_capillary.client.wire_reads import RevokedBadge
 from airflow_provider_capillary.clocks import steady
 from airflow_provider_capillary.core.summary import Reason, Tally
 from airflow_provider_capillary.exceptions import BudgetExceededError, CapillaryError, RequestRefusedError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_capillary.client.badge_facts import Badge
+from airflow_provider_capillary.client.wire_reads import Badge
 from airflow_provider_capillary.exceptions import ApiUnavailableError, AuthenticationError, RequestRefusedError
 
 from .answers import BADGE, Answer, Serve, basic, paths, refusal, says

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.badge_facts import CustomerBadge
+from airflow_provider_capillary.client.wire_reads import CustomerBadge
 from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.ledger.facts import (
     Adoption,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.badge_facts import BadgeList
 from airflow_provider_capillary.client.client_settings import ClientSettings
+from airflow_provider_capillary.client.wire_reads import BadgeList
 from airflow_provider_capillary.exceptions import ImportStoppedError
 from airflow_provider_capillary.jobs.pacing import Backoff, Pace, StopSignal
 from airflow_provider_capillary.jobs.row_check import FEW_BADGES, look_up_badges

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.badge_facts import RevokedBadge
+from airflow_provider_capillary.client.wire_reads import RevokedBadge
 from airflow_provider_capillary.exceptions import (
     ApiUnavailableError,
     AuthenticationError,

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.client.badge_facts import Badge, CustomerBadge, Earn, RevokedBadge
 from airflow_provider_capillary.client.wire_reads import (
     UNSTATED_LIFETIME,
+    Badge,
+    CustomerBadge,
+    Earn,
     OtherReplyError,
+    RevokedBadge,
     UndecodableError,
     decode_badge,
     decode_badge_list,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +16,7 @@ class Identity(NamedTuple):
     """What makes two rows the same badge of the same customer, in any job, whatever the batch or wire format.
 
     ``earned_at`` is in whole epoch seconds. ``occurrence`` counts equal rows of one dataset from 1. It is above 1 only
-    with ``on_duplicate="allow"``. The ledger adds the organisation.
+    with ``on_duplicate="allow"``. The ledger adds the organisation, by its ``organisation_key``.
     """
 
     customer_id: int
@@ -75,3 +76,13 @@ class InvalidRow(msgspec.Struct, frozen=True):
     def message(self) -> str:
         """All faults, for the report."""
         return "; ".join(map(str, self.faults))
+
+
+def organisation_key(name: str) -> str:
+    """Give the form by which names of organisations are compared: without outer blanks, and whatever the case."""
+    return name.strip().casefold()
+
+
+def organisation_digest(name: str) -> str:
+    """Give 16 hexadecimal digits for an organisation, for keys that may hold only some characters."""
+    return hashlib.sha256(organisation_key(name).encode()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.core.organisation_key import organisation_key
+from airflow_provider_capillary.core.earned_badge import organisation_key
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.jobs.pacing import Backoff, Pace, StopSignal
 from airflow_provider_capillary.ledger.facts import JobRecord

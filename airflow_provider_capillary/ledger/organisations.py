@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_capillary.core.organisation_key import organisation_key
+from airflow_provider_capillary.core.earned_badge import organisation_key
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownOrganisationError
 from airflow_provider_capillary.ledger.facts import OrganisationRecord
 from airflow_provider_capillary.ledger.queries import QUERIES

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_capillary.core.organisation_key import organisation_key
+from airflow_provider_capillary.core.earned_badge import organisation_key
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import JobIsRunningError, UnknownJobError

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_capillary.core.organisation_key import organisation_key
+from airflow_provider_capillary.core.earned_badge import organisation_key
 from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.packing import storable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Variable
 from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 
-from airflow_provider_capillary.core.organisation_key import organisation_digest
+from airflow_provider_capillary.core.earned_badge import organisation_digest
 from airflow_provider_capillary.exceptions import WitnessUnavailableError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 from cryptography.fernet import Fernet
 
-from airflow_provider_capillary.core.organisation_key import organisation_digest
+from airflow_provider_capillary.core.earned_badge import organisation_digest
 from airflow_provider_capillary.core.witness import Witness
 
 _COUNTED = """

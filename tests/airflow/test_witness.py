@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from airflow_provider_capillary.core.organisation_key import organisation_digest
+from airflow_provider_capillary.core.earned_badge import organisation_digest
 from airflow_provider_capillary.simulator.server import RunningSimulator, running_simulator
 
 DAGS = Path(__file__).with_name("dags") / "witnessed.py"

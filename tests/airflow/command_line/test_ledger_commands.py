@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.core.organisation_key import organisation_digest
+from airflow_provider_capillary.core.earned_badge import organisation_digest
 from airflow_provider_capillary.ledger.facts import Job
 from airflow_provider_capillary.ledger.ledger import Ledger
 

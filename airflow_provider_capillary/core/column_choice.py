@@ -5,7 +5,7 @@ A DAG file that names an operator loads this module. It therefore imports no lib
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -63,6 +63,25 @@ def fitting_columns(names: Sequence[str], found: Sequence[str]) -> list[str]:
     return [column for name in wanted for column in found if _folded(column) == name]
 
 
+def pick_columns(fields: Iterable[str], choices: Sequence[tuple[str, ...]], found: Sequence[str]) -> list[list[str]]:
+    """Give the columns that fit each field; two are of different forms, as epoch and ISO text.
+
+    :param choices: the acceptable names of each field.
+    :raises DatasetError: a field has no column, or two of one form; the message names them and what to do.
+    """
+    picked = [fitting_columns(names, found) for names in choices]
+    missing = [" or ".join(names) for names, columns in zip(choices, picked, strict=True) if not columns]
+    if missing:
+        raise DatasetError(
+            f"the dataset lacks column(s) {'; '.join(missing)}. Found: {', '.join(found)}. "
+            "Rename the columns or set field_mapping="
+        )
+    for field, columns in zip(fields, picked, strict=True):
+        if len(set(map(_folded, columns))) < len(columns):
+            raise too_many_columns(field, columns)
+    return picked
+
+
 def resolve_columns(choices: Sequence[tuple[str, ...]], found: Sequence[str]) -> Columns:
     """Pick the column of each field among those found.
 
@@ -72,31 +91,18 @@ def resolve_columns(choices: Sequence[tuple[str, ...]], found: Sequence[str]) ->
     """
     if not found:
         return Columns(*(names[0] for names in choices))  # a dataset without rows may have no columns either
-    picked = [fitting_columns(names, found) for names in choices]
-    missing = [" or ".join(names) for names, columns in zip(choices, picked, strict=True) if not columns]
-    if missing:
-        raise DatasetError(
-            f"the dataset lacks column(s) {'; '.join(missing)}. Found: {', '.join(found) or 'none'}. "
-            "Rename the columns or set field_mapping="
-        )
-    for field, columns in zip(FIELD_COLUMNS, picked, strict=True):
-        refuse_two(field, columns)
+    picked = pick_columns(FIELD_COLUMNS, choices, found)
     first = [columns[0] for columns in picked]
     return Columns(*first, *(columns[1] if len(columns) > 1 else None for columns in picked[2:]))
 
 
+def too_many_columns(field: str, columns: Sequence[str]) -> DatasetError:
+    """Make the error of several columns for one field."""
+    return DatasetError(
+        f"the dataset has {len(columns)} columns for {field}: {', '.join(map(repr, columns))}. Name the one to "
+        f"use, as in field_mapping={{{field!r}: {columns[0]!r}}}, or leave the other out"
+    )
+
+
 def _folded(name: str) -> str:
     return "".join(name.casefold().replace("_", " ").split())
-
-
-def refuse_two(field: str, columns: Sequence[str]) -> None:
-    """Refuse two columns for one field.
-
-    :raises DatasetError: two columns have the same form of the field's name.
-    """
-    forms = [_folded(column) for column in columns]
-    if len(set(forms)) < len(forms):
-        raise DatasetError(
-            f"the dataset has {len(columns)} columns for {field}: {', '.join(map(repr, columns))}. Name the one to "
-            f"use, as in field_mapping={{{field!r}: {columns[0]!r}}}, or leave the other out"
-        )

@@ -13,7 +13,13 @@ from typing import Any
 
 import msgspec
 
-from airflow_provider_capillary.core.column_choice import Columns, column_choices, fitting_columns, refuse_two
+from airflow_provider_capillary.core.column_choice import (
+    Columns,
+    column_choices,
+    fitting_columns,
+    pick_columns,
+    too_many_columns,
+)
 from airflow_provider_capillary.core.earned_badge import LATEST_INSTANT, EarnedBadge, InvalidRow, RowFault
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.field_mapping import RowReader
@@ -21,13 +27,13 @@ from airflow_provider_capillary.core.field_values import is_absent, shortened
 from airflow_provider_capillary.core.plain_values import BLANKS, plain
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
-from airflow_provider_capillary.exceptions import DatasetError
 
 #: Names under which exports and the API give the id of an earned badge.
 ID_COLUMNS = ("earnedBadgeId", "earned_badge_id", "earnId", "earn_id")
 LONGEST_ID = 100
 UNKNOWN_EXPIRY = 0  #: of a seeded row, epoch seconds
-_FIELDS = ("badgeMetaId", "customerId", "earnEventDate")
+_FIELDS: tuple[str, ...] = ("badgeMetaId", "customerId", "earnEventDate")
+_ID_FIELD = "earnedBadgeId"
 
 
 class SeedPlan(StrEnum):
@@ -69,7 +75,7 @@ class SeedColumns(msgspec.Struct, frozen=True):
         """The columns by field, for the account."""
         earned = " and ".join(filter(None, (self.earned_at, self.earned_at_iso)))
         chosen = dict(zip(_FIELDS, (self.badge_meta_id, self.customer_id, earned), strict=True))
-        return chosen | ({"earnedBadgeId": self.earned_badge_id} if self.earned_badge_id else {})
+        return chosen | ({_ID_FIELD: self.earned_badge_id} if self.earned_badge_id else {})
 
 
 class SeedChoices(msgspec.Struct, frozen=True):
@@ -86,24 +92,13 @@ class SeedChoices(msgspec.Struct, frozen=True):
         """
         if not found:
             return SeedColumns(*(names[0] for names in self.required))  # a dataset without rows may have no columns
-        picked = [fitting_columns(names, found) for names in self.required]
-        missing = [" or ".join(names) for names, columns in zip(self.required, picked, strict=True) if not columns]
+        fields, choices = _FIELDS, self.required
+        if self.id_is_required:
+            fields, choices = (*fields, _ID_FIELD), (*choices, self.ids)
+        badge, customer, earned, *_ = pick_columns(fields, choices, found)
         ids = fitting_columns(self.ids, found)
-        if self.id_is_required and not ids:
-            missing.append(self.ids[0])
-        if missing:
-            raise DatasetError(
-                f"the dataset lacks column(s) {'; '.join(missing)}. Found: {', '.join(found)}. "
-                "Rename the columns or set field_mapping="
-            )
-        for field, columns in zip(_FIELDS, picked, strict=True):
-            refuse_two(field, columns)
         if len(ids) > 1:
-            raise DatasetError(
-                f"the dataset has {len(ids)} columns for earnedBadgeId: {', '.join(map(repr, ids))}. Name the one to "
-                f"use, as in field_mapping={{'earnedBadgeId': {ids[0]!r}}}, or leave the other out"
-            )
-        badge, customer, earned = picked
+            raise too_many_columns(_ID_FIELD, ids)
         return SeedColumns(
             badge[0], customer[0], earned[0], earned[1] if len(earned) > 1 else None, ids[0] if ids else None
         )

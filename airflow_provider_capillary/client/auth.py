@@ -8,9 +8,6 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import requests
-from requests.auth import AuthBase
-
 from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.client.wire_reads import AccessToken
 
@@ -39,27 +36,14 @@ class Auth(Protocol):
         ...
 
 
-class _HeaderAuth(AuthBase):
-    """Makes ``headers()`` usable as ``requests``' own ``auth=``."""
-
-    fixed: dict[str, str] | None = None
-
-    def headers(self) -> dict[str, str]:
-        raise NotImplementedError
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers.update(self.headers())
-        return request
-
-
-class BasicAuth(_HeaderAuth):
+class BasicAuth:
     """``Basic base64(till id:md5 of the till password)``. A 401 is final: there is nothing to renew."""
 
     def __init__(self, till_id: str, password: str, *, password_is_md5: bool = False) -> None:
         digest = password.lower() if password_is_md5 else md5_hex(password)
         encoded = base64.b64encode(f"{till_id}:{digest}".encode()).decode("ascii")
         self._headers = {"Authorization": f"Basic {encoded}"}
-        self.fixed = self._headers
+        self.fixed: dict[str, str] | None = self._headers
         self.secrets: tuple[str, ...] = (password, digest, encoded)
 
     def headers(self) -> dict[str, str]:
@@ -71,7 +55,7 @@ class BasicAuth(_HeaderAuth):
         return False
 
 
-class OAuthAuth(_HeaderAuth):
+class OAuthAuth:
     """A token of the API's own kind, kept until shortly before it expires, and shared by all threads.
 
     If several threads are refused with one token, only the first fetches a new one. Old tokens stay among the secrets,
@@ -81,6 +65,8 @@ class OAuthAuth(_HeaderAuth):
     :param clock: monotonic seconds.
     :param on_secret: called with every token, so that logs can mask it.
     """
+
+    fixed: dict[str, str] | None = None
 
     def __init__(
         self,

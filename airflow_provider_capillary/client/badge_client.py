@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -48,6 +48,16 @@ _FIXED_HEADERS = {
     "User-Agent": "airflow-provider-capillary",
 }
 _Decoded = TypeVar("_Decoded")
+
+
+class _Call(NamedTuple):
+    """One request, without the headers that say who calls."""
+
+    method: str
+    target: str  #: path and query
+    body: bytes | None
+    request_id: str | None = None
+    keep_back: KeepBack | None = None
 
 
 class BadgeClient:
@@ -98,9 +108,7 @@ class BadgeClient:
             server may have granted the badges.
         """
         try:
-            exchange = self._exchange(
-                self.settings.import_method, IMPORT_PATH, body=body, request_id=request_id, keep_back=keep_back
-            )
+            exchange = self._exchange(_Call(self.settings.import_method, IMPORT_PATH, body, request_id, keep_back))
         except ApiUnavailableError as error:
             # Only fetching a token raises this, so the batch was not sent, or was answered with 401.
             return Reply(Transmission.NOT_WRITTEN, retry_after=error.retry_after, problem=str(error))
@@ -218,7 +226,7 @@ class BadgeClient:
     ) -> _Decoded | None:
         """Send one read and decode its data; ``None`` if the reply has an error code of ``absent``."""
         target = f"{path}?{urlencode(query)}" if query else path
-        return self._decoded(self._exchange(method, target, body=body), decode, absent)
+        return self._decoded(self._exchange(_Call(method, target, body)), decode, absent)
 
     def _decoded(
         self, exchange: Exchange, decode: Callable[[Any], _Decoded], absent: frozenset[int] = frozenset()
@@ -265,38 +273,23 @@ class BadgeClient:
             trouble=exchange.trouble,
         )
 
-    def _exchange(
-        self,
-        method: str,
-        target: str,
-        *,
-        body: bytes | None,
-        request_id: str | None = None,
-        keep_back: KeepBack | None = None,
-    ) -> Exchange:
+    def _exchange(self, call: _Call) -> Exchange:
         identity = self._auth.fixed or self._auth.headers()
-        exchange = self._send(method, target, identity, body, request_id, keep_back)
+        exchange = self._send(call, identity)
         if (
             exchange.status != 401
             or exchange.transmission is not Transmission.REPLIED
             or not self._auth.renew(identity)
         ):
             return exchange
-        return self._send(method, target, self._auth.headers(), body, request_id, keep_back)
+        return self._send(call, self._auth.headers())
 
-    def _send(
-        self,
-        method: str,
-        target: str,
-        identity: Mapping[str, str],
-        body: bytes | None,
-        request_id: str | None = None,
-        keep_back: KeepBack | None = None,
-    ) -> Exchange:
+    def _send(self, call: _Call, identity: Mapping[str, str]) -> Exchange:
         headers = {**_FIXED_HEADERS, **identity}
-        if request_id is not None:
-            headers[REQUEST_ID_HEADER] = request_id
-        return self._transport.send(method, f"{self.settings.base_url}{target}", headers, body, keep_back)
+        if call.request_id is not None:
+            headers[REQUEST_ID_HEADER] = call.request_id
+        url = f"{self.settings.base_url}{call.target}"
+        return self._transport.send(call.method, url, headers, call.body, call.keep_back)
 
     def _make_auth(self) -> Auth:
         settings = self.settings
@@ -317,7 +310,7 @@ class BadgeClient:
 
     def _fetch_token(self) -> AccessToken:
         body = wire_reads.encode_token_request(self.settings.login, self.settings.password)
-        exchange = self._send("POST", TOKEN_PATH, {}, body)
+        exchange = self._send(_Call("POST", TOKEN_PATH, body), {})
         try:
             token = self._decoded(exchange, wire_reads.decode_token)
         except RequestRefusedError as error:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-import requests
 
 from airflow_provider_capillary.client.auth import (
     ATTRIBUTION_CODE_HEADER,
@@ -63,11 +62,6 @@ def test_basic_has_nothing_to_renew() -> None:
 def test_every_form_of_the_password_is_secret() -> None:
     secrets = BasicAuth("store.server", "server123").secrets
     assert set(secrets) == {"server123", "8a16a6b70505eb1f1ff7cdc0cd5559a7", DOCUMENTED.removeprefix("Basic ")}
-
-
-def test_it_authenticates_a_requests_call() -> None:
-    request = requests.Request("GET", "https://host.example", auth=BasicAuth("store.server", "server123")).prepare()
-    assert request.headers["Authorization"] == DOCUMENTED
 
 
 @pytest.mark.parametrize(("lifetime", "still_good", "renewed"), [(300, 269, 271), (3600, 3569, 3571), (10, 8.9, 9.1)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
 
 import msgspec
 
@@ -12,21 +11,13 @@ LATEST_INSTANT = 4_102_444_800  #: 2100-01-01T00:00:00Z in epoch seconds, the fi
 LARGEST_CUSTOMER_ID = 2**63 - 1
 
 
-class Identity(NamedTuple):
-    """What makes two rows the same badge of the same customer, in any job, whatever the batch or wire format.
-
-    ``earned_at`` is in whole epoch seconds. ``occurrence`` counts equal rows of one dataset from 1. It is above 1 only
-    with ``on_duplicate="allow"``. The ledger adds the organisation, by its ``organisation_key``.
-    """
-
-    customer_id: int
-    badge_meta_id: str
-    earned_at: int
-    occurrence: int
-
-
 class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
-    """One checked row. Instants are whole epoch seconds, UTC (the API's samples carry no fraction)."""
+    """One checked row. Instants are whole epoch seconds, UTC (the API's samples carry no fraction).
+
+    Its identity makes two rows the same badge of the same customer, in any job, whatever the batch or wire format:
+    customer, badge, earn instant and occurrence. The ledger adds the organisation, by its ``organisation_key``.
+    ``occurrence`` counts equal rows of one dataset from 1. It is above 1 only with ``on_duplicate="allow"``.
+    """
 
     row_number: int  #: position in the dataset, from 1
     badge_meta_id: str  #: 24 lower-case hexadecimal digits
@@ -34,11 +25,6 @@ class EarnedBadge(msgspec.Struct, frozen=True, gc=False):
     earned_at: int
     expires_at: int
     occurrence: int = 1
-
-    @property
-    def identity(self) -> Identity:
-        """The row's identity within its organisation."""
-        return Identity(self.customer_id, self.badge_meta_id, self.earned_at, self.occurrence)
 
     def as_columns(self) -> dict[str, str | int]:
         """The row by the API's names, for the report of a row whose own columns are no longer known."""

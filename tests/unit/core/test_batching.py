@@ -42,6 +42,11 @@ def size_of(badge: EarnedBadge) -> int:
     return row_size(badge, TimestampFormat.EPOCH_SECONDS)
 
 
+def roomy(rows: int, *, lanes: int, largest_row: float = math.inf) -> BatchLimits:
+    """So many bytes that only rows count."""
+    return BatchLimits(rows=rows, bytes=1_000_000, lanes=lanes, size_of=size_of, largest_row=largest_row)
+
+
 def batched(badges: list[EarnedBadge], limits: BatchLimits, ramp: tuple[int, ...] = ()) -> list[Batch]:
     """All batches in the order in which they come out."""
     batcher = Batcher(limits, ramp)
@@ -138,14 +143,14 @@ def test_the_same_rows_always_make_the_same_batches(
 
 
 def test_the_ramp_is_1_10_100() -> None:
-    limits = BatchLimits(rows=500, bytes=1_000_000, lanes=1, size_of=size_of)
+    limits = roomy(500, lanes=1)
     batches = batched(badges_of([5] * 1200), limits, RAMP)
     assert [len(batch.badges) for batch in batches] == [1, 10, 100, 500, 500, 89]
     assert [batch.canary for batch in batches] == [True, True, True, False, False, False]
 
 
 def test_a_canary_is_no_larger_than_a_batch() -> None:
-    limits = BatchLimits(rows=4, bytes=1_000_000, lanes=1, size_of=size_of)
+    limits = roomy(4, lanes=1)
     assert [len(batch.badges) for batch in batched(badges_of([5] * 13), limits, RAMP)] == [1, 4, 4, 4]
 
 
@@ -166,13 +171,13 @@ def test_a_ramp_ended_by_bytes_keeps_lanes() -> None:
 
 
 def test_what_is_left_comes_by_lane() -> None:
-    limits = BatchLimits(rows=500, bytes=1_000_000, lanes=8, size_of=size_of)
+    limits = roomy(500, lanes=8)
     lanes = [batch.lane for batch in batched(badges_of(list(range(100, 0, -1))), limits)]
     assert lanes == list(range(8))
 
 
 def test_the_batcher_knows_the_next_canary() -> None:
-    limits = BatchLimits(rows=500, bytes=1_000_000, lanes=4, size_of=size_of)
+    limits = roomy(500, lanes=4)
     batcher = Batcher(limits, (1, 2))
     known = []
     for badge in badges_of([5] * 4):
@@ -182,12 +187,12 @@ def test_the_batcher_knows_the_next_canary() -> None:
 
 
 def test_without_a_ramp_there_is_no_canary() -> None:
-    limits = BatchLimits(rows=2, bytes=1_000_000, lanes=4, size_of=size_of)
+    limits = roomy(2, lanes=4)
     assert not any(batch.canary for batch in batched(badges_of(list(range(1, 50))), limits))
 
 
 def test_what_was_flushed_does_not_come_again() -> None:
-    batcher = Batcher(BatchLimits(rows=9, bytes=1_000_000, lanes=3, size_of=size_of))
+    batcher = Batcher(roomy(9, lanes=3))
     assert list(batcher.fill(badges_of([1, 2, 3, 4]), [None])) == []
     assert sum(len(batch.badges) for batch in batcher.flush()) == 4
     assert batcher.flush() == []
@@ -195,7 +200,7 @@ def test_what_was_flushed_does_not_come_again() -> None:
 
 def test_a_batch_knows_its_origins_in_order() -> None:
     first, second = object(), object()
-    batcher = Batcher(BatchLimits(rows=4, bytes=1_000_000, lanes=1, size_of=size_of))
+    batcher = Batcher(roomy(4, lanes=1))
     full = [
         batch
         for badge, origin in zip(badges_of([5] * 4), (first, first, second, second), strict=True)
@@ -220,15 +225,13 @@ def test_rows_by_table_make_the_same_batches(
 
 
 def test_every_lane_gets_a_batch_before_a_second() -> None:
-    limits = BatchLimits(rows=10, bytes=1_000_000, lanes=4, size_of=size_of, largest_row=size_of(LARGEST))
+    limits = roomy(10, lanes=4, largest_row=size_of(LARGEST))
     batches = list(Batcher(limits).fill(badges_of(range(1, 401)), ["window"]))
     assert {batch.lane for batch in batches[:4]} == {0, 1, 2, 3}
 
 
 def test_a_canary_leaves_before_the_next_row() -> None:
-    batcher = Batcher(
-        BatchLimits(rows=10, bytes=1_000_000, lanes=2, size_of=size_of, largest_row=size_of(LARGEST)), (1, 3)
-    )
+    batcher = Batcher(roomy(10, lanes=2, largest_row=size_of(LARGEST)), (1, 3))
     batches = batcher.fill(badges_of(range(1, 50)), ["window"])
     assert len(next(batches).badges) == 1
     assert batcher.flush() == []

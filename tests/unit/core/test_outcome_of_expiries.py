@@ -20,6 +20,7 @@ EXPIRY_MISSES = [
     pytest.param({"expires_on": float("inf")}, id="infinite"),
     pytest.param({"expires_on": float("nan")}, id="NaN"),
     pytest.param({"expires_on": "nan"}, id="NaN as text"),
+    pytest.param({"expires_on": 10**400}, id="more than a float holds"),
     pytest.param({"expires_on": ""}, id="empty text"),
     pytest.param({"expires_on": "soon"}, id="no number"),
     pytest.param({"expires_on_iso": "2024-01-21T09:06:53Z"}, id="ISO 2 s late beside a good number"),
@@ -39,12 +40,8 @@ def test_another_expiry_leaves_only_its_row_unknown(changed: dict[str, Any]) -> 
     assert judgement.proof_failed
     assert judgement.reason == judgement.rows[1].message
     assert "expir" in judgement.reason
-
-
-def test_another_expirys_id_is_kept() -> None:
-    judgement = judged([grant(1, expires_on=EXPIRES + 60.0)])
-    assert states(judgement) == [UNKNOWN]
-    assert judgement.rows[0].earned_badge_id == echo(1).earned_badge_id
+    assert judgement.rows[1].earned_badge_id == echo(2).earned_badge_id
+    assert not judgement.wrong_time_unit
 
 
 @pytest.mark.parametrize(
@@ -68,14 +65,5 @@ def test_a_thousandfold_expiry_is_the_wrong_unit(changed: dict[str, Any]) -> Non
     assert judgement.proof_failed
 
 
-@pytest.mark.parametrize("changed", EXPIRY_MISSES)
-def test_another_wrong_expiry_is_no_wrong_unit(changed: dict[str, Any]) -> None:
-    assert not judged([grant(1, **changed)]).wrong_time_unit
-
-
 def test_a_good_reply_is_no_wrong_unit() -> None:
     assert not judged([grant(1), refusal(NOT_FOUND)]).wrong_time_unit
-
-
-def test_a_huge_expiry_is_a_miss() -> None:
-    assert states(judged([grant(1, expires_on=10**400)])) == [UNKNOWN]

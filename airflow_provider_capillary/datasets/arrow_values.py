@@ -57,6 +57,13 @@ def texts_of(array: pa.Array[Any]) -> Iterator[pa.Array[Any]]:
         yield array
 
 
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values themselves where an array holds each only once."""
+    while pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        kind = kind.value_type
+    return kind
+
+
 def _decoded(array: pa.Array[Any]) -> pa.Array[Any]:
     """The values themselves where an array holds each only once."""
     if isinstance(array, pa.DictionaryArray):

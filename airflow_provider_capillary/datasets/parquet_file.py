@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from airflow_provider_capillary.datasets.arrow_values import epoch_seconds, original_value, python_values, texts_of
+from airflow_provider_capillary.datasets.arrow_values import (
+    epoch_seconds,
+    original_value,
+    python_values,
+    texts_of,
+    value_type,
+)
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
 from airflow_provider_capillary.exceptions import DatasetError
@@ -58,7 +64,7 @@ class ArrowWindow:
         """Whether its numbers are epoch seconds: of timestamps with a zone."""
         if self._lacks(name):
             return False
-        kind = self._batch.schema.field(name).type
+        kind = value_type(self._batch.schema.field(name).type)
         return pa.types.is_timestamp(kind) and kind.tz is not None
 
     def original(self, index: int) -> dict[str, Any]:
@@ -175,11 +181,10 @@ def validate_columns(
 
 
 def distinct_values(column: pa.Array[Any]) -> Iterable[Any]:
-    """The different values of a column, none of them where its type has no order."""
-    try:
-        return python_values(pc.unique(column))
-    except pa.ArrowException:  # a type without an order or a hash, which holds no texts anyway
-        return ()
+    """The different values of a column; all its values where Arrow cannot compare those of its type."""
+    with suppress(pa.ArrowException):  # of nested values, and of run-end encoded ones, which may be texts
+        column = pc.unique(column)
+    return python_values(column)
 
 
 def _validate(column: pa.Array[Any]) -> None:

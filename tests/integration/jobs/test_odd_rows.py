@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pendulum
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from .trial import Trial
 
@@ -64,17 +66,44 @@ def test_a_rounded_customer_id_is_not_sent(trial: Trial) -> None:
     assert {customer for customer, _, _ in trial.granted()} == {5000, trial.first_customer + 2}
 
 
-def test_milliseconds_are_read_beside_timestamps_with_a_zone(trial: Trial, tmp_path: Path) -> None:
+def runs(array: pa.Array[Any]) -> pa.Array[Any]:
+    """The array run-end encoded, each value a run."""
+    return pa.RunEndEncodedArray.from_arrays(pa.array(range(1, len(array) + 1), pa.int32()), array)
+
+
+def arrow(path: Path, rows: list[dict[str, Any]], **columns: pa.Array[Any]) -> str:
+    """An Arrow file of the rows, with other columns in place of theirs."""
+    table = pa.Table.from_pylist(rows)
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    with pa.ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+    return str(path)
+
+
+@pytest.mark.parametrize("stored", [lambda array: array, lambda array: array.dictionary_encode(), runs])
+def test_milliseconds_are_read_beside_timestamps_with_a_zone(
+    trial: Trial, tmp_path: Path, stored: Callable[[pa.Array[Any]], pa.Array[Any]]
+) -> None:
     rows = trial.rows(20)
     earned = [row["earnEventDate"] for row in rows]
     for row in rows:
         row["earnEventDate"] *= 1_000
-    table = pa.Table.from_pylist(rows)
     zoned = pa.array([row["earnExpiresOn"] * 10**6 for row in rows], pa.timestamp("us", "UTC"))
-    pq.write_table(table.set_column(3, "earnExpiresOn", zoned), tmp_path / "a.parquet")
-    result = trial.run(str(tmp_path / "a.parquet"), timestamp_unit="ms")
+    result = trial.run(arrow(tmp_path / "a.arrow", rows, earnExpiresOn=stored(zoned)), timestamp_unit="ms")
     assert trial.ends(result) == {"accepted": 20}
     assert sorted(instant for _, _, instant in trial.granted()) == earned
+
+
+@pytest.mark.parametrize("stored", [lambda array: array.dictionary_encode(), runs])
+def test_badges_stored_once_each_are_looked_up(
+    trial: Trial, tmp_path: Path, stored: Callable[[pa.Array[Any]], pa.Array[Any]]
+) -> None:
+    rows = trial.rows(3)
+    badges = pa.array([rows[0]["badgeMetaId"], MISSING_BADGE, rows[2]["badgeMetaId"]])
+    result = trial.run(arrow(tmp_path / "a.arrow", rows, badgeMetaId=stored(badges)), check_badges=True)
+    assert trial.ends(result) == {"accepted": 2, "rejected": 1}
+    assert trial.issues_of(result)[0][2] == "badge_check"
 
 
 def test_a_padded_badge_is_looked_up(trial: Trial) -> None:

@@ -20,8 +20,8 @@ from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.jobs.account import Account, issue_of
 from airflow_provider_capillary.jobs.repeats import Repeats
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnDuplicate
+from airflow_provider_capillary.ledger.equal_rows import OccurrenceCounter
 from airflow_provider_capillary.ledger.facts import Issues, RowIssue
-from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
 from airflow_provider_capillary.ledger.writer import LedgerWriter
 
 _Found = dict[tuple[int, str], list[Held]]  # by customer and badge

@@ -37,9 +37,9 @@ from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.pacing import STOPPED, StopSignal, once_the_lease_ran_out
 from airflow_provider_capillary.jobs.progress import ProgressLine
 from airflow_provider_capillary.jobs.settings import import_settings
+from airflow_provider_capillary.ledger.equal_rows import RepeatedRows
 from airflow_provider_capillary.ledger.facts import IntentConflictError, Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
-from airflow_provider_capillary.ledger.repeated_rows import RepeatedRows
 from airflow_provider_capillary.ledger.seeding import Seed
 
 log = logging.getLogger(__name__)

@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
-from airflow_provider_capillary.ledger.facts import Outcome, Proof, RowChange
+from airflow_provider_capillary.ledger.facts import IntentConflictError, Job, Outcome, Proof, RowChange
 from airflow_provider_capillary.ledger.packing import (
     BatchColumns,
     Key,
@@ -54,6 +56,14 @@ class OddRow(msgspec.Struct, frozen=True):
     state: RowState
     job: int
     earned_badge_id: str | None
+
+
+class Adopted(NamedTuple):
+    """A row by its identity, its number in the job that takes it over, and what was held of it when it was planned."""
+
+    key: Key
+    row_number: int
+    held: Held
 
 
 class LockedBatch:
@@ -224,6 +234,19 @@ def take_out(connection: sa.Connection, rows: Rows, free: Sequence[Found], batch
     connection.execute(QUERIES["rows_left"], values)
 
 
+def adopt(connection: sa.Connection, tables: Rows, job: Job, rows: Sequence[Adopted]) -> None:
+    """Take over rows that another job left without proof, all or none. They stay unknown; their batches are cut off.
+
+    :raises IntentConflictError: a row is not as it was held any more.
+    """
+    of_batch: dict[int, list[Adopted]] = {}
+    for row in rows:
+        of_batch.setdefault(row.held.batch, []).append(row)
+    for batch, some in sorted(of_batch.items()):
+        connection.execute(QUERIES["batch_is_cut_off"], {"batch": batch})
+        _adopt_of_batch(connection, LockedBatch(connection, tables, batch), job, some)
+
+
 def odd_rows(connection: sa.Connection, batch: int) -> dict[Key, OddRow]:
     """The rows of a batch that have a state of their own."""
     found = connection.execute(QUERIES["odd_rows_of_batch"], {"batch": batch})
@@ -239,6 +262,19 @@ def key_of(badge: EarnedBadge, badge_keys: Mapping[str, int]) -> Key:
 def key_values(key: Key) -> dict[str, object]:
     """A row's identity as parameters of a statement."""
     return dict(zip(("customer", "badge", "earned", "occurrence"), key, strict=True))
+
+
+def _adopt_of_batch(connection: sa.Connection, batch: LockedBatch, job: Job, rows: Sequence[Adopted]) -> None:
+    here = batch.present([row.key for row in rows])
+    expires = dict(zip(batch.columns.keys(), batch.columns.expires, strict=True))
+    for key, row_number, held in sorted(rows, key=lambda row: row.key):
+        if key not in here or batch.owner_of(key) != held.job or batch.state_of(key) is not RowState.UNKNOWN:
+            raise IntentConflictError("another job settled a row that was to be taken over")
+        if key in batch.odd:
+            values = key_values(key) | {"job": job.key, "row_number": row_number}
+            connection.execute(QUERIES["adopt_odd_row"], values)
+        else:
+            batch.add_odd(Change(key, row_number, expires[key], RowState.UNKNOWN), None, job=job.key)
 
 
 def _most_frequent(counts: Mapping[RowState, int]) -> RowState:

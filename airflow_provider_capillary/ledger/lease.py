@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.clocks import boot_id
 from airflow_provider_capillary.exceptions import JobIsRunningError, JobMismatchError, LeaseLostError
-from airflow_provider_capillary.ledger import organisations
+from airflow_provider_capillary.ledger import names
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.queries import QUERIES
 
@@ -38,7 +38,7 @@ class Jobs:
         self, connection: sa.Connection, scope: JobScope, plan: JobPlan, now: float, outwaited: Lease | None
     ) -> Job:
         """Begin the scope's job, or take the lease of the existing one; see ``Ledger.open_job``."""
-        organisation = organisations.claim(connection, plan.organisation, plan.host)
+        organisation = names.claim_organisation(connection, plan.organisation, plan.host)
         job_id = str(uuid.uuid5(_JOB_IDS, msgspec.json.encode([organisation, scope]).decode()))
         # Added before it is looked for: of two that begin at once, the second finds the first.
         key = self._add(connection, job_id, organisation, scope, plan, now)

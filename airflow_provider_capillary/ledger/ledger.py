@@ -24,8 +24,7 @@ from airflow_provider_capillary.core.row_state import UNPROVEN, RowState
 from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.ledger import listing
-from airflow_provider_capillary.ledger.ages import Ages
-from airflow_provider_capillary.ledger.controls import find_controls
+from airflow_provider_capillary.ledger.ages_and_controls import Ages, find_controls
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, make_engine
 from airflow_provider_capillary.ledger.facts import (

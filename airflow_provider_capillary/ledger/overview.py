@@ -14,7 +14,7 @@ from airflow_provider_capillary.core.earned_badge import organisation_key
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.witness import LedgerState
 from airflow_provider_capillary.exceptions import JobIsRunningError, UnknownJobError
-from airflow_provider_capillary.ledger import badge_names, given_ids, listing, organisations
+from airflow_provider_capillary.ledger import given_ids, listing, names
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, LedgerRow, OrganisationRecord, RowIssue
 from airflow_provider_capillary.ledger.issues import kept_issue
@@ -95,17 +95,17 @@ class LedgerOverview:
 
     # -- names of badges ---------------------------------------------------------------------------------------------
 
-    def name_badges(self, names: Mapping[str, str]) -> None:
+    def name_badges(self, named: Mapping[str, str]) -> None:
         """Record the names of badges, by their ids. If all are on record, nothing is written."""
         with self.database.reading() as connection:
-            news = badge_names.news_of(connection, names)
+            news = names.new_badge_names(connection, named)
         if news:
-            self.database.durably(lambda connection: badge_names.note(connection, news))
+            self.database.durably(lambda connection: names.record_badge_names(connection, news))
 
     def badge_names(self, badge_ids: Iterable[str]) -> dict[str, str]:
         """The names of those badges whose name is known."""
         with self.database.reading() as connection:
-            return badge_names.names_of(connection, badge_ids)
+            return names.badge_names(connection, badge_ids)
 
     # -- organisations -----------------------------------------------------------------------------------------------
 
@@ -115,20 +115,20 @@ class LedgerOverview:
         :raises UnknownOrganisationError: the name is not known, and badges were granted under another one.
         """
         with self.database.snapshot() as connection:
-            organisations.refuse_unknown(connection, name)
+            names.refuse_unknown_organisation(connection, name)
 
     def organisations(self) -> list[OrganisationRecord]:
         """Every name that the ledger knows."""
         with self.database.snapshot() as connection:
-            return organisations.listed(connection)
+            return names.organisations(connection)
 
     def add_organisation(self, name: str) -> bool:
         """Add a name because a person says that it is an organisation of its own; give whether it was unknown."""
-        return self.database.durably(lambda c: organisations.add(c, name))
+        return self.database.durably(lambda c: names.add_organisation(c, name))
 
     def rename_organisation(self, old: str, new: str) -> None:
-        """Give an organisation another name; see ``organisations.rename``."""
-        self.database.durably(lambda c: organisations.rename(c, old, new, self.database.now(c)))
+        """Give an organisation another name; see ``names.rename_organisation``."""
+        self.database.durably(lambda c: names.rename_organisation(c, old, new, self.database.now(c)))
 
     # -- what is shown of a job --------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from airflow_provider_capillary.core.general_text import general
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import LedgerUnusableError, UnknownJobError
-from airflow_provider_capillary.ledger import badge_names, listing
+from airflow_provider_capillary.ledger import listing, names
 from airflow_provider_capillary.ledger.database import reading, shown, snapshot
 from airflow_provider_capillary.ledger.engine import make_reading_engine
 from airflow_provider_capillary.ledger.facts import Grants, JobRecord, RowIssue
@@ -218,7 +218,7 @@ class LedgerReader:
     def badge_names(self, badge_ids: Collection[str]) -> dict[str, str]:
         """The names of those badges whose name is known."""
         with reading(self._opened()) as connection:
-            return badge_names.names_of(connection, badge_ids)
+            return names.badge_names(connection, badge_ids)
 
     def close(self) -> None:
         """Give connections back."""

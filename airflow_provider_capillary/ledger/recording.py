@@ -17,8 +17,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
-from airflow_provider_capillary.ledger.adopting import Adopted, adopt
-from airflow_provider_capillary.ledger.changes import key_of, take_out
+from airflow_provider_capillary.ledger.changes import Adopted, adopt, key_of, take_out
 from airflow_provider_capillary.ledger.database import moment_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,

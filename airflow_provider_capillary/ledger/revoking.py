@@ -95,7 +95,7 @@ def _revoke(connection: sa.Connection, batch: LockedBatch, job: Job, row: Grante
     """Change the row's state, if the row has not changed since it was read."""
     key = _key(row)
     odd = batch.odd.get(key)
-    if key not in batch.present([key]) or (odd.job if odd else batch.job) != job.key:
+    if key not in batch.present([key]) or batch.owner_of(key) != job.key:
         return False
     if batch.state_of(key) is not row.state or (odd and odd.earned_badge_id != row.earned_badge_id):
         return False

@@ -133,8 +133,7 @@ def _doubt_of(batch: LockedBatch, one: Settled) -> str | None:
 
 
 def _is_unknown_row_of(batch: LockedBatch, job: Job, key: Key) -> bool:
-    odd = batch.odd.get(key)
-    return batch.state_of(key) is RowState.UNKNOWN and (odd.job if odd else batch.job) == job.key
+    return batch.state_of(key) is RowState.UNKNOWN and batch.owner_of(key) == job.key
 
 
 def report_ends(connection: sa.Connection, job: Job, ends: Sequence[RowEnd]) -> int:

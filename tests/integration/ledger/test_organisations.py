@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownOrganisationError
-from airflow_provider_capillary.ledger import organisations
+from airflow_provider_capillary.ledger import names
 from airflow_provider_capillary.ledger.facts import Job
 from airflow_provider_capillary.ledger.ledger import Ledger
 
@@ -117,7 +117,7 @@ def test_renaming_what_is_not_there_names_what_is(ledger: Ledger) -> None:
 
 def test_a_name_granted_meanwhile_is_known(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     grant(ledger, "new")
-    monkeypatch.setattr(organisations, "_find", lambda *_: None)  # what the first look saw
+    monkeypatch.setattr(names, "_find", lambda *_: None)  # what the first look saw
     ledger.refuse_unknown_organisation("New")
     with pytest.raises(UnknownOrganisationError):
         ledger.refuse_unknown_organisation("another")

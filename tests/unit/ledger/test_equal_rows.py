@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
-from airflow_provider_capillary.ledger.occurrences import OccurrenceCounter
+from airflow_provider_capillary.ledger.equal_rows import OccurrenceCounter
 
 GOLD, SILVER = "a1" * 12, "b2" * 12
 

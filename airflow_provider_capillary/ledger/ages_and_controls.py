@@ -1,22 +1,56 @@
-"""Finds controls: badges that are known to be there. Reading one shows whether reads show what was imported."""
+"""Finds what a read is believed by: how long ago batches were sent, and controls.
+
+Controls are badges that are known to be there. Reading one shows whether reads show what was imported.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
+from airflow_provider_capillary.core.moments import Moment, least_seconds_between
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.facts import Controls, Job
+from airflow_provider_capillary.ledger.facts import Age, Controls, Job
 from airflow_provider_capillary.ledger.packing import BatchColumns, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
 
-MOST = 3
+MOST_CONTROLS = 3
 _BATCHES = 40  # so many are searched, the newest first: enough to find the badge, and quick in any ledger
 _ROWS_OF_EACH = 12
+
+
+class Ages:
+    """How old batches are. Where no clock can say, they count from when this process first looked.
+
+    After a failover no clock may be left that saw both moments. Every batch that was there at the first look at this
+    server is at least as old as that look, so that one wait is enough for all of them.
+    """
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._newest: int | None = None  #: the newest batch at the first look
+        self._server: float | None = None  #: the server that was looked at
+        self._looked_at = 0.0
+
+    def of(self, connection: sa.Connection, batches: Collection[int], now: Moment) -> dict[int, Age]:
+        """How long ago their exchanges were over, or their intents noted where no end was."""
+        if self._newest is None or self._server != now.server:  # another server may give the same numbers anew
+            self._newest = int(connection.execute(QUERIES["newest_batch"]).scalar() or 0)
+            self._server, self._looked_at = now.server, self._steady()
+        seen_for = self._steady() - self._looked_at
+        ages: dict[int, Age] = {}
+        for row in connection.execute(QUERIES["moments_of_batches"], {"batches": sorted(batches)}):
+            then = Moment(row.at, row.server, row.boot_id, row.boot_seconds, row.time_of_day)
+            least = least_seconds_between(then, now)
+            # An end that this server recorded may have come since the look; one that another did came before it.
+            if row.id <= self._newest and (row.is_cut_off or row.server != now.server):
+                least = max(least, seen_for)
+            ages[row.id] = Age(least, bool(row.is_cut_off))
+        return ages
 
 
 def find_controls(
@@ -33,10 +67,10 @@ def find_controls(
     for batch in connection.execute(QUERIES["replied_batches"], values | {"limit": _BATCHES}).all():
         for badge in _usable(connection, rows, batch, names, near, now):
             (same if badge.badge_meta_id == near.badge_meta_id else others).append(badge)
-        if len(same) >= MOST:
+        if len(same) >= MOST_CONTROLS:
             break
     next_at = connection.execute(QUERIES["next_replied_batch"], values).scalar()
-    return Controls(tuple([*same, *others][:MOST]), next_at)
+    return Controls(tuple([*same, *others][:MOST_CONTROLS]), next_at)
 
 
 def _usable(

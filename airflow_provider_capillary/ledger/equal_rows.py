@@ -1,12 +1,21 @@
-"""Finds equal rows of one export on disk, so that memory stays flat however many rows there are."""
+"""Counts equal rows on disk, so that memory stays flat however many rows there are: those of a dataset, of an export.
+
+Each counter is a database without a name, in a file that is gone with the process however it ends. It is not durable on
+purpose, because it can be counted again.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 
+from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 
+_COUNT = """
+    INSERT INTO seen (customer_id, badge_meta_id, earned_at, rows) VALUES (?, ?, ?, 1)
+    ON CONFLICT DO UPDATE SET rows = rows + 1 RETURNING rows
+"""
 _TABLES = """
     PRAGMA temp_store=FILE; PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF;
     CREATE TABLE first (customer INTEGER, badge TEXT, earned INTEGER, id TEXT,
@@ -22,12 +31,37 @@ _FURTHER = """
 """
 
 
+class OccurrenceCounter:
+    """Counts how often each identity was seen in a dataset."""
+
+    def __init__(self, *, any_date: bool = False) -> None:
+        self._any_date = any_date
+        self._database = sqlite3.connect("", check_same_thread=False)
+        self._database.executescript("PRAGMA temp_store=FILE; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
+        self._database.execute(
+            "CREATE TABLE seen (customer_id INTEGER, badge_meta_id TEXT, earned_at INTEGER, rows INTEGER,"
+            " PRIMARY KEY (customer_id, badge_meta_id, earned_at)) WITHOUT ROWID"
+        )
+
+    def count(self, badges: Sequence[EarnedBadge]) -> list[int]:
+        """How often each row's identity was seen so far, this time included."""
+        return [
+            self._database.execute(
+                _COUNT, (badge.customer_id, badge.badge_meta_id, 0 if self._any_date else badge.earned_at)
+            ).fetchone()[0]
+            for badge in badges
+        ]
+
+    def close(self) -> None:
+        """Forget the counts, and give the disk back."""
+        self._database.close()
+
+
 class RepeatedRows:
     """Numbers equal rows with different ids, and finds those that only say again what an earlier one said.
 
     Two equal rows with two ids are two grants: the second is occurrence 2, so that the ledger counts as many as the
-    API does. A row without an id, or with the id of an earlier one, adds nothing. The database is a file without a
-    name, which is gone with the process however it ends.
+    API does. A row without an id, or with the id of an earlier one, adds nothing.
     """
 
     def __init__(self) -> None:

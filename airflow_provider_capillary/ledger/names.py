@@ -1,8 +1,13 @@
-"""Keeps the names of organisations, and refuses a new name that could hide what was granted under another one."""
+"""Keeps the names of organisations and of badges.
+
+A new name of an organisation is refused if it could hide what was granted under another one. The names of badges stand
+beside their ids on page and report; imports that look badges up record them.
+"""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,20 +15,24 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badge import organisation_key
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, UnknownOrganisationError
 from airflow_provider_capillary.ledger.facts import OrganisationRecord
+from airflow_provider_capillary.ledger.packing import storable
 from airflow_provider_capillary.ledger.queries import QUERIES
 
+LONGEST_BADGE_NAME = 200
+_BADGES_AT_ONCE = 500
 
-def claim(connection: sa.Connection, name: str, host: str) -> int:
+
+def claim_organisation(connection: sa.Connection, name: str, host: str) -> int:
     """The number of an organisation; a new name is added.
 
     :raises UnknownOrganisationError: the name is not known, and badges were granted under another one.
     """
-    refuse_unknown(connection, name)
+    refuse_unknown_organisation(connection, name)
     _note(connection, name, host)
     return int(connection.execute(QUERIES["find_organisation"], {"folded": organisation_key(name)}).one().id)
 
 
-def refuse_unknown(connection: sa.Connection, name: str) -> None:
+def refuse_unknown_organisation(connection: sa.Connection, name: str) -> None:
     """Refuse an unknown name if badges were granted under another one, because it may be the same organisation.
 
     :raises UnknownOrganisationError: the name is not known, and badges were granted under another one.
@@ -44,7 +53,7 @@ def refuse_unknown(connection: sa.Connection, name: str) -> None:
     )
 
 
-def add(connection: sa.Connection, name: str) -> bool:
+def add_organisation(connection: sa.Connection, name: str) -> bool:
     """Add a name because a person says that it is an organisation of its own; give whether it was unknown."""
     found = _find(connection, name)
     if found is not None and found.is_known:
@@ -54,7 +63,7 @@ def add(connection: sa.Connection, name: str) -> bool:
     return True
 
 
-def rename(connection: sa.Connection, old: str, new: str, now: float) -> None:
+def rename_organisation(connection: sa.Connection, old: str, new: str, now: float) -> None:
     """Give an organisation another name.
 
     :raises ConfigurationError: the old name is not known, or badges were sent under the new one.
@@ -72,13 +81,36 @@ def rename(connection: sa.Connection, old: str, new: str, now: float) -> None:
     connection.execute(QUERIES["rename_organisation"], values)
 
 
-def listed(connection: sa.Connection) -> list[OrganisationRecord]:
+def organisations(connection: sa.Connection) -> list[OrganisationRecord]:
     """Every name that the ledger knows."""
     granted = {row.folded for row in connection.execute(QUERIES["granted_organisations"])}
     return [
         OrganisationRecord(row.name, row.host, row.jobs, row.last_job, row.folded in granted)
         for row in connection.execute(QUERIES["organisations"])
     ]
+
+
+def badge_names(connection: sa.Connection, badge_ids: Iterable[str]) -> dict[str, str]:
+    """The names of those badges whose name is known, by their ids."""
+    wanted, found = sorted(set(badge_ids)), dict[str, str]()
+    for start in range(0, len(wanted), _BADGES_AT_ONCE):
+        rows = connection.execute(QUERIES["names_of_badges"], {"badges": wanted[start : start + _BADGES_AT_ONCE]})
+        found |= {row.badge_meta_id: row.name for row in rows}
+    return found
+
+
+def new_badge_names(connection: sa.Connection, names: Mapping[str, str]) -> dict[str, str]:
+    """The names that are new, or differ from those on record."""
+    clean = {badge: (storable(name) or "").strip()[:LONGEST_BADGE_NAME] for badge, name in names.items()}
+    known = badge_names(connection, clean)
+    return {badge: name for badge, name in clean.items() if name and known.get(badge) != name}
+
+
+def record_badge_names(connection: sa.Connection, names: Mapping[str, str]) -> None:
+    """Record names; a new name of a badge replaces the old one."""
+    # in one order, so that two jobs that record the same badges cannot deadlock
+    rows = [{"badge": badge, "name": name} for badge, name in sorted(names.items())]
+    connection.execute(QUERIES["name_badge"], rows)
 
 
 def _make_room(connection: sa.Connection, old: sa.Row[Any], new: str) -> None:

@@ -183,22 +183,27 @@ class IntentConflictError(CapillaryError):
     """Another job took some of the rows in the meantime. None of these notes was committed; plan the rows again."""
 
 
-class LedgerRow(msgspec.Struct, frozen=True, gc=False):
-    """A row of a job as the ledger holds it."""
+class SentRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of a job, with the batch that it is in and its state."""
 
     badge: EarnedBadge
     badge_key: int  #: the ledger's number of the badge
     batch: int
     state: RowState
-    request_id: str
-    sent_at: float
-    earned_badge_id: str | None
-    proof: Proof | None  #: of an accepted row
 
     @property
     def key(self) -> tuple[int, int, int, int]:
         """The row's identity in the ledger: customer, badge, earn instant, occurrence."""
         return self.badge.customer_id, self.badge_key, self.badge.earned_at, self.badge.occurrence
+
+
+class LedgerRow(SentRow, frozen=True, gc=False):
+    """A row of a job as the ledger holds it."""
+
+    request_id: str
+    sent_at: float
+    earned_badge_id: str | None
+    proof: Proof | None  #: of an accepted row
 
 
 class Age(msgspec.Struct, frozen=True):
@@ -222,13 +227,12 @@ class Controls(msgspec.Struct, frozen=True):
 # -- rows without proof, settled outside an import -------------------------------------------------------------------
 
 
-class UnprovenRow(msgspec.Struct, frozen=True):
-    """A row of a job that was sent, or was about to be, without proof of its outcome."""
+class UnprovenRow(SentRow, frozen=True):
+    """A row of a job that was sent, or was about to be, without proof of its outcome.
 
-    badge: EarnedBadge
-    badge_key: int  #: the ledger's number of the badge
-    batch: int
-    state: RowState  #: unknown, or intent: in flight, or left by a process that died
+    Its state is unknown; or intent, if it is in flight, or left by a process that died.
+    """
+
     sent_at: float
     request_id: str
     message: str | None  #: of its issue; ``None`` if the job died before it wrote one
@@ -276,13 +280,12 @@ class Answer(StrEnum):
     UNCONFIRMED = "unconfirmed"  #: the API neither refused nor confirmed
 
 
-class GrantedRow(msgspec.Struct, frozen=True):
-    """A row of a job whose earned badge has a known id."""
+class GrantedRow(SentRow, frozen=True):
+    """A row of a job whose earned badge has a known id.
 
-    badge: EarnedBadge
-    badge_key: int  #: the ledger's number of the badge
-    batch: int
-    state: RowState  #: accepted; or unknown, if the id comes from a reply whose other proofs did not hold
+    Its state is accepted; or unknown, if the id comes from a reply whose other proofs did not hold.
+    """
+
     earned_badge_id: str
     asked_before: bool  #: an earlier try asked for it and died before it recorded the answer
     is_proven: bool = True  #: the id comes from a reply that held every proof, or from a read

@@ -10,7 +10,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
@@ -27,15 +27,7 @@ from airflow_provider_capillary.ledger import listing
 from airflow_provider_capillary.ledger.ages_and_controls import Ages, find_controls
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, make_engine
-from airflow_provider_capillary.ledger.facts import (
-    Age,
-    Controls,
-    Job,
-    JobPlan,
-    JobScope,
-    Note,
-    Outcome,
-)
+from airflow_provider_capillary.ledger.facts import Age, Controls, Job, JobPlan, JobScope, Note, Outcome
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS, Jobs, Lease, lease_lost, this_process
 from airflow_provider_capillary.ledger.migrations.upgrade import current_revision, upgrade
 from airflow_provider_capillary.ledger.overview import LedgerOverview
@@ -47,6 +39,7 @@ from airflow_provider_capillary.ledger.revoking import Revocations
 from airflow_provider_capillary.ledger.seeding import Seed, Seeding
 from airflow_provider_capillary.ledger.settling import Settlements
 
+_Result = TypeVar("_Result")
 _BATCHES_IN_MEMORY = 64  # a window's rows come from few batches of the try before
 _STATES = {state.value: state for state in RowState}
 _NOT_SETTLED = UNPROVEN | {RowState.PLANNED}  # only for these rows it matters whether their job lives
@@ -174,13 +167,8 @@ class Ledger(LedgerOverview):
         :raises LeaseLostError: another copy took the job over.
         :raises IntentConflictError: another job took some of the rows in the meantime.
         """
-        badge_keys: dict[str, int] = {}
-        elsewhere: set[int] = set()
 
-        def work(connection: sa.Connection) -> list[int]:
-            nonlocal badge_keys, elsewhere
-            # a copy, because numbers that are added count only after the commit
-            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
+        def work(connection: sa.Connection, badge_keys: dict[str, int]) -> tuple[list[int], set[int]]:
             now, holds_lease = self._renew(connection, job)
             keeps_issues = holds_lease
             if not holds_lease:
@@ -188,12 +176,9 @@ class Ledger(LedgerOverview):
                     raise lease_lost(job)
                 keeps_issues = self._jobs.count_commit(connection, job)
             recording = Recording(connection, self.database.rows, job, badge_keys, now=now, keeps_issues=keeps_issues)
-            keys = recording.write(notes)
-            elsewhere = recording.accepted_elsewhere
-            return keys
+            return recording.write(notes), recording.accepted_elsewhere
 
-        batches = self.database.durably(work)
-        self._badge_keys[job.organisation_key] = badge_keys
+        batches, elsewhere = self._numbering_badges(job, work)
         self.accepted_elsewhere |= elsewhere
         return batches
 
@@ -205,24 +190,17 @@ class Ledger(LedgerOverview):
         :raises LeaseLostError: another copy took the job over.
         :raises IntentConflictError: an import took some of the rows in the meantime; nothing was recorded.
         """
-        badge_keys: dict[str, int] = {}
 
-        def work(connection: sa.Connection) -> Counter[SeedPlan]:
-            nonlocal badge_keys
-            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
-            moment, holds_lease = self._renew(connection, job)
-            now = moment.at
+        def work(connection: sa.Connection, badge_keys: dict[str, int]) -> Counter[SeedPlan]:
+            now, holds_lease = self._renew(connection, job)
             if not holds_lease:
                 raise lease_lost(job)
-            Recording(connection, self.database.rows, job, badge_keys, now=moment, keeps_issues=True).learn(
-                set(given.badges.badge_meta_ids)
-            )
+            recording = Recording(connection, self.database.rows, job, badge_keys, now=now, keeps_issues=True)
+            recording.learn(set(given.badges.badge_meta_ids))
             living = functools.cache(lambda owner: self._is_living(connection, owner))
-            return Seeding(connection, self.database.rows, job, badge_keys, living, now).seed(given)
+            return Seeding(connection, self.database.rows, job, badge_keys, living, now.at).seed(given)
 
-        counts = self.database.durably(work)
-        self._badge_keys[job.organisation_key] = badge_keys
-        return counts
+        return self._numbering_badges(job, work)
 
     def reserve_request(self, organisation: str, per_minute: int) -> float:
         """Take one request of the organisation's budget; give the seconds until its turn.
@@ -254,6 +232,19 @@ class Ledger(LedgerOverview):
         )
 
     # -- the ledger's rows ---------------------------------------------------------------------------------------------
+
+    def _numbering_badges(self, job: Job, work: Callable[[sa.Connection, dict[str, int]], _Result]) -> _Result:
+        """Do the work durably, with the numbers of badges. Those that it adds count only after the commit."""
+        badge_keys: dict[str, int] = {}
+
+        def numbering(connection: sa.Connection) -> _Result:
+            nonlocal badge_keys
+            badge_keys = dict(self._badge_keys.get(job.organisation_key, {}))
+            return work(connection, badge_keys)
+
+        result = self.database.durably(numbering)
+        self._badge_keys[job.organisation_key] = badge_keys
+        return result
 
     def _is_living(self, connection: sa.Connection, job: int) -> bool:
         """Whether a process may be working on a job."""

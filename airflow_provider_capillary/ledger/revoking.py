@@ -18,7 +18,6 @@ from airflow_provider_capillary.ledger.changes import Change, LockedBatch, key_v
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.facts import Answer, GrantedRow, Job, LedgerRow, Proof, RowEnd
 from airflow_provider_capillary.ledger.lease import lock_resting
-from airflow_provider_capillary.ledger.packing import Key
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Rows
 
@@ -68,7 +67,7 @@ def _answer(connection: sa.Connection, tables: Rows, job: Job, row: GrantedRow, 
     if not gone or row.is_second or not _revoke(connection, LockedBatch(connection, tables, row.batch), job, row):
         return False
     if row.state is RowState.UNKNOWN:  # a badge that could be revoked had been granted, so the row is settled
-        doubt = settling.doubt_of(connection, _key(row))
+        doubt = settling.doubt_of(connection, row.key)
         end = RowEnd(row.badge.row_number, RowState.ACCEPTED, GRANTED_AND_REVOKED, doubt)
         settling.report_ends(connection, job, [end])
     _count_revoked(connection, job)
@@ -93,7 +92,7 @@ def _free(connection: sa.Connection, job: Job, *, by: str, limit: int, now: floa
 
 def _revoke(connection: sa.Connection, batch: LockedBatch, job: Job, row: GrantedRow) -> bool:
     """Change the row's state, if the row has not changed since it was read."""
-    key = _key(row)
+    key = row.key
     odd = batch.odd.get(key)
     if key not in batch.present([key]) or batch.owner_of(key) != job.key:
         return False
@@ -120,13 +119,9 @@ def _count_revoked(connection: sa.Connection, job: Job) -> None:
         connection.execute(QUERIES["save_summary"], values)
 
 
-def _key(row: GrantedRow) -> Key:
-    return row.badge.customer_id, row.badge_key, row.badge.earned_at, row.badge.occurrence
-
-
 def _values(job: Job, row: GrantedRow) -> dict[str, Any]:
     own = {"organisation": job.organisation_key, "job": job.key, "earned_badge_id": row.earned_badge_id}
-    return key_values(_key(row)) | own
+    return key_values(row.key) | own
 
 
 class Revocations:

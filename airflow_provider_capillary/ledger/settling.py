@@ -94,7 +94,10 @@ def settle(
     done.sort(key=lambda one: one.row.badge.row_number)
     if done:
         own = {"job": job.key, "proof": proof.value, "by": by, "now": now}
-        notes = [own | key_values(_key(one)) | _settlement(one) for one in done]
+        notes = [
+            own | key_values(one.row.key) | {"row_number": one.row.badge.row_number, "state": one.state.value}
+            for one in done
+        ]
         insert_many(connection, "note_settlement", notes)
     doubts = [_doubt(connection, one) for one in done]
     of_rows = list(zip(done, doubts, strict=True))
@@ -111,22 +114,22 @@ def settle(
 def _settle_batch(
     connection: sa.Connection, batch: LockedBatch, job: Job, rows: Sequence[Settled], proof: Proof
 ) -> list[Settled]:
-    here = batch.present([_key(one) for one in rows])
-    still = [one for one in rows if _key(one) in here and _is_unknown_row_of(batch, job, _key(one))]
-    doubts = [key_values(_key(one)) | {"doubt": doubt} for one in still if (doubt := _doubt_of(batch, one))]
+    here = batch.present([one.row.key for one in rows])
+    still = [one for one in rows if one.row.key in here and _is_unknown_row_of(batch, job, one.row.key)]
+    doubts = [key_values(one.row.key) | {"doubt": doubt} for one in still if (doubt := _doubt_of(batch, one))]
     if doubts:
         insert_many(connection, "add_doubt", doubts)
     changes = [
-        Change(_key(one), one.row.badge.row_number, one.row.badge.expires_at, one.state, one.earned_badge_id)
+        Change(one.row.key, one.row.badge.row_number, one.row.badge.expires_at, one.state, one.earned_badge_id)
         for one in still
     ]
     changed = {change.key for change in batch.change(changes, proof)}
-    return [one for one in still if _key(one) in changed]
+    return [one for one in still if one.row.key in changed]
 
 
 def _doubt_of(batch: LockedBatch, one: Settled) -> str | None:
     """Why the row may be granted twice from now on."""
-    odd = batch.odd.get(_key(one))
+    odd = batch.odd.get(one.row.key)
     if one.doubt is None and one.state is RowState.PLANNED and odd and odd.earned_badge_id:
         return DOUBT_OF_ID.format(odd.earned_badge_id)
     return one.doubt
@@ -156,22 +159,13 @@ def doubt_of(connection: sa.Connection, key: Key) -> str | None:
     return doubt
 
 
-def _settlement(one: Settled) -> dict[str, Any]:
-    return {"row_number": one.row.badge.row_number, "state": one.state.value}
-
-
-def _key(one: Settled) -> Key:
-    badge = one.row.badge
-    return badge.customer_id, one.row.badge_key, badge.earned_at, badge.occurrence
-
-
 def _reported_as(one: Settled) -> RowState:
     return RowState.ACCEPTED if one.state is RowState.ACCEPTED else RowState.NOT_SENT
 
 
 def _doubt(connection: sa.Connection, one: Settled) -> str | None:
     """Why a row that was just accepted may be granted twice."""
-    return doubt_of(connection, _key(one)) if one.state is RowState.ACCEPTED else None
+    return doubt_of(connection, one.row.key) if one.state is RowState.ACCEPTED else None
 
 
 def _doubtful_issue(one: Settled, doubt: str) -> RowIssue:

@@ -14,6 +14,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.moments import Moment, least_seconds_between
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Age, Controls, Job
+from airflow_provider_capillary.ledger.listing import badge_ids
 from airflow_provider_capillary.ledger.packing import BatchColumns, unpack_ids, unpack_rows
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.rows import Found, Rows
@@ -60,7 +61,7 @@ def find_controls(
 
     :param before: epoch seconds; they were accepted no later than this.
     """
-    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job.key})}
+    names = badge_ids(connection, job.key)
     values = {"organisation": job.organisation_key, "before": before}
     same: list[EarnedBadge] = []
     others: list[EarnedBadge] = []

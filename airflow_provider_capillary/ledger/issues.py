@@ -13,8 +13,8 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_capillary.ledger.facts import RowIssue
-from airflow_provider_capillary.ledger.packing import storable
-from airflow_provider_capillary.ledger.rows import executed, number_array, text_array
+from airflow_provider_capillary.ledger.packing import number_array, storable, text_array
+from airflow_provider_capillary.ledger.rows import executed
 
 _LARGEST = 2**63 - 1
 _COLUMNS = ("row_number", "state", "stage", "code", "message", "badge_meta_id", "details", "original")

@@ -91,7 +91,7 @@ def next_rows(
     connection: sa.Connection, rows: Rows, job: int, states: Collection[RowState], mark: Mark
 ) -> tuple[list[LedgerRow], Mark]:
     """The next rows of a job that are in one of these states; none at the end."""
-    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+    names = badge_ids(connection, job)
     values: dict[str, Any] = {"job": job, "states": [state.value for state in states]}
     if mark.odd is not None:
         after = dict(zip(("row_number", "customer", "badge", "earned", "occurrence"), mark.odd, strict=True))
@@ -110,7 +110,7 @@ def next_rows(
 
 def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
     """Count what a job granted. Rows that have their batch's state are counted without an object for each."""
-    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+    names = badge_ids(connection, job)
     with_id: Counter[str] = Counter()
     others: Counter[str] = Counter()
     for row in connection.execute(QUERIES["count_odd_rows"], {"job": job}):
@@ -118,10 +118,8 @@ def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
             with_id[names[row.badge_id]] += row.row_count
         else:
             others[row.state] += row.row_count
-    values: dict[str, Any] = {"job": job, "states": [*UNPROVEN, RowState.ACCEPTED], "after": 0}
-    while batch := connection.execute(QUERIES["next_batch"], values).one_or_none():
-        values["after"] = batch.id
-        columns, ids = unpack_rows(batch.rows, batch.row_count), unpack_ids(batch.ids, batch.row_count)
+    for batch, columns in _batches(connection, job, (*UNPROVEN, RowState.ACCEPTED)):
+        ids = unpack_ids(batch.ids, batch.row_count)
         plain = _plain(connection, rows, batch, columns)
         known = Counter(columns.badges[at] for at in plain if ids[at] is not None)
         with_id.update({names[badge]: count for badge, count in known.items()})
@@ -132,15 +130,12 @@ def count_granted(connection: sa.Connection, rows: Rows, job: int) -> Grants:
 
 def count_accepted(connection: sa.Connection, rows: Rows, job: int) -> dict[str, int]:
     """Count the accepted rows of a job by badge, revoked ones included."""
-    names = {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+    names = badge_ids(connection, job)
     counted: Counter[str] = Counter()
     for row in connection.execute(QUERIES["count_odd_rows"], {"job": job}):
         if row.state in (RowState.ACCEPTED, RowState.REVOKED):
             counted[names[row.badge_id]] += row.row_count
-    values: dict[str, Any] = {"job": job, "states": [RowState.ACCEPTED], "after": 0}
-    while batch := connection.execute(QUERIES["next_batch"], values).one_or_none():
-        values["after"] = batch.id
-        columns = unpack_rows(batch.rows, batch.row_count)
+    for batch, columns in _batches(connection, job, (RowState.ACCEPTED,)):
         plain = _plain(connection, rows, batch, columns)
         counted.update({names[badge]: count for badge, count in Counter(columns.badges[at] for at in plain).items()})
     return dict(counted)
@@ -151,14 +146,26 @@ def plain_numbers(
 ) -> dict[RowState, set[int]]:
     """The row numbers among ``wanted`` whose rows belong to the job and have their batch's state, by state."""
     numbers: dict[RowState, set[int]] = {state: set() for state in states}
-    values: dict[str, Any] = {"job": job, "states": [state.value for state in states], "after": 0}
-    while wanted and (batch := connection.execute(QUERIES["next_batch"], values).one_or_none()):
-        values["after"] = batch.id
-        columns = unpack_rows(batch.rows, batch.row_count)
+    for batch, columns in _batches(connection, job, states) if wanted else ():
         if not wanted.isdisjoint(columns.numbers):
             here = {columns.numbers[at] for at in _plain(connection, rows, batch, columns)}
             numbers[RowState(batch.state)] |= wanted & here
     return numbers
+
+
+def badge_ids(connection: sa.Connection, job: int) -> dict[int, str]:
+    """The ``badgeMetaId`` of each badge of a job's organisation, by the ledger's number."""
+    return {row.id: row.badge_meta_id for row in connection.execute(QUERIES["badge_names"], {"job": job})}
+
+
+def _batches(
+    connection: sa.Connection, job: int, states: Collection[RowState]
+) -> Iterator[tuple[sa.Row[Any], BatchColumns]]:
+    """The batches of a job in these states, with their rows, one at a time."""
+    values: dict[str, Any] = {"job": job, "states": [state.value for state in states], "after": 0}
+    while batch := connection.execute(QUERIES["next_batch"], values).one_or_none():
+        values["after"] = batch.id
+        yield batch, unpack_rows(batch.rows, batch.row_count)
 
 
 def _odd_row(row: Any, names: dict[int, str]) -> LedgerRow:

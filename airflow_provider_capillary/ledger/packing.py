@@ -1,4 +1,4 @@
-"""Packs a batch's rows and ids into bytes, and makes texts of the API storable.
+"""Packs a batch's rows and ids into bytes, columns into PostgreSQL's arrays, and makes texts of the API storable.
 
 ``rows`` holds the row number, customer, badge, earn instant, expiry and occurrence of each row, column by column, in
 the order of the row numbers. A column begins with its kind: ``=`` one number of 8 bytes for all rows; ``B``, ``H``,
@@ -140,6 +140,16 @@ def unpack_ids(packed: bytes | None, rows: int) -> list[str | None]:
     return [None if one == _NO_ID else one for one in ids]
 
 
+def text_array(texts: Sequence[str | None]) -> str:
+    """Texts as the text of a PostgreSQL array, with all characters quoted, because ids come from the API."""
+    return f"{{{','.join(map(_quoted, texts))}}}"
+
+
+def number_array(numbers: Sequence[int]) -> str:
+    """Numbers as the text of a PostgreSQL array: JSON with other brackets. The driver's own way is slower."""
+    return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
+
+
 def storable_all(texts: Sequence[str | None]) -> Sequence[str | None]:
     """Texts that can be stored. If all together are plain, as ids are, none is checked alone."""
     joined = "".join(filter(None, texts))
@@ -171,3 +181,12 @@ def _narrowest(numbers: Sequence[int]) -> array[int]:
         with suppress(OverflowError):  # below 0, or beyond so many bytes
             return array(kind, numbers)
     return array("q", numbers)
+
+
+def _quoted(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    if text.isalnum() and text.isascii():
+        return f'"{text}"'
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

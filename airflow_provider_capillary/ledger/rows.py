@@ -11,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_capillary.ledger.facts import IntentConflictError
-from airflow_provider_capillary.ledger.packing import Key, KeyColumns, NewRows
+from airflow_provider_capillary.ledger.packing import Key, KeyColumns, NewRows, number_array, text_array
 
 _TOGETHER = 250  # rows in one statement of SQLite; with more, its program no longer fits the processor's cache
 _NEW_TOGETHER = 500  # new rows in one statement; each releases Python's lock, and waits for the lanes to get it back
@@ -65,6 +64,9 @@ class OwnState(NamedTuple):
     expires_at: int
     earned_badge_id: str | None
     proof: str | None
+
+
+_TEXTS = frozenset({"state", "earned_badge_id", "proof"})  #: the fields of ``OwnState`` that are no numbers
 
 
 class Rows(Protocol):
@@ -218,7 +220,7 @@ class PostgresRows:
     """
 
     _KEYS = """
-        unnest(%(customers)s::bigint[], %(badges)s::int[], %(dates)s::bigint[], %(occurrences)s::int[])
+        unnest(%(customer)s::bigint[], %(badge)s::int[], %(earned)s::bigint[], %(occurrence)s::int[])
             AS k(customer_id, badge_id, earned_at, occurrence)
     """
     _INSERT = """
@@ -236,9 +238,9 @@ class PostgresRows:
         WHERE {_SAME.format(a="t", b="v")}
     """
     _ODD = """
-        unnest(%(customers)s::bigint[], %(badges)s::int[], %(dates)s::bigint[], %(occurrences)s::int[],
-            %(states)s::text[], %(jobs)s::bigint[], %(numbers)s::bigint[], %(expiries)s::bigint[], %(ids)s::text[],
-            %(proofs)s::text[])
+        unnest(%(customer)s::bigint[], %(badge)s::int[], %(earned)s::bigint[], %(occurrence)s::int[],
+            %(state)s::text[], %(job)s::bigint[], %(row_number)s::bigint[], %(expires_at)s::bigint[],
+            %(earned_badge_id)s::text[], %(proof)s::text[])
             AS k(customer_id, badge_id, earned_at, occurrence, state, job_id, row_number, expires_at,
                 earned_badge_id, proof)
     """
@@ -253,7 +255,9 @@ class PostgresRows:
         FROM (SELECT * FROM {_ODD} OFFSET 0) v WHERE {_SAME.format(a="x", b="v")}
     """
     _FIND = f"""
-        SELECT {_FOUND} FROM {_KEYS}
+        SELECT {_FOUND} FROM
+            unnest(%(customer)s::bigint[], %(badge)s::int[], %(earned)s::bigint[])
+                AS k(customer_id, badge_id, earned_at)
         CROSS JOIN LATERAL (SELECT * FROM capillary_earned_badge e WHERE {{same}} OFFSET 0) t
         CROSS JOIN LATERAL (SELECT * FROM capillary_batch b WHERE b.id = t.batch_id OFFSET 0) b
         LEFT JOIN LATERAL (SELECT * FROM capillary_odd_row x
@@ -293,49 +297,20 @@ class PostgresRows:
     def add_odd(self, connection: sa.Connection, batch: int, rows: Sequence[OwnState]) -> None:
         """Give rows states of their own."""
         if rows:
-            connection.exec_driver_sql(self._ADD_ODD, {"batch": batch, **_odd_arrays(rows)})
+            connection.exec_driver_sql(self._ADD_ODD, {"batch": batch, **_arrays(rows)})
 
     def change_odd(self, connection: sa.Connection, rows: Sequence[OwnState]) -> None:
         """Change states."""
         if rows:
-            connection.exec_driver_sql(self._CHANGE_ODD, _odd_arrays(rows))
+            connection.exec_driver_sql(self._CHANGE_ODD, _arrays(rows))
 
 
-def _arrays(keys: Sequence[tuple[int, ...]]) -> dict[str, str]:
-    customers, badges, dates, *occurrences = zip(*keys, strict=True)
-    columns = {"customers": customers, "badges": badges, "dates": dates}
-    columns["occurrences"] = occurrences[0] if occurrences else (1,) * len(keys)
-    return {name: number_array(numbers) for name, numbers in columns.items()}
-
-
-def _odd_arrays(rows: Sequence[OwnState]) -> dict[str, str]:
-    *numbers, ids, proofs = zip(*rows, strict=True)
-    customers, badges, dates, occurrences, states, jobs, row_numbers, expiries = numbers
-    columns = {"customers": customers, "badges": badges, "dates": dates, "occurrences": occurrences}
-    columns |= {"jobs": jobs, "numbers": row_numbers, "expiries": expiries}
-    texts = {"states": states, "ids": ids, "proofs": proofs}
-    return {name: number_array(column) for name, column in columns.items()} | {
-        name: text_array(column) for name, column in texts.items()
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+    """The columns of rows as arrays. The values of a key are the first fields of ``OwnState``."""
+    return {
+        name: text_array(column) if name in _TEXTS else number_array(column)
+        for name, column in zip(OwnState._fields, zip(*rows, strict=True), strict=False)
     }
-
-
-def text_array(texts: Sequence[str | None]) -> str:
-    """Texts as the text of a PostgreSQL array, with all characters quoted, because ids come from the API."""
-    return f"{{{','.join(map(_quoted, texts))}}}"
-
-
-def _quoted(text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    if text.isalnum() and text.isascii():
-        return f'"{text}"'
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
-
-
-def number_array(numbers: Sequence[int]) -> str:
-    """Numbers as the text of a PostgreSQL array: JSON with other brackets. The driver's own way is slower."""
-    return f"{{{msgspec.json.encode(numbers)[1:-1].decode()}}}"
 
 
 def row_arrays(keys: Sequence[KeyColumns]) -> dict[str, str]:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain, repeat
 
 import msgspec
 
@@ -121,7 +122,7 @@ class ProbeJob:
         self._revoke_known()  # of a probe that was cut off
         if self._pace.call(partial(self._client.get_badge, self._badge)) is None:
             raise ConfigurationError(f"the organisation has no badge {self._badge}. Nothing was granted")
-        self._before = Before.of(self._look())
+        self._before = Before.of(self._look(self._customer, self._badge))
         self._probe = self._ledger.probes.begin(self._name, self._customer, self._badge, self._before, by=self._by)
         try:
             answers = self._ask()
@@ -198,7 +199,7 @@ class ProbeJob:
     def _proven_by_read(self, one: _Sent) -> _Sent:
         """Look for a grant whose reply was lost, or did not echo what was sent."""
         tried = one.tried
-        for view in self._views(one.at):
+        for view in self._views(self._customer, self._badge, one.at + self._wait):
             known = self._known_ids()
             if tried.earned_badge_id is None and (found := probing.ids_of_lost(one.badge.earned_at, known, view)):
                 tried = msgspec.structs.replace(tried, earned_badge_id=found[0])
@@ -214,7 +215,7 @@ class ProbeJob:
     def _watch(self, one: _Sent) -> tuple[Sight | None, float]:
         """Read until the grant shows; give how it shows, and the seconds from its reply to the last read."""
         seen: Sight | None = None
-        for view in self._views(one.at):
+        for view in self._views(self._customer, self._badge, one.at + self._wait):
             seen = probing.sight(one.badge, one.tried.earned_badge_id, self._before, view, self._granted())
             if seen is not None:
                 break
@@ -236,19 +237,17 @@ class ProbeJob:
 
     # -- reads -------------------------------------------------------------------------------------------------------
 
-    def _look(self) -> CustomerBadgeView:
-        return self._pace.call(partial(self._client.get_customer_badge, self._customer, self._badge)).view()
+    def _look(self, customer_id: int, badge_meta_id: str) -> CustomerBadgeView:
+        return self._pace.call(partial(self._client.get_customer_badge, customer_id, badge_meta_id)).view()
 
-    def _views(self, since: float) -> Iterator[CustomerBadgeView]:
-        """Read at growing intervals, until the last read is ``wait`` seconds after the reply."""
-        number = 0
-        while True:
-            self._stop.pause(_FIRST_WAITS[min(number, len(_FIRST_WAITS) - 1)])
-            is_last = self._stop.requested or self._monotonic() - since >= self._wait
-            yield self._look()
+    def _views(self, customer_id: int, badge_meta_id: str, until: float) -> Iterator[CustomerBadgeView]:
+        """Read at growing intervals, at least once, and for the last time not before ``until``."""
+        for pause in chain(_FIRST_WAITS, repeat(_FIRST_WAITS[-1])):
+            self._stop.pause(pause)
+            is_last = self._stop.requested or self._monotonic() >= until
+            yield self._look(customer_id, badge_meta_id)
             if is_last:
                 return
-            number += 1
 
     def _known_ids(self) -> set[str]:
         return self._ledger.probes.ids(self._name).union(self._before.ids)
@@ -309,12 +308,9 @@ class ProbeJob:
     def _search(self, one: ProbeGrant, answers: Answers) -> str | None:
         """Revoke a grant without an id, or close it as absent; give the reason if neither is possible."""
         age = max(0.0, self._ledger.now() - one.noted_at)
-        wanted = partial(self._client.get_customer_badge, one.customer_id, one.badge_meta_id)
         view = CustomerBadgeView(0, None)
         enough = answers.verify_after or self._wait
-        for pause in _until(enough - age):
-            self._stop.pause(pause)
-            view = self._pace.call(wanted).view()
+        for view in self._views(one.customer_id, one.badge_meta_id, self._monotonic() + enough - age):
             known = self._ledger.probes.ids(self._name).union(one.before.ids)
             found = probing.ids_of_lost(one.earned_at, known, view)
             if len(found) == 1:
@@ -344,15 +340,3 @@ class ProbeJob:
 
 def _shown(one: ProbeGrant) -> str:
     return f"badge {one.badge_meta_id} of customer {one.customer_id}, earned at {one.earned_at}"
-
-
-def _until(seconds: float) -> Iterator[float]:
-    """Growing pauses before each read, until so many seconds are over; at least one."""
-    number, waited = 0, 0.0
-    while True:
-        pause = min(_FIRST_WAITS[min(number, len(_FIRST_WAITS) - 1)], max(0.0, seconds - waited))
-        yield pause
-        waited += pause
-        number += 1
-        if waited >= seconds:
-            return

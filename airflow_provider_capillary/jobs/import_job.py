@@ -55,8 +55,7 @@ from airflow_provider_capillary.jobs.pacing import (
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.progress import Progress, Show
 from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
-from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, look_up_badges
-from airflow_provider_capillary.jobs.row_order import in_customer_order
+from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, in_customer_order, look_up_badges
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_capillary.jobs import import_job, row_order
+from airflow_provider_capillary.jobs import import_job, row_check
 
 if TYPE_CHECKING:
     from airflow_provider_capillary.jobs.import_job import ImportResult
@@ -125,7 +125,7 @@ def test_random_repeats_are_granted_as_they_should(
 ) -> None:
     chance = random.Random(f"{seed} {rule}")
     monkeypatch.setattr(import_job, "WINDOW_ROWS", chance.choice((3, 7, 4_000)))
-    monkeypatch.setattr(row_order, "MOST_ROWS", chance.choice((6, 100_000)))
+    monkeypatch.setattr(row_check, "MOST_ROWS", chance.choice((6, 100_000)))
     series = Series(trial, chance, rule)
     series.play()
     assert series.granted() <= series.wanted()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.datasets.row_window import RowWindow
-from airflow_provider_capillary.jobs import row_order
-from airflow_provider_capillary.jobs.row_order import in_customer_order
+from airflow_provider_capillary.jobs import row_check
+from airflow_provider_capillary.jobs.row_check import in_customer_order
 
 WINDOW = 3
 
@@ -31,7 +31,7 @@ customers_in_any_order = st.lists(st.integers(1, 6), max_size=30)
 @given(customers_in_any_order, st.integers(1, 40))
 def test_every_row_comes_once_with_its_window(customers: list[int], most: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(row_order, "MOST_ROWS", most)
+        patched.setattr(row_check, "MOST_ROWS", most)
         given_out = list(in_customer_order(windows_of(customers)))
     numbers = [number for badges, _ in given_out for number in badges.row_numbers]
     assert sorted(numbers) == list(range(1, len(customers) + 1))
@@ -44,7 +44,7 @@ def test_every_row_comes_once_with_its_window(customers: list[int], most: int) -
 @given(customers_in_any_order, st.integers(1, 40))
 def test_one_customers_rows_keep_their_order(customers: list[int], most: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(row_order, "MOST_ROWS", most)
+        patched.setattr(row_check, "MOST_ROWS", most)
         rows = [badge for badges, _ in in_customer_order(windows_of(customers)) for badge in badges]
     for customer in set(customers):
         numbers = [badge.row_number for badge in rows if badge.customer_id == customer]

@@ -6,7 +6,7 @@ A batch whose rows were all accepted never comes here; see ``lane.py``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -18,14 +18,13 @@ from airflow_provider_capillary.core.reply import Reply
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ApiUnavailableError
 from airflow_provider_capillary.jobs import stopping
-from airflow_provider_capillary.jobs.account import Account, issue_of
+from airflow_provider_capillary.jobs.account import issue_of
 from airflow_provider_capillary.jobs.aside import Unproven
-from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
-from airflow_provider_capillary.jobs.planner import Planner, ToDo
+from airflow_provider_capillary.jobs.planner import ToDo
 from airflow_provider_capillary.jobs.read_back import UnknownRows
-from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
-from airflow_provider_capillary.ledger.facts import IntentConflictError, Job, Outcome, RowChange, RowIssue
-from airflow_provider_capillary.ledger.writer import LedgerWriter
+from airflow_provider_capillary.jobs.running_import import RunningImport
+from airflow_provider_capillary.jobs.settings import OnUnknown
+from airflow_provider_capillary.ledger.facts import IntentConflictError, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
 
@@ -78,32 +77,14 @@ class Exchanged(msgspec.Struct, frozen=True):
 class FollowUp:
     """All lanes share it, because each call has rows of its own. Each call returns the work that is left to do."""
 
-    def __init__(
-        self,
-        method: str,
-        ledger: LedgerWriter,
-        job: Job,
-        planner: Planner,
-        unknown_rows: UnknownRows,
-        account: Account,
-        settings: ImportSettings,
-        stop: StopSignal,
-        pace: Pace,
-        watch: stopping.HarmWatch,
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._method = method
-        self._ledger = ledger
-        self._job = job
-        self._planner = planner
+    def __init__(self, running: RunningImport, unknown_rows: UnknownRows, watch: stopping.HarmWatch) -> None:
+        self._running = running
+        self._planner = running.planner
         self._unknown_rows = unknown_rows
-        self._account = account
-        self._settings = settings
-        self._stop = stop
-        self._pace = pace
-        self._backoff = pace.backoff
+        self._settings = running.settings
+        self._stop = running.stop
+        self._backoff = running.pace.backoff
         self._watch = watch
-        self._monotonic = monotonic
 
     def after(self, exchanged: Exchanged) -> list[Work]:
         """Record the outcome of a batch, and give the work that follows."""
@@ -115,8 +96,9 @@ class FollowUp:
             case Verdict.HALVE | Verdict.BISECT:
                 return self._split(exchanged)
             case Verdict.STOP:
-                self._ledger.record(exchanged.not_applied())
-                self._stop.request(stopping.refusal(exchanged.reply, exchanged.judgement, self._method))
+                self._running.record(exchanged.not_applied())
+                method = self._running.client.settings.import_method.value
+                self._stop.request(stopping.refusal(exchanged.reply, exchanged.judgement, method))
                 return [exchanged.batch]
 
     def _record_each_row(self, exchanged: Exchanged) -> list[Work]:
@@ -155,10 +137,8 @@ class FollowUp:
             if badge.row_number in doubts
         ]
         issues += in_doubt
-        self._ledger.record(exchanged.outcome(changes, issues, accepted, ids))
-        self._account.close_rows(issues)
-        self._account.count(RowState.ACCEPTED, len(accepted) - len(in_doubt))
-        self._planner.forget_doubts(issue.row_number for issue in issues)
+        self._running.record(exchanged.outcome(changes, issues, accepted, ids))
+        self._running.account.count(RowState.ACCEPTED, len(accepted) - len(in_doubt))
         self._watch.look(batch, exchanged.reply, exchanged.judgement)
         return self._unproven(exchanged, unknown) + self._after_a_pause(exchanged, again)
 
@@ -166,7 +146,7 @@ class FollowUp:
         if not unknown or self._settings.on_unknown is OnUnknown.HOLD:
             return []
         batch, reason = exchanged.batch.part(unknown), exchanged.judgement.reason
-        due = self._monotonic() + self._settings.verify_after
+        due = self._running.monotonic() + self._settings.verify_after
         return [Unproven(batch, exchanged.key, due, reason, exchanged.request_id)]
 
     def _after_a_pause(self, exchanged: Exchanged, badges: Sequence[EarnedBadge]) -> list[Work]:
@@ -175,7 +155,7 @@ class FollowUp:
         batch, asked = exchanged.batch, exchanged.judgement.retry_after
         seconds = self._backoff.seconds(batch.tries, asked)
         if asked is not None:
-            self._pace.hold_all(seconds)
+            self._running.pace.hold_all(seconds)
         evidence = stopping.evidence(exchanged.reply, exchanged.judgement)
         log.info("Sending %d rows again in %.1f s (%s)", len(badges), seconds, evidence)
         self._stop.pause(seconds)
@@ -185,7 +165,7 @@ class FollowUp:
 
     def _retry_later(self, exchanged: Exchanged) -> list[Work]:
         batch, judgement = exchanged.batch, exchanged.judgement
-        self._ledger.record(exchanged.not_applied())
+        self._running.record(exchanged.not_applied())
         if not self._backoff.exhausted(batch.tries, batch.waited, judgement.retry_after):
             return self._after_a_pause(exchanged, batch.badges)
         reason = stopping.short_reason(exchanged.reply, judgement)
@@ -201,7 +181,7 @@ class FollowUp:
     def _split(self, exchanged: Exchanged) -> list[Work]:
         """Nothing was applied: send each half alone, to find the bad rows. A single row is rejected."""
         if len(exchanged.batch.badges) > 1:
-            self._ledger.record(exchanged.not_applied())
+            self._running.record(exchanged.not_applied())
             return list(exchanged.batch.halves())
         judgement = exchanged.judgement
         refused = RowOutcome(RowState.REJECTED, code=judgement.code, message=judgement.reason)
@@ -219,9 +199,9 @@ class FollowUp:
         if batch.unseen:
             rows = self._planner.plan_again(batch.badges)
             self._planner.end(rows.done, batch.origins)
-            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
+            own, others = self._by_holder(rows)
             works = self.take_over(own, batch)
-            batch = batch.part([*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)])
+            batch = batch.part(others)
         self._planner.end_unsent(batch, f"the job stopped: {self._stop.error}")
         return works
 
@@ -255,9 +235,13 @@ class FollowUp:
         batch.conflicts += 1
         rows = self._planner.plan_again(badges)
         if batch.conflicts > MOST_CONFLICTS:
-            own = [(badge, held) for badge, held in rows.settle if held.job == self._job.key]
-            left = [*rows.send, *(badge for badge, held in rows.settle if held.job != self._job.key)]
+            own, left = self._by_holder(rows)
             log.warning("%d rows are not sent: other jobs were quicker %d times in a row", len(left), batch.conflicts)
             rows = ToDo([], own, [*rows.done, *((badge, Plan.BUSY) for badge in left)])
         self._planner.end(rows.done, batch.origins)
         return rows
+
+    def _by_holder(self, rows: ToDo) -> tuple[list[tuple[EarnedBadge, Held]], list[EarnedBadge]]:
+        """Divide rows that are to be sent or settled into those that this job left unproven, and all others."""
+        own = [(badge, held) for badge, held in rows.settle if held.job == self._running.job.key]
+        return own, [*rows.send, *(badge for badge, held in rows.settle if held.job != self._running.job.key)]

@@ -56,6 +56,7 @@ from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.jobs.progress import Progress, Show
 from airflow_provider_capillary.jobs.read_back import ReadBack, UnknownRows
 from airflow_provider_capillary.jobs.row_check import RowChecker, badge_ids_of, in_customer_order, look_up_badges
+from airflow_provider_capillary.jobs.running_import import RunningImport
 from airflow_provider_capillary.jobs.settings import ImportSettings, OnDuplicate
 from airflow_provider_capillary.ledger.facts import Job, JobPlan, JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
@@ -250,8 +251,10 @@ class ImportJob:
             yield window
 
     def _sender(self, planner: Planner, ledger: LedgerWriter, job: Job) -> BatchSender:
-        settings, client, stop = self._settings, self._organisation.client, self._stop
-        pace = self._pace(ledger.reserve_request)
+        client, stop, pace = self._organisation.client, self._stop, self._pace(ledger.reserve_request)
+        running = RunningImport(
+            client, ledger, job, planner, self._account, self._settings, stop, pace, self._monotonic
+        )
         read_back = ReadBack(
             client,
             ledger.find,
@@ -260,13 +263,10 @@ class ImportJob:
             pace,
             stop,
             self._monotonic,
-            verify_after=settings.verify_after,
+            verify_after=self._settings.verify_after,
             waiting=self._progress.waiting,
         )
-        unknown_rows = UnknownRows(read_back, ledger, job, planner, self._account, settings, stop, pace)
-        return BatchSender(
-            client, ledger, job, planner, unknown_rows, self._account, settings, stop, pace, self._monotonic
-        )
+        return BatchSender(running, UnknownRows(running, read_back))
 
     def _pace(self, reserve: Callable[[str, int], float]) -> Pace:
         concurrency = self._settings.concurrency

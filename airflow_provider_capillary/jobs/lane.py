@@ -16,7 +16,6 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from airflow_provider_capillary.client import wire
-from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.core import batching, send_limits
 from airflow_provider_capillary.core.batching import Batch, Batcher
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
@@ -29,14 +28,13 @@ from airflow_provider_capillary.datasets.base import Window
 from airflow_provider_capillary.jobs.account import Account
 from airflow_provider_capillary.jobs.aside import NO_ROOM, Unproven
 from airflow_provider_capillary.jobs.follow_up import Exchanged, FollowUp, Work
-from airflow_provider_capillary.jobs.pacing import Pace, StopSignal
-from airflow_provider_capillary.jobs.planner import Planner, ToDo
+from airflow_provider_capillary.jobs.pacing import StopSignal
+from airflow_provider_capillary.jobs.planner import ToDo
 from airflow_provider_capillary.jobs.progress import Progress
 from airflow_provider_capillary.jobs.read_back import UnknownRows
-from airflow_provider_capillary.jobs.settings import ImportSettings
+from airflow_provider_capillary.jobs.running_import import RunningImport
 from airflow_provider_capillary.jobs.stopping import HarmWatch
-from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Job, Outcome, RowChange
-from airflow_provider_capillary.ledger.writer import LedgerWriter
+from airflow_provider_capillary.ledger.facts import Intent, IntentConflictError, Outcome, RowChange
 
 _LATER_ROWS = 4_000
 _LOOK_AGAIN_SECONDS = 1.0
@@ -47,43 +45,19 @@ _Work = TypeVar("_Work")
 class BatchSender:
     """Does one piece of work. All lanes share it, because each call of ``work_off`` has rows of its own."""
 
-    def __init__(
-        self,
-        client: BadgeClient,
-        ledger: LedgerWriter,
-        job: Job,
-        planner: Planner,
-        unknown_rows: UnknownRows,
-        account: Account,
-        settings: ImportSettings,
-        stop: StopSignal,
-        pace: Pace,
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._client = client
-        self._ledger = ledger
-        self._job = job
-        self._planner = planner
+    def __init__(self, running: RunningImport, unknown_rows: UnknownRows) -> None:
+        self._client = running.client
+        self._ledger = running.ledger
+        self._job = running.job
+        self._planner = running.planner
         self._unknown_rows = unknown_rows
-        self._account = account
-        self._settings = settings
-        self._stop = stop
-        self._pace = pace
-        self._monotonic = monotonic
-        self._watch = HarmWatch(stop, pace.backoff)
-        self.follow_up = FollowUp(
-            client.settings.import_method.value,
-            ledger,
-            job,
-            planner,
-            unknown_rows,
-            account,
-            settings,
-            stop,
-            pace,
-            self._watch,
-            monotonic,
-        )
+        self._account = running.account
+        self._once = running.settings.once_per_customer
+        self._stop = running.stop
+        self._pace = running.pace
+        self._monotonic = running.monotonic
+        self._watch = HarmWatch(running.stop, running.pace.backoff)
+        self.follow_up = FollowUp(running, unknown_rows, self._watch)
 
     def work_off(self, work: Work) -> None:
         """Send a batch, or settle rows that an earlier try left unproven, and do all that follows from it."""
@@ -132,8 +106,7 @@ class BatchSender:
         fingerprint = batching.fingerprint(body)
         request_id = self._request_id(batch, fingerprint)
         doubted = frozenset(self._planner.doubts_of(batch.badges))
-        once = self._settings.once_per_customer
-        intent = Intent(batch.badges, fingerprint, request_id, batch.requests + 1, once, doubted, batch.unseen)
+        intent = Intent(batch.badges, fingerprint, request_id, batch.requests + 1, self._once, doubted, batch.unseen)
         begun = self._monotonic()
         try:
             (key,) = self._ledger.record(intent)

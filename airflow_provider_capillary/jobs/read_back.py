@@ -31,14 +31,13 @@ from airflow_provider_capillary.core.verification import (
     settle,
 )
 from airflow_provider_capillary.exceptions import ApiError, ApiUnavailableError, ImportInterruptedError
-from airflow_provider_capillary.jobs.account import Account, issue_of
+from airflow_provider_capillary.jobs.account import issue_of
 from airflow_provider_capillary.jobs.aside import Aside, Unproven
 from airflow_provider_capillary.jobs.control import ABOUT_THE_CUSTOMER, ControlReads, FindControls
 from airflow_provider_capillary.jobs.pacing import STOPPED, Pace, StopSignal
-from airflow_provider_capillary.jobs.planner import Planner
-from airflow_provider_capillary.jobs.settings import ImportSettings, OnUnknown
-from airflow_provider_capillary.ledger.facts import Adoption, Age, Job, Outcome, RowChange, RowIssue
-from airflow_provider_capillary.ledger.writer import LedgerWriter
+from airflow_provider_capillary.jobs.running_import import RunningImport
+from airflow_provider_capillary.jobs.settings import OnUnknown
+from airflow_provider_capillary.ledger.facts import Adoption, Age, Outcome, RowChange, RowIssue
 
 log = logging.getLogger(__name__)
 
@@ -176,25 +175,14 @@ class ReadBack:
 class UnknownRows:
     """Settles unknown rows of an import as ``on_unknown`` says. One for all lanes."""
 
-    def __init__(
-        self,
-        read_back: ReadBack,
-        ledger: LedgerWriter,
-        job: Job,
-        planner: Planner,
-        account: Account,
-        settings: ImportSettings,
-        stop: StopSignal,
-        pace: Pace,
-    ) -> None:
+    def __init__(self, running: RunningImport, read_back: ReadBack) -> None:
+        self._running = running
         self._read_back = read_back
-        self._ledger = ledger
-        self._job = job
-        self._planner = planner
-        self._account = account
-        self._policy = settings.on_unknown
-        self._stop = stop
-        self._backoff = pace.backoff
+        self._ledger = running.ledger
+        self._planner = running.planner
+        self._policy = running.settings.on_unknown
+        self._stop = running.stop
+        self._backoff = running.pace.backoff
         self.aside = Aside()  #: rows that wait until the lanes are still
         self._at_end = False
 
@@ -212,7 +200,7 @@ class UnknownRows:
 
         :raises IntentConflictError: another job was quicker; plan the rows anew.
         """
-        foreign = [(badge, held) for badge, held in rows if held.job != self._job.key]
+        foreign = [(badge, held) for badge, held in rows if held.job != self._running.job.key]
         if foreign:
             self._ledger.record(Adoption(foreign))
         by_batch: dict[int, list[tuple[EarnedBadge, Held]]] = {}
@@ -278,7 +266,7 @@ class UnknownRows:
             self.aside.put(msgspec.structs.replace(unproven, batch=unproven.batch.part([badge])))
             return False
         if read.finding is Finding.UNDECIDED:
-            self._account.lacks_control += read.lacks_control
+            self._running.account.lacks_control += read.lacks_control
             self._hold(unproven, [badge], f"{unproven.reason}; {read.why}", code=read.code)
         elif read.finding is Finding.GRANTED:
             self._found(unproven, badge, read)
@@ -290,15 +278,11 @@ class UnknownRows:
         # stage verify is only for rows that are proven to be granted once
         issue = _issue(unproven, badge, RowState.ACCEPTED, reason, stage="send" if doubts else "verify")
         change = RowChange(badge, RowState.ACCEPTED, read.earned_badge_id)
-        self._ledger.record(Outcome(unproven.key, "", None, [change], [issue]))
-        self._account.close_rows([issue])
-        self._planner.forget_doubts(doubts)
+        self._running.record(Outcome(unproven.key, "", None, [change], [issue]))
 
     def _hold(self, unproven: Unproven, badges: Sequence[EarnedBadge], reason: str, *, code: int | None = None) -> None:
         issues = [_issue(unproven, badge, RowState.UNKNOWN, reason, code=code) for badge in badges]
-        self._ledger.record(Outcome(unproven.key, "", None, [], issues))
-        self._account.close_rows(issues)
-        self._planner.forget_doubts(badge.row_number for badge in badges)
+        self._running.record(Outcome(unproven.key, "", None, [], issues))
 
 
 def _as_sent_before(batch: Batch, group: Sequence[tuple[EarnedBadge, Held]]) -> Batch:

@@ -16,7 +16,7 @@ from airflow_provider_capillary.core.outcome import Verdict, judge
 from airflow_provider_capillary.core.reply import Transmission
 from airflow_provider_capillary.exceptions import ApiUnavailableError, RequestRefusedError
 
-from .answers import BADGE, Answer, Serve, basic, paths, refusal, says
+from .sending import BADGE, Answer, Serve, basic, paths, refusal, says
 
 GRANTED = [{"data": {"earnedBadgeId": "6576f7d291e0b01c659ad606"}, "errors": None, "warnings": None}]
 

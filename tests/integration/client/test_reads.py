@@ -7,7 +7,7 @@ import pytest
 from airflow_provider_capillary.client.wire_reads import Badge
 from airflow_provider_capillary.exceptions import ApiUnavailableError, AuthenticationError, RequestRefusedError
 
-from .answers import BADGE, Answer, Serve, basic, paths, refusal, says
+from .sending import BADGE, Answer, Serve, basic, paths, refusal, says
 
 
 def badge_list(ids: list[str], **pagination: int) -> Answer:

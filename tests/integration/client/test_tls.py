@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from airflow_provider_capillary.client.badge_client import BadgeClient
-from airflow_provider_capillary.client.client_settings import ClientSettings
 from airflow_provider_capillary.core import send_limits
-from airflow_provider_capillary.core.reply import Reply, Transmission
+from airflow_provider_capillary.core.reply import Transmission
+
+from .sending import BODY, basic, sent
 
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 
@@ -67,7 +67,7 @@ def tls_server(certificate: Path, *, garbled: bool) -> Iterator[tuple[str, list[
             raw = socket.socket(fileno=socket.dup(plain.fileno()))
             with raw, context.wrap_socket(plain, server_side=True) as secured:
                 request = b""
-                while not request.endswith(b"[1]"):
+                while not request.endswith(BODY):
                     part = secured.recv(65536)
                     if not part:
                         return
@@ -84,22 +84,14 @@ def tls_server(certificate: Path, *, garbled: bool) -> Iterator[tuple[str, list[
         listener.close()
 
 
-def sent(url: str, verify_ssl: bool | str) -> Reply:
-    client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", timeout=5.0, verify_ssl=verify_ssl))
-    try:
-        return client.import_badges(b"[1]", "r1")
-    finally:
-        client.close()
-
-
 def test_a_ca_bundle_makes_its_servers_trusted(certificate: Path) -> None:
     with tls_server(certificate, garbled=False) as (url, _):
-        assert sent(url, str(certificate)).entries == []
+        assert sent(url, verify_ssl=str(certificate)).entries == []
 
 
 def test_an_untrusted_certificate_means_not_written(certificate: Path) -> None:
     with tls_server(certificate, garbled=False) as (url, received):
-        found = sent(url, True)
+        found = sent(url)
     assert found.transmission is Transmission.NOT_WRITTEN
     assert "not trusted" in found.problem
     assert received == []
@@ -107,7 +99,7 @@ def test_an_untrusted_certificate_means_not_written(certificate: Path) -> None:
 
 def test_tls_failing_after_the_write_is_lost(certificate: Path) -> None:
     with tls_server(certificate, garbled=True) as (url, received):
-        found = sent(url, str(certificate))
+        found = sent(url, verify_ssl=str(certificate))
     assert len(received) == 1
     assert found.transmission is Transmission.LOST
     assert "TLS failed" in found.problem
@@ -115,10 +107,11 @@ def test_tls_failing_after_the_write_is_lost(certificate: Path) -> None:
 
 def test_a_slow_handshake_keeps_the_body_back(certificate: Path) -> None:
     """The handshake is over when the body is asked for, so what it took counts."""
-    with tls_server(certificate, garbled=False) as (url, received):
-        client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", verify_ssl=str(certificate)))
-        found = client.import_badges(b"[1]", "r1", lambda: "not sent: the connection took 9.0 s")
-        client.close()
+    with (
+        tls_server(certificate, garbled=False) as (url, received),
+        basic(url, verify_ssl=str(certificate)) as client,
+    ):
+        found = client.import_badges(BODY, "r1", lambda: "not sent: the connection took 9.0 s")
     assert (found.transmission, found.problem) == (Transmission.NOT_WRITTEN, "not sent: the connection took 9.0 s")
     assert received == []
 
@@ -142,12 +135,11 @@ def test_the_write_timeout_covers_the_whole_body(certificate: Path, monkeypatch:
     thread = threading.Thread(target=take_little_by_little, daemon=True)
     thread.start()
     url = f"https://127.0.0.1:{listener.getsockname()[1]}"
-    client = BadgeClient(ClientSettings(base_url=url, login="a", password="b", timeout=5, verify_ssl=str(certificate)))
-    begun = time.monotonic()
-    found = client.import_badges(bytes(20_000_000), "r1")
-    took = time.monotonic() - begun
-    done.set()
-    client.close()
+    with basic(url, verify_ssl=str(certificate)) as client:
+        begun = time.monotonic()
+        found = client.import_badges(bytes(20_000_000), "r1")
+        took = time.monotonic() - begun
+        done.set()
     thread.join(timeout=10)
     listener.close()
     assert found.transmission is Transmission.LOST

@@ -41,25 +41,13 @@ class Batch(msgspec.Struct):
     def part(self, badges: Iterable[EarnedBadge], *, tries: int | None = None) -> Batch:
         """A batch of some of the rows, for a later request."""
         tries = self.tries if tries is None else tries
-        return Batch(
-            self.lane,
-            EarnedBadges.of(badges),
-            self.origins,
-            self.canary,
-            tries,
-            self.requests,
-            self.split,
-            self.waited,
-            conflicts=self.conflicts,
-        )
+        return msgspec.structs.replace(self, badges=EarnedBadges.of(badges), tries=tries, unseen=False)
 
     def halves(self) -> list[Batch]:
         """Two batches, in order."""
         middle = (len(self.badges) + 1) // 2
         halves = [self.part(self.badges[:middle], tries=0), self.part(self.badges[middle:], tries=0)]
-        for half in halves:
-            half.split = True
-        return halves
+        return [msgspec.structs.replace(half, split=True) for half in halves]
 
 
 class BatchLimits(msgspec.Struct, frozen=True):
@@ -115,13 +103,13 @@ class Batcher:
             rest = rest[taken:]
             if full:
                 yield full
-        hands = rest.by_lane(self._limits.lanes)
-        while hands:  # a batch for each lane in turn, or the others would wait for one
-            for lane, hand in list(hands.items()):
-                taken, full = self._put(lane, hand, origins, unseen)
-                hands[lane] = hand[taken:]
-                if taken == len(hand):
-                    del hands[lane]
+        shares = rest.by_lane(self._limits.lanes)
+        while shares:  # a batch for each lane in turn, or the others would wait for one
+            for lane, share in list(shares.items()):
+                taken, full = self._put(lane, share, origins, unseen)
+                shares[lane] = share[taken:]
+                if taken == len(share):
+                    del shares[lane]
                 if full:
                     yield full
 

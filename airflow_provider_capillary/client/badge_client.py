@@ -19,7 +19,7 @@ from airflow_provider_capillary.client.client_settings import AuthType, ClientSe
 from airflow_provider_capillary.client.redaction import redacted
 from airflow_provider_capillary.client.transport import Exchange, KeepBack, Transport
 from airflow_provider_capillary.client.wire_reads import AccessToken, Badge, BadgeList, CustomerBadge, RevokedBadge
-from airflow_provider_capillary.core.reply import ApiProblem, Reply, Transmission, listed
+from airflow_provider_capillary.core.reply import ApiProblem, Reply, Transmission, described, listed
 from airflow_provider_capillary.exceptions import (
     ApiError,
     ApiUnavailableError,
@@ -249,7 +249,7 @@ class BadgeClient:
         if exchange.transmission is not Transmission.REPLIED or status is None:
             raise self._unavailable(exchange, exchange.problem)
         first = envelope.problems[0] if envelope is not None and envelope.problems else None
-        text = wire.described(first) if first else exchange.problem
+        text = described(first) if first else exchange.problem
         if envelope is None:
             text = text or wire.undecodable(exchange.headers, exchange.body)
         if status == 429 or status >= 500 or (envelope is None and status < 300):

@@ -21,7 +21,7 @@ import msgspec
 from airflow_provider_capillary.client.client_settings import TimestampFormat
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, listed
+from airflow_provider_capillary.core.reply import ApiProblem, Entry, EntryData, Reply, Transmission, described, listed
 
 LONGEST_RETRY_AFTER = 86_400.0  #: seconds; longer waits are cut to this
 _SMALL_REPLY = 2**20  #: bytes; a reply of this size takes at most 50 MiB of memory, whatever it holds
@@ -343,12 +343,6 @@ def _whole(value: Any) -> int | None:
     if _is_number(value, int):
         return int(value)
     return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value) and value.isdigit() else None
-
-
-def described(problem: ApiProblem) -> str:
-    """Give an error of the API as short text."""
-    text = problem.message or "no message"
-    return text if problem.code is None else f"code {problem.code}: {text}"
 
 
 def undecodable(headers: Mapping[str, str], body: bytes) -> str:

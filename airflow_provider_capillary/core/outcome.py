@@ -49,6 +49,7 @@ from airflow_provider_capillary.core.reply import (
     GivenId,
     Reply,
     Transmission,
+    described,
     given_ids,
     listed,
 )
@@ -342,7 +343,7 @@ def _first(problems: list[ApiProblem] | None) -> ApiProblem:
 
 def _described(reply: Reply) -> str:
     problem = _first(reply.envelope)
-    text = f"code {problem.code}: {problem.message}" if problem.code is not None else reply.problem
+    text = described(problem) if problem.code is not None else reply.problem
     return f"HTTP {reply.status}" + (f", {text}" if text else "")
 
 

@@ -73,6 +73,12 @@ def listed(problems: list[ApiProblem] | ApiProblem | None) -> list[ApiProblem]:
     return problems if isinstance(problems, list) else [problems]
 
 
+def described(problem: ApiProblem) -> str:
+    """Give an error of the API as short text."""
+    text = problem.message or "no message"
+    return text if problem.code is None else f"code {problem.code}: {text}"
+
+
 class GivenId(msgspec.Struct, frozen=True, gc=False):
     """An ``earnedBadgeId``, and the customer and badge that its entry names. Untrusted text."""
 

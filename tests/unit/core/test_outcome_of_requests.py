@@ -141,6 +141,8 @@ def test_the_reason_names_status_code_and_text(status: int, code: int) -> None:
     judgement = judge(BATCH, replied(status, code))
     assert judgement.code == code
     assert judgement.reason == f"HTTP {status}, code {code}: reported {code}"
+    wordless = Reply(Transmission.REPLIED, status, envelope=[ApiProblem(code)])
+    assert judge(BATCH, wordless).reason == f"HTTP {status}, code {code}: no message"
 
 
 def test_without_envelope_the_transport_gives_the_reason() -> None:

@@ -38,12 +38,7 @@ LARGEST_REPLY = 4 * 2**20  #: bytes, decompressed, of a reply to a read: a page 
 _TLS_RECORD = 16 * 2**10  #: bytes of one TLS record at most
 POOL_SIZE = 16  #: connections kept open; with more threads than that, some connect anew
 MOST_ROUTES = 16  #: URLs whose connection pool is remembered
-NETWORK_ERRORS = (
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    OSError,
-)
+NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
 
 
 class Exchange(msgspec.Struct, frozen=True):

@@ -245,19 +245,19 @@ def _tolerant_entry(found: Any) -> Entry:
     """Read an entry of unforeseen types part by part, so that one odd entry does not make the array unreadable."""
     if not isinstance(found, dict):
         return Entry(errors=None)
-    data = found.get("data")
     return Entry(
-        data=_tolerant_data(data)
-        if isinstance(data, dict)
-        else None
-        if data is None
-        else EntryData(request_id=_AT_NO_POSITION),
+        data=_tolerant_data(found.get("data")),
         errors=_error_list(found.get("errors")) or None,
         warnings=_error_list(found.get("warnings")) or None,
     )
 
 
-def _tolerant_data(found: dict[str, Any]) -> EntryData:
+def _tolerant_data(found: Any) -> EntryData | None:
+    if found is None:
+        return None
+    if not isinstance(found, dict):
+        return EntryData(request_id=_AT_NO_POSITION)
+
     def text(name: str) -> str | None:
         value = found.get(name)
         return value if isinstance(value, str) else None
@@ -271,9 +271,9 @@ def _tolerant_data(found: dict[str, Any]) -> EntryData:
         expires_on_iso=text("expiresOnISO"),
         request_id=text("requestId"),
     )
-    named = {"badgeMetaId": data.badge_meta_id, "customerId": data.customer_id, "earnedBadgeId": data.earned_badge_id}
-    named["requestId"] = data.request_id
-    if any(found.get(name) is not None and value is None for name, value in named.items()):
+    read = (data.badge_meta_id, data.customer_id, data.earned_badge_id, data.request_id)
+    names = ("badgeMetaId", "customerId", "earnedBadgeId", "requestId")
+    if any(found.get(name) is not None and value is None for name, value in zip(names, read, strict=True)):
         data.request_id = _AT_NO_POSITION
     return data
 

@@ -307,12 +307,8 @@ def _is_wrong_unit(badge: EarnedBadge, entry: Entry) -> bool:
 
 def _echoed_expiries(data: EntryData) -> list[float]:
     """The expiry as it was echoed, once or twice, in epoch seconds; what is no instant of ours is infinite."""
-    echoes = []
-    if data.expires_on is not None:
-        echoes.append(_seconds(data.expires_on))
-    if data.expires_on_iso is not None:
-        echoes.append(_iso_seconds(data.expires_on_iso))
-    return echoes
+    echoes = [] if data.expires_on is None else [_seconds(data.expires_on)]
+    return echoes if data.expires_on_iso is None else [*echoes, _iso_seconds(data.expires_on_iso)]
 
 
 def _seconds(value: float | str) -> float:

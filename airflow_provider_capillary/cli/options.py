@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.cli.cli_config import Arg
 
-from airflow_provider_capillary.datasets.options import DATASET_FORMATS
+from airflow_provider_capillary.datasets.formats import DATASET_FORMATS
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 
 

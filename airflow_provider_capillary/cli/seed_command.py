@@ -12,8 +12,8 @@ import msgspec
 from airflow_provider_capillary.cli import display
 from airflow_provider_capillary.cli.commands import as_server, command, opened_ledger, person
 from airflow_provider_capillary.core.seeding import seed_choices
+from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.datasets.options import read_options
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
 from airflow_provider_capillary.ledger.facts import JobScope

@@ -15,10 +15,9 @@ from airflow_provider_capillary.datasets.csv_file import CsvFile
 from airflow_provider_capillary.datasets.dataset_files import folder_values
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.folder_values import WithFolderValues
-from airflow_provider_capillary.datasets.formats import FileFormat, format_by_content, format_by_name
+from airflow_provider_capillary.datasets.formats import FileFormat, ReadOptions, format_by_content, format_by_name
 from airflow_provider_capillary.datasets.jsonl_file import JsonLinesFile
 from airflow_provider_capillary.datasets.locations import local_path
-from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.parquet_file import ParquetFile
 from airflow_provider_capillary.datasets.problems import Problems, listed, missing_columns
 from airflow_provider_capillary.datasets.remote_files import RemoteFiles

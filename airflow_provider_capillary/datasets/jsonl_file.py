@@ -12,9 +12,8 @@ import msgspec
 
 from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
 from airflow_provider_capillary.datasets.problems import Problems
-from airflow_provider_capillary.datasets.row_window import RowWindow
-from airflow_provider_capillary.datasets.text_files import open_bytes
-from airflow_provider_capillary.datasets.text_lines import LinesPassed
+from airflow_provider_capillary.datasets.rows import RowWindow
+from airflow_provider_capillary.datasets.text_files import LinesPassed, open_bytes
 from airflow_provider_capillary.exceptions import DatasetError
 
 LONGEST_LINE = 16 << 20  #: bytes; a longer one is a file without line ends, which would fill the memory

@@ -8,8 +8,8 @@ from typing import Any
 from airflow_provider_capillary.datasets.base import Dataset
 from airflow_provider_capillary.datasets.dataset_files import FileFinder
 from airflow_provider_capillary.datasets.files import FilesDataset
+from airflow_provider_capillary.datasets.formats import ReadOptions
 from airflow_provider_capillary.datasets.locations import named
-from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.datasets.rows import RowsDataset
 from airflow_provider_capillary.exceptions import DatasetError
 

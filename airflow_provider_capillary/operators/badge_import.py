@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_capillary.core.column_choice import column_choices
 from airflow_provider_capillary.core.given_values import is_nothing, one_of
 from airflow_provider_capillary.core.timestamps import named_zone
-from airflow_provider_capillary.datasets.options import read_options
+from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.core.timestamps import named_zone
-from airflow_provider_capillary.datasets.options import read_options
+from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
 from airflow_provider_capillary.jobs.settings import DEFAULTS, import_settings

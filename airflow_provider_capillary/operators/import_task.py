@@ -13,9 +13,9 @@ from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, column_
 from airflow_provider_capillary.core.given_values import is_nothing
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.datasets.locations import named
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.datasets.options import read_options
 from airflow_provider_capillary.exceptions import (
     CapillaryError,
     ConfigurationError,

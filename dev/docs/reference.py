@@ -97,7 +97,7 @@ def columns() -> str:
 
 def formats() -> str:
     """The formats of files, as the readers know them."""
-    from airflow_provider_capillary.datasets.options import DATASET_FORMATS
+    from airflow_provider_capillary.datasets.formats import DATASET_FORMATS
 
     rows = [(f"`{name}`", kind.title) for name, kind in DATASET_FORMATS.items()]
     return table(("`dataset_format`", "format"), rows)

@@ -18,7 +18,7 @@ import pytest
 
 import airflow_provider_capillary
 from airflow_provider_capillary.core.row_state import TRANSITIONS
-from airflow_provider_capillary.datasets.options import DATASET_FORMATS
+from airflow_provider_capillary.datasets.formats import DATASET_FORMATS
 from airflow_provider_capillary.get_provider_info import get_provider_info
 from airflow_provider_capillary.hooks.connection import KNOWN_EXTRAS, ConnectionFields, connection_settings
 from airflow_provider_capillary.simulator.server import RunningSimulator

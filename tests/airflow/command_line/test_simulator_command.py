@@ -54,7 +54,7 @@ def test_the_simulator_serves_until_sigterm(airflow_process: AirflowProcess, tmp
 
 
 def test_airflow_s_command_line_loads_the_names_of_commands_only(commands: Commands) -> None:
-    datasets = ("datasets", "datasets.formats", "datasets.options")
+    datasets = ("datasets", "datasets.formats")
     options = ("cli", "cli.definition", "cli.options", "core", "core.given_values", *datasets, "exceptions")
     names = sorted((*options, "get_provider_info", "hooks"))
     assert commands.loaded == [f"airflow_provider_capillary.{name}" for name in names]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.datasets.row_window import RowWindow
+from airflow_provider_capillary.datasets.rows import RowWindow
 
 from .trial import Trial
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.datasets.base import Dataset
+from airflow_provider_capillary.datasets.formats import ReadOptions
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.datasets.options import ReadOptions
 from airflow_provider_capillary.exceptions import DatasetError
 
 REQUIRED = [("badgeMetaId", "badge_meta_id"), ("customerId", "customer_id")]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_capillary.datasets.formats import ReadOptions, read_options
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
-from airflow_provider_capillary.datasets.options import ReadOptions, read_options
 from airflow_provider_capillary.exceptions import ConfigurationError
 
 from .files import CSV, JSONL, arrow, customers, opened, parquet, problem_of, rows_of, written, zstd

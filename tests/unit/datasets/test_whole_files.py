@@ -12,7 +12,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
-from airflow_provider_capillary.datasets.options import read_options
+from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.exceptions import DatasetError
 
 from .files import CSV, customers, parquet, problem_of, written, zstd

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
-from airflow_provider_capillary.datasets.row_window import RowWindow
+from airflow_provider_capillary.datasets.rows import RowWindow
 from airflow_provider_capillary.jobs import row_check
 from airflow_provider_capillary.jobs.row_check import in_customer_order
 

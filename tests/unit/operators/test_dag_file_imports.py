@@ -66,4 +66,4 @@ def test_a_dag_file_does_not_load(loaded: list[str], module: str) -> None:
 
 def test_a_dag_files_fault_is_found_there(loaded: list[str]) -> None:
     """The checks of arguments are what may be loaded."""
-    assert {"airflow_provider_capillary.jobs.settings", "airflow_provider_capillary.datasets.options"} <= set(loaded)
+    assert {"airflow_provider_capillary.jobs.settings", "airflow_provider_capillary.datasets.formats"} <= set(loaded)

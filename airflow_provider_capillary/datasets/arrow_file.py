@@ -9,9 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
+from airflow_provider_capillary.datasets.inspection import DistinctTexts, Problems, refuse_twice
 from airflow_provider_capillary.datasets.parquet_file import ArrowWindow, decoding, distinct_values, validate_columns
-from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
 
 
 class ArrowFile:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from airflow_provider_capillary.core.column_choice import fitting_columns
-from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.datasets.formats import DELIMITERS, ReadOptions
-from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
+from airflow_provider_capillary.datasets.inspection import MOST_TEXTS, DistinctTexts, Problems, refuse_twice
 from airflow_provider_capillary.datasets.text_files import LinesPassed, TextBytes, lines_of, not_utf8, open_bytes
 from airflow_provider_capillary.exceptions import DatasetError
 

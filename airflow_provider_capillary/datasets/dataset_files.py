@@ -1,30 +1,37 @@
-"""Which files a URI stands for: a file, what an extract has published, a folder with all below it, or a pattern."""
+"""Which files a URI stands for: a file, what an extract has published, a folder with all below it, or a pattern.
+
+A folder of a table format is refused: a log beside its files says which of them still count. Read as plain files they
+would give rows that the table no longer has, and badges would be granted for these.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import msgspec
 
 from airflow_provider_capillary.datasets.formats import FORMATS, format_by_name
+from airflow_provider_capillary.datasets.inspection import listed
 from airflow_provider_capillary.datasets.locations import local_path
 from airflow_provider_capillary.datasets.manifest import MANIFEST, Manifest, decoded, is_part, is_unfinished
-from airflow_provider_capillary.datasets.problems import listed
 from airflow_provider_capillary.datasets.storage import Folder, matching
-from airflow_provider_capillary.datasets.tables import ancestors, refuse_table, table_in
 from airflow_provider_capillary.exceptions import CapillaryError, DatasetError
 
-_FOLDER_VALUE = re.compile(r"(?P<name>[^=/]+)=(?P<value>[^/]*)")
-_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _WILDCARDS = re.compile(r"[*?\[]")
 _DEEPEST = 30
+_MOST_ANCESTORS = 4
 _REMOTE_ANCESTORS = 2  # each is a request or two
+_HIVE_ACID = re.compile(r"(base_\d+|delta_\d+_\d+(_\d+)?|delete_delta_\d+_\d+(_\d+)?)")
+_PAIMON = {"snapshot", "manifest", "schema"}
 #: Written beside data by other tools: manifests and schemas, checksums, markers of folders.
 _SIDECAR = re.compile(r"(_?manifest|.*\.(metadata|crc|md5|sha256|manifest)|.*_\$folder\$)", re.IGNORECASE)
+
+#: Names in a folder and whether each is a folder itself; ``None`` where it cannot be listed.
+_Listing = Callable[[str], Mapping[str, bool] | None]
 
 
 class DatasetFiles(msgspec.Struct, frozen=True):
@@ -68,9 +75,9 @@ class FileFinder:
     def _below(self, uri: str, folder: Folder, children: Mapping[str, bool], depth: int = 0) -> DatasetFiles:
         if depth > _DEEPEST:
             raise DatasetError(f"{uri}: folders within folders, {depth} deep: a link may lead back. Name the files.")
-        table = table_in(uri, children, self._listing)
+        table = _table_in(uri, children, self._listing)
         if table:
-            raise refuse_table(uri, uri, table)
+            raise _table_error(uri, uri, table)
         if MANIFEST in children:
             return _published(uri, folder, children)
         if any(is_part(name) or is_unfinished(name) for name in children):
@@ -103,11 +110,11 @@ class FileFinder:
     def _must_be_outside_tables(self, uri: str) -> None:
         if is_part(uri.rsplit("/", 1)[-1]):
             return  # an extract writes to a folder of its own
-        above = ancestors(uri)
+        above = _ancestors(uri)
         for folder in above if local_path(uri) is not None else above[:_REMOTE_ANCESTORS]:
-            table = table_in(folder, self._listing(folder) or {}, self._listing)
+            table = _table_in(folder, self._listing(folder) or {}, self._listing)
             if table:
-                raise refuse_table(uri, folder, table)
+                raise _table_error(uri, folder, table)
 
     def _listing(self, folder: str) -> Mapping[str, bool] | None:
         if folder not in self._listed:
@@ -115,23 +122,6 @@ class FileFinder:
             with suppress(CapillaryError, OSError):  # who may read a file need not be allowed to list its folder
                 self._listed[folder] = Folder(folder).children()
         return self._listed[folder]
-
-
-def files_at(uri: str) -> DatasetFiles:
-    """The files that one URI or path stands for."""
-    return FileFinder().files_at(uri)
-
-
-def folder_values(uri: str) -> dict[str, Any]:
-    """The columns that a file's folders stand for, as in ``dt=2025-01-31/part-0.parquet``; text, or ``None``."""
-    values: dict[str, Any] = {}
-    for segment in reversed(uri.split("/")[:-1]):
-        named = _FOLDER_VALUE.fullmatch(segment)
-        if named is None:
-            break
-        value = unquote(named["value"])
-        values[unquote(named["name"])] = None if value == _NO_VALUE else value
-    return dict(reversed(values.items()))
 
 
 def _as_it_lies(uri: str) -> str:
@@ -166,3 +156,39 @@ def _without_sidecars(found: DatasetFiles) -> DatasetFiles:
     if not sidecars or not data or len({format_by_name(uri) for uri in data}) > 1:
         return found
     return DatasetFiles(data, found.rows, tuple(sidecars))
+
+
+def _table_in(folder: str, children: Mapping[str, bool], listing: _Listing) -> str | None:
+    """What sort of table a folder is, or ``None``."""
+    if "_delta_log" in children:
+        return "Delta Lake"
+    if ".hoodie" in children:
+        return "Apache Hudi"
+    folders = {name for name, is_folder in children.items() if is_folder}
+    if "metadata" in folders and any(map(_is_iceberg, listing(f"{folder}/metadata") or ())):
+        return "Apache Iceberg"
+    if folders >= _PAIMON:
+        return "Apache Paimon"
+    return "Hive ACID" if any(map(_HIVE_ACID.fullmatch, folders)) else None
+
+
+def _ancestors(uri: str) -> list[str]:
+    """The folders above a URI in which a table may begin, the nearest first."""
+    start, mark, rest = uri.rstrip("/").partition("://")
+    path = PurePosixPath(rest if mark else start)
+    above = [str(parent) for parent in path.parents if str(parent) not in (".", "/")]
+    return [f"{start}{mark}{parent}" if mark else parent for parent in above[:_MOST_ANCESTORS]]
+
+
+def _table_error(uri: str, folder: str, table: str) -> DatasetError:
+    """The error for files of a table."""
+    place = "is" if uri.rstrip("/") == folder else f"lies in {folder}, which is"
+    return DatasetError(
+        f"{uri}: {place} a table of {table}. Which of its files count is in its log, so reading them as files would "
+        "import rows that the table no longer has. Read the table by SQL: SqlToBadgeDatasetOperator, with a connection "
+        "to an engine that knows it (Trino, Spark, Databricks, Snowflake, Athena, DuckDB)."
+    )
+
+
+def _is_iceberg(name: str) -> bool:
+    return name.endswith((".metadata.json", ".metadata.json.gz")) or name == "version-hint.text"

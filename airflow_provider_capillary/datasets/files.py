@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
+
+import pyarrow as pa
 
 from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.datasets.arrow_file import ArrowFile
 from airflow_provider_capillary.datasets.base import DatasetFacts, Window
 from airflow_provider_capillary.datasets.csv_file import CsvFile
-from airflow_provider_capillary.datasets.dataset_files import folder_values
-from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
-from airflow_provider_capillary.datasets.folder_values import WithFolderValues
 from airflow_provider_capillary.datasets.formats import FileFormat, ReadOptions, format_by_content, format_by_name
+from airflow_provider_capillary.datasets.inspection import DistinctTexts, Problems, listed, missing_columns
 from airflow_provider_capillary.datasets.jsonl_file import JsonLinesFile
 from airflow_provider_capillary.datasets.locations import local_path
 from airflow_provider_capillary.datasets.parquet_file import ParquetFile
-from airflow_provider_capillary.datasets.problems import Problems, listed, missing_columns
 from airflow_provider_capillary.datasets.remote_files import RemoteFiles
 from airflow_provider_capillary.datasets.text_files import FILE_ERRORS, digest_of, unreadable
 from airflow_provider_capillary.exceptions import DatasetError
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _DEFAULTS = ReadOptions()
 _MOST_NAMED = 20  # files left out, in the summary
+_FOLDER_VALUE = re.compile(r"(?P<name>[^=/]+)=(?P<value>[^/]*)")
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 class _File(Protocol):
@@ -117,7 +120,7 @@ class FilesDataset:
             try:
                 part.must_be_unchanged()
                 for window in part.file.windows(rows, columns, rows_before):
-                    yield WithFolderValues(window, part.folder_values) if part.folder_values else window
+                    yield _WithFolderValues(window, part.folder_values) if part.folder_values else window
                 part.must_be_unchanged()
             except FILE_ERRORS as error:
                 raise unreadable(part.uri, error) from error
@@ -176,7 +179,7 @@ class FilesDataset:
         except FILE_ERRORS as error:
             raise unreadable(uri, error) from error
         part.folder_values = {
-            name: value for name, value in folder_values(uri).items() if not fitting_columns((name,), part.columns)
+            name: value for name, value in _folder_values(uri).items() if not fitting_columns((name,), part.columns)
         }
         if gathered := texts.column_among(tuple(part.folder_values)):
             texts.add((part.folder_values[gathered],))
@@ -227,3 +230,48 @@ class FilesDataset:
 def _identity(path: Path) -> tuple[int, int, int]:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _folder_values(uri: str) -> dict[str, Any]:
+    """The columns that a file's folders stand for, as in ``dt=2025-01-31/part-0.parquet``; text, or ``None``."""
+    values: dict[str, Any] = {}
+    for segment in reversed(uri.split("/")[:-1]):
+        named = _FOLDER_VALUE.fullmatch(segment)
+        if named is None:
+            break
+        value = unquote(named["value"])
+        values[unquote(named["name"])] = None if value == _NO_VALUE else value
+    return dict(reversed(values.items()))
+
+
+class _WithFolderValues:
+    """Another window, with columns of one value each: those that the names of its file's folders stand for."""
+
+    def __init__(self, window: Window, values: Mapping[str, Any]) -> None:
+        self._window = window
+        self._values = values
+        self.source = window.source
+        self.first_row_number = window.first_row_number
+
+    def __len__(self) -> int:
+        return len(self._window)
+
+    def column(self, name: str) -> Sequence[Any]:
+        """All values of one column, the file's own or the folder's."""
+        return [self._values[name]] * len(self) if name in self._values else self._window.column(name)
+
+    def arrow(self, name: str) -> pa.Array[Any] | None:
+        """The file's own values as an Arrow array, where they are kept as one."""
+        return None if name in self._values else self._window.arrow(name)
+
+    def is_in_seconds(self, name: str) -> bool:
+        """Whether its numbers are epoch seconds."""
+        return name not in self._values and self._window.is_in_seconds(name)
+
+    def original(self, index: int) -> dict[str, Any]:
+        """One row, with the folder's values."""
+        return self._window.original(index) | dict(self._values)
+
+    def line(self, index: int) -> int:
+        """The row's place in its file, from 1."""
+        return self._window.line(index)

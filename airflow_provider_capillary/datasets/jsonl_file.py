@@ -10,8 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
-from airflow_provider_capillary.datasets.problems import Problems
+from airflow_provider_capillary.datasets.inspection import DistinctTexts, Problems
 from airflow_provider_capillary.datasets.rows import RowWindow
 from airflow_provider_capillary.datasets.text_files import LinesPassed, open_bytes
 from airflow_provider_capillary.exceptions import DatasetError

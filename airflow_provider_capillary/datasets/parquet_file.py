@@ -18,8 +18,7 @@ from airflow_provider_capillary.datasets.arrow_values import (
     texts_of,
     value_type,
 )
-from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
-from airflow_provider_capillary.datasets.problems import Problems, refuse_twice
+from airflow_provider_capillary.datasets.inspection import DistinctTexts, Problems, refuse_twice
 from airflow_provider_capillary.exceptions import DatasetError
 
 _SCAN_ROWS = 4_096

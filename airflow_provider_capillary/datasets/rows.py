@@ -11,9 +11,8 @@ import msgspec
 
 from airflow_provider_capillary.core.plain_values import PLAIN, plain
 from airflow_provider_capillary.datasets.base import DatasetFacts
-from airflow_provider_capillary.datasets.distinct_texts import DistinctTexts
+from airflow_provider_capillary.datasets.inspection import DistinctTexts, Problems, missing_columns
 from airflow_provider_capillary.datasets.json_ready import json_ready
-from airflow_provider_capillary.datasets.problems import Problems, missing_columns
 from airflow_provider_capillary.datasets.text_files import lines_of
 from airflow_provider_capillary.exceptions import DatasetError
 

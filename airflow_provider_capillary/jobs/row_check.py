@@ -20,7 +20,7 @@ from airflow_provider_capillary.core.plain_values import BLANKS
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.timestamps import UNITS
 from airflow_provider_capillary.datasets.base import Dataset, Window
-from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS, DistinctTexts
+from airflow_provider_capillary.datasets.inspection import MOST_TEXTS, DistinctTexts
 from airflow_provider_capillary.exceptions import (
     ApiUnavailableError,
     DatasetError,

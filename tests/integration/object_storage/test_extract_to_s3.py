@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.datasets.dataset_files import files_at
+from airflow_provider_capillary.datasets.dataset_files import FileFinder
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted
@@ -30,7 +30,7 @@ def customers(dataset: Any) -> list[int]:
 
 
 def contents(lake: Lake) -> list[bytes]:
-    keys = [uri.split(f"{lake.bucket}/")[1] for uri in files_at(lake.uri(PATH)).uris]
+    keys = [uri.split(f"{lake.bucket}/")[1] for uri in FileFinder().files_at(lake.uri(PATH)).uris]
     return [lake.server.get(lake.bucket, key) for key in keys]
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.datasets.distinct_texts import MOST_TEXTS
+from airflow_provider_capillary.datasets.inspection import MOST_TEXTS
 from airflow_provider_capillary.datasets.open_dataset import open_dataset
 
 NAMES = (("badgeMetaId", "badge_meta_id"),)

@@ -13,7 +13,7 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
 from airflow_provider_capillary.datasets import storage
-from airflow_provider_capillary.datasets.dataset_files import files_at
+from airflow_provider_capillary.datasets.dataset_files import FileFinder
 from airflow_provider_capillary.datasets.storage import Folder, whole_file
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError, RetryableError
 
@@ -69,9 +69,9 @@ def test_links_to_files_and_folders_are_followed(tmp_path: Path) -> None:
     (mounted / "a.csv").symlink_to(Path("..data", "a.csv"))
     (mounted / "dt=1").symlink_to(Path("..data", "dt=1"))
     expected = [f"{mounted}/a.csv", f"{mounted}/dt=1/b.csv"]
-    assert files_at(str(mounted)).uris == expected
-    assert files_at(f"{mounted}/**").uris == expected
-    assert files_at(f"{mounted}/dt=*/*.csv").uris == expected[1:]
+    assert FileFinder().files_at(str(mounted)).uris == expected
+    assert FileFinder().files_at(f"{mounted}/**").uris == expected
+    assert FileFinder().files_at(f"{mounted}/dt=*/*.csv").uris == expected[1:]
 
 
 def test_a_file_that_is_not_finished_leaves_the_earlier_one(tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.exceptions import DatasetError
-from airflow_provider_capillary.transfers.part_writer import PartWriter
-from airflow_provider_capillary.transfers.partitions import partition_of, partitions_of
+from airflow_provider_capillary.transfers.part_writer import PartWriter, partition_of, partitions_of
 
 
 def written(folder: Path, *groups: list[tuple[Any, ...]], partitions: int = 1) -> list[pa.Table]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.datasets.dataset_files import files_at
+from airflow_provider_capillary.datasets.dataset_files import FileFinder
 from airflow_provider_capillary.datasets.storage import Folder
 from airflow_provider_capillary.exceptions import ConfigurationError, DatasetError, RetryableError
 from airflow_provider_capillary.transfers import publish as publishing
@@ -31,7 +31,7 @@ def made(folder: Path, content: str, parts: int = PARTS) -> list[Path]:
 
 
 def read(uri: Any) -> list[str]:
-    return [Path(path).read_text() for path in files_at(str(uri)).uris]
+    return [Path(path).read_text() for path in FileFinder().files_at(str(uri)).uris]
 
 
 def whole(content: str, parts: int = PARTS) -> list[str]:
@@ -46,7 +46,7 @@ def test_published_rows_are_read_in_order(tmp_path: Path) -> None:
     target = tmp_path / "out" / "20260101"
     uris = publish(made(tmp_path / "made", "new"), str(target), 7)
     assert [Path(uri).read_text() for uri in uris] == whole("new") == read(target)
-    assert files_at(str(target)).rows == 7
+    assert FileFinder().files_at(str(target)).rows == 7
     assert names(target) == {*(Path(uri).name for uri in uris), "_manifest.json"}
 
 
@@ -73,7 +73,7 @@ def test_a_reader_never_gets_newer_parts(tmp_path: Path) -> None:
 KILLED_AT_EVERY_CALL = """
 import json, os, signal, sys
 from pathlib import Path
-from airflow_provider_capillary.datasets.dataset_files import files_at
+from airflow_provider_capillary.datasets.dataset_files import FileFinder
 from airflow_provider_capillary.transfers.publish import publish
 
 target, new, ends = Path(sys.argv[1]), [Path(path) for path in json.loads(sys.argv[2])], []
@@ -99,7 +99,7 @@ while killed:
     killed = os.WIFSIGNALED(status)
     assert killed or status == 0
     try:
-        ends.append([Path(path).read_text() for path in files_at(str(target)).uris])
+        ends.append([Path(path).read_text() for path in FileFinder().files_at(str(target)).uris])
     except Exception as error:
         ends.append(str(error))
     if sys.argv[3] == "begin anew":

@@ -1,13 +1,18 @@
-"""What is wrong with a dataset, gathered over the whole of it, so that a person mends it in one go."""
+"""What one pass over a dataset gathers: all that is wrong with it, and the texts of the column that names badges.
+
+A person can so mend everything in one go, and the badges are known without another pass.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from airflow_provider_capillary.core.column_choice import fitting_columns
+from airflow_provider_capillary.core.column_choice import FIELD_COLUMNS, fitting_columns
 from airflow_provider_capillary.exceptions import DatasetError
 
 MOST_SHOWN = 20  #: problems named in one message; the rest is counted
+MOST_TEXTS = 10_000  #: different ones that are gathered
 
 
 class Problems:
@@ -33,6 +38,37 @@ class Problems:
         if self._count > len(self._shown):
             lines.append(f"  ... and {self._count - len(self._shown)} more")
         raise DatasetError("\n".join(lines))
+
+
+class DistinctTexts:
+    """Gathers the texts of the column that names badges, over all files.
+
+    :param names: the names under which the column is accepted; none: the API's name and its snake_case form.
+    """
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self._names = tuple(names) or FIELD_COLUMNS["badgeMetaId"]
+        self._texts: set[str] = set()
+        self._columns: set[str] = set()
+
+    def column_among(self, columns: Sequence[str]) -> str | None:
+        """Give the column to gather among those of a file, or ``None`` where not exactly one fits."""
+        found = fitting_columns(self._names, columns)
+        if len(found) != 1:
+            return None
+        self._columns.add(found[0])
+        return found[0]
+
+    def add(self, values: Iterable[Any]) -> None:
+        """Gather the texts among the values. Where there are more than ``MOST_TEXTS``, no more are gathered."""
+        if len(self._texts) <= MOST_TEXTS:
+            self._texts.update(value for value in values if isinstance(value, str))
+
+    def by_column(self) -> dict[str, frozenset[str]]:
+        """Give the texts by the column; nothing where files differ in its name, or have it in their folder's."""
+        if len(self._columns) != 1:
+            return {}
+        return {next(iter(self._columns)): frozenset(self._texts)}
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

@@ -12,7 +12,7 @@ from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
-from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
+from airflow_provider_capillary.hooks.errors import ChecksArguments
 from airflow_provider_capillary.jobs.settings import DEFAULTS, ImportSettings, import_settings
 from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.report_link import BadgeImportLink

@@ -10,7 +10,7 @@ from airflow_provider_capillary.core.budget import parse_budget
 from airflow_provider_capillary.core.timestamps import named_zone
 from airflow_provider_capillary.datasets.formats import read_options
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
-from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
+from airflow_provider_capillary.hooks.errors import ChecksArguments
 from airflow_provider_capillary.jobs.settings import DEFAULTS, import_settings
 from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
 from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs

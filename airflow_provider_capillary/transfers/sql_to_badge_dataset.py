@@ -16,8 +16,7 @@ from airflow_provider_capillary.core.column_choice import fitting_columns
 from airflow_provider_capillary.core.given_values import is_nothing, shown
 from airflow_provider_capillary.datasets.locations import check_place, named
 from airflow_provider_capillary.exceptions import CapillaryError, ConfigurationError
-from airflow_provider_capillary.hooks.checked_arguments import ChecksArguments
-from airflow_provider_capillary.hooks.errors import as_airflow_error
+from airflow_provider_capillary.hooks.errors import ChecksArguments, as_airflow_error
 from airflow_provider_capillary.transfers.extract_output import ExtractOutput
 
 if TYPE_CHECKING:

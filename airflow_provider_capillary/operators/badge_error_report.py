@@ -15,10 +15,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 from airflow_provider_capillary.exceptions import CapillaryError
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed, BadgeTaskInterrupted, as_airflow_error
 from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, airflow_home, option, retry_arguments
+from airflow_provider_capillary.operators.earlier_jobs import Imports, imports_of, job_ids_of, task_ids_in
 from airflow_provider_capillary.operators.report_link import BadgeReportLink
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
 from airflow_provider_capillary.operators.telemetry.lineage import ReportsLineage, WorkDone
-from airflow_provider_capillary.operators.upstream_imports import Imports, imports_of, job_ids_of, task_ids_in
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.hooks import DEFAULT_CONN_ID
 from airflow_provider_capillary.operators.airflow_installation import RetryPolicy, retry_arguments
-from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs
+from airflow_provider_capillary.operators.earlier_jobs import WorksOnEarlierJobs, task_ids_in
 from airflow_provider_capillary.operators.retry import RETRY_POLICY
-from airflow_provider_capillary.operators.upstream_imports import task_ids_in
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_capillary.core.summary import Reason, Summary
 from airflow_provider_capillary.jobs.import_job import ImportResult
-from airflow_provider_capillary.operators.end_of_log import end_block
+from airflow_provider_capillary.operators.import_task import end_block
 
 JOB = "6f1c0a52-0d0e-5c5b-9a55-2f3a6f5f6a10"
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from airflow_provider_capillary.datasets.rows import RowWindow
@@ -98,13 +95,3 @@ def test_every_way_to_an_issue_is_as_safe(trial: Trial, monkeypatch: pytest.Monk
     result = trial.run(rows, max_rejected=1)
     assert trial.ends(result) == {"accepted": 8, "invalid": 1, "not_sent": 3}
     assert sorted({state for _, state, *_ in trial.issues_of(result)}) == ["accepted", "invalid", "not_sent"]
-
-
-def test_an_unmapped_impossible_date_costs_no_outcome(trial: Trial, tmp_path: Path) -> None:
-    columns = {name: [row[name] for row in trial.rows(ROWS)] for name in trial.rows(1)[0]}
-    odd = pa.array([2**31 - 1] * ROWS, pa.int32()).cast(pa.date32())
-    pq.write_table(pa.table({**columns, "odd": odd}), tmp_path / "rows.parquet")
-    trial.faults(REFUSED)
-    result = trial.run(str(tmp_path / "rows.parquet"), batch_size=ROWS, max_rejected=1)
-    assert (result.error, trial.ends(result)) == (None, {"accepted": ROWS - 1, "rejected": 1})
-    assert trial.times_granted() == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_provider_capillary.core import send_limits
@@ -20,13 +22,13 @@ def apply_late(trial: Trial, seconds: float) -> None:
     trial.clock.meanwhile = lambda _: trial.simulator.release_late() if trial.clock.steady() >= due else None
 
 
-def killed_in_flight(trial: Trial) -> None:
-    trial.run(trial.rows(1, first=900), run_id="before")  # a badge that shows that reads show imports
+def killed_in_flight(trial: Trial, **settings: Any) -> None:
+    trial.run(trial.rows(1, first=900), run_id="before", **settings)  # a badge that shows that reads show imports
     trial.clock.advance(60)
     trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
     trial.moments.die("sent")
     with pytest.raises(trial.killed):
-        trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER)
+        trial.run(trial.rows(10), batch_size=10, verify_after=VERIFY_AFTER, **settings)
     trial.faults()
 
 
@@ -36,7 +38,7 @@ def test_a_clock_set_before_a_retry_doubles_nothing(trial: Trial, set_by: float)
     trial.clock.set_to(set_by)
     apply_late(trial, VERIFY_AFTER - 0.5)
     begun = trial.clock.steady()
-    result = trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER)
+    result = trial.run(trial.rows(10), batch_size=10, verify_after=VERIFY_AFTER)
     assert (result.error, trial.ends(result)) == (None, {"accepted": 10})
     assert (trial.times_granted(), trial.calls()) == ([1], 2)
     assert trial.clock.steady() - begun <= LEASE_SECONDS + 1 + LONGEST_WAIT
@@ -58,7 +60,7 @@ def test_a_clock_set_while_waiting_changes_nothing(trial: Trial, set_by: float) 
 
     trial.clock.meanwhile = meanwhile
     begun = trial.clock.steady()
-    result = trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER)
+    result = trial.run(trial.rows(10), batch_size=10, verify_after=VERIFY_AFTER)
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 10}, [1])
     assert trial.clock.steady() - begun <= LONGEST_WAIT
 
@@ -76,16 +78,10 @@ def test_a_set_clock_changes_no_reconciliation_wait(trial: Trial, set_by: float)
 
 def test_a_machine_without_boot_names_continues(trial: Trial) -> None:
     nameless = {"boot_id": lambda: None, "owner": "unknown/7/unknown"}
-    trial.run(trial.rows(1, first=900), run_id="before", ledger=nameless)
-    trial.clock.advance(60)
-    trial.faults({"kind": "drop", "at": "late", "numbers": [2]})
-    trial.moments.die("sent")
-    with pytest.raises(trial.killed):
-        trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER, ledger=nameless)
-    trial.faults()
+    killed_in_flight(trial, ledger=nameless)
     apply_late(trial, VERIFY_AFTER - 0.5)
     begun = trial.clock.steady()
-    result = trial.run(trial.rows(10), batch_size=10, canary=False, verify_after=VERIFY_AFTER, ledger=nameless)
+    result = trial.run(trial.rows(10), batch_size=10, verify_after=VERIFY_AFTER, ledger=nameless)
     assert (result.error, trial.ends(result), trial.times_granted()) == (None, {"accepted": 10}, [1])
     assert LONGEST_WAIT <= trial.clock.steady() - begun <= LEASE_SECONDS + 1 + LONGEST_WAIT
 
@@ -94,5 +90,5 @@ def test_a_set_clock_delays_no_turn(trial: Trial) -> None:
     trial.run(trial.rows(1, first=900), run_id="before", requests_per_minute=60)
     trial.clock.set_to(-HOUR)
     begun = trial.clock.steady()
-    trial.run(trial.rows(10), batch_size=10, canary=False, requests_per_minute=60)
+    trial.run(trial.rows(10), batch_size=10, requests_per_minute=60)
     assert trial.clock.steady() - begun < 60

@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import pytest
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_capillary.operators.badge_error_report import BadgeErrorReportOperator
 from airflow_provider_capillary.simulator.fault_plan import DropFault, StatusFault
@@ -114,12 +112,6 @@ def test_mapped_imports_share_a_report_with_failures(simulator: RunningSimulator
     returned = report([good, failed, none])
     assert (returned["jobs"], returned["rows_read"], returned["accepted"], returned["invalid"]) == (2, 3, 2, 1)
     assert [line["customer_id"] for line in table(returned)] == ["none"]
-
-
-def test_an_import_without_a_job_reports_nothing(simulator: RunningSimulator, task: Tasks) -> None:
-    _, summary = task().fail("/none/such.csv")
-    with pytest.raises(AirflowSkipException):
-        report(summary)
 
 
 def test_a_later_report_replaces_the_earlier(simulator: RunningSimulator, task: Tasks) -> None:

@@ -150,7 +150,7 @@ def test_no_observer_can_disturb_an_import(
     simulator: RunningSimulator, dataset: str, monkeypatch: pytest.MonkeyPatch, logged: Callable[[int], str]
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("down")
+        raise RuntimeError("no route, password hunter2")
 
     monkeypatch.setattr(READERS, broken)
     monkeypatch.setattr(Stats, "incr", broken)
@@ -161,3 +161,4 @@ def test_no_observer_can_disturb_an_import(
     text = logged(logging.WARNING)
     for name in ("count_import", "collect_lineage", "fill_events"):
         assert f"{name} failed; the task's own work is not affected" in text
+    assert "hunter2" not in text

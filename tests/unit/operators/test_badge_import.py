@@ -215,11 +215,13 @@ NAMES = [f"{name}={value!r}" for arguments, _ in WRONG for name, value in argume
 
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG, ids=NAMES)
-@pytest.mark.parametrize("kind", ["operator", "decorator"])
+@pytest.mark.parametrize("kind", ["operator", "mapped", "decorator"])
 def test_a_wrong_known_value_fails_while_parsing(arguments: dict[str, Any], message: str, kind: str) -> None:
     def build() -> None:
         if kind == "operator":
             BadgeImportOperator(task_id="import", dataset="{{ dataset }}", **arguments)
+        elif kind == "mapped":
+            BadgeImportOperator.partial(task_id="import", **arguments)
         else:
             badge_import_task(**arguments)(no_rows)()
 
@@ -282,25 +284,6 @@ def test_a_missing_connection_is_named_without_retry(monkeypatch: pytest.MonkeyP
 
 def test_a_kill_before_the_start_is_harmless() -> None:
     BadgeImportOperator(task_id="import", dataset=[]).on_kill()
-
-
-WRONG_WHEN_MAPPED: dict[str, Any] = {
-    "batch_size": 0,
-    "on_unknown": "retry",
-    "timezone": "Mars/Olympus",
-    "field_mapping": {"badge": "b"},
-    "dataset_format": "avro",
-    "on_empty": "ignore",
-    "max_rejected": "five",
-}
-
-
-@pytest.mark.parametrize("name", WRONG_WHEN_MAPPED)
-def test_a_wrong_mapped_argument_fails_while_parsing(name: str) -> None:
-    with pytest.raises(AirflowFailException, match=name):
-        BadgeImportOperator.partial(task_id="import_badges", **{name: WRONG_WHEN_MAPPED[name]})
-    with pytest.raises(AirflowFailException, match=name):
-        badge_import_task(**{name: WRONG_WHEN_MAPPED[name]})
 
 
 def test_later_mapped_arguments_are_left_alone() -> None:

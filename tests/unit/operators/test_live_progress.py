@@ -36,15 +36,10 @@ WAITING = "waiting to read back"
 class Store:
     """As Airflow's accessor: JSON only, and nothing may be ``None``."""
 
-    def __init__(self, fail_at: int = 0) -> None:
+    def __init__(self) -> None:
         self.values: list[dict[str, Any]] = []
-        self.calls = 0
-        self._fail_at = fail_at
 
     def set(self, key: str, value: Any) -> None:
-        self.calls += 1
-        if self.calls == self._fail_at:
-            raise RuntimeError("password=hunter2")
         assert key == "progress"
         assert value is not None
         self.values.append(json.loads(json.dumps(value)))
@@ -126,18 +121,6 @@ def test_the_value_stays_small_whatever_the_api_says() -> None:
 # -- Harmless
 
 
-@pytest.mark.parametrize("fail_at", [1, 2, 3])
-def test_a_failing_store_is_warned_of_once(fail_at: int, caplog: pytest.LogCaptureFixture) -> None:
-    store = Store(fail_at)
-    with live(store) as progress:
-        progress.show(facts())
-        progress.show(facts("finished"))
-    assert store.calls == fail_at
-    [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert "RuntimeError" in warning.getMessage()
-    assert "hunter2" not in caplog.text
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_display_is_no_failing_one(error: type[BaseException]) -> None:
     calls: list[int] = []
@@ -179,13 +162,6 @@ def test_a_group_opens_and_closes_once(
         if error:
             raise error
     assert markers(caplog) == ["::group::Sending", "::endgroup::"]
-
-
-def test_there_is_no_group_where_nothing_was_begun(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    with pytest.raises(ValueError, match="wrong"), live():
-        raise ValueError("wrong")
-    assert markers(caplog) == []
 
 
 def test_an_unsent_row_has_no_outcome() -> None:

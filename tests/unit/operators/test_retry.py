@@ -8,7 +8,9 @@ import inspect
 import json
 import math
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -139,15 +141,15 @@ def test_airflow_keeps_only_our_own_reason() -> None:
 OTHER = ExceptionRetryPolicy(rules=[])
 
 
-def test_the_operator_has_the_policy_by_default() -> None:
-    assert isinstance(BadgeImportOperator(task_id="a", dataset=[]).retry_policy, CapillaryRetryPolicy)
-    assert BadgeImportOperator(task_id="b", dataset=[], retry_policy=OTHER).retry_policy is OTHER
-    assert BadgeImportOperator(task_id="c", dataset=[], retry_policy=None).retry_policy is None
-
-
-def test_the_report_has_the_policy_too() -> None:
-    assert isinstance(BadgeErrorReportOperator(task_id="a", job="b").retry_policy, CapillaryRetryPolicy)
-    assert BadgeErrorReportOperator(task_id="b", job="b", retry_policy=OTHER).retry_policy is OTHER
+@pytest.mark.parametrize(
+    "operator",
+    [partial(BadgeImportOperator, dataset=[]), partial(BadgeErrorReportOperator, job="b")],
+    ids=["import", "report"],
+)
+def test_an_operator_has_the_policy_by_default(operator: Callable[..., Any]) -> None:
+    assert isinstance(operator(task_id="a").retry_policy, CapillaryRetryPolicy)
+    assert operator(task_id="b", retry_policy=OTHER).retry_policy is OTHER
+    assert operator(task_id="c", retry_policy=None).retry_policy is None
 
 
 def test_the_task_overrides_default_args() -> None:
@@ -211,8 +213,3 @@ def test_airflow_3_2_gets_no_policy(airflow_3_2: dict[str, Any]) -> None:
     assert versions.retry_arguments(OTHER) == {}
     assert policies.RETRY_POLICY is None
     assert policies.CapillaryRetryPolicy()
-
-
-def test_airflow_3_3_gets_the_policy() -> None:
-    assert airflow_installation.retry_arguments(OTHER) == {"retry_policy": OTHER}
-    assert isinstance(retry.RETRY_POLICY, CapillaryRetryPolicy)

@@ -272,3 +272,13 @@ def test_a_wrong_field_needs_no_request(
     assert message.startswith(named)
     assert "capillary_default" not in message  # Airflow tests under an id of its own making
     assert asked == []
+
+
+def test_an_unforeseen_error_reaches_the_caller() -> None:
+    class Broken(BadgeClient):
+        def check(self) -> None:
+            raise RuntimeError("a bug")
+
+    settings = ClientSettings(base_url="http://127.0.0.1:9", login="till.1", password="open-sesame")
+    with pytest.raises(RuntimeError, match="a bug"):
+        checked(Broken(settings))

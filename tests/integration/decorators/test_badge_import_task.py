@@ -56,11 +56,6 @@ def test_the_function_gets_arguments_and_context(simulator: RunningSimulator, tr
     assert try_once(import_badges, 2, context={"params": {"more": 3}})["accepted"] == 5
 
 
-def test_a_dry_run_sends_nothing(simulator: RunningSimulator, try_once: Try) -> None:
-    summary = try_once(lambda: rows(5), dry_run="True")
-    assert (summary["rows_read"], summary["not_sent"], len(simulator.store)) == (5, 5, 0)
-
-
 def test_no_rows_are_an_import_of_no_rows(simulator: RunningSimulator, try_once: Try) -> None:
     summary = try_once(list)
     assert (summary["rows_read"], summary["requests"]) == (0, 0)

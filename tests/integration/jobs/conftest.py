@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_capillary.jobs import import_job
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness, WitnessStore
 from airflow_provider_capillary.jobs.planner import Planner
 from airflow_provider_capillary.ledger.ledger import Ledger
 
+from .moments import Memory
 from .trial import Trial
 
 
@@ -36,3 +40,20 @@ def trial(tmp_path: Path, empty_ledger: Path, monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(Planner, "close", counted)
         yield trial
+
+
+@pytest.fixture
+def memory() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def night(trial: Trial, memory: Memory) -> Callable[..., Any]:
+    """Runs a job of the given night over the same three rows, with the witness."""
+
+    def run(number: int, store: WitnessStore | None = memory, **changes: Any) -> Any:
+        with closing(Ledger(trial.ledger_url)) as ledger:
+            witness = LedgerWitness(store, ledger, "org", clock=trial.clock.now, monotonic=trial.clock.now)
+            return trial.run(trial.rows(3), run_id=f"night-{number}", witness=witness, **changes)
+
+    return run

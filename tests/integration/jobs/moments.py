@@ -13,6 +13,7 @@ import msgspec
 from airflow_provider_capillary.client.badge_client import BadgeClient
 from airflow_provider_capillary.client.wire_reads import CustomerBadge
 from airflow_provider_capillary.core.reply import Reply
+from airflow_provider_capillary.exceptions import WitnessUnavailableError
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
     Intent,
@@ -187,3 +188,31 @@ class WatchedClient(BadgeClient):
         badge = super().get_customer_badge(customer_id, badge_meta_id)
         self.moments.reach("seen")
         return badge
+
+
+class Memory:
+    """Airflow's place for the witness.
+
+    What is read may be another text. A write may fail, or be followed by another process' one.
+    """
+
+    def __init__(self) -> None:
+        self.text: str | None = None
+        self.written: list[str] = []
+        self.shadow: str | None = None
+        self.forgets = False
+        self.failing = False
+        self.then: Callable[[], None] | None = None
+
+    def read(self) -> str | None:
+        return self.text if self.shadow is None else self.shadow
+
+    def write(self, text: str) -> None:
+        if self.failing:
+            raise WitnessUnavailableError("no answer")
+        self.written.append(text)
+        if not self.forgets:
+            self.text = text
+        if self.then is not None:
+            then, self.then = self.then, None
+            then()

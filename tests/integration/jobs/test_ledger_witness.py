@@ -5,59 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
 
 from airflow_provider_capillary.exceptions import WitnessUnavailableError, WrongLedgerError
-from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness, WitnessStore
+from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.ledger.ledger import Ledger
 
+from .moments import Memory
 from .trial import Trial
-
-
-class Memory:
-    """Keeps the text; what is read may be another one, and a write may fail or be followed by another process'."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None
-        self.written: list[str] = []
-        self.shadow: str | None = None
-        self.forgets = False
-        self.failing = False
-        self.then: Callable[[], None] | None = None
-
-    def read(self) -> str | None:
-        return self.text if self.shadow is None else self.shadow
-
-    def write(self, text: str) -> None:
-        if self.failing:
-            raise WitnessUnavailableError("no answer")
-        self.written.append(text)
-        if not self.forgets:
-            self.text = text
-        if self.then is not None:
-            then, self.then = self.then, None
-            then()
-
-
-@pytest.fixture
-def memory() -> Memory:
-    return Memory()
-
-
-@pytest.fixture
-def night(trial: Trial, memory: Memory) -> Callable[..., Any]:
-    """Runs a job of the given night over the same rows, with the witness."""
-
-    def run(number: int, store: WitnessStore | None = memory, **changes: Any) -> Any:
-        with closing(Ledger(trial.ledger_url)) as ledger:
-            witness = LedgerWitness(store, ledger, "org", clock=trial.clock.now, monotonic=trial.clock.now)
-            return trial.run(trial.rows(3), run_id=f"night-{number}", witness=witness, **changes)
-
-    return run
 
 
 def exchange(trial: Trial, name: str) -> None:

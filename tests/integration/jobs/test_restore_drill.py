@@ -18,7 +18,7 @@ from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
 from airflow_provider_capillary.ledger.copying import copy_ledger, move_ledger
 from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
-from tests.integration.jobs.test_ledger_witness import Memory
+from tests.integration.jobs.moments import Memory
 
 from .trial import Trial
 

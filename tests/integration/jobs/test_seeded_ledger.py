@@ -17,28 +17,11 @@ from airflow_provider_capillary.jobs.ledger_witness import LedgerWitness
 from airflow_provider_capillary.jobs.seed import Seeded, SeedJob, seed_settings
 from airflow_provider_capillary.ledger.facts import JobScope
 from airflow_provider_capillary.ledger.ledger import Ledger
-from tests.integration.jobs.test_ledger_witness import Memory
 
+from .moments import Memory
 from .trial import Trial
 
 Do = Callable[..., Any]
-
-
-@pytest.fixture
-def memory() -> Memory:
-    return Memory()
-
-
-@pytest.fixture
-def night(trial: Trial, memory: Memory) -> Do:
-    """Runs a job of the given night over the same rows, with the witness."""
-
-    def run(number: int) -> Any:
-        with closing(Ledger(trial.ledger_url)) as ledger:
-            witness = LedgerWitness(memory, ledger, "org", clock=trial.clock.now, monotonic=trial.clock.now)
-            return trial.run(trial.rows(6), run_id=f"night-{number}", witness=witness)
-
-    return run
 
 
 @pytest.fixture
@@ -87,12 +70,12 @@ def test_a_seeded_ledger_is_taken_and_regrants_nothing(
     lose(trial, way)
     with pytest.raises(WrongLedgerError):
         night(3)
-    result = seed(trial.rows(6))
+    result = seed(trial.rows(3))
     assert result.error is None
-    assert result.seeded + result.already_held == 6
+    assert result.seeded + result.already_held == 3
     assert '"noted_by":"Ada"' in memory.written[-1]
-    assert trial.ends(night(3)) == {"already_accepted": 6}
-    assert trial.ends(night(4)) == {"already_accepted": 6}
+    assert trial.ends(night(3)) == {"already_accepted": 3}
+    assert trial.ends(night(4)) == {"already_accepted": 3}
     assert trial.times_granted() == [1]
 
 
@@ -101,17 +84,17 @@ def test_a_repeated_seed_takes_the_ledger_too(trial: Trial, night: Do, seed: Do,
     lose(trial, "new")
     memory.failing = True
     with pytest.raises(WitnessUnavailableError):
-        seed(trial.rows(6))
+        seed(trial.rows(3))
     memory.failing = False
     with pytest.raises(WrongLedgerError):
         night(2)
-    assert seed(trial.rows(6)).already_held == 6
-    assert trial.ends(night(2)) == {"already_accepted": 6}
+    assert seed(trial.rows(3)).already_held == 3
+    assert trial.ends(night(2)) == {"already_accepted": 3}
 
 
 @pytest.mark.parametrize(
     ("rows", "settings"),
-    [(0, {}), (6, {"dry_run": True}), (-6, {}), (-6, {"max_invalid": "100%"})],
+    [(0, {}), (3, {"dry_run": True}), (-3, {}), (-3, {"max_invalid": "100%"})],
     ids=["no rows", "dry run", "refused", "all invalid"],
 )
 def test_an_empty_seed_leaves_the_ledger_refused(
@@ -128,7 +111,7 @@ def test_an_empty_seed_leaves_the_ledger_refused(
 
 def test_without_a_store_one_warning_says_so(trial: Trial, seed: Do, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert seed(trial.rows(6), store=None).seeded == 6
+        assert seed(trial.rows(3), store=None).seeded == 3
     [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "no Airflow database" in warning
 
@@ -138,11 +121,11 @@ def test_a_shadowing_value_is_warned_of(
 ) -> None:
     memory.shadow = "x"
     with caplog.at_level(logging.WARNING):
-        assert seed(trial.rows(6)).error is None
+        assert seed(trial.rows(3)).error is None
     assert caplog.text.count("keeps no witness") == 1
 
 
 def test_a_store_that_forgets_is_not_believed(trial: Trial, seed: Do, memory: Memory) -> None:
     memory.forgets = True
     with pytest.raises(WitnessUnavailableError, match="the rows are recorded"):
-        seed(trial.rows(6))
+        seed(trial.rows(3))

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_capillary.datasets.files import FilesDataset
 from airflow_provider_capillary.datasets.rows import RowsDataset
 from airflow_provider_capillary.operators.badge_import import BadgeImportOperator
-from airflow_provider_capillary.simulator.fault_plan import DropFault, RowErrorFault, StatusFault
+from airflow_provider_capillary.simulator.fault_plan import RowErrorFault, StatusFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
 from tests.integration.operators.given_rows import BADGE, DELETED, EARNED, ENDS, ends, granted_twice, parquet, rows
 
@@ -73,13 +73,6 @@ def test_every_form_of_a_dataset_is_taken(simulator: RunningSimulator, task: Tas
         assert ends(summary).keys() <= {"accepted", "already_accepted"}
     assert simulator.simulator.summary()["grants"] == 11
     assert granted_twice(simulator) == []
-
-
-@pytest.mark.parametrize("form", ["list", "file"])
-def test_nothing_to_import_is_imported(simulator: RunningSimulator, task: Tasks, tmp_path: Path, form: str) -> None:
-    (tmp_path / "empty.jsonl").touch()
-    summary = task().run([] if form == "list" else tmp_path / "empty.jsonl")
-    assert summary["rows_read"] == 0
 
 
 @pytest.mark.parametrize(
@@ -217,17 +210,6 @@ def test_what_a_person_must_fix_is_not_retried(
     assert len(simulator.store) == 0
 
 
-def test_wrong_credentials_send_nothing_and_are_not_retried(
-    simulator: RunningSimulator, task: Tasks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wrong = json.loads(simulator.airflow_connection()) | {"password": "not-this-one"}
-    monkeypatch.setenv("AIRFLOW_CONN_CAPILLARY_DEFAULT", json.dumps(wrong))
-    error, _ = task().fail(rows(1))
-    assert isinstance(error, AirflowFailException)
-    assert "not-this-one" not in str(error)
-    assert len(simulator.store) == 0
-
-
 def test_a_server_without_proof_is_retried_by_airflow(simulator: RunningSimulator, task: Tasks) -> None:
     simulator.use_faults([StatusFault(status=503, when="after")])
     arguments = {"on_unknown": "hold", "batch_size": 10, "canary": False, "max_unknown": "100%", "concurrency": 1}
@@ -237,14 +219,6 @@ def test_a_server_without_proof_is_retried_by_airflow(simulator: RunningSimulato
     assert pushed["unknown"] > 0
     assert pushed["not_sent"] > 0
     assert pushed["unknown"] + pushed["not_sent"] == 200
-
-
-def test_unknown_rows_beyond_the_budget_fail_the_task(simulator: RunningSimulator, task: Tasks) -> None:
-    simulator.use_faults([DropFault(at="after_applying", numbers=(2,))])
-    error, pushed = task().fail(rows(30), on_unknown="hold", canary=False, batch_size=10, concurrency=1)
-    assert "10 of 30 rows are unknown" in str(error)
-    assert pushed is not None
-    assert ends(pushed) == {"accepted": 20, "unknown": 10}
 
 
 # -- Which ledger

@@ -10,25 +10,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault, StatusFault
+from airflow_provider_capillary.simulator.fault_plan import DropFault, HangFault
 from airflow_provider_capillary.simulator.server import RunningSimulator
 from tests.integration.operators.given_rows import ends, granted_twice, rows
 
 Tasks = Callable[..., Any]
-
-
-def test_a_retry_counts_what_was_accepted_before(simulator: RunningSimulator, task: Tasks) -> None:
-    one = task(try_number=1)
-    simulator.use_faults([StatusFault(status=403, first=3)])
-    arguments = {"batch_size": 10, "canary": False, "concurrency": 1}
-    _, pushed = one.fail(rows(50), **arguments)
-    assert pushed is not None
-    assert ends(pushed) == {"accepted": 20, "not_sent": 30}
-    simulator.use_faults(None)
-    summary = task(try_number=2).run(rows(50), **arguments)
-    assert summary["job_id"] == pushed["job_id"]
-    assert ends(summary) == {"accepted": 50}
-    assert len(simulator.store) == 50
 
 
 def test_a_retry_reads_back_and_grants_nothing_twice(simulator: RunningSimulator, task: Tasks) -> None:
@@ -55,14 +41,6 @@ def test_a_clear_begins_a_job_that_resends_nothing(
     assert ends(second) == {"already_accepted": 20, "accepted": 5}
     assert granted_twice(simulator) == []
     assert len(simulator.store) == 25
-
-
-def test_a_clear_takes_another_dataset_and_a_retry_not(simulator: RunningSimulator, task: Tasks) -> None:
-    task().run(rows(5))
-    error, _ = task(try_number=2).fail(rows(6))
-    assert isinstance(error, AirflowFailException)
-    assert len(simulator.store) == 5
-    assert ends(task(max_tries=7).run(rows(6))) == {"already_accepted": 5, "accepted": 1}
 
 
 def test_a_kill_records_what_is_in_flight(simulator: RunningSimulator, task: Tasks) -> None:

@@ -73,6 +73,8 @@ def test_a_wrong_password_leaves_no_job_and_no_retry(
     assert isinstance(error, AirflowFailException)
     assert decided(one, error).action is RetryAction.FAIL
     assert pushed is None
+    assert "not this one" not in str(error)
+    assert len(simulator.store) == 0
 
 
 def test_a_dags_own_policy_is_asked(simulator: RunningSimulator, task: Tasks) -> None:

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
+from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.planning import Held
 from airflow_provider_capillary.core.row_state import BATCH_STATES, UNPROVEN, RowState
-from airflow_provider_capillary.ledger.facts import IntentConflictError, Job, Outcome, Proof, RowChange
+from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Job, Outcome, Proof, RowChange
 from airflow_provider_capillary.ledger.packing import (
     BatchColumns,
     Key,
@@ -58,7 +59,22 @@ class OddRow(msgspec.Struct, frozen=True):
     earned_badge_id: str | None
 
 
-class Adopted(NamedTuple):
+class Transaction(NamedTuple):
+    """The transaction in which a job records.
+
+    ``badge_keys``: ``badge_meta_id`` -> the ledger's number. Numbers that are looked up are added. They count only
+    after the commit, because a number that was rolled back is given to another badge.
+    """
+
+    connection: sa.Connection
+    rows: Rows
+    job: Job
+    badge_keys: dict[str, int]
+    now: Moment
+    keeps_issues: bool = True  #: whether the issues of outcomes are written; not those of a copy that was replaced
+
+
+class _Adopted(NamedTuple):
     """A row by its identity, its number in the job that takes it over, and what was held of it when it was planned."""
 
     key: Key
@@ -234,17 +250,19 @@ def take_out(connection: sa.Connection, rows: Rows, free: Sequence[Found], batch
     connection.execute(QUERIES["rows_left"], values)
 
 
-def adopt(connection: sa.Connection, tables: Rows, job: Job, rows: Sequence[Adopted]) -> None:
+def adopt(transaction: Transaction, adoption: Adoption) -> None:
     """Take over rows that another job left without proof, all or none. They stay unknown; their batches are cut off.
 
     :raises IntentConflictError: a row is not as it was held any more.
     """
-    of_batch: dict[int, list[Adopted]] = {}
-    for row in rows:
-        of_batch.setdefault(row.held.batch, []).append(row)
+    of_batch: dict[int, list[_Adopted]] = {}
+    for badge, held in adoption.rows:
+        row = _Adopted(key_of(badge, transaction.badge_keys), badge.row_number, held)
+        of_batch.setdefault(held.batch, []).append(row)
+    connection = transaction.connection
     for batch, some in sorted(of_batch.items()):
         connection.execute(QUERIES["batch_is_cut_off"], {"batch": batch})
-        _adopt_of_batch(connection, LockedBatch(connection, tables, batch), job, some)
+        _adopt_of_batch(connection, LockedBatch(connection, transaction.rows, batch), transaction.job, some)
 
 
 def odd_rows(connection: sa.Connection, batch: int) -> dict[Key, OddRow]:
@@ -264,7 +282,7 @@ def key_values(key: Key) -> dict[str, object]:
     return dict(zip(("customer", "badge", "earned", "occurrence"), key, strict=True))
 
 
-def _adopt_of_batch(connection: sa.Connection, batch: LockedBatch, job: Job, rows: Sequence[Adopted]) -> None:
+def _adopt_of_batch(connection: sa.Connection, batch: LockedBatch, job: Job, rows: Sequence[_Adopted]) -> None:
     here = batch.present([row.key for row in rows])
     expires = dict(zip(batch.columns.keys(), batch.columns.expires, strict=True))
     for key, row_number, held in sorted(rows, key=lambda row: row.key):

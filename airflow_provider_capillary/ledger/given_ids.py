@@ -8,7 +8,7 @@ accepted instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.reply import GivenId
 from airflow_provider_capillary.core.row_state import RowState
-from airflow_provider_capillary.ledger.changes import Change, LockedBatch, changes_of, key_values
-from airflow_provider_capillary.ledger.facts import GrantedRow, Job, Outcome, Proof, RowChange, RowIssue
+from airflow_provider_capillary.ledger.changes import Change, LockedBatch, Transaction, changes_of, key_values
+from airflow_provider_capillary.ledger.facts import GrantedRow, Outcome, Proof, RowChange, RowIssue
 from airflow_provider_capillary.ledger.issues import issue_columns
 from airflow_provider_capillary.ledger.packing import (
     BatchColumns,
@@ -28,7 +28,6 @@ from airflow_provider_capillary.ledger.packing import (
     unpack_rows,
 )
 from airflow_provider_capillary.ledger.queries import QUERIES, insert_many
-from airflow_provider_capillary.ledger.rows import Rows
 
 
 class WholeRow(NamedTuple):
@@ -48,18 +47,15 @@ class WholeRow(NamedTuple):
 
 
 class GivenIds:
-    """The ids of one transaction. ``badge_keys``: name -> the ledger's number, of every badge that is asked for."""
+    """The ids of one transaction, which has numbered every badge that is asked for."""
 
-    def __init__(self, connection: sa.Connection, tables: Rows, job: Job, badge_keys: Mapping[str, int]) -> None:
-        self._connection = connection
-        self._tables = tables
-        self._organisation = job.organisation_key
-        self._badge_keys = badge_keys
+    def __init__(self, transaction: Transaction) -> None:
+        self._in = transaction
 
     def keep(self, batch: int, given: Sequence[GivenId], *, is_proven: bool = False) -> None:
         """Record ids with the batch whose reply gave them."""
         if given:
-            insert_many(self._connection, "keep_id", [self._values(batch, one, is_proven) for one in given])
+            insert_many(self._in.connection, "keep_id", [self._values(batch, one, is_proven) for one in given])
 
     def keep_late(self, batch: int, accepted: Sequence[RowChange]) -> None:
         """Record the ids of rows that did not become accepted under them."""
@@ -77,14 +73,16 @@ class GivenIds:
         changes row by row.
         """
         customers = set(
-            self._connection.execute(QUERIES["customers_of_late_ids"], {"organisation": self._organisation}).scalars()
+            self._in.connection.execute(
+                QUERIES["customers_of_late_ids"], {"organisation": self._in.job.organisation_key}
+            ).scalars()
         )
         if not customers:
             return
         touched = [change for change in changes_of(outcome) if change.badge.customer_id in customers]
         rows = [row for change in touched if (row := self._row(change))]
         for batch in sorted({row.batch for row in rows if row.state is RowState.INTENT}):
-            self._connection.execute(QUERIES["late_id_is_known"], {"batch": batch})
+            self._in.connection.execute(QUERIES["late_id_is_known"], {"batch": batch})
         for change in touched:  # a second look: a row in flight may have been settled before its batch was marked
             self._look(change)
 
@@ -93,8 +91,8 @@ class GivenIds:
         if row is None or row.state is RowState.INTENT:
             return
         name = change.badge.badge_meta_id
-        identity = key_values(row.key) | {"organisation": self._organisation, "name": name}
-        proven = self._connection.execute(QUERIES["late_ids"], identity).all()
+        identity = key_values(row.key) | {"organisation": self._in.job.organisation_key, "name": name}
+        proven = self._in.connection.execute(QUERIES["late_ids"], identity).all()
         if not proven:
             return
         first = next((one for one in proven if one.batch_id == row.sent_with), proven[0])
@@ -102,7 +100,7 @@ class GivenIds:
             self._accept(row, first.batch_id, first.earned_badge_id)
             return
         if row.earned_badge_id is None and first.batch_id == row.sent_with:
-            batch = LockedBatch(self._connection, self._tables, row.batch)
+            batch = LockedBatch(self._in.connection, self._in.rows, row.batch)
             batch.take_id(row.key, row.row_number, first.earned_badge_id)
         ids = {str(one.earned_badge_id) for one in proven} | ({row.earned_badge_id} if row.earned_badge_id else set())
         if len(ids) > 1 or any(one.batch_id != row.sent_with for one in proven):
@@ -113,20 +111,20 @@ class GivenIds:
         customer, badge, earned, occurrence = row.key
         columns = BatchColumns((row.row_number,), (customer,), (badge,), (earned,), (row.expires_at,), (occurrence,))
         values = {"batch": granted_by, "job": row.job, "rows": pack_rows(columns)}
-        own = int(self._connection.execute(QUERIES["add_batch_of_late_row"], values).scalar_one())
-        self._tables.lock(self._connection, [row.key])
-        self._tables.move(self._connection, own, [row.key])
+        own = int(self._in.connection.execute(QUERIES["add_batch_of_late_row"], values).scalar_one())
+        self._in.rows.lock(self._in.connection, [row.key])
+        self._in.rows.move(self._in.connection, own, [row.key])
         if row.is_odd:
-            self._connection.execute(QUERIES["drop_odd_row"], key_values(row.key))
-        self._connection.execute(QUERIES["rows_left"], {"batch": row.batch, "rows": 1})
+            self._in.connection.execute(QUERIES["drop_odd_row"], key_values(row.key))
+        self._in.connection.execute(QUERIES["rows_left"], {"batch": row.batch, "rows": 1})
         accepted = Change(row.key, row.row_number, row.expires_at, RowState.ACCEPTED, earned_badge_id)
-        LockedBatch(self._connection, self._tables, own).change([accepted], Proof.REPLY)
+        LockedBatch(self._in.connection, self._in.rows, own).change([accepted], Proof.REPLY)
 
     def _report(self, row: WholeRow, name: str, ids: Sequence[str]) -> None:
         doubt = f"the API gave {' and '.join(ids)} for this row, one of them in a late reply: may be granted twice"
         if row.doubt == doubt:
             return
-        self._connection.execute(QUERIES["add_doubt"], key_values(row.key) | {"doubt": doubt})
+        self._in.connection.execute(QUERIES["add_doubt"], key_values(row.key) | {"doubt": doubt})
         if row.state is RowState.UNKNOWN:
             return  # the doubt is reported when the row is settled
         state = RowState.REJECTED if row.state is RowState.REJECTED else RowState.ACCEPTED
@@ -142,7 +140,7 @@ class GivenIds:
             attempt=row.attempt,
             badge_meta_id=name,
         )
-        self._connection.execute(QUERIES["report_second_grant"], {"job": row.job, **issue_columns(issue)})
+        self._in.connection.execute(QUERIES["report_second_grant"], {"job": row.job, **issue_columns(issue)})
 
     def _stands(self, change: RowChange) -> bool:
         row = self._row(change)
@@ -150,13 +148,13 @@ class GivenIds:
 
     def _row(self, change: RowChange) -> WholeRow | None:
         badge = change.badge
-        key = (badge.customer_id, self._badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence)
-        return whole_row(self._connection, key)
+        key = (badge.customer_id, self._in.badge_keys[badge.badge_meta_id], badge.earned_at, badge.occurrence)
+        return whole_row(self._in.connection, key)
 
     def _values(self, batch: int, one: GivenId, is_proven: bool) -> dict[str, Any]:
         return {
             "batch": batch,
-            "organisation": self._organisation,
+            "organisation": self._in.job.organisation_key,
             "earned_badge_id": storable(one.earned_badge_id),
             "customer": one.customer_id,
             "name": storable(one.badge_meta_id),

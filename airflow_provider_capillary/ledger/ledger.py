@@ -25,6 +25,7 @@ from airflow_provider_capillary.core.seeding import SeedPlan
 from airflow_provider_capillary.exceptions import ConfigurationError
 from airflow_provider_capillary.ledger import listing
 from airflow_provider_capillary.ledger.ages_and_controls import Ages, find_controls
+from airflow_provider_capillary.ledger.changes import Transaction
 from airflow_provider_capillary.ledger.database import Database
 from airflow_provider_capillary.ledger.engine import PATIENCE_SECONDS, make_engine
 from airflow_provider_capillary.ledger.facts import Age, Controls, Job, JobPlan, JobScope, Note, Outcome
@@ -175,7 +176,8 @@ class Ledger(LedgerOverview):
                 if not all(isinstance(note, Outcome) for note in notes):
                     raise lease_lost(job)
                 keeps_issues = self._jobs.count_commit(connection, job)
-            recording = Recording(connection, self.database.rows, job, badge_keys, now=now, keeps_issues=keeps_issues)
+            transaction = Transaction(connection, self.database.rows, job, badge_keys, now, keeps_issues)
+            recording = Recording(transaction)
             return recording.write(notes), recording.accepted_elsewhere
 
         batches, elsewhere = self._numbering_badges(job, work)
@@ -195,10 +197,9 @@ class Ledger(LedgerOverview):
             now, holds_lease = self._renew(connection, job)
             if not holds_lease:
                 raise lease_lost(job)
-            recording = Recording(connection, self.database.rows, job, badge_keys, now=now, keeps_issues=True)
-            recording.learn(set(given.badges.badge_meta_ids))
-            living = functools.cache(lambda owner: self._is_living(connection, owner))
-            return Seeding(connection, self.database.rows, job, badge_keys, living, now.at).seed(given)
+            transaction = Transaction(connection, self.database.rows, job, badge_keys, now)
+            Recording(transaction).learn(set(given.badges.badge_meta_ids))
+            return Seeding(transaction, functools.cache(lambda owner: self._is_living(connection, owner))).seed(given)
 
         return self._numbering_badges(job, work)
 

@@ -17,7 +17,7 @@ from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
 from airflow_provider_capillary.core.moments import Moment
 from airflow_provider_capillary.core.row_state import BATCH_STATES, FREE, UNPROVEN, RowState
-from airflow_provider_capillary.ledger.changes import Adopted, adopt, key_of, take_out
+from airflow_provider_capillary.ledger.changes import Transaction, adopt, take_out
 from airflow_provider_capillary.ledger.database import moment_values
 from airflow_provider_capillary.ledger.facts import (
     Adoption,
@@ -42,7 +42,7 @@ from airflow_provider_capillary.ledger.packing import (
     storable_all,
 )
 from airflow_provider_capillary.ledger.queries import QUERIES
-from airflow_provider_capillary.ledger.rows import Found, Rows, conflict_of, row_arrays
+from airflow_provider_capillary.ledger.rows import Found, conflict_of, row_arrays
 
 _NEW_BATCH = ("attempt", "row_count", "fingerprint", "request_id", "rows")
 _SETTLED_BATCH = ("batch", "row_count", "state", "proof", "status", "verdict", "ids")
@@ -57,29 +57,10 @@ class _Noted(NamedTuple):
 
 
 class Recording:
-    """The notes of one transaction.
+    """The notes of one transaction."""
 
-    :param badge_keys: name -> the ledger's number. Numbers that are looked up here are added. Keep them only after the
-        commit, because a number that was rolled back is given to another badge.
-    :param keeps_issues: whether the issues of outcomes are written; not those of a copy that was replaced.
-    """
-
-    def __init__(
-        self,
-        connection: sa.Connection,
-        rows: Rows,
-        job: Job,
-        badge_keys: dict[str, int],
-        *,
-        now: Moment,
-        keeps_issues: bool,
-    ) -> None:
-        self._connection = connection
-        self._rows = rows
-        self._job = job
-        self._badge_keys = badge_keys
-        self._now = now
-        self._keeps_issues = keeps_issues
+    def __init__(self, transaction: Transaction) -> None:
+        self._in = transaction
         self.accepted_elsewhere: set[int] = set()  #: rows that a reply accepts, but that belong to another job now
 
     def write(self, notes: Sequence[Note]) -> list[int]:
@@ -91,28 +72,27 @@ class Recording:
         intents = [note for note in notes if isinstance(note, Intent)]
         _refuse_repeated(intents)
         if any(intent.once_per_customer for intent in intents):
-            self._connection.execute(QUERIES["lock_organisation"], {"organisation": self._job.organisation_key})
+            self._in.connection.execute(QUERIES["lock_organisation"], {"organisation": self._in.job.organisation_key})
         self.learn(set().union(*map(_names, notes)))
         outcomes = [note for note in notes if isinstance(note, Outcome)]
         first = {outcome.batch: outcome for outcome in reversed(outcomes)}
         in_one_state = list(filter(None, map(self._in_one_state, first.values())))
-        settled = _settle_untouched(self._connection, self._now, in_one_state)
+        settled = _settle_untouched(self._in.connection, self._in.now, in_one_state)
         for note in notes:
             if isinstance(note, Outcome):
                 self._outcome(note, is_settled=note is first[note.batch] and note.batch in settled)
             elif isinstance(note, Adoption):
-                rows = [Adopted(key_of(badge, self._badge_keys), badge.row_number, held) for badge, held in note.rows]
-                adopt(self._connection, self._rows, self._job, rows)
+                adopt(self._in, note)
             elif isinstance(note, Issues) and note.rows:
-                add_issues(self._connection, self._job.key, note.rows, keep_earlier=note.keep_earlier)
+                add_issues(self._in.connection, self._in.job.key, note.rows, keep_earlier=note.keep_earlier)
         return self._intents(intents) if intents else []
 
     def learn(self, names: set[str]) -> None:
         """Number badges that the ledger does not know yet."""
-        for name in sorted(names - self._badge_keys.keys()):
-            values = {"organisation": self._job.organisation_key, "name": name}
-            self._connection.execute(QUERIES["add_badge"], values)
-            self._badge_keys[name] = int(self._connection.execute(QUERIES["find_badge"], values).scalar_one())
+        for name in sorted(names - self._in.badge_keys.keys()):
+            values = {"organisation": self._in.job.organisation_key, "name": name}
+            self._in.connection.execute(QUERIES["add_badge"], values)
+            self._in.badge_keys[name] = int(self._in.connection.execute(QUERIES["find_badge"], values).scalar_one())
 
     # -- intents -----------------------------------------------------------------------------------------------------
 
@@ -120,26 +100,26 @@ class Recording:
         once = [badge for intent in intents if intent.once_per_customer for badge in intent.badges]
         if once:
             self._refuse_second_badge(once)
-        columns = [columns_of(intent.badges, self._badge_keys) for intent in intents]
+        columns = [columns_of(intent.badges, self._in.badge_keys) for intent in intents]
         batches = list(map(_batch_values, intents, columns))
         if all(intent.unseen for intent in intents):
             return self._note_unseen(batches, [each.sorted_keys() for each in columns])
-        keys = add_batches(self._connection, self._job, self._now, batches)
+        keys = add_batches(self._in.connection, self._in.job, self._in.now, batches)
         noted = list(map(_Noted, intents, keys, columns))
         new = [NewRows(one.batch, self._new_keys(one)) for one in noted]
-        self._rows.insert(self._connection, new)
+        self._in.rows.insert(self._in.connection, new)
         return [one.batch for one in noted]
 
     def _note_unseen(self, batches: Sequence[dict[str, Any]], keys: Sequence[KeyColumns]) -> list[int]:
         """Note batches with their rows, of which none was looked up: a row that the ledger holds is a conflict."""
-        if self._connection.dialect.name == "sqlite":
-            numbers = add_batches(self._connection, self._job, self._now, batches)
-            self._rows.insert(self._connection, list(map(NewRows, numbers, keys)))
+        if self._in.connection.dialect.name == "sqlite":
+            numbers = add_batches(self._in.connection, self._in.job, self._in.now, batches)
+            self._in.rows.insert(self._in.connection, list(map(NewRows, numbers, keys)))
             return numbers
-        values = {"job": self._job.key, "fence": self._job.fence, **moment_values(self._now)}
+        values = {"job": self._in.job.key, "fence": self._in.job.fence, **moment_values(self._in.now)}
         values |= _columns(_NEW_BATCH, batches) | row_arrays(keys)
         try:
-            return sorted(self._connection.execute(QUERIES["note_unseen_batches"], values).scalars())
+            return sorted(self._in.connection.execute(QUERIES["note_unseen_batches"], values).scalars())
         except IntegrityError as error:
             raise conflict_of(error) from error
 
@@ -148,8 +128,8 @@ class Recording:
         if noted.intent.unseen:
             return noted.columns.sorted_keys()
         keys = sorted(noted.columns.keys())
-        self._rows.lock(self._connection, keys)
-        found = map(Found._make, self._rows.find(self._connection, keys, any_date=False))
+        self._in.rows.lock(self._in.connection, keys)
+        found = map(Found._make, self._in.rows.find(self._in.connection, keys, any_date=False))
         held = {row.key: row for row in found}
         known = {key for key in keys if key in held}
         if known:
@@ -166,7 +146,7 @@ class Recording:
         """Refuse a row that repeats another one of this job under another number: a repeat is not sent."""
         for key, number in zip(noted.columns.keys(), noted.columns.numbers, strict=True):
             row = held.get(key)
-            if row is not None and row.job == self._job.key and row.row_number not in (None, number):
+            if row is not None and row.job == self._in.job.key and row.row_number not in (None, number):
                 raise IntentConflictError("a row of the batch repeats another one of this job")
 
     def _claim(self, held: Sequence[Found], batch: int, known_doubts: set[Key]) -> None:
@@ -174,18 +154,18 @@ class Recording:
         taken = [row for row in held if row.state not in FREE or (row.doubt and row.key not in known_doubts)]
         if taken:
             raise IntentConflictError(f"{len(taken)} rows are held by another batch or another job")
-        take_out(self._connection, self._rows, held, batch)
+        take_out(self._in.connection, self._in.rows, held, batch)
 
     def _refuse_second_badge(self, badges: Sequence[EarnedBadge]) -> None:
-        keys = sorted({(b.customer_id, self._badge_keys[b.badge_meta_id], 0) for b in badges})
+        keys = sorted({(b.customer_id, self._in.badge_keys[b.badge_meta_id], 0) for b in badges})
         numbers = {badge.row_number for badge in badges}
-        for found in map(Found._make, self._rows.find(self._connection, keys, any_date=True)):
+        for found in map(Found._make, self._in.rows.find(self._in.connection, keys, any_date=True)):
             if _stands_in_the_way(found) or self._is_refused_here(found, numbers):
                 raise IntentConflictError(f"a badge of the batch is held by another row, in state {found.state}")
 
     def _is_refused_here(self, found: Found, numbers: set[int]) -> bool:
         """Whether the API refused the badge for another row of this job. A row that repeats it ends in the same way."""
-        return found.job == self._job.key and found.state == RowState.REJECTED and found.row_number not in numbers
+        return found.job == self._in.job.key and found.state == RowState.REJECTED and found.row_number not in numbers
 
     # -- outcomes ----------------------------------------------------------------------------------------------------
 
@@ -194,14 +174,7 @@ class Recording:
             return  # all its rows were accepted together, and there is nothing else to record
         if not is_settled:
             self.learn(set(EarnedBadges.of(outcome.accepted).badge_meta_ids))
-        odd = OddOutcomes(
-            self._connection,
-            self._rows,
-            self._job,
-            self._badge_keys,
-            now=self._now,
-            keeps_issues=self._keeps_issues,
-        )
+        odd = OddOutcomes(self._in)
         odd.write(outcome, is_settled=is_settled)
         self.accepted_elsewhere |= odd.accepted_elsewhere
 

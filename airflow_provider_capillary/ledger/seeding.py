@@ -12,7 +12,6 @@ from itertools import repeat
 from typing import Any
 
 import msgspec
-import sqlalchemy as sa
 
 from airflow_provider_capillary.core.earned_badge import EarnedBadge
 from airflow_provider_capillary.core.earned_badges import EarnedBadges
@@ -21,8 +20,8 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.core.seeding import SeedPlan, plan_seed
 from airflow_provider_capillary.exceptions import JobIsRunningError
 from airflow_provider_capillary.ledger import settling
-from airflow_provider_capillary.ledger.changes import take_out
-from airflow_provider_capillary.ledger.facts import Job, Proof, Settled, UnprovenRow
+from airflow_provider_capillary.ledger.changes import Transaction, take_out
+from airflow_provider_capillary.ledger.facts import Proof, Settled, UnprovenRow
 from airflow_provider_capillary.ledger.given_ids import WholeRow, whole_row
 from airflow_provider_capillary.ledger.packing import (
     Key,
@@ -35,7 +34,7 @@ from airflow_provider_capillary.ledger.packing import (
 )
 from airflow_provider_capillary.ledger.queries import QUERIES
 from airflow_provider_capillary.ledger.recording import add_batches
-from airflow_provider_capillary.ledger.rows import Found, Rows
+from airflow_provider_capillary.ledger.rows import Found
 
 BATCH_ROWS = 1_000  #: rows of one batch; few, because a later look at one row unpacks all rows of its batch
 SEEDED = "granted outside this ledger, as {} says"
@@ -50,27 +49,15 @@ class Seed(msgspec.Struct, frozen=True):
 
 
 class Seeding:
-    """The seeding of one transaction.
+    """The seeding of one transaction, which has numbered the badges of all rows.
 
-    :param badge_keys: ``badge_meta_id`` -> the ledger's number, of every row.
     :param is_living: whether a job, by its number, runs.
     """
 
-    def __init__(
-        self,
-        connection: sa.Connection,
-        tables: Rows,
-        job: Job,
-        badge_keys: Mapping[str, int],
-        is_living: Callable[[int], bool],
-        now: float,
-    ) -> None:
-        self._connection = connection
-        self._tables = tables
-        self._job = job
-        self._badge_keys = badge_keys
+    def __init__(self, transaction: Transaction, is_living: Callable[[int], bool]) -> None:
+        self._in = transaction
+        self._now = transaction.now.at
         self._is_living = is_living
-        self._now = now
 
     def seed(self, given: Seed) -> Counter[SeedPlan]:
         """Note the rows; give how many ended in which way.
@@ -78,11 +65,11 @@ class Seeding:
         :raises IntentConflictError: an import took some of them meanwhile; nothing was noted.
         """
         rows = given.badges
-        badges = map(self._badge_keys.__getitem__, rows.badge_meta_ids)
+        badges = map(self._in.badge_keys.__getitem__, rows.badge_meta_ids)
         occurrences = rows.occurrences or repeat(1)
         keys: list[Key] = list(zip(rows.customer_ids, badges, rows.earned_at, occurrences, strict=False))
-        self._tables.lock(self._connection, sorted(keys))
-        every = map(Found._make, self._tables.find(self._connection, sorted(keys), any_date=False))
+        self._in.rows.lock(self._in.connection, sorted(keys))
+        every = map(Found._make, self._in.rows.find(self._in.connection, sorted(keys), any_date=False))
         held = {row.key: row for row in every}
         if not held:
             self._note(rows, given.ids, keys, held, given.by)
@@ -115,17 +102,19 @@ class Seeding:
         """Note rows that the ledger does not hold, and take those that are free into the same batches."""
         parts = [slice(start, start + BATCH_ROWS) for start in range(0, len(rows), BATCH_ROWS)]
         values = [self._batch_values(rows[part], by) for part in parts]
-        batches = add_batches(self._connection, self._job, Moment(self._now), values)
+        batches = add_batches(self._in.connection, self._in.job, Moment(self._now), values)
         new: list[NewRows] = []
         for batch, part in zip(batches, parts, strict=True):
             of_part = sorted(keys[part])
             new.append(NewRows(batch, KeyColumns.of([key for key in of_part if key not in held])))
             if free := [held[key] for key in of_part if key in held]:
-                take_out(self._connection, self._tables, free, batch)
-        self._tables.insert(self._connection, new)
+                take_out(self._in.connection, self._in.rows, free, batch)
+        self._in.rows.insert(self._in.connection, new)
         for batch, part in zip(batches, parts, strict=True):
             packed = pack_ids(storable_all(ids[part]))
-            self._connection.execute(QUERIES["accept_seeded_batch"], {"batch": batch, "ids": packed, "now": self._now})
+            self._in.connection.execute(
+                QUERIES["accept_seeded_batch"], {"batch": batch, "ids": packed, "now": self._now}
+            )
 
     def _batch_values(self, rows: EarnedBadges, by: str) -> dict[str, Any]:
         return {
@@ -133,7 +122,7 @@ class Seeding:
             "row_count": len(rows),
             "fingerprint": "",
             "request_id": f"seeded by {by}",
-            "rows": pack_rows(columns_of(rows, dict(self._badge_keys))),
+            "rows": pack_rows(columns_of(rows, self._in.badge_keys)),
         }
 
     # -- rows that an earlier import left without proof --------------------------------------------------------------
@@ -142,23 +131,23 @@ class Seeding:
         """Accept rows that dead or finished jobs left without proof, in those jobs' own accounts; give how many."""
         of_job: dict[int, list[WholeRow]] = {}
         for key in sorted(unproven):
-            if (row := whole_row(self._connection, key)) is not None:
+            if (row := whole_row(self._in.connection, key)) is not None:
                 of_job.setdefault(row.job, []).append(row)
         return sum(self._settle_job(job, rows, unproven, by) for job, rows in sorted(of_job.items()))
 
     def _settle_job(self, key: int, rows: Sequence[WholeRow], ids: Mapping[Key, str | None], by: str) -> int:
-        job_id = str(self._connection.execute(QUERIES["job_id_of_key"], {"job": key}).scalar_one())
+        job_id = str(self._in.connection.execute(QUERIES["job_id_of_key"], {"job": key}).scalar_one())
         try:
-            job = settling.take_stock(self._connection, job_id, self._now)
+            job = settling.take_stock(self._in.connection, job_id, self._now)
         except JobIsRunningError:  # it began again since it was looked at
             return 0
-        names = {number: name for name, number in self._badge_keys.items()}
+        names = {number: name for name, number in self._in.badge_keys.items()}
         settled = [
             Settled(_unproven(row, names), RowState.ACCEPTED, SEEDED.format(by), ids[row.key] or row.earned_badge_id)
             for row in rows
         ]
         return len(
-            settling.settle(self._connection, self._tables, job, settled, proof=Proof.SEED, by=by, now=self._now)
+            settling.settle(self._in.connection, self._in.rows, job, settled, proof=Proof.SEED, by=by, now=self._now)
         )
 
 

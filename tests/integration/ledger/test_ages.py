@@ -29,6 +29,12 @@ ANOTHER_MACHINE: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+def elsewhere(postgres_backend: PostgresBackend) -> Ledger:
+    """The ledger as another machine has it open."""
+    return postgres_backend.open(**ANOTHER_MACHINE)
+
+
 def leave(ledger: Ledger, job: Job, how: str, number: int) -> int:
     """Leave a batch as a process may leave it; give its key."""
     if how == "intent":
@@ -43,10 +49,9 @@ def leave(ledger: Ledger, job: Job, how: str, number: int) -> int:
 
 @pytest.mark.parametrize("how", LEFT)
 @pytest.mark.parametrize("set_by", [HOUR, 30.0, -HOUR])
-def test_a_set_server_clock_ages_no_batch(postgres_backend: PostgresBackend, how: str, set_by: float) -> None:
-    elsewhere = postgres_backend.open(
-        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
-    )
+def test_a_set_server_clock_ages_no_batch(
+    postgres_backend: PostgresBackend, elsewhere: Ledger, how: str, set_by: float
+) -> None:
     batch = leave(elsewhere, begin(elsewhere), how, 1)
     postgres_backend.set_clock(set_by)
     begun = time.monotonic()
@@ -56,20 +61,16 @@ def test_a_set_server_clock_ages_no_batch(postgres_backend: PostgresBackend, how
 
 @pytest.mark.parametrize("how", LEFT)
 @pytest.mark.parametrize("ahead", [HOUR, -HOUR])
-def test_disagreeing_machines_age_no_batch(postgres_backend: PostgresBackend, how: str, ahead: float) -> None:
-    elsewhere = postgres_backend.open(
-        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
-    )
+def test_disagreeing_machines_age_no_batch(
+    postgres_backend: PostgresBackend, elsewhere: Ledger, how: str, ahead: float
+) -> None:
     batch = leave(elsewhere, begin(elsewhere), how, 1)
     ledger = postgres_backend.open(**THIS_MACHINE, clock=lambda: time.time() + ahead)
     assert ledger.ages([batch])[batch].seconds <= 5
 
 
 @pytest.mark.parametrize("how", LEFT)
-def test_time_passed_by_all_clocks_counts(postgres_backend: PostgresBackend, how: str) -> None:
-    elsewhere = postgres_backend.open(
-        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
-    )
+def test_time_passed_by_all_clocks_counts(postgres_backend: PostgresBackend, elsewhere: Ledger, how: str) -> None:
     batch = leave(elsewhere, begin(elsewhere), how, 1)
     postgres_backend.pass_time(HOUR)
     ledger = postgres_backend.open(**THIS_MACHINE)
@@ -77,10 +78,7 @@ def test_time_passed_by_all_clocks_counts(postgres_backend: PostgresBackend, how
 
 
 @pytest.mark.parametrize("how", LEFT)
-def test_one_wait_after_a_failover_is_enough(postgres_backend: PostgresBackend, how: str) -> None:
-    elsewhere = postgres_backend.open(
-        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
-    )
+def test_one_wait_after_a_failover_is_enough(postgres_backend: PostgresBackend, elsewhere: Ledger, how: str) -> None:
     job = begin(elsewhere)
     first, second = (leave(elsewhere, job, how, number) for number in (1, 2))
     with postgres_backend.look() as connection:  # a server that began to run at another time has another clock
@@ -94,10 +92,7 @@ def test_one_wait_after_a_failover_is_enough(postgres_backend: PostgresBackend, 
     assert ledger.ages([third])[third].seconds < 30
 
 
-def test_an_end_after_the_look_is_no_older(postgres_backend: PostgresBackend) -> None:
-    elsewhere = postgres_backend.open(
-        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
-    )
+def test_an_end_after_the_look_is_no_older(postgres_backend: PostgresBackend, elsewhere: Ledger) -> None:
     job = begin(elsewhere)
     batch = claim(elsewhere, job, badge(1))
     with postgres_backend.look() as connection:
@@ -110,10 +105,7 @@ def test_an_end_after_the_look_is_no_older(postgres_backend: PostgresBackend) ->
     assert ledger.ages([batch])[batch].seconds < 30
 
 
-def test_a_look_at_one_server_proves_no_other(postgres_backend: PostgresBackend) -> None:
-    elsewhere = postgres_backend.open(
-        boot_id=lambda: "another machine", steady=lambda: 7.0, owner="another machine/7/1"
-    )
+def test_a_look_at_one_server_proves_no_other(postgres_backend: PostgresBackend, elsewhere: Ledger) -> None:
     job = begin(elsewhere)
     batch = claim(elsewhere, job, badge(1))
     passed = [100.0]

@@ -45,8 +45,7 @@ def accepting(batch: int, *rows: EarnedBadge, **others: Any) -> Outcome:
     return Outcome(batch, "PER_ROW", 200, accepted=rows, ids=[f"id-{row.row_number}" for row in rows], **others)
 
 
-def test_one_change_accepts_each_row_with_its_id(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_one_change_accepts_each_row_with_its_id(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     assert (batch_states(backend), ledger.counts(job)) == (["intent"], {RowState.INTENT: 3})
     ledger.record(job, [accepting(batch, *ROWS)])
@@ -62,15 +61,13 @@ def test_one_change_accepts_each_row_with_its_id(backend: Backend, ledger: Ledge
 @pytest.mark.parametrize("reported", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
 @pytest.mark.parametrize("noted", [ROWS, ROWS[::-1]], ids=["in order", "in another order"])
 def test_each_row_gets_its_id_in_any_order(
-    ledger: Ledger, noted: list[EarnedBadge], reported: list[EarnedBadge]
+    ledger: Ledger, noted: list[EarnedBadge], reported: list[EarnedBadge], job: Job
 ) -> None:
-    job = begin(ledger)
     ledger.record(job, [accepting(claim(ledger, job, *noted), *reported)])
     assert ids(ledger) == {1: "id-1", 2: "id-2", 3: "id-3"}
 
 
-def test_rows_not_accepted_stand_beside_the_batch(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_rows_not_accepted_stand_beside_the_batch(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS, badge(4))
     others = [RowChange(ROWS[1], REJECTED), RowChange(badge(4), UNKNOWN, "id-x")]
     ledger.record(job, [accepting(batch, ROWS[0], ROWS[2], rows=others, issues=(issue(2, REJECTED),))])
@@ -79,16 +76,14 @@ def test_rows_not_accepted_stand_beside_the_batch(backend: Backend, ledger: Ledg
     assert ledger.counts(job) == {ACCEPTED: 2, REJECTED: 1, UNKNOWN: 1}
 
 
-def test_a_partial_outcome_changes_no_other_row(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_partial_outcome_changes_no_other_row(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [accepting(batch, ROWS[0], ROWS[2])])
     assert states(ledger) == {1: "accepted", 2: "intent", 3: "accepted"}
     assert batch_states(backend) == ["intent"]
 
 
-def test_no_statement_takes_an_accepted_row_back(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_no_statement_takes_an_accepted_row_back(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = bring_to(ledger, job, ACCEPTED, *ROWS)
     later = claim(ledger, job, badge(9))
     odd = "1, batch_id, '{}', 1, 2, 1 FROM capillary_earned_badge WHERE batch_id = " + str(batch)
@@ -106,9 +101,8 @@ def test_no_statement_takes_an_accepted_row_back(backend: Backend, ledger: Ledge
     assert states(ledger) == {1: "accepted", 2: "accepted", 3: "accepted", 9: "intent"}
 
 
-def test_a_batch_changes_no_other_batchs_row(backend: Backend, ledger: Ledger) -> None:
+def test_a_batch_changes_no_other_batchs_row(backend: Backend, ledger: Ledger, job: Job) -> None:
     """A state of its own that does not go with the row's batch would never be seen."""
-    job = begin(ledger)
     bring_to(ledger, job, UNKNOWN, *ROWS)
     other = bring_to(ledger, job, UNKNOWN, badge(9))
     with backend.look() as connection, pytest.raises(sa.exc.DBAPIError, match="not allowed"):
@@ -121,8 +115,7 @@ def test_a_batch_changes_no_other_batchs_row(backend: Backend, ledger: Ledger) -
         )
 
 
-def test_accepted_rows_survive_the_next_trys_start(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_accepted_rows_survive_the_next_trys_start(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, ACCEPTED, *ROWS)
     claim(ledger, job, badge(4))
     ledger.finish_job(job, "failed", None)
@@ -152,10 +145,9 @@ def heir(ledger: Ledger, job: Job) -> None:
 
 @pytest.mark.parametrize("taken_by", [next_try, stock, heir], ids=["next try", "stock", "another job"])
 def test_a_late_reply_settles_what_is_left(
-    backend: Backend, ledger: Ledger, taken_by: Callable[[Ledger, Job], None]
+    backend: Backend, ledger: Ledger, taken_by: Callable[[Ledger, Job], None], job: Job
 ) -> None:
     """As a copy that stood still and wakes up reports it: it is true, but the rows are no intents any more."""
-    job = begin(ledger)
     batch = claim(ledger, job, *ROWS)
     taken_by(ledger, job)
     assert states(ledger) == dict.fromkeys((1, 2, 3), "unknown")
@@ -165,8 +157,7 @@ def test_a_late_reply_settles_what_is_left(
     assert viewed(backend) == {"accepted": 3}
 
 
-def test_rows_accepted_meanwhile_cannot_be_adopted(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_rows_accepted_meanwhile_cannot_be_adopted(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     other = begin(ledger, "another run")
     seen = [(row, one) for row in ROWS if (one := held(ledger, other, row))]
@@ -177,8 +168,7 @@ def test_rows_accepted_meanwhile_cannot_be_adopted(backend: Backend, ledger: Led
     assert ledger.counts(job) == {ACCEPTED: 3}
 
 
-def test_only_the_unknown_row_of_a_batch_is_adopted(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_only_the_unknown_row_of_a_batch_is_adopted(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     other = begin(ledger, "another run")
     before = [(row, one) for row in ROWS if (one := held(ledger, other, row))]
@@ -195,8 +185,7 @@ def test_only_the_unknown_row_of_a_batch_is_adopted(backend: Backend, ledger: Le
     assert ids(ledger) == {1: "id-1", 2: "id-found", 3: "id-3"}
 
 
-def test_one_row_is_revoked_alone(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_one_row_is_revoked_alone(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [accepting(batch, *ROWS)])
     ledger.finish_job(job, "finished", {"rows_read": 3, "accepted": 3, "unknown": 0})
@@ -212,8 +201,7 @@ def test_one_row_is_revoked_alone(backend: Backend, ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("before", [*(one for one in RowState if one in (ACCEPTED, UNKNOWN, PLANNED, REJECTED))])
 @pytest.mark.parametrize("run", ["2026-01-01", "another run"], ids=["same job", "another job"])
-def test_an_intent_without_look_up_conflicts(backend: Backend, ledger: Ledger, before: RowState, run: str) -> None:
-    job = begin(ledger)
+def test_an_intent_without_look_up_conflicts(ledger: Ledger, before: RowState, run: str, job: Job) -> None:
     bring_to(ledger, job, before, ROWS[1])
     own = job if run == "2026-01-01" else begin(ledger, run)
     unseen = intent(*ROWS)
@@ -227,8 +215,7 @@ def test_an_intent_without_look_up_conflicts(backend: Backend, ledger: Ledger, b
     assert states(ledger) == {1: "accepted", 2: before.value, 3: "accepted"}
 
 
-def test_a_jobs_rows_are_counted_by_batch_and_oddity(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_jobs_rows_are_counted_by_batch_and_oddity(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [accepting(batch, ROWS[0], ROWS[2], rows=[RowChange(ROWS[1], REJECTED)])])
     revoke(ledger, job, 3)
@@ -249,8 +236,7 @@ def revoke(ledger: Ledger, job: Job, number: int) -> None:
     assert ledger.revocations.answer(job, row, Answer.REVOKED)
 
 
-def test_the_next_batch_reports_rows_that_left(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_the_next_batch_reports_rows_that_left(backend: Backend, ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, PLANNED, *ROWS)
     assert (batch_states(backend), odd_rows(backend)) == (["planned"], 0)
     second = claim(ledger, job, ROWS[0], ROWS[2])
@@ -267,15 +253,13 @@ def test_the_next_batch_reports_rows_that_left(backend: Backend, ledger: Ledger)
     assert (batch_states(backend), odd_rows(backend)) == (["planned", "accepted", "accepted"], 0)
 
 
-def test_a_fully_rejected_batch_accepts_none(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_fully_rejected_batch_accepts_none(backend: Backend, ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, REJECTED, *ROWS)
     assert (batch_states(backend), odd_rows(backend)) == (["planned"], 3)
     assert (states(ledger), ledger.counts(job)) == (dict.fromkeys((1, 2, 3), "rejected"), {REJECTED: 3})
 
 
-def test_a_dead_trys_rows_are_unknown_by_batch(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_dead_trys_rows_are_unknown_by_batch(backend: Backend, ledger: Ledger, job: Job) -> None:
     claim(ledger, job, *ROWS)
     claim(ledger, job, badge(4), badge(5))
     ledger.finish_job(job, "failed", None)
@@ -284,8 +268,7 @@ def test_a_dead_trys_rows_are_unknown_by_batch(backend: Backend, ledger: Ledger)
     assert ledger.counts(again) == {UNKNOWN: 5}
 
 
-def test_a_jobs_commits_are_counted_upwards(ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_jobs_commits_are_counted_upwards(ledger: Ledger, job: Job) -> None:
     seen = [ledger.job(job.job_id).commits]
     batch = claim(ledger, job, *ROWS)
     seen.append(ledger.job(job.job_id).commits)
@@ -306,8 +289,7 @@ def test_every_process_sees_the_ledgers_identity(fresh_backend: Backend) -> None
     assert first.ledger_id == second.ledger_id
 
 
-def test_rows_apart_take_few_statements_however_many(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_rows_apart_take_few_statements_however_many(ledger: Ledger, job: Job) -> None:
     rows = [badge(number) for number in range(1, 601)]
     batch = claim(ledger, job, *rows)
     seen: list[str] = []
@@ -339,16 +321,14 @@ def test_one_recording_takes_few_round_trips(postgres_backend: PostgresBackend) 
     assert ledger.counts(job) == {ACCEPTED: 4, RowState.INTENT: 4}
 
 
-def test_a_batchs_second_outcome_changes_nothing(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_batchs_second_outcome_changes_nothing(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1))
     ledger.record(job, [accepting(batch, badge(1)), outcome(batch, UNKNOWN, badge(1))])
     assert ledger.counts(job) == {ACCEPTED: 1}
     assert ids(ledger) == {1: "id-1"}
 
 
-def test_an_odd_rows_id_survives_acceptance(ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_an_odd_rows_id_survives_acceptance(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     given = 'a"b\\'
     changes = [RowChange(ROWS[0], UNKNOWN, given), RowChange(ROWS[1], UNKNOWN), RowChange(ROWS[2], UNKNOWN)]
@@ -359,8 +339,7 @@ def test_an_odd_rows_id_survives_acceptance(ledger: Ledger) -> None:
     assert states(ledger) == {1: "accepted", 2: "accepted", 3: "unknown"}
 
 
-def test_few_accepted_rows_keep_their_ids(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_few_accepted_rows_keep_their_ids(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     planned = [RowChange(row, PLANNED) for row in ROWS[:2]]
     ledger.record(job, [accepting(batch, ROWS[2], rows=planned)])

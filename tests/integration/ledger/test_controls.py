@@ -24,9 +24,7 @@ def rows_of(controls: Controls) -> list[int]:
     return [one.row_number for one in controls.badges]
 
 
-def test_only_rows_that_a_reply_proves_serve(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_only_rows_that_a_reply_proves_serve(ledger: Ledger, job: Job) -> None:
     for number, state in enumerate((RowState.INTENT, RowState.UNKNOWN, RowState.PLANNED, RowState.REJECTED), 1):
         bring_to(ledger, job, state, badge(number))
     read = bring_to(ledger, job, RowState.UNKNOWN, badge(5))
@@ -36,18 +34,14 @@ def test_only_rows_that_a_reply_proves_serve(backend: Backend) -> None:
     assert rows_of(found(ledger, job)) == [6]
 
 
-def test_only_a_customers_latest_row_serves(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_only_a_customers_latest_row_serves(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, ACCEPTED, badge(1, customer=7), badge(2, customer=8), badge(3, customer=9))
     claim(ledger, job, badge(4, customer=7, earned=EARNED + 1))
     claim(ledger, job, badge(5, customer=8, earned=EARNED - 1), badge(6, customer=9, occurrence=2))
     assert rows_of(found(ledger, job)) == [2]
 
 
-def test_the_same_badge_serves_first_of_three(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_the_same_badge_serves_first_of_three(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, ACCEPTED, badge(1), badge(2))
     bring_to(ledger, job, ACCEPTED, *(badge(number, name=SILVER) for number in range(3, 9)))
     assert rows_of(found(ledger, job))[:2] == [1, 2]
@@ -55,17 +49,13 @@ def test_the_same_badge_serves_first_of_three(backend: Backend) -> None:
     assert {one.badge_meta_id for one in found(ledger, job, name=SILVER).badges} == {SILVER}
 
 
-def test_a_row_serves_on_its_side_of_expiry(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_a_row_serves_on_its_side_of_expiry(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, ACCEPTED, badge(1), badge(2, earned=4_000_000_000))
     assert rows_of(found(ledger, job)) == [1]
     assert rows_of(found(ledger, job, expired=False)) == [2]
 
 
-def test_a_young_row_says_when_it_serves(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_a_young_row_says_when_it_serves(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, ACCEPTED, badge(1))
     young = found(ledger, job, before=1.0)
     assert young.badges == ()
@@ -73,8 +63,7 @@ def test_a_young_row_says_when_it_serves(backend: Backend) -> None:
     assert rows_of(found(ledger, job, before=young.next_at)) == [1]
 
 
-def test_rows_of_another_organisation_do_not_serve(backend: Backend) -> None:
-    ledger = backend.open()
+def test_rows_of_another_organisation_do_not_serve(ledger: Ledger) -> None:
     bring_to(ledger, begin(ledger), ACCEPTED, badge(1))
     ledger.add_organisation("other")
     other = begin(ledger, "other", organisation="other")
@@ -83,9 +72,7 @@ def test_rows_of_another_organisation_do_not_serve(backend: Backend) -> None:
     assert rows_of(found(ledger, other)) == [2]
 
 
-def test_rows_of_every_job_serve_unless_rejected(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_rows_of_every_job_serve_unless_rejected(ledger: Ledger, job: Job) -> None:
     rows = [badge(number) for number in range(1, 4)]
     batch = claim(ledger, job, *rows)
     refused = [RowChange(rows[0], RowState.REJECTED)]
@@ -93,9 +80,7 @@ def test_rows_of_every_job_serve_unless_rejected(backend: Backend) -> None:
     assert rows_of(found(ledger, begin(ledger, "later"))) == [2, 3]
 
 
-def test_the_newest_batches_are_found_by_an_index(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_the_newest_batches_are_found_by_an_index(backend: Backend, ledger: Ledger, job: Job) -> None:
     for number in range(1, 41):
         batch = claim(ledger, job, badge(number))
         ledger.record(job, [outcome(batch, ACCEPTED, badge(number))])

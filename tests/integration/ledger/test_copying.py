@@ -12,9 +12,9 @@ from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import ConfigurationError, JobIsRunningError, WrongLedgerError
 from airflow_provider_capillary.ledger.copying import copy_ledger, move_ledger
+from airflow_provider_capillary.ledger.facts import Job
 from airflow_provider_capillary.ledger.ledger import Ledger
 
-from .backends import Backend
 from .building import GOLD, badge, begin, bring_to, claim, issue, outcome, states
 
 
@@ -41,7 +41,7 @@ def filled(ledger: Ledger) -> str:
     return job.job_id
 
 
-def test_a_moved_ledger_is_the_same(backend: Backend, ledger: Ledger, target: str) -> None:
+def test_a_moved_ledger_is_the_same(ledger: Ledger, target: str) -> None:
     job_id = filled(ledger)
     assert move_ledger(ledger, target) > 10
     with closing(Ledger(target)) as new:
@@ -92,8 +92,7 @@ def test_a_running_job_prevents_a_move(ledger: Ledger, target: str) -> None:
     assert ledger.sealed_for is None
 
 
-def test_a_backup_leaves_the_source_open(ledger: Ledger, target: str) -> None:
-    job = begin(ledger)
+def test_a_backup_leaves_the_source_open(ledger: Ledger, target: str, job: Job) -> None:
     claim(ledger, job, badge(1))
     copy_ledger(ledger, target)
     bring_to(ledger, job, RowState.ACCEPTED, badge(2))

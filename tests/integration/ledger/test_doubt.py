@@ -46,8 +46,7 @@ def test_a_doubt_outlives_every_state_and_job(ledger: Ledger) -> None:
     assert (found.doubt, doubt_of(ledger, job, 1)) == (DOUBT, DOUBT)
 
 
-def test_only_rows_that_are_unknown_come_into_doubt(ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_only_rows_that_are_unknown_come_into_doubt(ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, badge(1), badge(2), badge(3))
     ledger.record(job, [outcome(batch, RowState.UNKNOWN, badge(1), badge(2))])
     ledger.record(job, [outcome(batch, RowState.ACCEPTED, badge(2))])
@@ -70,8 +69,7 @@ def test_a_doubted_row_is_claimed_knowingly(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("reported_before", [True, False])
-def test_an_accepted_doubted_row_is_perhaps_double(ledger: Ledger, reported_before: bool) -> None:
-    job = begin(ledger)
+def test_an_accepted_doubted_row_is_perhaps_double(ledger: Ledger, reported_before: bool, job: Job) -> None:
     set_free(ledger, job, 1)
     batch = send_again(ledger, job, 1, 2)
     reported = tuple(issue(row, RowState.UNKNOWN, "no reply") for row in (1, 2)) if reported_before else ()
@@ -92,8 +90,7 @@ def test_an_accepted_doubted_row_is_perhaps_double(ledger: Ledger, reported_befo
         assert by_row[1].original["customerId"] == badge(1).customer_id
 
 
-def test_a_persons_word_leaves_doubt_and_a_read_none(ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_persons_word_leaves_doubt_and_a_read_none(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.UNKNOWN, badge(1), badge(2))
     ledger.finish_job(job, "failed", None)
     one, two = unproven(ledger, job.job_id)
@@ -103,8 +100,7 @@ def test_a_persons_word_leaves_doubt_and_a_read_none(ledger: Ledger) -> None:
     assert [doubt_of(ledger, job, row) for row in (1, 2)] == [DOUBT, None]
 
 
-def test_a_doubt_is_added_to_an_issue_once(ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_doubt_is_added_to_an_issue_once(ledger: Ledger, job: Job) -> None:
     ledger.record(job, [Issues([issue(1, message="first")])])
     ledger.record(job, [Issues([issue(1, message="second"), issue(2, message="new")], keep_earlier=True)])
     ledger.record(job, [Issues([issue(1, message="second")], keep_earlier=True)])

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import CapillaryError
-from airflow_provider_capillary.ledger.facts import Adoption
+from airflow_provider_capillary.ledger.facts import Adoption, Job
 from airflow_provider_capillary.ledger.ledger import Ledger
 
 from .backends import Backend, PostgresBackend, SqliteBackend
@@ -64,10 +64,8 @@ TABLES = ("capillary_earned_badge", "capillary_odd_row", "capillary_doubt")
 
 
 @pytest.mark.parametrize("statistics", ["none", "fresh"])
-def test_a_batch_is_read_by_index(backend: Backend, statistics: str) -> None:
+def test_a_batch_is_read_by_index(backend: Backend, statistics: str, ledger: Ledger, job: Job) -> None:
     """Whatever the planner knows of the table: in a night it grows past all statistics."""
-    ledger = backend.open()
-    job = begin(ledger)
     for first in range(1, 6_001, 2_000):
         claim(ledger, job, *(badge(row) for row in range(first, first + 2_000)))
     if statistics == "fresh":
@@ -154,9 +152,7 @@ def test_a_password_stands_in_no_description(postgres_backend: PostgresBackend) 
         assert str(url.database) in ledger.description
 
 
-def test_rows_stand_in_no_error(backend: Backend) -> None:
-    ledger = backend.open()
-    job = begin(ledger)
+def test_rows_stand_in_no_error(backend: Backend, ledger: Ledger, job: Job) -> None:
     with backend.look() as connection:
         cascade = "" if backend.name == "sqlite" else " CASCADE"  # a view reads it
         connection.execute(sa.text(f"DROP TABLE capillary_earned_badge{cascade}"))

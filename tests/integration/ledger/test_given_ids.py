@@ -101,7 +101,7 @@ def test_a_second_grant_is_reported_in_either_order(backend: Backend, ledger: Le
         assert message.count("may be granted twice") == 1
 
 
-def test_a_row_about_to_be_resent_is_accepted(backend: Backend, ledger: Ledger) -> None:
+def test_a_row_about_to_be_resent_is_accepted(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     ledger.record(second, [becoming(batch, PLANNED, 1, 2, 3, verdict="")])
     ledger.record(first, [accepting(batch, "late", 1, 2, 3)])
@@ -112,7 +112,7 @@ def test_a_row_about_to_be_resent_is_accepted(backend: Backend, ledger: Ledger) 
     assert (reported(ledger, second), ledger.revocations.second_grants(second.job_id)) == ([], [])
 
 
-def test_a_row_whose_second_request_failed_is_accepted(backend: Backend, ledger: Ledger) -> None:
+def test_a_row_whose_second_request_failed_is_accepted(ledger: Ledger) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(first, [accepting(batch, "late", 1, 3)])
@@ -178,7 +178,7 @@ def test_the_owning_job_reports_it(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("answer", Answer)
-def test_revoking_a_second_grant_keeps_the_row(backend: Backend, ledger: Ledger, answer: Answer) -> None:
+def test_revoking_a_second_grant_keeps_the_row(ledger: Ledger, answer: Answer) -> None:
     first, batch, second = taken_over(ledger)
     again = sent_again(ledger, second, batch)
     ledger.record(second, [accepting(again, "second", 1, 2, 3)])
@@ -200,8 +200,7 @@ def unproven(batch: int, *given: GivenId) -> Outcome:
     return Outcome(batch, "UNKNOWN", 200, changes, given=given)
 
 
-def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     given = (
         GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]),
@@ -223,8 +222,7 @@ def test_ids_without_proof_are_kept_with_their_batch(backend: Backend, ledger: L
 
 
 @pytest.mark.parametrize("by", ["read", "word"])
-def test_a_settled_row_keeps_its_unproven_id(backend: Backend, ledger: Ledger, by: str) -> None:
-    job = begin(ledger)
+def test_a_settled_row_keeps_its_unproven_id(ledger: Ledger, by: str, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [unproven(batch, GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]))])
     if by == "read":
@@ -243,8 +241,7 @@ def test_a_settled_row_keeps_its_unproven_id(backend: Backend, ledger: Ledger, b
 
 
 @pytest.mark.parametrize("by", ["read", "reconciliation"])
-def test_a_freed_row_with_an_id_is_in_doubt(backend: Backend, ledger: Ledger, by: str) -> None:
-    job = begin(ledger)
+def test_a_freed_row_with_an_id_is_in_doubt(backend: Backend, ledger: Ledger, by: str, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [unproven(batch, GivenId("a", ROWS[0].customer_id, ROWS[0].badge_meta_id, ROWS[0]))])
     if by == "read":
@@ -258,8 +255,7 @@ def test_a_freed_row_with_an_id_is_in_doubt(backend: Backend, ledger: Ledger, by
     assert (found[2], found[3]) == (None, None)
 
 
-def test_a_refusal_ends_the_doubt_of_an_id(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_a_refusal_ends_the_doubt_of_an_id(backend: Backend, ledger: Ledger, job: Job) -> None:
     batch = claim(ledger, job, *ROWS)
     ledger.record(job, [becoming(batch, PLANNED, 1, 2, 3, verdict="RETRY_LATER")])
     assert set(doubts(backend).values()) == {None}
@@ -275,32 +271,21 @@ def test_an_issue_that_stands_is_added_to(ledger: Ledger) -> None:
     assert reported(ledger, second) == [(1, ACCEPTED, f"found by reading back; {twice_message(1)}")]
 
 
-def test_ids_of_any_text_are_kept(ledger: Ledger, job: Job) -> None:
-    texts = [
-        "",
-        " ",
-        "0" * 24,
-        "NULL",
-        "null",
-        '"',
-        "{}",
-        "\\",
-        "Ä\N{SNOWMAN}",
-        "ab" * 12,
-        "a,b",
-        "a\nb\t",
-        "'; --",
-        "%s",
-        "?1",
-    ]
-    odd = dict(enumerate(texts, 1))
-    rows = [badge(number) for number in odd]
-    ledger.record(job, [Outcome(claim(ledger, job, *rows), "PER_ROW", 200, accepted=rows, ids=list(odd.values()))])
-    assert ids(ledger) == odd
-    apart = [badge(number, customer=2_000 + number) for number in odd]
-    second = begin(ledger, "2026-01-02")
-    batch = claim(ledger, second, *apart, badge(99))
-    refused = RowChange(badge(99), REJECTED)
-    unknown = [RowChange(row, UNKNOWN, odd[row.row_number]) for row in apart]
-    ledger.record(second, [Outcome(batch, "PER_ROW", 200, [*unknown, refused])])
-    assert ids(ledger, second.job_id) == odd | {99: None}
+TEXTS = ["", " ", "0" * 24, "NULL", "null", "ab" * 12, "AB" * 12, "a,b", "a b", "a\nb\t", "Ä\N{SNOWMAN}", "²", "٣" * 24]
+TEXTS += ['"', 'a"b', "'", "'; --", "\\", "a\\b", "{}", "%s", "%s %(x)s :x", "?1"]
+
+
+@pytest.mark.parametrize("way", ["by the batch", "row by row", "in two parts", "without proof"])
+def test_ids_of_any_text_are_kept(ledger: Ledger, job: Job, way: str) -> None:
+    given: dict[int, str | None] = {**dict(enumerate(TEXTS, 1)), 98: None, 99: "65" * 12}
+    if way == "by the batch":
+        del given[98]  # the API gives an id for every row that it accepts so
+    rows = [badge(number) for number in given]
+    batch = claim(ledger, job, *rows)
+    changes = [RowChange(row, UNKNOWN if way == "without proof" else ACCEPTED, given[row.row_number]) for row in rows]
+    outcomes = {
+        "by the batch": [Outcome(batch, "PER_ROW", 200, accepted=rows, ids=[text or "" for text in given.values()])],
+        "in two parts": [Outcome(batch, "PER_ROW", 200, part) for part in (changes[:5], changes[5:])],
+    }
+    ledger.record(job, outcomes.get(way, [Outcome(batch, "PER_ROW", 200, changes)]))
+    assert ids(ledger) == given

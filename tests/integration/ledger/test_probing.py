@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from airflow_provider_capillary.core.probing import Before, Way
 from airflow_provider_capillary.ledger.facts import JobPlan, JobScope
-from tests.integration.ledger.backends import Backend
+from airflow_provider_capillary.ledger.ledger import Ledger
 
 BADGE = "5eed0000bad9e00000000001"
 WAY = Way("PUT", "epoch_seconds")
 
 
-def test_a_grant_is_open_until_revoked_or_absent(backend: Backend) -> None:
-    ledger = backend.open()
+def test_a_grant_is_open_until_revoked_or_absent(ledger: Ledger) -> None:
     probe = ledger.probes.begin("org", 7, BADGE, Before(1, ("old",), 5), by="a person")
     first, second = (ledger.probes.note_grant(probe, 100 + number, WAY, "r") for number in (1, 2))
     noted = ledger.probes.open_grants("org")
@@ -28,8 +27,7 @@ def test_a_grant_is_open_until_revoked_or_absent(backend: Backend) -> None:
     assert ledger.probes.ids("org") == {"a" * 24} == set(ledger.earned_badge_ids())
 
 
-def test_ids_differ_by_customer_badge_and_probe(backend: Backend) -> None:
-    ledger = backend.open()
+def test_ids_differ_by_customer_badge_and_probe(ledger: Ledger) -> None:
     likes = []
     for number, customer in enumerate((7, 7, 8)):
         probe = ledger.probes.begin("org", customer, BADGE, Before(), by="a person")
@@ -39,8 +37,7 @@ def test_ids_differ_by_customer_badge_and_probe(backend: Backend) -> None:
     assert [ledger.probes.ids("org", like=like) for like in likes] == [{"id0", "id1"}, {"id1"}, {"id2"}]
 
 
-def test_the_latest_answers_are_kept_without_a_job(backend: Backend) -> None:
-    ledger = backend.open()
+def test_the_latest_answers_are_kept_without_a_job(ledger: Ledger) -> None:
     assert ledger.probes.latest("org") is None
     for answer in (1, 2):
         probe = ledger.probes.begin("org", 7, BADGE, Before(), by="a person")

@@ -54,8 +54,7 @@ def notes(backend: Backend) -> list[dict[str, Any]]:
         return [dict(row) for row in found.mappings()]
 
 
-def test_granted_rows_are_counted_by_what_is_possible(ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_granted_rows_are_counted_by_what_is_possible(ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.ACCEPTED, badge(1), badge(2), badge(3, name=SILVER))
     bring_to(ledger, job, RowState.UNKNOWN, badge(4))
     bring_to(ledger, job, RowState.REJECTED, badge(5))
@@ -156,8 +155,7 @@ def test_one_of_two_answers_revokes_the_row(backend: Backend) -> None:
     assert (ledger.job(job.job_id).summary or {})["revoked"] == 20
 
 
-def test_only_accepted_rows_can_be_revoked(backend: Backend, ledger: Ledger) -> None:
-    job = begin(ledger)
+def test_only_accepted_rows_can_be_revoked(backend: Backend, ledger: Ledger, job: Job) -> None:
     bring_to(ledger, job, RowState.UNKNOWN, badge(1))
     for attempt in ("UPDATE capillary_batch SET state = 'revoked'", REVOKE_ODD):
         with backend.look() as connection, pytest.raises(sa.exc.DBAPIError, match="not allowed"):

@@ -206,31 +206,6 @@ def test_text_no_database_takes_is_replaced(ledger: Ledger, job: Job) -> None:
     assert ids(ledger) == {1: "6�"}
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["together", "apart"])
-def test_ids_with_special_characters_are_kept(ledger: Ledger, job: Job, together: bool) -> None:
-    odd = ["NULL", "null", "", "a,b", 'a"b', "a\\b", "{}", "a b", "'", "ä", "²", "%s", "?1", "a\nb\t", "%s %(x)s :x"]
-    given = ["65" * 12, *odd, None]
-    rows = [badge(number) for number in range(1, len(given) + 1)]
-    batch = claim(ledger, job, *rows)
-    changes = [RowChange(row, RowState.ACCEPTED, text) for row, text in zip(rows, given, strict=True)]
-    if together:
-        ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes)])
-    else:
-        ledger.record(job, [Outcome(batch, "PER_ROW", 200, changes[:5]), Outcome(batch, "PER_ROW", 200, changes[5:])])
-    assert list(ids(ledger).values()) == given
-
-
-def test_an_unusual_id_is_kept_beside_usual_ones(ledger: Ledger, job: Job) -> None:
-    """Those of the usual form are kept in half the bytes, which must not change any other: a batch for each."""
-    kept = []
-    for number, odd in enumerate(["0" * 24, "65" * 11, "65" * 13, "AB" * 12, "ab" * 11 + " a", "٣" * 24, "6" * 23, ""]):
-        rows = [badge(10 * number + place) for place in (1, 2, 3)]
-        given = ["65" * 12, odd, "0f" * 12]
-        ledger.record(job, [Outcome(claim(ledger, job, *rows), "PER_ROW", 200, accepted=rows, ids=given)])
-        kept += given
-        assert list(ids(ledger).values()) == kept
-
-
 @pytest.mark.parametrize("rows", [1, 249, 250, 251, 500, 1_000, 1_013])
 def test_a_batch_of_any_size_is_noted_and_changed(ledger: Ledger, job: Job, rows: int) -> None:
     badges = [badge(row) for row in range(1, rows + 1)]

@@ -33,8 +33,7 @@ def seed(first: int, count: int, badge: int = 0) -> Seed:
     return Seed(rows, [f"{number:024x}" for number in rows.row_numbers], "a person")
 
 
-def test_seeded_rows_are_accepted_with_their_ids(backend: Backend) -> None:
-    ledger = backend.open()
+def test_seeded_rows_are_accepted_with_their_ids(ledger: Ledger) -> None:
     job = opened(ledger, "1")
     assert ledger.seed(job, seed(1, 2_500)) == Counter({SeedPlan.NOTE: 2_500})
     assert ledger.seed(job, seed(2_001, 1_000)) == Counter({SeedPlan.HELD: 500, SeedPlan.NOTE: 500})
@@ -44,8 +43,7 @@ def test_seeded_rows_are_accepted_with_their_ids(backend: Backend) -> None:
     assert all(row.earned_badge_id == f"{row.badge.customer_id:024x}" for row in rows)
 
 
-def test_an_import_can_claim_none_of_them(backend: Backend) -> None:
-    ledger = backend.open()
+def test_an_import_can_claim_none_of_them(ledger: Ledger) -> None:
     ledger.seed(opened(ledger, "1"), seed(1, 10))
     importing = opened(ledger, "2")
     for unseen in (True, False):
@@ -53,8 +51,7 @@ def test_an_import_can_claim_none_of_them(backend: Backend) -> None:
             ledger.record(importing, [Intent(badges(10, 2), "f", "r", 1, unseen=unseen)])
 
 
-def test_a_row_noted_by_an_import_stays_there(backend: Backend) -> None:
-    ledger = backend.open()
+def test_a_row_noted_by_an_import_stays_there(backend: Backend, ledger: Ledger) -> None:
     with closing(backend.open()) as other:
         importing = opened(other, "2")
         other.record(importing, [Intent(badges(3, 2), "f", "r", 1)])
@@ -62,8 +59,7 @@ def test_a_row_noted_by_an_import_stays_there(backend: Backend) -> None:
         assert found == Counter({SeedPlan.NOTE: 8, SeedPlan.IN_FLIGHT: 2, SeedPlan.SETTLE: 0})
 
 
-def test_a_seed_without_its_lease_notes_nothing(backend: Backend) -> None:
-    ledger = backend.open()
+def test_a_seed_without_its_lease_notes_nothing(ledger: Ledger) -> None:
     job = opened(ledger, "1")
     ledger.finish_job(job, "failed", None)
     with pytest.raises(LeaseLostError):

@@ -18,6 +18,7 @@ from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.exceptions import LedgerUnusableError, WrongLedgerError
 from airflow_provider_capillary.ledger import sqlite_file
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.ledger.reader import LedgerReader
 from airflow_provider_capillary.ledger.sqlite_file import refuse_unfit
 
 from .building import badge, begin, bring_to, claim, states
@@ -154,6 +155,20 @@ def test_a_reading_shell_changes_nothing(path: Path) -> None:
         shell.execute("SELECT count(*) FROM capillary_row").fetchone()
     shell.close()
     assert opened(path) == {1: "accepted"}
+
+
+@pytest.mark.parametrize("reader_leaves_last", [True, False])
+def test_a_read_page_leaves_the_ledger_intact(path: Path, reader_leaves_last: bool) -> None:
+    url = f"sqlite:///{path}"
+    reader = LedgerReader(url)
+    with closing(Ledger(url)) as ledger:
+        if reader_leaves_last:
+            assert reader.dag_ids() == []
+        assert ledger.jobs(1) == []
+    assert reader.dag_ids() == []
+    reader.close()
+    with closing(Ledger(url)) as ledger:
+        assert ledger.jobs(1) == []
 
 
 def test_many_opening_and_closing_disturb_none(path: Path) -> None:

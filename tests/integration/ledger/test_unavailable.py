@@ -31,6 +31,11 @@ def execute(ledger: Ledger, statement: str) -> None:
         connection.exec_driver_sql(statement)
 
 
+def with_setting(backend: PostgresBackend, setting: str) -> sa.URL:
+    """The URL with a setting of the server for its connections."""
+    return sa.make_url(backend.url).update_query_dict({"options": f"-c {setting}"})
+
+
 def test_a_read_only_file_takes_no_job(sqlite_backend: SqliteBackend) -> None:
     ledger = sqlite_backend.open()
     job = begin(ledger)
@@ -177,10 +182,7 @@ def test_a_broken_connection_is_replaced(
 
 def test_a_read_only_standby_takes_no_job(postgres_backend: PostgresBackend) -> None:
     ledger = postgres_backend.open()
-    separator = "&" if "?" in postgres_backend.url else "?"
-    standby = postgres_backend.open(
-        url=f"{postgres_backend.url}{separator}options=-c%20default_transaction_read_only%3Don"
-    )
+    standby = postgres_backend.open(url=with_setting(postgres_backend, "default_transaction_read_only=on"))
     with pytest.raises(LedgerUnavailableError, match="read-only"):
         begin(standby)
     assert ledger.jobs() == []
@@ -206,8 +208,7 @@ def test_a_vanished_file_is_not_made_anew(sqlite_backend: SqliteBackend) -> None
         "SELECT no_such_function()",
     ],
 )
-def test_a_refused_statement_is_not_retried(backend: Backend, statement: str) -> None:
-    ledger = backend.open()
+def test_a_refused_statement_is_not_retried(statement: str, ledger: Ledger) -> None:
     tries: list[str] = []
 
     def work(connection: sa.Connection) -> None:
@@ -227,8 +228,7 @@ def test_a_user_without_rights_learns_it_at_once(postgres_backend: PostgresBacke
     with postgres_backend.look() as connection:
         connection.execute(sa.text("DROP ROLE IF EXISTS capillary_stranger"))
         connection.execute(sa.text("CREATE ROLE capillary_stranger"))
-    separator = "&" if "?" in postgres_backend.url else "?"
-    url = f"{postgres_backend.url}{separator}options=-c%20role%3Dcapillary_stranger"
+    url = with_setting(postgres_backend, "role=capillary_stranger")
     with pytest.raises(LedgerUnusableError, match="permission denied") as refused:
         begin(postgres_backend.open(url=url))
     assert "GRANT" in str(refused.value)

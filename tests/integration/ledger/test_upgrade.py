@@ -212,6 +212,7 @@ def test_an_upgrade_changes_no_row(backend: Backend, next_version: Callable[...,
     assert after == before
     assert revision(backend) == "0002"
     assert ledger.counts(job) == dict.fromkeys(IN_LEDGER, 2)
+    assert not backend.open().was_upgraded
 
 
 def test_a_new_ledger_gets_every_revision(fresh_backend: Backend, next_version: Callable[..., None]) -> None:
@@ -219,13 +220,6 @@ def test_a_new_ledger_gets_every_revision(fresh_backend: Backend, next_version: 
     ledger = fresh_backend.open()
     assert (revision(fresh_backend), contents(fresh_backend)["capillary_made_up"]) == ("0002", [])
     claim(ledger, begin(ledger), badge(1))
-
-
-def test_an_upgrade_runs_once(backend: Backend, next_version: Callable[..., None]) -> None:
-    filled(backend)
-    next_version()
-    assert backend.open().was_upgraded
-    assert not backend.open().was_upgraded
 
 
 def test_many_upgrade_an_older_ledger_once(backend: Backend, next_version: Callable[..., None]) -> None:
@@ -240,20 +234,6 @@ def test_many_upgrade_an_older_ledger_once(backend: Backend, next_version: Calla
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(open_one, range(4))) == [False, False, False, True]
     assert contents(backend)["capillary_made_up"] == [{"job_id": job.job_id}]
-
-
-def test_an_older_version_refuses_an_upgraded_ledger(
-    backend: Backend, next_version: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scripts, head = migrations.SCRIPTS, migrations.HEAD
-    filled(backend)
-    next_version()
-    backend.open()
-    monkeypatch.setattr(migrations, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrations, "HEAD", head)
-    with pytest.raises(ConfigurationError, match=r"revision 0002.*written by a newer one"):
-        backend.open()
-    assert revision(backend) == "0002"
 
 
 def test_a_broken_upgrade_leaves_the_ledger(backend: Backend, next_version: Callable[..., None]) -> None:

@@ -26,19 +26,17 @@ _PATIENCE_SECONDS = 0.005  # so long, notes that no caller waits for may wait fo
 class _Entry:
     """Notes to commit, or a question to ask, and the future for the answer."""
 
-    #: Whether no caller waits for the answer.
-    is_patient = False
-
-    def __init__(self, notes: Sequence[Note] | None, question: Callable[[], Any] | None) -> None:
+    def __init__(
+        self,
+        notes: Sequence[Note] | None = None,
+        question: Callable[[], Any] | None = None,
+        *,
+        is_patient: bool = False,
+    ) -> None:
         self.notes = notes
         self.question = question
+        self.is_patient = is_patient  #: no caller waits for the answer
         self.answer: Future[Any] = Future()
-
-
-class _Later(_Entry):
-    """Notes that no caller waits for."""
-
-    is_patient = True
 
 
 class LedgerWriter:
@@ -74,7 +72,7 @@ class LedgerWriter:
 
     def record(self, *notes: Note) -> list[int]:
         """Commit durably, then return; see ``Ledger.record``."""
-        keys: list[int] = self._submit(_Entry(notes, None)).result()
+        keys: list[int] = self._submit(_Entry(notes)).result()
         return keys
 
     def record_later(self, note: Outcome, then: Callable[[], None]) -> None:
@@ -91,7 +89,7 @@ class LedgerWriter:
             else:
                 self._on_loss(error)
 
-        later = _Later([note], None)
+        later = _Entry([note], is_patient=True)
         later.answer.add_done_callback(end)
         self._submit(later)
 
@@ -127,7 +125,7 @@ class LedgerWriter:
         self._thread.join()
 
     def _ask(self, question: Callable[[], _Result]) -> _Result:
-        answer: _Result = self._submit(_Entry(None, question)).result()
+        answer: _Result = self._submit(_Entry(question=question)).result()
         return answer
 
     def _submit(self, entry: _Entry) -> Future[Any]:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_provider_capillary.core.row_state import RowState
 from airflow_provider_capillary.ledger.facts import Issues, Job, JobPlan, JobScope, RowIssue
 from airflow_provider_capillary.ledger.ledger import Ledger
+from airflow_provider_capillary.reports.error_report import write_error_report
+from airflow_provider_capillary.reports.report_facts import ReportFacts
 
 Recorded = Callable[..., Job]
+MakeIssue = Callable[..., RowIssue]
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A report, as it is read again."""
+
+    facts: ReportFacts
+    errors: list[dict[str, str]]
+    summary: dict[str, Any]
+
+
+Report = Callable[..., Written]
 
 
 @pytest.fixture
@@ -68,3 +84,16 @@ def issue() -> Callable[..., RowIssue]:
         return RowIssue(row_number=row_number, state=state, original=row, **(ordinary | recorded))
 
     return make
+
+
+@pytest.fixture
+def report(ledger: Ledger, tmp_path: Path) -> Report:
+    """Writes the report of jobs into ``tmp_path``."""
+
+    def write(*jobs: Job) -> Written:
+        facts = write_error_report(ledger, [job.job_id for job in jobs], tmp_path).facts
+        with (tmp_path / "errors.csv").open(encoding="utf-8", newline="") as text:
+            errors = list(csv.DictReader(text, strict=True))
+        return Written(facts, errors, msgspec.json.decode((tmp_path / "summary.json").read_bytes()))
+
+    return write

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import csv
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,19 +22,9 @@ from airflow_provider_capillary.reports.error_report import write_error_report
 from airflow_provider_capillary.reports.errors_csv import REPORT_COLUMNS
 from airflow_provider_capillary.reports.report_facts import MOST_KEPT_APART, MOST_KEPT_APART_OF_MANY
 
-Recorded = Callable[..., Job]
-MakeIssue = Callable[..., RowIssue]
+from .conftest import MakeIssue, Recorded, Report
+
 BADGE = "64fa0c8d3b9e2a1f5c7d8e90"
-
-
-def errors(folder: Path) -> list[dict[str, str]]:
-    with (folder / "errors.csv").open(encoding="utf-8", newline="") as text:
-        return list(csv.DictReader(text, strict=True))
-
-
-def summary(folder: Path) -> dict[str, Any]:
-    decoded: dict[str, Any] = msgspec.json.decode((folder / "summary.json").read_bytes())
-    return decoded
 
 
 def issues_of(dataset: Any, make: MakeIssue, state: RowState = RowState.REJECTED) -> list[RowIssue]:
@@ -55,13 +44,10 @@ def earned_badges(dataset: Any) -> list[Any]:
     return list(RowReader(columns, None).read(1, *(window.column(name) for name in names)))
 
 
-def test_a_reported_row_has_columns_then_reasons(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_a_reported_row_has_columns_then_reasons(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     row = {"z_note": "x", "customer_id": 7, "a_shop": None}
     job = recorded([issue(3, RowState.REJECTED, row, code=1054, request_id="r-1", attempt=2, line=5)])
-    write_error_report(ledger, [job.job_id], tmp_path)
-    [written] = errors(tmp_path)
+    [written] = report(job).errors
     assert list(written) == [*row, *REPORT_COLUMNS]
     assert list(written.values()) == [
         *("x", "7", ""),
@@ -69,21 +55,18 @@ def test_a_reported_row_has_columns_then_reasons(
     ]
 
 
-def test_exactly_the_unaccepted_rows_are_reported(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_exactly_the_unaccepted_rows_are_reported(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     states = (RowState.REJECTED, RowState.INVALID, RowState.UNKNOWN, RowState.NOT_SENT, RowState.ACCEPTED)
     job = recorded([issue(number, state) for number, state in enumerate(states, start=1)], accepted=1)
-    report = write_error_report(ledger, [job.job_id], tmp_path)
-    assert [row["state"] for row in errors(tmp_path)] == ["rejected", "invalid", "unknown", "not_sent"]
-    assert report.facts.total.problems.rows == 4
+    found = report(job)
+    assert [row["state"] for row in found.errors] == ["rejected", "invalid", "unknown", "not_sent"]
+    assert found.facts.total.problems.rows == 4
 
 
-def test_many_jobs_share_one_file(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
+def test_many_jobs_share_one_file(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     first = recorded([issue(1, RowState.UNKNOWN, {"id": "1", "state": "CA"})], map_index=0)
     second = recorded([issue(1, RowState.INVALID, {"shop": "s", "id": "2"})], map_index=1)
-    write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
-    one, two = errors(tmp_path)
+    one, two = report(first, second).errors
     assert list(one)[:3] == ["id", "state", "shop"]
     assert (one["id"], one["state"], one["shop"], one["import_state"]) == ("1", "CA", "", "unknown")
     assert (two["id"], two["state"], two["shop"], two["import_state"]) == ("2", "", "s", "invalid")
@@ -91,7 +74,7 @@ def test_many_jobs_share_one_file(tmp_path: Path, ledger: Ledger, recorded: Reco
 
 
 def test_a_reimported_report_gives_the_same_badges(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
+    report: Report, tmp_path: Path, recorded: Recorded, issue: MakeIssue
 ) -> None:
     earned = datetime(2025, 1, 31, 9, tzinfo=UTC)
     good = {"badge_meta_id": BADGE, "customer_id": 2**63 - 1, "earn_event_date": earned, "note": 'a\r\n"b", -5; c\rd'}
@@ -103,7 +86,7 @@ def test_a_reimported_report_gives_the_same_badges(
     before = earned_badges(rows)
     assert all(isinstance(badge, EarnedBadge) for badge in before)
     job = recorded(issues_of(rows, issue))
-    write_error_report(ledger, [job.job_id], tmp_path)
+    report(job)
     again = str(tmp_path / "errors.csv")
     assert earned_badges(again) == before
     [window] = open_dataset(again).windows(100)
@@ -111,36 +94,31 @@ def test_a_reimported_report_gives_the_same_badges(
 
 
 def test_a_report_of_a_report_replaces_reasons(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
+    report: Report, tmp_path: Path, recorded: Recorded, issue: MakeIssue
 ) -> None:
     rows = [{"id": "-1", "state": "CA", "note": "=1+1"}, {"id": "007", "state": "x\r\ny", "note": "\x07"}]
     job = recorded(issues_of(rows, issue), map_index=0)
-    write_error_report(ledger, [job.job_id], tmp_path)
-    first = errors(tmp_path)
+    first = report(job).errors
     again = recorded(issues_of(str(tmp_path / "errors.csv"), issue, RowState.NOT_SENT), map_index=1)
-    write_error_report(ledger, [again.job_id], tmp_path)
-    second = errors(tmp_path)
+    second = report(again).errors
     assert [list(row) for row in second] == [list(row) for row in first]
     assert [[row[name] for name in rows[0]] for row in second] == [[row[name] for name in rows[0]] for row in first]
     assert {(row["import_state"], row["job_id"]) for row in second} == {("not_sent", again.job_id)}
 
 
-def test_a_formula_in_the_header_is_harmless(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_a_formula_in_the_header_is_harmless(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     job = recorded([issue(1, RowState.INVALID, {"=1+1": "x"})])
-    write_error_report(ledger, [job.job_id], tmp_path)
-    assert next(iter(errors(tmp_path)[0])) == "'=1+1"
+    assert next(iter(report(job).errors[0])) == "'=1+1"
 
 
-def test_a_job_without_problems_has_an_empty_report(tmp_path: Path, ledger: Ledger, recorded: Recorded) -> None:
-    write_error_report(ledger, [recorded([], accepted=9).job_id], tmp_path)
+def test_a_job_without_problems_has_an_empty_report(report: Report, tmp_path: Path, recorded: Recorded) -> None:
+    found = report(recorded([], accepted=9))
     assert (tmp_path / "errors.csv").read_bytes() == ",".join(REPORT_COLUMNS).encode() + b"\r\n"
-    assert summary(tmp_path)["total"]["counts"]["accepted"] == 9
+    assert found.summary["total"]["counts"]["accepted"] == 9
 
 
 def test_the_summary_counts_per_job_and_in_total(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
+    report: Report, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     first = recorded(
         [
@@ -152,8 +130,7 @@ def test_the_summary_counts_per_job_and_in_total(
         map_index=0,
     )
     second = recorded([issue(1, RowState.INVALID, stage="validate", message="bad")], map_index=1)
-    write_error_report(ledger, [first.job_id, second.job_id], tmp_path)
-    written = summary(tmp_path)
+    written = report(first, second).summary
     assert written["ledger"] == ledger.description
     total, (one, _) = written["total"], written["jobs"]
     counts = total["counts"]
@@ -171,17 +148,15 @@ def test_the_summary_counts_per_job_and_in_total(
     assert (one["dag_id"], one["task_id"], one["map_index"]) == ("badges.daily", "import", 0)
 
 
-def test_notable_accepted_rows_are_counted(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_notable_accepted_rows_are_counted(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     twice = issue(1, RowState.ACCEPTED, stage="send", message="sent again without proof: may be granted twice")
-    found = [issue(number, RowState.ACCEPTED, stage="verify", message="found by reading back") for number in (2, 3)]
+    proved = [issue(number, RowState.ACCEPTED, stage="verify", message="found by reading back") for number in (2, 3)]
     refused = issue(4, RowState.REJECTED)
-    first = recorded([twice, *found, refused], accepted=3, map_index=0)
+    first = recorded([twice, *proved, refused], accepted=3, map_index=0)
     second = recorded([msgspec.structs.replace(twice, row_number=9)], accepted=2, map_index=1)
     third = recorded([], accepted=1, map_index=2)
-    report = write_error_report(ledger, [first.job_id, second.job_id, third.job_id], tmp_path)
-    written = summary(tmp_path)
+    found = report(first, second, third)
+    written = found.summary
     doubt = {"stage": "send", "code": None, "message": twice.message}
     proven = {"stage": "verify", "code": None, "message": "found by reading back"}
     assert [job["notes"] for job in written["jobs"]] == [
@@ -194,29 +169,26 @@ def test_notable_accepted_rows_are_counted(
         "may_be_granted_twice": 2,
         "reasons": [doubt | {"rows": 2}, proven | {"rows": 2}],
     }
-    assert [row["state"] for row in errors(tmp_path)] == ["rejected"]
-    assert report.facts.total.problems.rows == 1
-    assert report.facts.total.problems.reasons[0].message == "refused"
+    assert [row["state"] for row in found.errors] == ["rejected"]
+    assert found.facts.total.problems.rows == 1
+    assert found.facts.total.problems.reasons[0].message == "refused"
 
 
-def test_equal_reasons_are_one_for_any_values(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
-) -> None:
+def test_equal_reasons_are_one_for_any_values(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     issues = [issue(n, RowState.REJECTED, message=f"no customer {9_000_000 + n} ('Zoë {n}')") for n in range(1, 41)]
     job = recorded(issues)
-    write_error_report(ledger, [job.job_id], tmp_path)
-    assert summary(tmp_path)["total"]["problems"]["reasons"] == [
+    found = report(job)
+    assert found.summary["total"]["problems"]["reasons"] == [
         {"stage": "send", "code": None, "message": "no customer … (…)", "rows": 40}
     ]
-    assert {row["message"] for row in errors(tmp_path)} == {issue.message for issue in issues}
+    assert {row["message"] for row in found.errors} == {issue.message for issue in issues}
 
 
-def test_many_jobs_keep_fewer_badges_each(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
+def test_many_jobs_keep_fewer_badges_each(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     rows = MOST_KEPT_APART_OF_MANY + 50
     issues = [issue(number, RowState.REJECTED, badge_meta_id=f"{number:024x}") for number in range(1, rows + 1)]
     jobs = [recorded(issues, map_index=index) for index in (0, 1)]
-    write_error_report(ledger, [job.job_id for job in jobs], tmp_path)
-    written = summary(tmp_path)
+    written = report(*jobs).summary
     for job in written["jobs"]:
         by_badge = {badge["badge_meta_id"]: badge["rejected"] for badge in job["problems"]["by_badge"]}
         assert (len(by_badge), by_badge["(others)"]) == (MOST_KEPT_APART_OF_MANY + 1, 50)
@@ -227,11 +199,15 @@ def test_many_jobs_keep_fewer_badges_each(tmp_path: Path, ledger: Ledger, record
 def test_the_same_jobs_give_the_same_bytes(
     tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
-    job = recorded([issue(number, RowState.REJECTED, message=f"m{number % 7}") for number in range(1, 50)])
+    issues = [
+        issue(number, RowState.REJECTED, message=f"m{number % 7}", badge_meta_id=f"{number:024x}")
+        for number in range(1, 50)
+    ]
+    jobs = [recorded(issues, map_index=0).job_id, recorded([], map_index=1).job_id]
     written = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        files = write_error_report(ledger, [job.job_id], tmp_path / name).files
+        files = write_error_report(ledger, jobs, tmp_path / name).files
         written.append([file.read_bytes() for file in files])
     assert written[0] == written[1]
 
@@ -243,12 +219,12 @@ def test_counts_that_do_not_add_up_are_refused(tmp_path: Path, ledger: Ledger, r
         write_error_report(ledger, [job.job_id], tmp_path)
 
 
-def test_a_dead_job_is_reported_uncounted(tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue) -> None:
+def test_a_dead_job_is_reported_uncounted(report: Report, recorded: Recorded, issue: MakeIssue) -> None:
     dead = recorded([issue(1, RowState.REJECTED)], ended=False, map_index=0)
     done = recorded([], accepted=3, map_index=1)
-    write_error_report(ledger, [dead.job_id, done.job_id], tmp_path)
-    written = summary(tmp_path)
-    assert len(errors(tmp_path)) == 1
+    found = report(dead, done)
+    written = found.summary
+    assert len(found.errors) == 1
     assert written["jobs"][0]["counts"] is None
     assert (written["total"]["jobs"], written["total"]["counted"]) == (2, 1)
     assert written["total"]["counts"]["rows_read"] == 3
@@ -261,7 +237,13 @@ def test_a_missing_job_is_named_with_the_ledger(tmp_path: Path, ledger: Ledger) 
 
 @pytest.mark.parametrize("kind", ["settled", "went on with more rows", "went on with other columns"])
 def test_page_and_csv_agree_while_the_ledger_changes(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue, monkeypatch: pytest.MonkeyPatch, kind: str
+    report: Report,
+    tmp_path: Path,
+    ledger: Ledger,
+    recorded: Recorded,
+    issue: MakeIssue,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
     rows = [issue(number, RowState.UNKNOWN, {"id": str(number)}) for number in (1, 2, 3)]
     changes = {
@@ -277,9 +259,9 @@ def test_page_and_csv_agree_while_the_ledger_changes(
 
     read = ledger.issues
     monkeypatch.setattr(ledger, "issues", change_after_reading)
-    report = write_error_report(ledger, [job.job_id], tmp_path)
-    assert report.facts.total.problems.rows == len(errors(tmp_path)) == 3
-    assert [row["id"] for row in errors(tmp_path)] == ["1", "2", "3"]
+    found = report(job)
+    assert found.facts.total.problems.rows == len(found.errors) == 3
+    assert [row["id"] for row in found.errors] == ["1", "2", "3"]
     assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("ledger.db")) == [
         "errors.csv",
         "report.html",
@@ -288,7 +270,7 @@ def test_page_and_csv_agree_while_the_ledger_changes(
 
 
 def test_memory_does_not_grow_with_reported_rows(
-    tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
+    report: Report, tmp_path: Path, ledger: Ledger, recorded: Recorded, issue: MakeIssue
 ) -> None:
     letters = str.maketrans("0123456789", "ghijklmnop")  # a number would be recorded as a value of the row
 
@@ -315,8 +297,9 @@ def test_memory_does_not_grow_with_reported_rows(
     peak(few)  # what is loaded and cached once is not counted
     least = peak(few)
     assert peak(lots) < least * 1.1
-    written = summary(tmp_path)["total"]["problems"]
-    assert len(errors(tmp_path)) == written["rows"] == 6_000
+    found = report(lots)
+    written = found.summary["total"]["problems"]
+    assert len(found.errors) == written["rows"] == 6_000
     assert sum(badge["rejected"] for badge in written["by_badge"]) == 6_000
     assert len(written["by_badge"]) == MOST_KEPT_APART + 1
     assert written["reasons"][0] == {

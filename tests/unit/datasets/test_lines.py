@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -67,10 +65,3 @@ def test_lines_begin_anew_in_each_file(tmp_path: Path, window: int) -> None:
     (tmp_path / "a.csv").write_text('n,x\n1,"a\nb"\n2,c\n')
     (tmp_path / "b.csv").write_text("n,x\n\n3,d\n")
     assert places(tmp_path, window) == [(2, "1"), (4, "2"), (3, "3")]
-
-
-def test_rows_of_a_list_are_counted_from_one() -> None:
-    rows: list[dict[str, Any]] = [{"n": 1}, {"n": 2}]
-    [window] = open_dataset(rows).windows(5)
-    assert [window.line(0), window.line(1)] == [1, 2]
-    assert json.dumps(window.original(1)) == '{"n": 2}'

@@ -13,7 +13,6 @@ from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[impor
 from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]
 
 from airflow_provider_capillary.datasets.formats import read_options
-from airflow_provider_capillary.exceptions import DatasetError
 
 from .files import CSV, customers, parquet, problem_of, written, zstd
 
@@ -59,20 +58,6 @@ def test_a_folder_named_metadata_is_no_table(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------ cut at the end
-
-
-@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
-def test_a_csv_cut_within_a_row_is_refused(tmp_path: Path, line_end: bytes) -> None:
-    content = b"".join(line + line_end for line in (b"badge_meta_id,customer_id", b"b1,1234", b"b2,5678", b"b3,9012"))
-    whole = [1234, 5678, 9012]
-    for size in range(1, len(content) + 1):
-        path = written(tmp_path / "a.csv", content[:size])
-        try:
-            found = customers(path)
-        except DatasetError:
-            continue
-        assert found == whole[: len(found)]
-        assert content[:size].endswith((b"\n", b"\r"))
 
 
 def test_a_csv_without_last_line_end_needs_permission(tmp_path: Path) -> None:

@@ -54,57 +54,32 @@ def test_a_sql_file_is_rendered_with_parameters_bound(tmp_path: Path) -> None:
     assert str(operator.partitions) == "4"
 
 
-@pytest.mark.parametrize("wrong", [{"partitions": 0}, {"partitions": "many"}, {"partitions": 1_025}, {"fetch_size": 0}])
-def test_wrong_numbers_are_refused_while_parsing(wrong: dict[str, Any]) -> None:
-    arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
-    with pytest.raises(BadgeTaskFailed, match=f"{next(iter(wrong))} is .* whole number from 1 to"):
-        SqlToBadgeDatasetOperator(task_id="extract", **arguments)
+WRONG_WHEN_PARSED: list[tuple[str, Any, str]] = [
+    ("sql", "", "sql is empty"),
+    ("sql", " \n", "sql is empty"),
+    ("sql", ["SELECT 1", "SELECT 2"], "sql is empty, or no text"),
+    ("conn_id", None, "conn_id"),
+    ("dataset_path", "badges/today", "dataset_path"),
+    ("partitions", 0, "partitions is .* whole number from 1 to 1024"),
+    ("partitions", "four", "partitions is 'four'; it must be a whole number"),
+    ("partitions", 1_025, "partitions"),
+    ("parameters", "{'day': 1}", "parameters is a text"),
+    ("partition_by", ["customer_id"], "partition_by"),
+    ("fetch_size", 0, "fetch_size is .* whole number from 1 to"),
+    ("server_side_cursor", "no", "server_side_cursor"),
+    ("hook_params", "location=EU", "hook_params"),
+]
 
 
-def test_a_wrong_templated_number_is_refused_early() -> None:
-    operator = extract(conn_id="there_is_none", partitions="{{ n }}")
-    operator.partitions = "many"  # type: ignore[assignment] # as Airflow renders it
-    with pytest.raises(BadgeTaskFailed, match=r"partitions is 'many'; it must be a whole number"):
-        operator.execute({})
+@pytest.mark.parametrize(("name", "value", "words"), WRONG_WHEN_PARSED)
+def test_a_wrong_extract_argument_fails_while_parsing(name: str, value: Any, words: str) -> None:
+    with pytest.raises(BadgeTaskFailed, match=words):
+        extract(**{name: value})
+    with pytest.raises(BadgeTaskFailed, match=words):
+        SqlToBadgeDatasetOperator.partial(task_id="extract", **{name: value})
 
 
-@pytest.mark.parametrize(
-    ("wrong", "reason"),
-    [
-        ({"sql": " \n"}, "sql is empty"),
-        ({"sql": ["SELECT 1", "SELECT 2"]}, "sql is empty, or no text"),
-        ({"parameters": "{'day': '2026-01-01'}"}, "parameters is a text"),
-    ],
-)
-def test_impossible_sql_is_refused_while_parsing(wrong: dict[str, Any], reason: str) -> None:
-    arguments: dict[str, Any] = {"sql": "SELECT 1", "conn_id": "there_is_none", "dataset_path": "/none", **wrong}
-    with pytest.raises(BadgeTaskFailed, match=reason):
-        SqlToBadgeDatasetOperator(task_id="extract", **arguments)
-
-
-WRONG_WHEN_PARSED: dict[str, Any] = {
-    "sql": "",
-    "conn_id": None,
-    "dataset_path": "badges/today",
-    "partitions": "four",
-    "parameters": "{'day': 1}",
-    "partition_by": ["customer_id"],
-    "fetch_size": 0,
-    "server_side_cursor": "no",
-    "hook_params": "location=EU",
-}
-
-
-@pytest.mark.parametrize("name", WRONG_WHEN_PARSED)
-def test_a_wrong_extract_argument_fails_while_parsing(name: str) -> None:
-    wrong = {name: WRONG_WHEN_PARSED[name]}
-    with pytest.raises(BadgeTaskFailed, match=name):
-        extract(**wrong)
-    with pytest.raises(BadgeTaskFailed, match=name):
-        SqlToBadgeDatasetOperator.partial(task_id="extract", **wrong)
-
-
-@pytest.mark.parametrize("place", ["s3://lake@bucket", "file:///", "", None, 7, "file://badges/today"])
+@pytest.mark.parametrize("place", ["s3://lake@bucket", "file:///", "/", "", None, 7, "file://badges/today"])
 def test_an_impossible_place_is_refused_while_parsing(place: Any) -> None:
     with pytest.raises(BadgeTaskFailed, match=r"dataset_path|top folder|three slashes"):
         extract(dataset_path=place)
@@ -117,10 +92,13 @@ def test_later_mapped_extract_arguments_are_left_alone() -> None:
         assert mapped.expand(sql=["SELECT 1", "SELECT 2"]).partial_kwargs["partitions"] == TEMPLATES["partitions"]
 
 
-@pytest.mark.parametrize("name", ["conn_id", "dataset_path", "partitions", "sql"])
-def test_an_empty_template_is_named_early(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("conn_id", "None"), ("dataset_path", "None"), ("partitions", "None"), ("partitions", "many"), ("sql", "")],
+)
+def test_a_wrong_template_is_named_early(name: str, value: str) -> None:
     operator = extract(conn_id="there_is_none")
-    setattr(operator, name, "None" if name != "sql" else "")
+    setattr(operator, name, value)  # as Airflow renders it
     with pytest.raises(BadgeTaskFailed, match=name):
         operator.execute({})
 

@@ -11,11 +11,17 @@ from typing import Any, ClassVar
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem  # type: ignore[import-untyped]
 
+from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from tests.debian_programs import need
 
 from . import mariadb
 
 Extract = Callable[..., dict[str, Any]]
+
+
+def values(dataset: Any, name: str) -> list[Any]:
+    """A column of a dataset, as it is read."""
+    return [value for window in open_dataset(dataset).windows(100) for value in window.column(name)]
 
 
 @pytest.fixture

@@ -11,20 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
-from .conftest import Extract
+from .conftest import Extract, values
 from .warehouses import Warehouse, warehouse_of
 
 
 @pytest.fixture
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     return warehouse_of("duckdb", tmp_path, request, monkeypatch)
-
-
-def column(result: dict[str, Any], name: str) -> list[Any]:
-    return [value for window in open_dataset(result).windows(100) for value in window.column(name)]
 
 
 NOON = datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -62,7 +57,7 @@ def test_each_of_its_types_keeps_its_worth(
 ) -> None:
     result = extract(f"SELECT {expression} AS value", tmp_path / "out")
     assert pq.read_schema(result["parts"][0]).field("value").type == kind
-    assert column(result, "value") == [value]
+    assert values(result, "value") == [value]
 
 
 @pytest.mark.usefixtures("warehouse")
@@ -80,4 +75,4 @@ def test_session_settings_before_the_query_work(extract: Extract, warehouse: War
     warehouse.run("CREATE TABLE earned AS SELECT range AS customer_id FROM range(25000)")
     result = extract("SET threads = 1; FROM earned ORDER BY customer_id DESC", tmp_path / "out", partitions=4)
     assert result["rows"] == 25_000
-    assert sorted(column(result, "customer_id")) == list(range(25_000))
+    assert sorted(values(result, "customer_id")) == list(range(25_000))

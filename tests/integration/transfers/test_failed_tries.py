@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
-
-from .conftest import Extract
+from .conftest import Extract, values
 
 ALONE = Path(__file__).with_name("extract_alone.py")
 ROWS = (
@@ -25,8 +23,7 @@ ENDLESS = 2_000_000_000
 
 
 def customers(dataset: Any) -> list[int]:
-    found = [value for window in open_dataset(dataset).windows(100) for value in window.column("customer_id")]
-    return sorted(found)
+    return sorted(values(dataset, "customer_id"))
 
 
 def started(temporary: Path, largest_file: int, *extracts: dict[str, Any]) -> subprocess.Popen[str]:

@@ -10,20 +10,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_capillary.datasets.open_dataset import open_dataset
 from airflow_provider_capillary.hooks.errors import BadgeTaskFailed
 
-from .conftest import Extract
+from .conftest import Extract, values
 from .warehouses import Warehouse, mariadb_of
 
 
 @pytest.fixture
 def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     return mariadb_of(request, monkeypatch)
-
-
-def values(result: dict[str, Any], name: str) -> list[Any]:
-    return [value for window in open_dataset(result).windows(100) for value in window.column(name)]
 
 
 @pytest.mark.usefixtures("warehouse")

@@ -2,7 +2,7 @@
 
 ::
 
-    CapillaryError
+    CapillaryError                   alone (``UnaccountedRowsError`` in ``core/summary.py``): a defect of this package
     ├── FixableError                 a person must change something; trying again is useless
     │   ├── ConfigurationError       connection, arguments or settings are wrong
     │   │   ├── UnknownJobError      the ledger holds no such job
@@ -24,8 +24,9 @@
         ├── WitnessUnavailableError  what Airflow remembers of the ledger cannot be read or written
         └── ImportInterruptedError   asked to stop (SIGTERM) in mid-job
 
-Each class says whether the server may have acted. The import itself never raises for a request whose outcome is
-unknown: it records the rows as ``unknown``.
+``AuthenticationError``, ``RequestRefusedError`` and ``ApiUnavailableError`` are an ``ApiError``, too, which has the
+reply's status and code. Each class says whether the server may have acted. The import itself never raises for a
+request whose outcome is unknown: it records the rows as ``unknown``.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def validate_columns(
         except (pa.ArrowException, ValueError) as error:
             raise DatasetError(
                 f"{uri}, column {name!r}, rows {rows_before + 1} to {rows_before + batch.num_rows}: "
-                f"invalid values, for text: not UTF-8 ({error}). Write the file again."
+                f"invalid values: {error}. A text that is not UTF-8 is one, too. Write the file again."
             ) from error
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,8 @@ CHECKOUT = Path(__file__).parents[2]
 HOME = CHECKOUT / ".versions"
 EVERYTHING = ("tests/unit", "tests/integration", "tests/airflow", "tests/end_to_end", "tests/browser")
 _PROJECT = "pyproject.toml"
-_PARTS_OF_AIRFLOW = ("apache-airflow-core==", "apache-airflow-task-sdk==")
+# Of Airflow, FastAPI and psycopg: each fits one version of its part, or a few.
+_PARTS_OF_THOSE = ("apache-airflow-core==", "apache-airflow-task-sdk==", "starlette==", "psycopg-binary==")
 _PIN = re.compile(r"(?P<name>[\w.-]+)==\S+")
 
 
@@ -110,8 +112,10 @@ def _version_of_existing(python: Path) -> str | None:
 def _layers(environment: Environment, uv: str, python: Path) -> Iterator[str]:
     tried_together = (CHECKOUT / "constraints.txt").read_text("utf-8")
     if environment.lowest:
-        # Newer providers than the lowest, which only developers have, ask for newer ones of the others.
-        tried_together = re.sub(r"^apache-airflow-providers-.*$", "", tried_together, flags=re.MULTILINE)
+        # What only developers have asks for newer libraries in its newest version.
+        families = ("apache-airflow-providers-.*", "google-.*", "openlineage-.*")
+        loose = "|".join((*families, *map(re.escape, named_for_developers())))
+        tried_together = re.sub(rf"^({loose})==.*$", "", tried_together, flags=re.MULTILINE)
     yield tried_together
     for name in environment.instead:
         yield Path(__file__).with_name(name).read_text("utf-8")
@@ -121,11 +125,17 @@ def _layers(environment: Environment, uv: str, python: Path) -> Iterator[str]:
         yield named_by_us(_run([uv, "pip", "compile", "--quiet", "--python", str(python), *style, *options, _PROJECT]))
 
 
+def named_for_developers() -> list[str]:
+    """The packages that pyproject.toml names for those who work on this one."""
+    extras = tomllib.loads((CHECKOUT / _PROJECT).read_text("utf-8"))["project"]["optional-dependencies"]
+    return [re.split(r"[^\w.-]", need, maxsplit=1)[0] for name in ("dev", "docs") for need in extras[name]]
+
+
 def named_by_us(resolved: str) -> str:
-    """Of all that was resolved, what pyproject.toml names, and the parts of that Airflow."""
+    """Of all that was resolved, what pyproject.toml names, and the parts of those."""
     lines = (line.partition("#") for line in resolved.splitlines())
     return "\n".join(
-        pin.strip() for pin, _, why in lines if "(pyproject.toml)" in why or pin.startswith(_PARTS_OF_AIRFLOW)
+        pin.strip() for pin, _, why in lines if "(pyproject.toml)" in why or pin.startswith(_PARTS_OF_THOSE)
     )
 
 

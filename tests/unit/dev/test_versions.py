@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from dev.versions import environments
-from dev.versions.environments import CHECKOUT, ENVIRONMENTS, EVERYTHING, find_python, named_by_us, overlaid, pins
+from dev.versions.environments import (
+    CHECKOUT,
+    ENVIRONMENTS,
+    EVERYTHING,
+    find_python,
+    named_by_us,
+    named_for_developers,
+    overlaid,
+    pins,
+)
 
 
 def test_a_layer_replaces_and_adds_lines() -> None:
@@ -29,8 +38,15 @@ def test_lowest_versions_are_those_we_name() -> None:
 apache-airflow-core==3.2.0  # via apache-airflow, apache-airflow-task-sdk
 attrs==26.1.0             # via apache-airflow-core
 msgspec==0.19.0           # via apache-airflow-core, airflow-provider-capillary (pyproject.toml)
+starlette==0.52.1         # via fastapi
 """
-    assert named_by_us(resolved) == "apache-airflow-core==3.2.0\nmsgspec==0.19.0"
+    assert named_by_us(resolved) == "apache-airflow-core==3.2.0\nmsgspec==0.19.0\nstarlette==0.52.1"
+
+
+def test_developers_tools_are_not_what_users_need() -> None:
+    named = named_for_developers()
+    assert {"import-linter", "moto", "mkdocs-material"} <= set(named)
+    assert not {"requests", "rich", "apache-airflow"} & set(named)
 
 
 def test_this_python_is_found() -> None:
